@@ -1,0 +1,189 @@
+"""The composition root: the one place that joins the parts, and starts and stops them in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import CollectorRegistry, disable_created_metrics
+
+from service.domain.dsn import Ingest
+from service.domain.errors import UnavailableError
+from service.domain.partition import SHARDS
+from service.http.bodies import LIMIT
+from service.http.deadlines import Deadlines
+from service.http.middlewares import answer, record
+from service.http.ops import Health
+from service.http.routes import add_routes
+from service.http.state import API, Api
+from service.kafka.connection import KafkaConnection
+from service.kafka.errors import KafkaFailureError
+from service.kafka.producer import FencedProducer
+from service.kafka.publisher import Publisher
+from service.kafka.topic import check_topic
+from service.metrics import OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.postgres.database import Database, Limits
+from service.postgres.outbox import select_backlog
+from service.postgres.schema import current_version, problem_with
+from service.settings import Settings
+from service.usecases.issue_keys import IssueKeys
+from service.usecases.provisioning import Provisioning
+from service.usecases.read_keys import ReadKeys
+from service.usecases.tokens import Tokens
+
+_log = structlog.get_logger(__name__)
+
+_CHECK_TOPIC_AGAIN: Final = 5.0
+"""Seconds between two tries to look at the topic while Kafka cannot be asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The parts of one process, joined."""
+
+    settings: Settings
+    registry: CollectorRegistry
+    database: Database
+    publisher: Publisher
+    producer: FencedProducer
+    api: Api
+    health: Health
+    outbox_metrics: OutboxMetrics
+
+
+def kafka_connection(settings: Settings) -> KafkaConnection:
+    """How Kafka is reached, as the settings say."""
+    return KafkaConnection(
+        bootstrap_servers=tuple(one.strip() for one in settings.kafka_bootstrap_servers),
+        security_protocol=settings.kafka_security_protocol,
+        sasl_mechanism=settings.kafka_sasl_mechanism,
+        sasl_username=settings.kafka_sasl_username or None,
+        sasl_password=settings.kafka_sasl_password or None,
+        ssl_cafile=settings.kafka_ssl_cafile or None,
+        ssl_certfile=settings.kafka_ssl_certfile or None,
+        ssl_keyfile=settings.kafka_ssl_keyfile or None,
+    )
+
+
+def open_database(settings: Settings) -> Database:
+    """The database that the settings name; not started."""
+    limits = Limits(
+        pool_size=settings.database_pool_size,
+        acquire=settings.acquire_timeout,
+        statement=settings.statement_timeout,
+        lock=settings.lock_timeout,
+    )
+    return Database(settings.database_url, limits, through_pgbouncer=settings.database_pgbouncer)
+
+
+def build(settings: Settings) -> Service:
+    """Join the parts; nothing is started or connected."""
+    disable_created_metrics()  # a second series for each, which nobody reads
+    registry = CollectorRegistry()
+    database = open_database(settings)
+    PoolMetrics(registry, database.sizes)
+    producer = FencedProducer(kafka_connection(settings), topic=settings.kafka_topic)
+    publisher = Publisher(database, producer, metrics=PublisherMetrics(registry), lease=settings.shard_lease)
+    ingest = Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
+    issue_keys = IssueKeys(database, ingest, committed=publisher.hand_over)
+    api = Api(
+        tokens=Tokens(database),
+        provisioning=Provisioning(database, issue_keys, committed=publisher.hand_over),
+        issue_keys=issue_keys,
+        read_keys=ReadKeys(database),
+        ingest=ingest,
+        links_base=settings.links_base,
+        body_timeout=settings.body_timeout,
+        max_requests=settings.max_requests,
+        metrics=RequestMetrics(registry),
+        deadlines=Deadlines(settings.request_timeout),
+    )
+    api.metrics.in_flight.set_function(lambda: api.in_flight)
+    outbox_metrics = OutboxMetrics(registry)
+    health = Health(
+        checks=lambda: _checks(database, publisher),
+        needed=frozenset({"postgres"}),
+        before_scrape=lambda: _look_at_outbox(database, outbox_metrics),
+    )
+    return Service(settings, registry, database, publisher, producer, api, health, outbox_metrics)
+
+
+def create_app(api: Api) -> web.Application:
+    """The API's application."""
+    app = web.Application(middlewares=[record, answer], client_max_size=LIMIT)
+    app[API] = api
+    add_routes(app)
+    app.cleanup_ctx.append(_sweep)
+    return app
+
+
+async def _sweep(app: web.Application) -> AsyncIterator[None]:
+    async with _background(app[API].deadlines.sweep()):
+        yield
+
+
+@asynccontextmanager
+async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIterator[None]:
+    """The database's pool and the publisher, until the end of the block; then the shards are handed over."""
+    async with AsyncExitStack() as stack:
+        await service.database.start()
+        stack.push_async_callback(service.database.close)
+        stack.push_async_callback(service.producer.close)
+        await stack.enter_async_context(_background(service.publisher.run()))
+        await stack.enter_async_context(_background(_watch_topic(service.settings, create=create_topic)))
+        yield
+        await service.api.issue_keys.drain()
+
+
+@asynccontextmanager
+async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _watch_topic(settings: Settings, *, create: bool) -> None:
+    """Say once what is wrong with the topic; Kafka's absence is no reason not to start."""
+    while True:
+        try:
+            state = await check_topic(
+                kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=create
+            )
+        except (KafkaFailureError, OSError) as error:
+            _log.warning("topic_not_checked", error=str(error), retry_in=_CHECK_TOPIC_AGAIN)
+            await asyncio.sleep(_CHECK_TOPIC_AGAIN)
+            continue
+        for problem in state.problems:
+            _log.error("topic_unfit", problem=problem)
+        for warning in state.warnings:
+            _log.warning("topic_weak", warning=warning)
+        return
+
+
+async def _checks(database: Database, publisher: Publisher) -> dict[str, str]:
+    return {"postgres": await _check_postgres(database), "kafka": publisher.condition()}
+
+
+async def _check_postgres(database: Database) -> str:
+    try:
+        async with database.connection() as connection:
+            return problem_with(await current_version(connection)) or "ok"
+    except UnavailableError as error:
+        return f"unreachable: {error}"
+
+
+async def _look_at_outbox(database: Database, metrics: OutboxMetrics) -> None:
+    try:
+        async with database.connection() as connection:
+            backlog = await select_backlog(connection)
+    except UnavailableError:
+        return  # the last figures stand; the pool's own tell that Postgres is away
+    metrics.depth.set(backlog.depth)
+    metrics.oldest_age.set(backlog.oldest_age.total_seconds())

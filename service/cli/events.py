@@ -1,0 +1,79 @@
+"""`events tail`: the events as consumers see them."""
+
+import argparse
+import asyncio
+import sys
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import orjson
+from aiokafka.errors import KafkaError
+
+from service.app import kafka_connection
+from service.cli.commands import Commands, add_command, say
+from service.domain.events import wire_time
+from service.kafka.errors import KafkaUnavailableError
+from service.kafka.tail import Seen, tail
+from service.settings import read
+
+_EVENTS: Final = "projectkey."
+"""How the types of events begin; everything else on the topic is the service's own."""
+
+
+def add_to(commands: Commands) -> None:
+    """Declare it."""
+    group = add_command(
+        commands, "events", summary="watch the events", example="projectkeys events tail"
+    ).add_subparsers(metavar="COMMAND", required=True)
+    parser = add_command(
+        group,
+        "tail",
+        summary="print each event as it comes",
+        example="projectkeys events tail --from beginning",
+        run=_tail,
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    parser.add_argument(
+        "--from", dest="start", choices=["now", "beginning"], default="now", help="where to begin (now)"
+    )
+
+
+def _tail(options: argparse.Namespace) -> int:
+    try:
+        asyncio.run(_follow(as_json=options.json, from_beginning=options.start == "beginning"))
+    except KafkaError as error:
+        raise KafkaUnavailableError(
+            f"Kafka cannot be read: {error}; look at KAFKA_BOOTSTRAP_SERVERS"
+        ) from None
+    return 0
+
+
+async def _follow(*, as_json: bool, from_beginning: bool) -> None:
+    settings = read()
+    form = _json_line if as_json else _readable_line
+    if not as_json:
+        print(f"Watching {settings.kafka_topic}; Ctrl-C ends it.", file=sys.stderr)  # noqa: T201 -- a command's output
+    async for seen in tail(kafka_connection(settings), settings.kafka_topic, from_beginning=from_beginning):
+        if seen.headers.get("ce_type", "").startswith(_EVENTS):
+            say(form(seen))
+
+
+def _readable_line(seen: Seen) -> str:
+    state: dict[str, Any] = orjson.loads(seen.value) if seen.value else {}
+    when = datetime.fromtimestamp(seen.timestamp_ms / 1000, UTC)
+    return (
+        f"{when:%H:%M:%S}.{when.microsecond // 1000:03} {seen.headers['ce_type']:20} {seen.key} "
+        f"v{state.get('version', '?')} project {state.get('projectId', '?')} {state.get('name', '')!r}"
+    )
+
+
+def _json_line(seen: Seen) -> str:
+    line = {
+        "partition": seen.partition,
+        "offset": seen.offset,
+        "timestamp": wire_time(datetime.fromtimestamp(seen.timestamp_ms / 1000, UTC)),
+        "key": seen.key,
+        "headers": seen.headers,
+        "value": orjson.loads(seen.value) if seen.value else None,
+    }
+    return orjson.dumps(line).decode()

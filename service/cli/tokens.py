@@ -1,0 +1,94 @@
+"""`token create`, `token list`, `token revoke`."""
+
+import argparse
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+from service.cli.commands import Commands, add_command, database, say
+from service.domain.scopes import SCOPES
+from service.usecases.tokens import Tokens
+
+
+def add_to(commands: Commands) -> None:
+    """Declare them."""
+    group = add_command(
+        commands, "token", summary="make, list and revoke tokens", example="projectkeys token list"
+    ).add_subparsers(metavar="COMMAND", required=True)
+    create = add_command(
+        group,
+        "create",
+        summary="make a token and print it, this once",
+        example="projectkeys token create terraform --org acme --scope project:admin --days 90",
+        run=lambda options: asyncio.run(_create(options)),
+    )
+    create.add_argument("name", help="what people call it")
+    create.add_argument(
+        "--org", metavar="SLUG", help="the one organization it may see; all of them if not given"
+    )
+    create.add_argument(
+        "--scope",
+        action="append",
+        required=True,
+        choices=SCOPES,
+        help="what it may do; can be given several times",
+    )
+    create.add_argument("--days", type=_days, help="days after which it ends; never if not given")
+    add_command(
+        group,
+        "list",
+        summary="list the tokens; the tokens themselves are kept nowhere",
+        example="projectkeys token list",
+        run=lambda _: asyncio.run(_list()),
+    )
+    revoke = add_command(
+        group,
+        "revoke",
+        summary="end a token, within 5 seconds on every replica",
+        example="projectkeys token revoke 3",
+        run=lambda options: asyncio.run(_revoke(options)),
+    )
+    revoke.add_argument("id", type=int, help="its number in the list")
+
+
+def _days(text: str) -> timedelta:
+    days = timedelta(days=float(text))
+    if days <= timedelta():
+        raise argparse.ArgumentTypeError("more than 0, please")
+    return days
+
+
+async def _create(options: argparse.Namespace) -> int:
+    async with database() as opened:
+        token = await Tokens(opened).create(
+            options.name,
+            scopes=options.scope,
+            organization=options.org,
+            expires_at=datetime.now(UTC) + options.days if options.days else None,
+        )
+    say(token)
+    return 0
+
+
+async def _list() -> int:
+    async with database() as opened:
+        rows = await Tokens(opened).list()
+    say(f"{'ID':>4}  {'NAME':24} {'ORGANIZATION':20} {'ENDS WITH':9}  {'STATE':24} SCOPES")
+    for row in rows:
+        state = "revoked" if row.revoked_at else _expiry(row.expires_at)
+        organization = row.organization_slug or "(all)"
+        scopes = " ".join(row.scopes)
+        say(f"{row.id:>4}  {row.name:24} {organization:20} {row.last_four:9}  {state:24} {scopes}")
+    return 0
+
+
+def _expiry(expires_at: datetime | None) -> str:
+    if expires_at is None:
+        return "good"
+    return f"{'until' if expires_at > datetime.now(UTC) else 'ended'} {expires_at:%Y-%m-%d %H:%M}"
+
+
+async def _revoke(options: argparse.Namespace) -> int:
+    async with database() as opened:
+        name = await Tokens(opened).revoke(options.id)
+    say(f"The token {name} is revoked.")
+    return 0

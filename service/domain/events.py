@@ -1,0 +1,83 @@
+"""What consumers are told: the event's types, its payload and its envelope. Never a secret."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, Final
+from uuid import UUID
+
+from service.domain.dsn import Endpoints, public_dsn
+from service.domain.model import LoaderOptions, Project, ProjectKey, RateLimit
+
+SOURCE: Final = "/projectkeys"
+"""The context in which an event's id is unique; consumers drop an id of it that they have seen."""
+
+
+class EventType(StrEnum):
+    """What happened to a key."""
+
+    CREATED = "projectkey.created"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A change of one key.
+
+    ``payload`` is the JSON text that goes out as it is, so that a resend has the same bytes; ``headers`` are what
+    the request left for the record's envelope; ``type`` is an `EventType` or what a newer release wrote.
+    """
+
+    id: UUID
+    type: str
+    public_key: str
+    version: int
+    shard: int
+    payload: str
+    headers: dict[str, str]
+    occurred_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """An event between its transaction and Kafka; ``seq`` orders the events of one key."""
+
+    seq: int
+    event: Event
+
+
+def wire_time(moment: datetime) -> str:
+    """ISO 8601 in UTC with ``Z``; the fraction has six digits and is left out when it is zero."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+
+
+def wire_rate_limit(limit: RateLimit | None) -> dict[str, int] | None:
+    """``{"window": seconds, "count": events}``, or None for no limit."""
+    return None if limit is None else {"window": limit.window, "count": limit.count}
+
+
+def wire_loader_options(options: LoaderOptions) -> dict[str, bool]:
+    """The loader's switches under their names on the wire."""
+    return {
+        "hasReplay": options.has_replay,
+        "hasPerformance": options.has_performance,
+        "hasDebug": options.has_debug,
+        "hasFeedback": options.has_feedback,
+        "hasLogsAndMetrics": options.has_logs_and_metrics,
+    }
+
+
+def state_payload(key: ProjectKey, project: Project, at: Endpoints) -> dict[str, Any]:
+    """The whole current state of ``key`` as consumers see it: never a difference, never the secret."""
+    return {
+        "id": key.public_key,
+        "version": key.version,
+        "organizationId": project.organization.id,
+        "projectId": project.id,
+        "name": key.label,
+        "isActive": key.is_active,
+        "rateLimit": wire_rate_limit(key.rate_limit),
+        "dsn": {"public": public_dsn(at, key.public_key)},
+        "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
+        "dynamicSdkLoaderOptions": wire_loader_options(key.loader_options),
+        "dateCreated": wire_time(key.created_at),
+    }

@@ -1,0 +1,77 @@
+"""Who calls, and whether they may."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from aiohttp import web
+
+from service.domain.errors import TokenInvalidError
+from service.domain.model import Caller
+from service.http.refusals import NO_CREDENTIALS, NO_PERMISSION, Refusal, insufficient_scope, unauthenticated
+from service.usecases.tokens import Tokens
+
+_ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token, none of which exists here
+
+Scopes = Mapping[str, tuple[str, ...]]
+"""By method: the scopes any one of which will do."""
+
+_READ: Final = ("read", "write", "admin")
+_WRITE: Final = ("write", "admin")
+
+
+def scopes_of(noun: str) -> Scopes:
+    """What the methods of a resource need that belongs to ``noun``."""
+    read = tuple(f"{noun}:{level}" for level in _READ)
+    write = tuple(f"{noun}:{level}" for level in _WRITE)
+    return {"GET": read, "HEAD": read, "POST": write, "PUT": write, "DELETE": (f"{noun}:admin",)}
+
+
+async def authenticate(request: web.Request, tokens: Tokens) -> Caller:
+    """Whom the request's token speaks for.
+
+    Raises:
+        Refusal: 401; no credentials, or none that can be read.
+        TokenInvalidError: there is no such token.
+        TokenExpiredError: its time is over.
+    """
+    token = _bearer_token(request.headers.get("Authorization", ""))
+    try:
+        return await tokens.caller(token)
+    except TokenInvalidError:
+        if token.startswith(_ORGANIZATION_TOKEN):
+            raise unauthenticated("Invalid org token") from None
+        raise
+
+
+def _bearer_token(header: str) -> str:
+    scheme, *parts = header.split() or [""]
+    if scheme.lower() != "bearer":
+        raise unauthenticated(NO_CREDENTIALS)
+    if not parts:
+        raise unauthenticated("Invalid token header. No credentials provided.")
+    if len(parts) > 1:
+        raise unauthenticated("Invalid token header. Token string should not contain spaces.")
+    return parts[0]
+
+
+def permit_method(caller: Caller, method: str, scopes: Scopes) -> None:
+    """Let the caller use ``method``.
+
+    Raises:
+        Refusal: 403; the token has none of the scopes that would do.
+    """
+    needed = scopes.get(method)
+    if needed is not None and caller.scopes.isdisjoint(needed):
+        raise insufficient_scope(needed)
+
+
+def permit_organization(caller: Caller, id_or_slug: str) -> None:
+    """Let the caller into an organization.
+
+    Raises:
+        Refusal: 403; the token is another organization's. The same whether or not this one exists.
+    """
+    if caller.organization_id is None:
+        return
+    if id_or_slug not in {caller.organization_slug, str(caller.organization_id)}:
+        raise Refusal(403, NO_PERMISSION)

@@ -1,0 +1,74 @@
+"""A request's body: bounded in size and time, one JSON value."""
+
+import asyncio
+import json
+from typing import Any, Final
+
+import orjson
+from aiohttp import web
+
+from service.http.refusals import Refusal, body_too_large
+
+LIMIT: Final = 64 * 1024
+"""Bytes of a body; a key needs less than one thousand."""
+
+_JSON: Final = "application/json"
+
+
+async def read_json(request: web.Request, *, timeout: float) -> Any:  # noqa: ASYNC109 -- a setting; the bound is here
+    """The JSON value of the body; an empty body is ``{}``.
+
+    Raises:
+        Refusal: 400 not JSON, 408 it did not arrive in time, 413 too large, 415 not a type that is read.
+    """
+    raw = await _read(request, timeout)
+    if not raw:
+        return {}
+    content_type = request.headers.get("Content-Type", "")
+    if content_type.partition(";")[0].strip().lower() != _JSON:
+        raise Refusal(415, f'Unsupported media type "{content_type}" in request.')
+    return parse_json(raw)
+
+
+def parse_json(raw: bytes) -> Any:
+    """The value that ``raw`` writes.
+
+    Two parsers: the quick one is strict; what it refuses is read again by the standard library's, which says what
+    is wrong in the words that clients know and accepts a lone surrogate, for its field to be named.
+
+    Raises:
+        Refusal: 400, with the reason.
+    """
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        try:
+            return json.loads(raw.decode(), parse_constant=_refuse_constant)
+        except (ValueError, RecursionError) as error:
+            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+            raise Refusal(400, f"JSON parse error - {reason}") from None
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"Out of range float values are not JSON compliant: {name!r}")
+
+
+async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC109 -- see above
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Refusal(415, "Unsupported content encoding: send the body as it is.", {"Connection": "close"})
+    if (request.content_length or 0) > LIMIT:
+        raise body_too_large(LIMIT)
+    if request.content.is_eof():  # it came with the head: no timer needed
+        return await _bounded(request)
+    try:
+        async with asyncio.timeout(timeout):
+            return await _bounded(request)
+    except TimeoutError:
+        raise Refusal(408, "The request body did not arrive in time.", {"Connection": "close"}) from None
+
+
+async def _bounded(request: web.Request) -> bytes:
+    try:
+        return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise body_too_large(LIMIT) from None

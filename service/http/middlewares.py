@@ -1,0 +1,81 @@
+"""What surrounds every request: its id, its time, its record, and an answer whatever happens."""
+
+import asyncio
+import re
+import secrets
+import time
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from service.domain.errors import BusyError
+from service.http.answers import refused
+from service.http.refusals import internal_error, too_slow
+from service.http.state import API, REQUEST_ID
+
+_log = structlog.get_logger(__name__)
+
+_REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+
+
+@web.middleware
+async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give the request an id, answer it, count it and write one line."""
+    api = request.app[API]
+    began = time.perf_counter()
+    given = request.headers.get("X-Request-Id")
+    request_id = given if given and _REQUEST_ID_FORM.fullmatch(given) else secrets.token_hex(16)
+    request[REQUEST_ID] = request_id
+    response = await handler(request)
+    response.headers["X-Request-Id"] = request_id
+    if api.draining:
+        response.force_close()
+    seconds = time.perf_counter() - began
+    route = request.match_info.route.resource
+    template = "unknown" if route is None or route.canonical.startswith("/{") else route.canonical
+    api.metrics.observe(template, _known_method(request.method), response.status, seconds)
+    _log.info(
+        "request",
+        method=request.method,
+        path=request.path,
+        status=response.status,
+        milliseconds=round(seconds * 1000, 2),
+        request_id=request_id,
+    )
+    return response
+
+
+@web.middleware
+async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer within the request's time, with a 5xx that shows no cause where all else fails."""
+    api = request.app[API]
+    if api.in_flight >= api.max_requests:
+        return refused(BusyError(f"{api.in_flight} requests are being answered"))
+    task = asyncio.current_task()
+    assert task is not None, "a handler runs in a task"
+    api.in_flight += 1
+    api.deadlines.begin(task)
+    try:
+        return await handler(request)
+    except asyncio.CancelledError:
+        if api.deadlines.end(task):
+            return refused(too_slow("The request took too long. Try again."))
+        raise
+    except web.HTTPException:
+        raise
+    except Exception:
+        _log.exception("request_failed", request_id=request[REQUEST_ID], path=request.path)
+        return refused(internal_error(request[REQUEST_ID]))
+    finally:
+        api.in_flight -= 1
+        api.deadlines.end(task)
+
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+
+
+def _known_method(method: str) -> str:
+    """The method as a label; callers must not make labels."""
+    return method if method in _METHODS else "OTHER"

@@ -1,0 +1,116 @@
+"""Every resource of the API, its methods, and the order in which a request is checked."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from service.domain.errors import ProjectKeyError
+from service.domain.model import Project
+from service.http import handlers, tenants
+from service.http.answers import empty_answer, json_answer, refused
+from service.http.auth import Scopes, authenticate, permit_method, permit_organization, scopes_of
+from service.http.refusals import Refusal, method_not_allowed
+from service.http.state import API, Call
+
+Handler = Callable[[Call], Awaitable[web.Response]]
+
+_PROJECT: Final = "/api/0/projects/{organization}/{project}"
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A path and what can be done there."""
+
+    path: str
+    methods: Mapping[str, Handler]
+    scopes: Scopes
+
+    @property
+    def allow(self) -> str:
+        """The methods, as the header names them."""
+        head = ["HEAD"] if "GET" in self.methods else []
+        return ", ".join([*self.methods, *head, "OPTIONS"])
+
+
+RESOURCES: Final = (
+    Resource(
+        "/api/0/organizations/",
+        {"POST": tenants.create_organization},
+        {"POST": ("org:admin",)},
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/projects/",
+        {"POST": tenants.create_project},
+        {"POST": ("project:write", "org:write")},
+    ),
+    Resource(
+        f"{_PROJECT}/keys/",
+        {"GET": handlers.list_keys, "POST": handlers.create_key},
+        scopes_of("project"),
+    ),
+    Resource(
+        f"{_PROJECT}/keys/{{key_id}}/",
+        {"GET": handlers.get_key},
+        scopes_of("project"),
+    ),
+)
+
+
+def add_routes(app: web.Application) -> None:
+    """Serve every resource, and an answer for every other path."""
+    for resource in RESOURCES:
+        app.router.add_route("*", resource.path, _dispatcher(resource))
+    app.router.add_route("*", "/{path:.*}", _no_such_path)
+
+
+def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Response]]:
+    allow = resource.allow
+    handlers_by_method = dict(resource.methods)
+    if "GET" in handlers_by_method:
+        handlers_by_method["HEAD"] = handlers_by_method["GET"]
+
+    async def dispatch(request: web.Request) -> web.Response:
+        if request.method == "OPTIONS":
+            return empty_answer(status=200, allow=allow)
+        try:
+            call = await _permitted(request, resource, allow, known=request.method in handlers_by_method)
+            return await handlers_by_method[request.method](call)
+        except (Refusal, ProjectKeyError) as error:
+            return refused(error, allow=allow)
+
+    return dispatch
+
+
+async def _permitted(request: web.Request, resource: Resource, allow: str, *, known: bool) -> Call:
+    """The order decides which of several mistakes is told: who, may they, can one, of what, is it theirs."""
+    api = request.app[API]
+    caller = await authenticate(request, api.tokens)
+    permit_method(caller, request.method, resource.scopes)
+    if not known:
+        raise method_not_allowed(request.method)
+    project: Project | None = None
+    names = request.match_info
+    if "organization" in names:
+        permit_organization(caller, names["organization"])
+    if "project" in names:
+        project = await api.provisioning.project(names["organization"], names["project"])
+    return Call(request=request, api=api, caller=caller, allow=allow, found_project=project)
+
+
+async def _no_such_path(request: web.Request) -> web.Response:
+    if request.path.endswith("/"):
+        return empty_answer(status=404)
+    suggestion = f"{request.path}/"
+    if request.headers.get("Content-Type", "").startswith("application/json"):
+        return json_answer(
+            {"info": f"Route not found, did you forget a trailing slash? try: {suggestion}"}, status=404
+        )
+    response = empty_answer(status=404)
+    response.content_type = "text/plain"
+    response.text = (
+        "Route not found, did you forget a trailing slash?\n\n"
+        f"try: {suggestion}\n" + " " * (len("try: ") + len(suggestion) - 1) + "^"
+    )
+    return response

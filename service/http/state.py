@@ -1,0 +1,74 @@
+"""What the application holds for its handlers."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from service.domain.dsn import Ingest
+from service.domain.model import Caller, Origin, Project
+from service.http.deadlines import Deadlines
+from service.metrics import RequestMetrics
+from service.usecases.issue_keys import IssueKeys
+from service.usecases.provisioning import Provisioning
+from service.usecases.read_keys import ReadKeys
+from service.usecases.tokens import Tokens
+
+
+@dataclass(slots=True)
+class Api:
+    """The use cases and the few settings that answers depend on.
+
+    ``draining`` turns true when the process is about to stop: answers then ask for the connection's end.
+    """
+
+    tokens: Tokens
+    provisioning: Provisioning
+    issue_keys: IssueKeys
+    read_keys: ReadKeys
+    ingest: Ingest
+    links_base: str
+    body_timeout: float
+    max_requests: int
+    metrics: RequestMetrics
+    deadlines: Deadlines
+    in_flight: int = 0
+    draining: bool = False
+
+
+API: Final = web.AppKey("api", Api)
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request whose caller may make it; ``project`` is there where the path names one."""
+
+    request: web.Request
+    api: Api
+    caller: Caller
+    allow: str
+    found_project: Project | None
+
+    @property
+    def project(self) -> Project:
+        """The project that the path names."""
+        assert self.found_project is not None, "the route has a project in its path"
+        return self.found_project
+
+    @property
+    def origin(self) -> Origin:
+        """What the audit and the event's envelope keep of this request."""
+        return Origin(
+            token_id=self.caller.token_id,
+            request_id=self.request[REQUEST_ID],
+            remote_address=self.request.remote,
+            traceparent=_traceparent(self.request),
+        )
+
+
+def _traceparent(request: web.Request) -> str | None:
+    """The W3C trace context, if it has its one length; anything else would only travel along."""
+    value = request.headers.get("traceparent", "")
+    return value if len(value) == len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") else None

@@ -1,0 +1,95 @@
+"""What is counted and timed, under the names that /metrics shows."""
+
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+_REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_PUBLISH_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600)
+
+
+class RequestMetrics:
+    """HTTP requests by route, method and status; a route is its template, never a path."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._seconds = Histogram(
+            "projectkeys_http_request_duration_seconds",
+            "Time from a request's head to its answer.",
+            ("route", "method", "status"),
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.in_flight = Gauge(
+            "projectkeys_http_requests_in_flight", "Requests being answered.", registry=registry
+        )
+        # Looking a child up by its labels costs as much as the rest of the observation.
+        self._children: dict[tuple[str, str, int], Histogram] = {}
+
+    def observe(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Count a request that took ``seconds``."""
+        at = (route, method, status)
+        child = self._children.get(at)
+        if child is None:
+            child = self._seconds.labels(route, method, str(status))
+            self._children[at] = child
+        child.observe(seconds)
+
+
+class PublisherMetrics:
+    """The way from the outbox to Kafka."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.publish_seconds = Histogram(
+            "projectkeys_publish_seconds",
+            "Time from an event's commit to Kafka's acknowledgement.",
+            buckets=_PUBLISH_BUCKETS,
+            registry=registry,
+        )
+        self.sessions_opened = Counter(
+            "projectkeys_producer_sessions_opened",
+            "Producer sessions opened, one for each shard.",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "projectkeys_publish_failures",
+            "Failed openings and sends, by error.",
+            ("error",),
+            registry=registry,
+        )
+        self.restarts = Counter(
+            "projectkeys_publisher_restarts", "Faults of the publisher itself.", registry=registry
+        )
+        self.shards_owned = Gauge(
+            "projectkeys_shards_owned", "Shards this process publishes.", registry=registry
+        )
+
+
+class OutboxMetrics:
+    """What waits in the outbox, as last looked at."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.depth = Gauge(
+            "projectkeys_outbox_depth",
+            "Events not yet acknowledged by Kafka, counted up to 100 000.",
+            registry=registry,
+        )
+        self.oldest_age = Gauge(
+            "projectkeys_outbox_oldest_age_seconds", "Age of the oldest such event.", registry=registry
+        )
+
+
+class PoolMetrics(Collector):
+    """Connections to Postgres, read when asked for."""
+
+    def __init__(self, registry: CollectorRegistry, sizes: Callable[[], tuple[int, int]]) -> None:
+        self._sizes = sizes
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """The pool's size and how much of it is idle."""
+        size, idle = self._sizes()
+        yield GaugeMetricFamily("projectkeys_pool_connections", "Connections to Postgres.", size)
+        yield GaugeMetricFamily("projectkeys_pool_connections_idle", "Those that nobody uses.", idle)

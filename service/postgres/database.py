@@ -1,0 +1,168 @@
+"""The pool of connections: every wait bounded, every fault of the database told as one error."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from service.domain.errors import UnavailableError
+
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+"""What statements run on, pooled or not."""
+
+_UNAVAILABLE: Final = (
+    OSError,  # refused, reset, no route; TimeoutError is one of these
+    asyncpg.InterfaceError,  # the connection broke under a statement
+    asyncpg.InternalClientError,  # the same, seen a moment earlier
+    asyncpg.PostgresConnectionError,  # 08xxx
+    asyncpg.OperatorInterventionError,  # 57xxx: shutdown, start-up, cancelled by a time-out
+    asyncpg.InsufficientResourcesError,  # 53xxx: disk full, out of memory, too many connections
+    asyncpg.LockNotAvailableError,  # 55P03: lock_timeout
+    asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03
+    asyncpg.ReadOnlySQLTransactionError,  # 25006: a demoted primary
+    asyncpg.DeadlockDetectedError,  # 40P01: the other side went on
+    asyncpg.InvalidAuthorizationSpecificationError,  # 28xxx: a password that is being changed
+)
+_CONNECTIONS_ARE_STALE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError)
+_CLOSE_WITHIN: Final = 5.0
+"""Seconds for statements under way when the pool closes; then they are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what the database may make callers wait for, in seconds, and the pool's size."""
+
+    pool_size: int = 10
+    connect: float = 5.0
+    acquire: float = 1.0
+    statement: float = 3.0
+    lock: float = 2.0
+    idle_in_transaction: float = 5.0
+
+
+class Database:
+    """A pool on one Postgres.
+
+    It starts without the database and recovers without a restart. ``through_pgbouncer``: statements are not
+    prepared by name and no start-up parameters are sent, so that PgBouncer's transaction mode can serve it; the
+    server-side time-outs then have to be set on the role.
+    """
+
+    def __init__(self, url: str, limits: Limits, *, through_pgbouncer: bool = False) -> None:
+        self._url = url
+        self._limits = limits
+        self._through_pgbouncer = through_pgbouncer
+        self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+
+    async def start(self) -> None:
+        """Make the pool; connects to nothing yet.
+
+        Raises:
+            ValueError: the URL cannot be understood.
+        """
+        self._pool = await asyncpg.create_pool(
+            min_size=0,
+            max_size=self._limits.pool_size,
+            reset=_leave_no_transaction,
+            **self._connect_arguments(),
+        )
+
+    def _connect_arguments(self) -> dict[str, object]:
+        limits = self._limits
+        return {
+            "dsn": self._url or None,
+            "timeout": limits.connect,
+            "command_timeout": limits.statement + 1,
+            "statement_cache_size": 0 if self._through_pgbouncer else 200,
+            "server_settings": {}
+            if self._through_pgbouncer
+            else {
+                "application_name": "projectkeys",
+                "statement_timeout": _milliseconds(limits.statement),
+                "lock_timeout": _milliseconds(limits.lock),
+                "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),
+            },
+        }
+
+    async def close(self) -> None:
+        """Close every connection; statements that do not end in time are cut."""
+        if self._pool is None:
+            return
+        try:
+            await asyncio.wait_for(self._pool.close(), _CLOSE_WITHIN)
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """A connection of the pool; each statement is a transaction of its own.
+
+        Raises:
+            UnavailableError: none came free in time, or the database failed under the statement.
+        """
+        assert self._pool is not None, "start() comes first"
+        try:
+            async with self._pool.acquire(timeout=self._limits.acquire) as connection:
+                yield connection
+        except _UNAVAILABLE as error:
+            if isinstance(error, _CONNECTIONS_ARE_STALE):
+                await self._pool.expire_connections()
+            raise UnavailableError(f"{type(error).__name__}: {error}") from error
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction that commits at the end of the block, or not at all on an error.
+
+        Raises:
+            UnavailableError: as for `connection`.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    @asynccontextmanager
+    async def listening(
+        self, channel: str, heard: Callable[[], None]
+    ) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
+        """A connection of its own that calls ``heard`` on each NOTIFY of ``channel``.
+
+        Gives a check that asks the server, so that a connection that broke in silence is noticed.
+
+        Raises:
+            UnavailableError: the connection could not be made or broke.
+        """
+        try:
+            connection = await asyncpg.connect(**self._connect_arguments())
+            try:
+                await connection.add_listener(channel, lambda *_: heard())
+
+                async def alive() -> bool:
+                    return await connection.fetchval("SELECT true") is True
+
+                yield alive
+            finally:
+                connection.terminate()
+        except _UNAVAILABLE as error:
+            raise UnavailableError(f"{type(error).__name__}: {error}") from error
+
+    @property
+    def takes_notifications(self) -> bool:
+        """Whether LISTEN can work on this route to the database."""
+        return not self._through_pgbouncer
+
+    def sizes(self) -> tuple[int, int]:
+        """How many connections there are, and how many of them are idle."""
+        return (0, 0) if self._pool is None else (self._pool.get_size(), self._pool.get_idle_size())
+
+
+def _milliseconds(seconds: float) -> str:
+    return str(int(seconds * 1000))
+
+
+async def _leave_no_transaction(connection: Connection) -> None:
+    # Nothing here changes the session, so the full reset, a round trip for each use, has nothing to undo.
+    if connection.is_in_transaction():
+        await connection.reset()

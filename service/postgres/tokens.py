@@ -1,0 +1,102 @@
+"""The table api_token."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+import asyncpg
+
+from service.postgres.database import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A token as lists show it; ``organization_slug`` None is a token for all organizations."""
+
+    id: int
+    name: str
+    organization_id: int | None
+    organization_slug: str | None
+    last_four: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+_SELECT_BY_HASH: Final = """
+    SELECT token.token_hash, token.id, token.name, token.organization_id, organization.slug AS organization_slug,
+           token.last_four, token.scopes, token.created_at, token.expires_at, token.revoked_at
+    FROM api_token AS token
+    LEFT JOIN organization ON organization.id = token.organization_id
+    WHERE token.token_hash = $1
+"""
+
+
+async def select_by_hash(connection: Connection, token_hash: bytes) -> tuple[bytes, TokenRow] | None:
+    """The token with this sha256, and its hash as it is stored, to be compared in constant time."""
+    row = await connection.fetchrow(_SELECT_BY_HASH, token_hash)
+    return None if row is None else (row["token_hash"], _token_row(row))
+
+
+_SELECT_ALL: Final = """
+    SELECT token.id, token.name, token.organization_id, organization.slug AS organization_slug, token.last_four,
+           token.scopes, token.created_at, token.expires_at, token.revoked_at
+    FROM api_token AS token
+    LEFT JOIN organization ON organization.id = token.organization_id
+    ORDER BY token.id
+"""
+
+
+async def select_all(connection: Connection) -> list[TokenRow]:
+    """Every token, oldest first."""
+    return [_token_row(row) for row in await connection.fetch(_SELECT_ALL)]
+
+
+_INSERT: Final = """
+    INSERT INTO api_token (organization_id, name, token_hash, last_four, scopes, expires_at)
+    VALUES ($1, $2, $3, $4, $5, $6)
+    RETURNING id
+"""
+
+
+async def insert_token(
+    connection: Connection,
+    *,
+    organization_id: int | None,
+    name: str,
+    token_hash: bytes,
+    last_four: str,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+) -> int:
+    """Keep a new token's hash; returns its id."""
+    return int(
+        await connection.fetchval(_INSERT, organization_id, name, token_hash, last_four, scopes, expires_at)
+    )
+
+
+_REVOKE: Final = """
+    UPDATE api_token SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL RETURNING name
+"""
+
+
+async def revoke_token(connection: Connection, token_id: int) -> str | None:
+    """End a token; returns its name, or None if there is no such token or it has ended."""
+    name: str | None = await connection.fetchval(_REVOKE, token_id)
+    return name
+
+
+def _token_row(row: asyncpg.Record) -> TokenRow:
+    return TokenRow(
+        id=row["id"],
+        name=row["name"],
+        organization_id=row["organization_id"],
+        organization_slug=row["organization_slug"],
+        last_four=row["last_four"],
+        scopes=tuple(row["scopes"]),
+        created_at=row["created_at"],
+        expires_at=row["expires_at"],
+        revoked_at=row["revoked_at"],
+    )

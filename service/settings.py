@@ -1,0 +1,173 @@
+"""The settings: read once from the environment, every mistake reported at once."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any, Final
+
+from environs import EnvValidationError, FileAwareEnv
+from marshmallow.validate import OneOf, Range, Regexp
+
+_HTTP_URL: Final = Regexp(
+    r"^https?://[^/\s]+(/\S*[^/\s])?$", error="Not an http or https URL without a slash at its end."
+)
+_OPTIONAL_HTTP_URL: Final = Regexp(r"^(https?://[^/\s]+(/\S*)?)?$", error="Not an http or https URL.")
+_SECONDS: Final = Range(min=0, max=3600)
+_PORT: Final = Range(min=1, max=65535)
+
+
+class SettingsError(Exception):
+    """The environment holds mistakes; the message has a line for each."""
+
+
+def _setting(
+    default: Any,
+    kind: str,
+    description: str,
+    *,
+    check: Callable[[Any], Any] | None = None,
+    secret: bool = False,
+) -> Any:
+    about = {"kind": kind, "description": description, "check": check, "secret": secret}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=about, repr=not secret)
+    return field(default=default, metadata=about, repr=not secret)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting under its name in lower case; times are seconds."""
+
+    port: int = _setting(8080, "int", "where the API listens", check=_PORT)
+    ops_port: int = _setting(8081, "int", "where /livez, /readyz and /metrics are", check=_PORT)
+    host: str = _setting("0.0.0.0", "str", "the address that both listen on")  # noqa: S104 -- a container's only address
+    database_url: str = _setting("", "str", "postgresql://…; unset: the PG* variables decide", secret=True)
+    database_pool_size: int = _setting(
+        10, "int", "connections to Postgres at most", check=Range(min=2, max=1000)
+    )
+    database_pgbouncer: bool = _setting(
+        False,
+        "bool",
+        "Postgres is reached through PgBouncer in transaction mode: nothing is prepared by name",
+    )
+    kafka_bootstrap_servers: list[str] = _setting(["127.0.0.1:9092"], "list", "host:port,host:port")
+    kafka_topic: str = _setting(
+        "project-keys", "str", "the topic of the events", check=Regexp(r"^[a-zA-Z0-9_-]{1,200}$")
+    )
+    kafka_security_protocol: str = _setting(
+        "PLAINTEXT",
+        "str",
+        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL",
+        check=OneOf(["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
+    )
+    kafka_sasl_mechanism: str = _setting(
+        "PLAIN",
+        "str",
+        "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+        check=OneOf(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]),
+    )
+    kafka_sasl_username: str = _setting("", "str", "the user for SASL")
+    kafka_sasl_password: str = _setting("", "str", "the password or, for OAUTHBEARER, the token", secret=True)
+    kafka_ssl_cafile: str = _setting("", "str", "certificates that sign the brokers'; unset: the system's")
+    kafka_ssl_certfile: str = _setting("", "str", "the certificate shown to the brokers")
+    kafka_ssl_keyfile: str = _setting("", "str", "the private key of that certificate")
+    public_url: str = _setting(
+        "", "str", "base of the API's own links; unset: http://127.0.0.1:PORT", check=_OPTIONAL_HTTP_URL
+    )
+    ingest_url: str = _setting("http://127.0.0.1:9000", "str", "base of every DSN", check=_HTTP_URL)
+    org_subdomains: bool = _setting(False, "bool", "put o<organization id>.ingest. before the DSN's host")
+    loader_cdn_url: str = _setting(
+        "", "str", "base of the browser loader; unset: INGEST_URL", check=_OPTIONAL_HTTP_URL
+    )
+    shard_lease: float = _setting(
+        5.0,
+        "float",
+        "seconds after which another replica publishes what a dead one owned",
+        check=Range(min=0.5, max=300),
+    )
+    shutdown_delay: float = _setting(
+        3.0, "float", "seconds of serving on after SIGTERM, until routers have noticed", check=_SECONDS
+    )
+    request_timeout: float = _setting(10.0, "float", "seconds for one request as a whole", check=_SECONDS)
+    body_timeout: float = _setting(5.0, "float", "seconds for a request's body to arrive", check=_SECONDS)
+    acquire_timeout: float = _setting(
+        1.0, "float", "seconds to wait for a connection of the pool", check=_SECONDS
+    )
+    statement_timeout: float = _setting(3.0, "float", "seconds for one statement", check=_SECONDS)
+    lock_timeout: float = _setting(2.0, "float", "seconds to wait for a lock in Postgres", check=_SECONDS)
+    keepalive_timeout: float = _setting(
+        75.0, "float", "seconds an idle connection is kept; longer than proxies keep theirs", check=_SECONDS
+    )
+    max_requests: int = _setting(
+        1000, "int", "requests answered at a time; more get 503", check=Range(min=1, max=100_000)
+    )
+    log_level: str = _setting(
+        "info", "str", "debug, info, warning or error", check=OneOf(["debug", "info", "warning", "error"])
+    )
+    log_format: str = _setting(
+        "auto", "str", "json, text, or auto: text on a terminal", check=OneOf(["json", "text", "auto"])
+    )
+
+    @property
+    def links_base(self) -> str:
+        """The base of the API's own links."""
+        return self.public_url.rstrip("/") or f"http://127.0.0.1:{self.port}"
+
+
+_FIELDS: Final[tuple[Field[Any], ...]] = fields(Settings)
+
+NAMES: Final = frozenset(one.name.upper() for one in _FIELDS)
+"""The environment variables that are read; each also as NAME_FILE, the path of a file that holds the value."""
+
+
+def read() -> Settings:
+    """The settings that the environment asks for.
+
+    Raises:
+        SettingsError: some of them cannot be used.
+    """
+    env = FileAwareEnv(eager=False, strip_whitespace=True)
+    mistakes: dict[str, Sequence[str]] = {}
+    values: dict[str, Any] = {}
+    for one in _FIELDS:
+        name = one.name.upper()
+        if os.environ.get(name) and os.environ.get(f"{name}_FILE"):
+            mistakes[name] = [f"Set it or {name}_FILE, not both."]
+            continue
+        check = one.metadata["check"]
+        try:
+            values[one.name] = getattr(env, one.metadata["kind"])(
+                name, default_of(one), **({"validate": check} if check else {})
+            )
+        except ValueError as error:  # a file that cannot be read
+            mistakes[name] = [str(error)]
+    try:
+        env.seal()
+    except EnvValidationError as error:
+        mistakes.update({name: list(map(str, texts)) for name, texts in error.error_messages.items()})
+    if mistakes:
+        raise SettingsError(
+            "\n".join(f"{name}: {' '.join(texts)}" for name, texts in sorted(mistakes.items()))
+        )
+    return Settings(**values)
+
+
+def default_of(one: Field[Any]) -> Any:
+    """What a setting is when it is not set."""
+    return one.default_factory() if one.default_factory is not MISSING else one.default
+
+
+def table(settings: Settings) -> list[tuple[str, str, str]]:
+    """Name, value and description of every setting; secrets masked."""
+    rows = []
+    for one in _FIELDS:
+        value = getattr(settings, one.name)
+        text = ",".join(value) if isinstance(value, list) else str(value)
+        rows.append(
+            (
+                one.name.upper(),
+                "********" if one.metadata["secret"] and text else text,
+                one.metadata["description"],
+            )
+        )
+    return rows

@@ -1,0 +1,188 @@
+"""Topics of one test, what is in them, and brokers that misbehave."""
+
+import asyncio
+import contextlib
+import socket
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+
+from service.kafka.client import Address, KafkaClient
+from service.kafka.connection import KafkaConnection
+from service.kafka.errors import KafkaUnavailableError
+from service.kafka.producer import FencedProducer
+from service.kafka.session import Batch, Outcome, Record, Session
+
+_PATIENCE = 15.0  # seconds
+
+
+async def new_topic(bootstrap: str, *, partitions: int = 12, config: Mapping[str, str] | None = None) -> str:
+    """Create a topic with a name of its own and wait until each partition has a leader."""
+    topic = f"test-{uuid.uuid4().hex}"
+    client = KafkaClient(KafkaConnection((bootstrap,)), request_timeout=10)
+    try:
+        code, words = await client.create_topic(
+            topic, partitions=partitions, replication_factor=1, config=config or {}
+        )
+        assert code == 0, words
+        async with asyncio.timeout(_PATIENCE):
+            while True:
+                if len((await client.topic_metadata(topic)).leaders) == partitions:
+                    return topic
+                await asyncio.sleep(0.02)
+    finally:
+        await client.close()
+
+
+@dataclass(frozen=True, slots=True)
+class FreshTopic:
+    """A topic of one test, and a producer for it."""
+
+    bootstrap: str
+    name: str
+    producer: FencedProducer
+
+    async def keys(self, partition: int = 0) -> list[str]:
+        """Return the keys in the partition, in order, without the fence records."""
+        records = await read_log(self.bootstrap, self.name, partition)
+        return [record.key.decode() for record in records if record.key != b"_fence"]
+
+
+@contextlib.asynccontextmanager
+async def fresh_topic(
+    bootstrap: str, *, config: Mapping[str, str] | None = None
+) -> AsyncIterator[FreshTopic]:
+    """Make a topic of twelve partitions and a producer for it."""
+    topic = await new_topic(bootstrap, config=config)
+    async with producer_for(bootstrap, topic) as producer:
+        yield FreshTopic(bootstrap, topic, producer)
+
+
+@contextlib.asynccontextmanager
+async def producer_for(
+    bootstrap: str, topic: str, *, request_timeout: float = 10.0
+) -> AsyncIterator[FencedProducer]:
+    """Make a producer that is closed in the end; `bootstrap` may be several addresses with commas between."""
+    connection = KafkaConnection(tuple(bootstrap.split(",")))
+    producer = FencedProducer(connection, topic=topic, request_timeout=request_timeout)
+    try:
+        yield producer
+    finally:
+        await producer.close()
+
+
+def record(key: str, *, value: bytes | None = b"{}") -> Record:
+    """Return a small record."""
+    return Record(key.encode(), value, (("ce_id", key.encode()),), 1_700_000_000_000)
+
+
+async def send(producer: FencedProducer, session: Session, *keys: str) -> Outcome:
+    """Send one batch of small records of one session."""
+    [outcome] = await producer.send([Batch(session, [record(key) for key in keys])])
+    return outcome
+
+
+async def open_patiently(producer: FencedProducer, shard: int) -> Session:
+    """Open a shard, trying again while the brokers are still busy with becoming its leader or coordinator."""
+    async with asyncio.timeout(_PATIENCE):
+        while True:
+            try:
+                return await producer.open(shard)
+            except KafkaUnavailableError:
+                await asyncio.sleep(0.05)
+
+
+async def read_log(bootstrap: str, topic: str, partition: int) -> list[ConsumerRecord]:
+    """Return everything that a partition holds now."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap)
+    await consumer.start()
+    try:
+        where = TopicPartition(topic, partition)
+        consumer.assign([where])
+        await consumer.seek_to_beginning(where)
+        end = (await consumer.end_offsets([where]))[where]
+        records: list[ConsumerRecord] = []
+        async with asyncio.timeout(_PATIENCE):
+            while await consumer.position(where) < end:
+                records += (await consumer.getmany(where, timeout_ms=500)).get(where, [])
+        return records
+    finally:
+        await consumer.stop()
+
+
+def unused_port() -> int:
+    """Return a port of this machine on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Relay:
+    """A way to the broker that a test can block and break.
+
+    Attributes:
+        address: Where it listens.
+        to_broker: While not set, what clients send is held back.
+        to_client: While not set, what the broker answers is held back.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.address = Address("127.0.0.1", unused_port())
+        self.to_broker = asyncio.Event()
+        self.to_client = asyncio.Event()
+        self._target = target
+        self._ways: set[asyncio.Task[None]] = set()
+
+    @property
+    def bootstrap(self) -> str:
+        """The address as clients are told it."""
+        return f"{self.address.host}:{self.address.port}"
+
+    async def cut(self) -> None:
+        """Break every connection."""
+        for way in self._ways:
+            way.cancel()
+        await asyncio.gather(*self._ways, return_exceptions=True)
+
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Connect a client with the broker."""
+        way = asyncio.get_running_loop().create_task(self._join(reader, writer))
+        self._ways.add(way)
+        way.add_done_callback(self._ways.discard)
+
+    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        host, port = self._target.split(":")
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        both = (_carry(reader, far_writer, self.to_broker), _carry(far_reader, writer, self.to_client))
+        try:
+            await asyncio.gather(*both)
+        finally:
+            writer.close()
+            far_writer.close()
+
+
+async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
+    with contextlib.suppress(ConnectionError):
+        while data := await reader.read(65536):
+            await gate.wait()
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+@contextlib.asynccontextmanager
+async def relay_to(target: str) -> AsyncIterator[Relay]:
+    """Run an open relay to `target`, a `host:port`."""
+    relay = Relay(target)
+    relay.to_broker.set()
+    relay.to_client.set()
+    server = await asyncio.start_server(relay.accept, *relay.address)
+    try:
+        yield relay
+    finally:
+        server.close()
+        await relay.cut()
+        await server.wait_closed()

@@ -1,0 +1,236 @@
+"""The embedded servers: their data stays, and they do not outlive the process that started them."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import re
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from service.dev import lock
+from service.dev.errors import EmbeddedServerError
+from service.dev.jars import Jar, admit, listed_jars, missing_jars
+from service.dev.kafka import EmbeddedKafka
+from service.dev.postgres import EmbeddedPostgres
+from service.dev.servers import Servers, embedded_servers
+
+_ROOT = Path(__file__).parents[1]
+_CACHE = _ROOT / ".cache"
+_TOPIC = "survivor"
+
+# Runs both servers until it is killed. It halts Kafka, which then can react to no signal but SIGKILL.
+_PARENT = f"""
+import asyncio, sys
+from pathlib import Path
+from service.dev.servers import embedded_servers
+
+async def main():
+    async with embedded_servers(
+        Path(sys.argv[1]), cache_dir=Path({str(_CACHE)!r}), report=lambda text: print(text, flush=True)
+    ) as servers:
+        servers.kafka.pause()
+        print("up", servers.postgres.pid, servers.kafka.pid, flush=True)
+        await asyncio.Event().wait()
+
+asyncio.run(main())
+"""
+
+
+def _servers(directory: Path, reports: list[str] | None = None) -> Servers:
+    report = ([] if reports is None else reports).append
+    return Servers(
+        EmbeddedPostgres(directory / "postgres", report=report),
+        EmbeddedKafka(directory / "kafka", cache_dir=_CACHE, report=report),
+    )
+
+
+@pytest.fixture(scope="module")
+async def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Data of both servers, stopped, with one row and one record in it."""
+    directory = tmp_path_factory.mktemp("servers")
+    async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:
+        await _write(servers)
+    return directory
+
+
+@contextlib.asynccontextmanager
+async def _parent(directory: Path) -> AsyncIterator[asyncio.subprocess.Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _PARENT,
+        str(directory),
+        cwd=_ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await asyncio.wait_for(process.wait(), 10)
+
+
+def _alive(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+
+
+async def _said(process: asyncio.subprocess.Process, word: str) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(30):
+        async for line in process.stdout:
+            if line.decode().startswith(word):
+                return line.decode()
+    raise AssertionError(f"It ended without saying {word!r}.")
+
+
+async def _write(servers: Servers) -> None:
+    connection = await asyncpg.connect(servers.postgres.url)
+    await connection.execute("CREATE TABLE survivor AS SELECT 42 AS answer")
+    await connection.close()
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
+    await admin.start()
+    await admin.create_topics([NewTopic(_TOPIC, num_partitions=1, replication_factor=1)])
+    await admin.close()
+    producer = AIOKafkaProducer(bootstrap_servers=servers.kafka.bootstrap_servers, acks="all")
+    await producer.start()
+    await producer.send_and_wait(_TOPIC, b"42", partition=0)
+    await producer.stop()
+
+
+async def _read(servers: Servers) -> tuple[int, bytes]:
+    connection = await asyncpg.connect(servers.postgres.url)
+    answer = await connection.fetchval("SELECT answer FROM survivor")
+    await connection.close()
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers.kafka.bootstrap_servers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    consumer.assign([TopicPartition(_TOPIC, 0)])
+    record = await asyncio.wait_for(consumer.getone(), 10)
+    await consumer.stop()
+    return answer, record.value
+
+
+async def test_data_survives_a_stop_and_a_kill(directory: Path) -> None:
+    """What was acknowledged is there after a clean stop, and again after SIGKILL of both servers."""
+    async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:
+        assert await _read(servers) == (42, b"42")
+        servers.postgres.kill()
+        servers.kafka.kill()
+        await asyncio.gather(servers.postgres.start(), servers.kafka.start())
+        assert await _read(servers) == (42, b"42")
+
+
+async def test_no_server_outlives_a_killed_parent(directory: Path) -> None:
+    """SIGKILL of the process that started them ends both servers, a halted Kafka too, and they recover."""
+    async with _parent(directory) as process:
+        pids = [int(word) for word in (await _said(process, "up")).split()[1:]]
+        assert _alive(pids) == pids
+        process.kill()
+        deadline = time.monotonic() + 5
+        while _alive(pids) and time.monotonic() < deadline:  # noqa: ASYNC110 -- a process's end sets no event
+            await asyncio.sleep(0.02)
+        assert _alive(pids) == []
+    async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:
+        assert await _read(servers) == (42, b"42")
+
+
+async def test_ctrl_c_half_way_leaves_no_process_and_no_half_made_data(tmp_path: Path) -> None:
+    """A first start that is interrupted while it creates the cluster is as if it had never been."""
+    async with _parent(tmp_path) as process:
+        await _said(process, "Creating a PostgreSQL cluster")
+        process.send_signal(signal.SIGINT)
+        await asyncio.wait_for(process.wait(), 10)
+    # Every process of a server holds its lock.
+    for name in ("postgres", "kafka"):
+        os.close(await lock.take(tmp_path / name, patience=2))
+    postgres = _servers(tmp_path).postgres
+    await postgres.start()
+    await postgres.stop()
+
+
+async def test_a_directory_in_use_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second server on the data of a living one is refused with the directory's name."""
+    monkeypatch.setattr("service.dev.postgres._LOCK_PATIENCE", 0.1)
+    first, second = _servers(directory).postgres, _servers(directory).postgres
+    await first.start()
+    with pytest.raises(EmbeddedServerError, match=f"{directory}/postgres is in use; .* {os.getpid()}"):
+        await second.start()
+    await first.stop()
+
+
+async def test_a_port_is_kept_until_another_program_takes_it(directory: Path) -> None:
+    """The port is the same in the next run; one that is taken is replaced, and the user is told."""
+    file, reports = directory / "postgres" / "port", list[str]()
+    postgres = _servers(directory, reports).postgres
+    port = int(file.read_text())
+    await postgres.start()
+    assert f":{port}/" in postgres.url
+    await postgres.stop()
+    with socket.create_server(("127.0.0.1", port)):
+        await postgres.start()
+        await postgres.stop()
+    assert int(file.read_text()) != port
+    assert reports == [
+        f"Port {port} is taken by another program: PostgreSQL is now on {file.read_text().strip()}."
+    ]
+
+
+async def test_kafka_moves_to_other_ports_with_its_data(directory: Path) -> None:
+    """A broker whose two ports are taken starts on others and still has its records."""
+    ports = [int((directory / "kafka" / name).read_text()) for name in ("port", "controller-port")]
+    with socket.create_server(("127.0.0.1", ports[0])), socket.create_server(("127.0.0.1", ports[1])):
+        async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:
+            assert await _read(servers) == (42, b"42")
+
+
+async def test_a_failed_start_shows_the_log(tmp_path: Path) -> None:
+    """The error of a server that cannot start carries the log's last lines and its path."""
+    postgres = _servers(tmp_path).postgres
+    (tmp_path / "postgres" / "data").mkdir(parents=True)
+    with pytest.raises(EmbeddedServerError, match=r"postgres ended with status \d") as caught:
+        await postgres.start()
+    assert f"{tmp_path}/postgres/postgres.log:\n" in str(caught.value)
+    assert "postgresql.conf" in str(caught.value)
+
+
+def test_a_jar_with_a_wrong_hash_is_refused(tmp_path: Path) -> None:
+    """A download that is not the listed jar is refused by name and never reaches the cache."""
+    download = tmp_path / "download"
+    download.write_bytes(b"not the jar")
+    jar = Jar("org.example:thing:1.0", hashlib.sha256(b"the jar").hexdigest(), 7)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    with pytest.raises(EmbeddedServerError, match=re.escape(jar.coordinate)):
+        admit(download, jar, cache)
+    assert list(cache.iterdir()) == []
+
+
+def test_a_cached_jar_that_was_changed_is_not_used(tmp_path: Path) -> None:
+    """A jar in the cache counts only while its bytes are those of the list."""
+    download = tmp_path / "download"
+    download.write_bytes(b"the jar")
+    jar = Jar("org.example:thing:1.0", hashlib.sha256(b"the jar").hexdigest(), 7)
+    admit(download, jar, tmp_path)
+    assert missing_jars([jar], tmp_path) == []
+    (tmp_path / jar.file_name).write_bytes(b"thy jar")
+    assert missing_jars([jar], tmp_path) == [jar]
+
+
+def test_the_list_names_each_jar_once() -> None:
+    """No two jars of the list would share a place in the cache."""
+    jars = listed_jars()
+    assert len({jar.file_name for jar in jars}) == len(jars) > 40
+    assert "kafka_2.13-4.3.1.jar" in {jar.file_name for jar in jars}

@@ -1,0 +1,208 @@
+"""The fenced producer when Kafka is away, silent or unwilling: an error in time, and a way on."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from service.kafka.client import Address
+from service.kafka.connection import KafkaConnection
+from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
+from service.kafka.producer import FencedProducer
+from service.kafka.session import Outcome, Session
+from tests.kafka_harness import (
+    FreshTopic,
+    fresh_topic,
+    new_topic,
+    open_patiently,
+    producer_for,
+    relay_to,
+    send,
+    unused_port,
+)
+
+
+@pytest.fixture
+async def topic(kafka_bootstrap: str) -> AsyncIterator[FreshTopic]:
+    """A topic of twelve partitions and a producer for it."""
+    async with fresh_topic(kafka_bootstrap) as topic:
+        yield topic
+
+
+async def test_a_lost_answer_is_a_failure_and_a_second_sending_makes_no_third_copy(topic: FreshTopic) -> None:
+    """The record was appended, nobody knows: it is sent again in a new session, and that is all."""
+    async with (
+        producer_for(topic.bootstrap, topic.name, request_timeout=1) as impatient,
+        relay_to(topic.bootstrap) as relay,
+    ):
+        session = await open_patiently(impatient, 0)
+        impatient._leaders = {0: relay.address}
+        await send(impatient, session, "before")
+        relay.to_client.clear()
+        began = time.monotonic()
+        unknown = await send(impatient, session, "twice")
+        assert time.monotonic() - began < 3
+        dead = await send(impatient, session, "never")
+        await send(impatient, await open_patiently(impatient, 0), "twice")
+    assert isinstance(unknown.error, KafkaUnavailableError)
+    assert "within 1 s" in str(unknown.error)
+    assert isinstance(dead.error, KafkaUnavailableError)
+    assert await topic.keys() == ["before", "twice", "twice"]
+
+
+async def test_a_connection_closed_while_idle_costs_no_error(topic: FreshTopic) -> None:
+    """Brokers close idle connections; the next sending connects anew first."""
+    session = await open_patiently(topic.producer, 0)
+    async with relay_to(topic.bootstrap) as relay:
+        topic.producer._leaders = {0: relay.address}
+        await send(topic.producer, session, "before")
+        connection = topic.producer._client._connections[relay.address]
+        await relay.cut()
+        async with asyncio.timeout(5):
+            await connection._closed_fut
+        assert (await send(topic.producer, session, "after")).error is None
+    assert await topic.keys() == ["before", "after"]
+
+
+async def test_a_cancelled_sending_leaves_no_usable_session(topic: FreshTopic) -> None:
+    """Whether the records arrived is not known, so nothing more may be numbered after them."""
+    session = await open_patiently(topic.producer, 0)
+    async with relay_to(topic.bootstrap) as relay:
+        topic.producer._leaders = {0: relay.address}
+        relay.to_broker.clear()
+        sending = asyncio.create_task(send(topic.producer, session, "lost"))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(sending, 0.2)
+        assert isinstance((await send(topic.producer, session, "more")).error, KafkaUnavailableError)
+
+
+async def test_an_unreachable_kafka_is_told_within_the_bound() -> None:
+    """Nothing listens there: opening ends with an error that names the address."""
+    address = f"127.0.0.1:{unused_port()}"
+    async with producer_for(address, "any", request_timeout=2) as producer:
+        began = time.monotonic()
+        with pytest.raises(KafkaUnavailableError, match=address):
+            await producer.open(0)
+        assert time.monotonic() - began < 3
+
+
+async def test_a_kafka_that_accepts_and_says_nothing_is_told_within_the_bound(kafka_bootstrap: str) -> None:
+    """A connection without an answer does not hold up the caller."""
+    async with (
+        relay_to(kafka_bootstrap) as relay,
+        producer_for(relay.bootstrap, "any", request_timeout=0.5) as producer,
+    ):
+        relay.to_client.clear()
+        began = time.monotonic()
+        with pytest.raises(KafkaUnavailableError):
+            await producer.open(0)
+        assert time.monotonic() - began < 2
+
+
+async def test_one_of_several_addresses_is_enough(kafka_bootstrap: str) -> None:
+    """A bootstrap server that is down is passed over."""
+    topic = await new_topic(kafka_bootstrap)
+    addresses = f"127.0.0.1:{unused_port()},{kafka_bootstrap}"
+    async with producer_for(addresses, topic) as producer:
+        assert (await send(producer, await open_patiently(producer, 0), "a")).error is None
+
+
+async def test_a_broker_that_falls_silent_leaves_time_for_the_next_one(topic: FreshTopic) -> None:
+    """The connection in use is asked first; when nothing comes, another broker is, and opening succeeds."""
+    async with (
+        relay_to(topic.bootstrap) as relay,
+        producer_for(relay.bootstrap, topic.name, request_timeout=2) as producer,
+    ):
+        await open_patiently(producer, 0)
+        relay.to_client.clear()
+        session = await producer.open(0)
+        assert (await send(producer, session, "a")).error is None
+    assert await topic.keys() == ["a"]
+
+
+async def test_a_missing_topic_is_named_and_not_created(kafka_bootstrap: str) -> None:
+    """Opening a shard of a topic that is not there says so, each time."""
+    async with producer_for(kafka_bootstrap, "not-there") as producer:
+        for _ in range(2):
+            with pytest.raises(KafkaUnavailableError, match="no topic not-there"):
+                await producer.open(0)
+
+
+class Coordinator:
+    """A stand-in for the client that gives the codes it was made with, then silence."""
+
+    def __init__(self, *codes: int) -> None:
+        self._codes = list(codes)
+
+    async def coordinator(self, transactional_id: str) -> tuple[int, Address]:
+        """Give the next code."""
+        assert transactional_id == "topic-7"
+        return self._codes.pop(0), Address("127.0.0.1", 1)
+
+    async def init_producer_id(self, coordinator: Address, transactional_id: str) -> tuple[int, int, int]:
+        """Give the next code."""
+        assert (coordinator.port, transactional_id) == (1, "topic-7")
+        return self._codes.pop(0), 5, 6
+
+
+def producer_with(coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch) -> FencedProducer:
+    """Return a producer that talks to the stand-in."""
+    producer = FencedProducer(KafkaConnection(("127.0.0.1:1",)), topic="topic")
+    monkeypatch.setattr(producer, "_client", coordinator)
+    return producer
+
+
+@pytest.mark.parametrize("codes", [(53,), (0, 53)], ids=["finding it", "using it"])
+async def test_a_forbidden_transactional_id_is_named_with_the_right_it_needs(
+    codes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Operators read which right is missing on what."""
+    producer = producer_with(Coordinator(*codes), monkeypatch)
+    with pytest.raises(KafkaUnavailableError, match=r"topic-7: give this user Write and Describe"):
+        await producer._new_session(7)
+
+
+async def test_a_coordinator_that_is_not_ready_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster that has just started is loading, moving or making its coordinators."""
+    producer = producer_with(Coordinator(15, 0, 14, 0, 16, 0, 51, 0, 0), monkeypatch)
+    session = await producer._new_session(7)
+    assert (session.producer_id, session.epoch) == (5, 6)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (47, FencedError, "InvalidProducerEpoch"),
+        (90, FencedError, "code 90"),
+        (10, RefusedError, "MessageSizeTooLarge"),
+        (18, RefusedError, "RecordListTooLarge"),
+        (87, RefusedError, "code 87"),
+        (29, KafkaUnavailableError, "give this user Write and Describe on the topic topic"),
+        (3, KafkaUnavailableError, "there is no topic topic"),
+        (6, KafkaUnavailableError, "NotLeader"),
+        (7, KafkaUnavailableError, "RequestTimedOut"),
+        (19, KafkaUnavailableError, "NotEnoughReplicas"),
+        (45, KafkaUnavailableError, "OutOfOrderSequenceNumber"),
+        (59, KafkaUnavailableError, "UnknownProducerId"),
+        (32, KafkaUnavailableError, "InvalidTimestamp"),
+        (-1, KafkaUnavailableError, "UnknownError"),
+        (12345, KafkaUnavailableError, "12345"),
+    ],
+)
+def test_each_code_says_what_to_do(
+    code: int, kind: type[KafkaFailureError], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stop, give up the record, or try again later; the sentence has Kafka's name for it."""
+    error = producer_with(Coordinator(), monkeypatch)._failure(code)
+    assert type(error) is kind
+    assert words in str(error)
+
+
+def test_a_batch_that_was_there_already_counts_as_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's word for a duplicate means that the records are in the log."""
+    producer = producer_with(Coordinator(), monkeypatch)
+    session = Session(0, 1, 1, time.monotonic())
+    from_broker = producer._settle(session, 4, code=46, base_offset=-1)
+    assert from_broker == Outcome(4, -1, None)
+    assert (session.sequence, session.usable) == (4, True)

@@ -1,0 +1,95 @@
+"""The topic is checked, and created only where that is asked for."""
+
+import uuid
+from collections.abc import AsyncIterator, Mapping
+
+import pytest
+
+from service.kafka.client import KafkaClient
+from service.kafka.connection import KafkaConnection
+from service.kafka.errors import KafkaUnavailableError
+from service.kafka.topic import TOPIC_CONFIG, check_topic
+from tests.kafka_harness import new_topic, unused_port
+
+PARTITIONS = 12
+
+
+@pytest.fixture
+async def client(kafka_bootstrap: str) -> AsyncIterator[KafkaClient]:
+    """A client of the broker, to look at what the code under test left there."""
+    client = KafkaClient(KafkaConnection((kafka_bootstrap,)), request_timeout=10)
+    yield client
+    await client.close()
+
+
+@pytest.fixture
+def name() -> str:
+    """The name of a topic that does not exist."""
+    return f"topic-{uuid.uuid4().hex}"
+
+
+async def test_a_missing_topic_is_a_problem_and_stays_missing(
+    kafka_bootstrap: str, client: KafkaClient, name: str
+) -> None:
+    """Without being asked to create it, the check says what to do and changes nothing."""
+    state = await check_topic(KafkaConnection((kafka_bootstrap,)), name, partitions=PARTITIONS, create=False)
+    assert state.problems == (
+        f"There is no topic {name}: create it with 12 partitions and cleanup.policy=compact.",
+    )
+    assert (await client.topic_metadata(name)).partitions == 0
+
+
+async def test_a_topic_is_created_as_it_should_be_and_then_found_good(
+    kafka_bootstrap: str, client: KafkaClient, name: str
+) -> None:
+    """What the creation makes, the check accepts, but for the single copy that one broker can hold."""
+    connection = KafkaConnection((kafka_bootstrap,))
+    created = await check_topic(connection, name, partitions=PARTITIONS, create=True)
+    found = await check_topic(connection, name, partitions=PARTITIONS, create=True)
+    assert (created.created, found.created) == (True, False)
+    assert created.problems == found.problems == ()
+    assert len(created.warnings) == 1
+    assert found.warnings == created.warnings
+    code, config = await client.topic_config(name)
+    assert code == 0
+    assert TOPIC_CONFIG.items() <= config.items()
+    assert config["min.insync.replicas"] == "1"
+
+
+async def test_a_creation_that_kafka_refuses_is_told_in_its_words(kafka_bootstrap: str, name: str) -> None:
+    """More copies than brokers cannot be had; the sentence names the topic and Kafka's reason."""
+    connection = KafkaConnection((kafka_bootstrap,))
+    state = await check_topic(connection, name, partitions=PARTITIONS, create=True, replication_factor=5)
+    assert not state.created
+    [problem] = state.problems
+    assert problem.startswith(f"The topic {name} could not be created: ")
+    assert "replicat" in problem
+
+
+@pytest.mark.parametrize(
+    ("partitions", "config", "words"),
+    [
+        (3, {"cleanup.policy": "compact"}, "has 3 partitions and must have 12"),
+        (12, {"cleanup.policy": "delete"}, "cleanup.policy=delete"),
+        (12, {"cleanup.policy": "compact,delete"}, "cleanup.policy=compact,delete"),
+        (12, {"cleanup.policy": "compact", "max.message.bytes": "100000"}, "max.message.bytes=100000"),
+        (12, {"cleanup.policy": "compact", "min.insync.replicas": "2"}, "nothing can be written"),
+    ],
+)
+async def test_a_topic_that_would_mislead_is_a_problem(
+    kafka_bootstrap: str, partitions: int, config: Mapping[str, str], words: str
+) -> None:
+    """Each thing that is wrong gives a sentence of its own that names it."""
+    topic = await new_topic(kafka_bootstrap, partitions=partitions, config=config)
+    state = await check_topic(KafkaConnection((kafka_bootstrap,)), topic, partitions=PARTITIONS, create=True)
+    [problem] = state.problems
+    assert topic in problem
+    assert words in problem
+
+
+async def test_an_unreachable_kafka_is_told_within_the_bound() -> None:
+    """Nothing listens on the port: the check ends with an error that names the address."""
+    port = unused_port()
+    connection = KafkaConnection((f"127.0.0.1:{port}",))
+    with pytest.raises(KafkaUnavailableError, match=f"127.0.0.1:{port}"):
+        await check_topic(connection, "anything", partitions=PARTITIONS, create=True, timeout=2)
