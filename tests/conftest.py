@@ -1,34 +1,35 @@
-"""Real servers, started once; a fresh database and a fresh topic for each test that asks for them."""
+"""Real servers, started once for a run; a fresh database and a fresh topic for each test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
 import pytest
 import uvloop
+from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from aiohttp.web import Application, Request
 from pytest_aiohttp import AiohttpClient
 
 from service.app import Service, build, create_app, publishing
 from service.dev.servers import Servers, embedded_servers
-from service.domain.model import Origin, Project
+from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.schema import migrate
 from service.settings import Settings
 from tests.kafka_harness import new_topic
 
-type_client = TestClient[Request, Application]
-
 _TEMPLATE = "template_projectkeys"
-ORIGIN = Origin(token_id=None, request_id="a-test")
+ORIGIN = Origin(token_id=None, request_id="test")
 
 
-@pytest.fixture(scope="session")
-def event_loop_policy() -> uvloop.EventLoopPolicy:
-    """The loop that production runs on."""
-    return uvloop.EventLoopPolicy()
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
+    """Run the tests on the loop of production."""
+    return {"uvloop": uvloop.new_event_loop}
 
 
 @pytest.fixture(scope="session")
@@ -44,3 +45,139 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 def kafka_bootstrap(servers: Servers) -> str:
     """Where Kafka is."""
     return servers.kafka.bootstrap_servers
+
+
+@pytest.fixture(scope="session")
+async def template(servers: Servers) -> str:
+    """A database with the current schema, to be copied."""
+    admin = await asyncpg.connect(servers.postgres.url)
+    await admin.execute(f"CREATE DATABASE {_TEMPLATE}")
+    await admin.close()
+    connection = await asyncpg.connect(_url(servers, _TEMPLATE))
+    await migrate(connection)
+    await connection.close()
+    return _TEMPLATE
+
+
+def _url(servers: Servers, database: str) -> str:
+    return servers.postgres.url.rpartition("/")[0] + f"/{database}"
+
+
+@pytest.fixture
+async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
+    """A database of one test, with the schema and nothing else in it."""
+    name = f"test_{uuid4().hex}"
+    admin = await asyncpg.connect(servers.postgres.url)
+    await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield _url(servers, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def topic(kafka_bootstrap: str) -> str:
+    """A topic of one test, with its twelve partitions."""
+    return await new_topic(kafka_bootstrap)
+
+
+@pytest.fixture
+def settings(database_url: str, kafka_bootstrap: str) -> Settings:
+    """Settings of one test; its topic does not exist."""
+    return Settings(
+        database_url=database_url,
+        kafka_bootstrap_servers=[kafka_bootstrap],
+        kafka_topic="no-such-topic",
+        public_url="https://keys.example.com",
+        ingest_url="https://sentry.io",
+        shard_lease=1.0,
+        shutdown_delay=0.0,
+    )
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    """The service without its publisher: events wait in the outbox."""
+    joined = build(settings)
+    await joined.database.start()
+    yield joined
+    await joined.database.close()
+
+
+@pytest.fixture
+async def publishing_service(settings: Settings, topic: str) -> AsyncIterator[Service]:
+    """The service with its publisher, on a topic of its own."""
+    joined = build(replace(settings, kafka_topic=topic))
+    async with publishing(joined):
+        yield joined
+
+
+@pytest.fixture
+async def postgres(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """A connection of the test's own, to look behind the service."""
+    connection = await asyncpg.connect(database_url)
+    yield connection
+    await connection.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Api:
+    """A client of the application, with a token of its own."""
+
+    client: TestClient[Request, Application]
+    token: str
+    project: Project
+
+    @property
+    def keys_path(self) -> str:
+        """Where the project's keys are."""
+        return f"/api/0/projects/{self.project.organization.slug}/{self.project.slug}/keys/"
+
+    async def request(
+        self, method: str, path: str, *, token: str | None = None, **options: Any
+    ) -> ClientResponse:
+        """A request with the token; another one if named, none if it is empty."""
+        bearer = self.token if token is None else token
+        headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        headers.update(options.pop("headers", {}))
+        return await self.client.request(method, path, headers=headers, **options)
+
+    async def create(self, body: Any, **options: Any) -> ClientResponse:
+        """``POST …/keys/`` with a JSON body."""
+        return await self.request("POST", self.keys_path, json=body, **options)
+
+
+MakeApi = Callable[[Service], Awaitable[Api]]
+
+
+@pytest.fixture
+def make_api(aiohttp_client: AiohttpClient) -> MakeApi:
+    """Makes a client of a service, with an organization, a project without keys and a token for everything."""
+
+    async def make(joined: Service) -> Api:
+        project = await make_project(joined)
+        token = await joined.api.tokens.create("test", scopes=SCOPES)
+        client = await aiohttp_client(create_app(joined.api), server_kwargs={"auto_decompress": False})
+        return Api(client, token, project)
+
+    return make
+
+
+@pytest.fixture
+async def api(service: Service, make_api: MakeApi) -> Api:
+    """A client of the service without its publisher."""
+    return await make_api(service)
+
+
+async def make_organization(joined: Service, slug: str = "the-interstellar-jurisdiction") -> Organization:
+    """A new organization."""
+    return await joined.api.provisioning.create_organization(slug=slug, name=slug, origin=ORIGIN)
+
+
+async def make_project(
+    joined: Service, *, organization: Organization | None = None, slug: str = "pump-station"
+) -> Project:
+    """A new project without keys, of a new organization unless one is given."""
+    owner = organization or await make_organization(joined)
+    return await joined.api.provisioning.create_project(
+        owner, slug=slug, name=slug, default_key=False, origin=ORIGIN
+    )

@@ -7,11 +7,11 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from service import logs, settings
 from service.app import Service, build, kafka_connection, open_database, publishing
@@ -24,6 +24,9 @@ from service.postgres.schema import migrate
 from service.server import check_ports_free, drain, listening, run, stop_signal
 from service.settings import Settings
 from service.usecases.tokens import Tokens
+
+if TYPE_CHECKING:
+    from service.dev.servers import Servers
 
 _ORGANIZATION: Final = "the-interstellar-jurisdiction"
 _PROJECT: Final = "pump-station"
@@ -46,12 +49,7 @@ def add_to(commands: Commands) -> None:
 
 def _run() -> int:
     read = settings.read()
-    try:
-        import service.dev.servers  # noqa: F401, PLC0415 -- an extra that production does not install
-    except ModuleNotFoundError as error:
-        raise LookupError(
-            f"{error.name} is missing: install the extra, `pip install 'projectkeys[dev]'`"
-        ) from None
+    _embedded_servers()
     writer = logs.configure(level=read.log_level, form=read.log_format)
     try:
         run(_dev(read))
@@ -60,6 +58,16 @@ def _run() -> int:
     finally:
         writer.flush()
     return 0
+
+
+def _embedded_servers() -> Callable[..., AbstractAsyncContextManager["Servers"]]:
+    try:
+        from service.dev.servers import embedded_servers  # noqa: PLC0415 -- an extra that production goes without
+    except ModuleNotFoundError as error:
+        raise LookupError(
+            f"{error.name} is missing: install the extra, `pip install 'projectkeys[dev]'`"
+        ) from None
+    return embedded_servers
 
 
 async def _dev(read: Settings) -> None:
@@ -103,11 +111,9 @@ def _data_directory() -> Iterator[Path]:
 @asynccontextmanager
 async def _servers(read: Settings, data: Path) -> AsyncIterator[Settings]:
     """The settings with the addresses of whatever had to be started."""
-    from service.dev.servers import embedded_servers  # noqa: PLC0415 -- an extra that production does not install
-
     own_postgres = bool(read.database_url)
     own_kafka = "KAFKA_BOOTSTRAP_SERVERS" in os.environ
-    async with embedded_servers(
+    async with _embedded_servers()(
         data, cache_dir=_CACHE.absolute(), report=_report, postgres=not own_postgres, kafka=not own_kafka
     ) as servers:
         yield replace(

@@ -8,6 +8,7 @@ from typing import Final
 
 from service import settings
 from service.cli import config, dev, events, migrate, serve, tenants, tokens
+from service.dev.errors import EmbeddedServerError
 from service.domain.errors import ProjectKeyError, TakenError, UnavailableError
 from service.kafka.errors import KafkaFailureError
 from service.postgres.schema import SchemaError
@@ -16,7 +17,7 @@ from service.server import PortTakenError
 EX_CONFIG: Final = 78
 """The exit code for settings that cannot be used (sysexits.h)."""
 
-_MISTAKES: Final = (ProjectKeyError, KafkaFailureError, SchemaError, PortTakenError, LookupError, ValueError)
+_MISTAKES: Final = (ProjectKeyError, KafkaFailureError, SchemaError, PortTakenError, EmbeddedServerError, LookupError, ValueError)
 
 _EPILOG: Final = """\
 examples:

@@ -38,6 +38,9 @@ class Address(NamedTuple):
     host: str
     port: int
 
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
 
 @dataclass(frozen=True, slots=True)
 class TopicMetadata:
@@ -76,6 +79,17 @@ def encode_batch(
     return bytes(builder.build()), count
 
 
+class _Line(NamedTuple):
+    """A connection's purpose; a broker answers one request of a connection at a time.
+
+    Records have lines of their own: one that waits for a slow replica must not hold up the finding of another
+    leader, and a question that is given up must not break off what is being appended.
+    """
+
+    address: Address
+    for_records: bool
+
+
 class KafkaClient:
     """Connections to the brokers, made when they are first needed and again when they were lost."""
 
@@ -88,8 +102,8 @@ class KafkaClient:
         self._bootstrap = list(connection.bootstrap_servers)
         self._options = connection.security_options()
         self._timeout = request_timeout
-        self._connections: dict[Address, AIOKafkaConnection] = {}
-        self._locks: defaultdict[Address, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._connections: dict[_Line, AIOKafkaConnection] = {}
+        self._locks: defaultdict[_Line, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._brokers: list[Address] = []
 
     async def topic_metadata(self, topic: str) -> TopicMetadata:
@@ -156,7 +170,7 @@ class KafkaClient:
             KafkaUnavailableError: The coordinator did not answer.
         """
         request = InitProducerIdRequest(transactional_id, _TRANSACTION_TIMEOUT_MS)
-        response = await self._ask(coordinator, request)
+        response = await self._ask(_Line(coordinator, for_records=False), request)
         return response.error_code, response.producer_id, response.producer_epoch
 
     async def produce(
@@ -177,7 +191,7 @@ class KafkaClient:
         """
         every_replica = -1
         request = ProduceRequest(None, every_replica, self._broker_timeout_ms, [(topic, list(batches))])
-        response = await self._ask(leader, request)
+        response = await self._ask(_Line(leader, for_records=True), request)
         [(_, partitions)] = response.topics
         return {partition: (code, offset) for partition, code, offset, *_ in partitions}
 
@@ -194,22 +208,26 @@ class KafkaClient:
 
     async def _ask_any(self, request: Any) -> Any:
         """Ask whichever broker answers: one already connected, else one known, else the bootstrap servers."""
-        connected = [address for address, each in self._connections.items() if each.connected()]
+        connected = [
+            line.address
+            for line, connection in self._connections.items()
+            if connection.connected() and not line.for_records
+        ]
         known = random.sample(self._brokers, len(self._brokers))
         bootstrap = [Address(host, port) for host, port, _ in collect_hosts(self._bootstrap)]
         reasons: list[str] = []
         for address in dict.fromkeys([*connected, *known, *bootstrap]):
             try:
                 async with asyncio.timeout(self._timeout * _TRY_SHARE):
-                    return await self._ask(address, request)
+                    return await self._ask(_Line(address, for_records=False), request)
             except TimeoutError:
-                reasons.append(f"{address.host}:{address.port}: no answer")
+                reasons.append(f"{address}: no answer")
             except KafkaUnavailableError as error:
                 reasons.append(str(error))
         raise KafkaUnavailableError("; ".join(reasons))
 
-    async def _ask(self, address: Address, request: Any) -> Any:
-        connection = await self._connected(address)
+    async def _ask(self, line: _Line, request: Any) -> Any:
+        connection = await self._connected(line)
         try:
             return await connection.send(request)
         except (TimeoutError, asyncio.CancelledError) as error:
@@ -220,17 +238,17 @@ class KafkaClient:
             reason = f"no answer within {self._timeout:g} s"
         except (KafkaError, NotImplementedError) as error:  # the latter: no common version of the request
             reason = _words(error)
-        raise KafkaUnavailableError(f"{address.host}:{address.port}: {reason}")
+        raise KafkaUnavailableError(f"{line.address}: {reason}")
 
-    async def _connected(self, address: Address) -> AIOKafkaConnection:
-        connection = self._connections.get(address)
+    async def _connected(self, line: _Line) -> AIOKafkaConnection:
+        connection = self._connections.get(line)
         if connection is not None and connection.connected():
             return connection
-        async with self._locks[address]:
-            connection = self._connections.get(address)
+        async with self._locks[line]:
+            connection = self._connections.get(line)
             if connection is None or not connection.connected():
-                connection = await self._connect(address)
-                self._connections[address] = connection
+                connection = await self._connect(line.address)
+                self._connections[line] = connection
             return connection
 
     async def _connect(self, address: Address) -> AIOKafkaConnection:
@@ -240,7 +258,7 @@ class KafkaClient:
                 *address, request_timeout_ms=timeout_ms, max_idle_ms=_IDLE_MS, **self._options
             )
         except (OSError, KafkaError, ValueError) as error:
-            raise KafkaUnavailableError(f"{address.host}:{address.port}: {_words(error)}") from None
+            raise KafkaUnavailableError(f"{address}: {_words(error)}") from None
 
 
 def _words(error: Exception) -> str:

@@ -13,13 +13,13 @@ _HOUR_MS = 3_600_000
 
 TOPIC_CONFIG: Mapping[str, str] = {
     "cleanup.policy": "compact",  # the last state of each key is kept for ever
-    "compression.type": "lz4",  # done by the broker: events of many keys look alike
     "min.compaction.lag.ms": str(_HOUR_MS),  # a reader less than an hour behind sees every event
     "max.compaction.lag.ms": str(24 * _HOUR_MS),  # a deleted key's state is gone within a day
     "delete.retention.ms": str(7 * 24 * _HOUR_MS),  # a reader may be away for a week and not miss a deletion
     "segment.ms": str(6 * _HOUR_MS),  # only closed segments are compacted
     "min.cleanable.dirty.ratio": "0.1",  # short to read from the start
     "message.timestamp.type": "CreateTime",  # when the key changed, not when Kafka heard of it
+    # No compression.type: Python's clients read lz4, snappy and zstd only with a further library.
 }
 
 _NONE, _TOPIC_UNKNOWN, _TOPIC_EXISTS = 0, 3, 36
@@ -88,8 +88,8 @@ async def _create(client: KafkaClient, topic: str, partitions: int, replication_
     code, words = await client.create_topic(
         topic, partitions=partitions, replication_factor=replication_factor, config=config
     )
-    if code == _TOPIC_EXISTS:  # another replica of this service was quicker
-        return await _inspect(client, topic, partitions, await client.topic_metadata(topic))
+    if code == _TOPIC_EXISTS:  # somebody was quicker, and the broker that was asked has not heard of it yet
+        raise KafkaUnavailableError(f"the topic {topic} is just being created")
     if code in _FORBIDDEN:
         return _problem(
             f"This user may not create the topic {topic}: give it Create, or create the topic yourself."
