@@ -57,7 +57,7 @@ class Service:
 def kafka_connection(settings: Settings) -> KafkaConnection:
     """How Kafka is reached, as the settings say."""
     return KafkaConnection(
-        bootstrap_servers=tuple(one.strip() for one in settings.kafka_bootstrap_servers),
+        bootstrap_servers=settings.kafka_bootstrap_servers,
         security_protocol=settings.kafka_security_protocol,
         sasl_mechanism=settings.kafka_sasl_mechanism,
         sasl_username=settings.kafka_sasl_username or None,
@@ -81,7 +81,8 @@ def open_database(settings: Settings) -> Database:
 
 def build(settings: Settings) -> Service:
     """Join the parts; nothing is started or connected."""
-    disable_created_metrics()  # a second series for each, which nobody reads
+    # A second series for each, which nobody reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # -- the library forgot its types
     registry = CollectorRegistry()
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)

@@ -1,8 +1,8 @@
 """The settings: read once from the environment, every mistake reported at once."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, Field, dataclass, field, fields
+from collections.abc import Callable
+from dataclasses import Field, dataclass, field, fields
 from typing import Any, Final
 
 from environs import EnvValidationError, FileAwareEnv
@@ -29,8 +29,6 @@ def _setting(
     secret: bool = False,
 ) -> Any:
     about = {"kind": kind, "description": description, "check": check, "secret": secret}
-    if isinstance(default, list):
-        return field(default_factory=lambda: list(default), metadata=about, repr=not secret)
     return field(default=default, metadata=about, repr=not secret)
 
 
@@ -46,11 +44,11 @@ class Settings:
         10, "int", "connections to Postgres at most", check=Range(min=2, max=1000)
     )
     database_pgbouncer: bool = _setting(
-        False,
-        "bool",
-        "Postgres is reached through PgBouncer in transaction mode: nothing is prepared by name",
+        default=False,
+        kind="bool",
+        description="Postgres is reached through PgBouncer in transaction mode: nothing is prepared by name",
     )
-    kafka_bootstrap_servers: list[str] = _setting(["127.0.0.1:9092"], "list", "host:port,host:port")
+    kafka_bootstrap_servers: tuple[str, ...] = _setting(("127.0.0.1:9092",), "list", "host:port,host:port")
     kafka_topic: str = _setting(
         "project-keys", "str", "the topic of the events", check=Regexp(r"^[a-zA-Z0-9_-]{1,200}$")
     )
@@ -75,7 +73,9 @@ class Settings:
         "", "str", "base of the API's own links; unset: http://127.0.0.1:PORT", check=_OPTIONAL_HTTP_URL
     )
     ingest_url: str = _setting("http://127.0.0.1:9000", "str", "base of every DSN", check=_HTTP_URL)
-    org_subdomains: bool = _setting(False, "bool", "put o<organization id>.ingest. before the DSN's host")
+    org_subdomains: bool = _setting(
+        default=False, kind="bool", description="put o<organization id>.ingest. before the DSN's host"
+    )
     loader_cdn_url: str = _setting(
         "", "str", "base of the browser loader; unset: INGEST_URL", check=_OPTIONAL_HTTP_URL
     )
@@ -127,47 +127,40 @@ def read() -> Settings:
         SettingsError: some of them cannot be used.
     """
     env = FileAwareEnv(eager=False, strip_whitespace=True)
-    mistakes: dict[str, Sequence[str]] = {}
+    mistakes: dict[str, str] = {}
     values: dict[str, Any] = {}
     for one in _FIELDS:
         name = one.name.upper()
         if os.environ.get(name) and os.environ.get(f"{name}_FILE"):
-            mistakes[name] = [f"Set it or {name}_FILE, not both."]
+            mistakes[name] = f"Set it or {name}_FILE, not both."
             continue
-        check = one.metadata["check"]
         try:
-            values[one.name] = getattr(env, one.metadata["kind"])(
-                name, default_of(one), **({"validate": check} if check else {})
-            )
+            values[one.name] = _read_one(env, one)
         except ValueError as error:  # a file that cannot be read
-            mistakes[name] = [str(error)]
+            mistakes[name] = str(error)
     try:
         env.seal()
     except EnvValidationError as error:
-        mistakes.update({name: list(map(str, texts)) for name, texts in error.error_messages.items()})
+        assert isinstance(error.error_messages, dict), "sealing reports by name"
+        mistakes.update({name: " ".join(texts) for name, texts in error.error_messages.items()})
     if mistakes:
-        raise SettingsError(
-            "\n".join(f"{name}: {' '.join(texts)}" for name, texts in sorted(mistakes.items()))
-        )
+        raise SettingsError("\n".join(f"{name}: {text}" for name, text in sorted(mistakes.items())))
     return Settings(**values)
 
 
-def default_of(one: Field[Any]) -> Any:
-    """What a setting is when it is not set."""
-    return one.default_factory() if one.default_factory is not MISSING else one.default
+def _read_one(env: FileAwareEnv, one: Field[Any]) -> Any:
+    parse = getattr(env, one.metadata["kind"])
+    check = one.metadata["check"]
+    value = parse(one.name.upper(), one.default, **({"validate": check} if check else {}))
+    return tuple(part.strip() for part in value) if isinstance(value, list) else value
 
 
 def table(settings: Settings) -> list[tuple[str, str, str]]:
     """Name, value and description of every setting; secrets masked."""
-    rows = []
-    for one in _FIELDS:
-        value = getattr(settings, one.name)
-        text = ",".join(value) if isinstance(value, list) else str(value)
-        rows.append(
-            (
-                one.name.upper(),
-                "********" if one.metadata["secret"] and text else text,
-                one.metadata["description"],
-            )
-        )
-    return rows
+    return [(one.name.upper(), _shown(one, settings), one.metadata["description"]) for one in _FIELDS]
+
+
+def _shown(one: Field[Any], settings: Settings) -> str:
+    value = getattr(settings, one.name)
+    text = ",".join(value) if isinstance(value, tuple) else str(value)
+    return "********" if one.metadata["secret"] and text else text

@@ -1,0 +1,1 @@
+"""Tests against the real PostgreSQL and the real Apache Kafka."""

@@ -1,7 +1,6 @@
 """Real servers, started once for a run; a fresh database and a fresh topic for each test."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,7 +84,7 @@ def settings(database_url: str, kafka_bootstrap: str) -> Settings:
     """Settings of one test; its topic does not exist."""
     return Settings(
         database_url=database_url,
-        kafka_bootstrap_servers=[kafka_bootstrap],
+        kafka_bootstrap_servers=(kafka_bootstrap,),
         kafka_topic="no-such-topic",
         public_url="https://keys.example.com",
         ingest_url="https://sentry.io",

@@ -25,7 +25,9 @@ class Reader:
             async with asyncio.timeout(patience):
                 while not enough(self.seen):
                     for records in (await self._consumer.getmany(timeout_ms=100)).values():
-                        self.seen.extend(one for one in records if header(one, "ce_type").startswith("projectkey."))
+                        self.seen.extend(
+                            one for one in records if header(one, "ce_type").startswith("projectkey.")
+                        )
         except TimeoutError:
             raise AssertionError(f"not enough after {patience} s: {len(self.seen)} events") from None
         return self.seen
@@ -43,7 +45,9 @@ def header(record: ConsumerRecord, name: str) -> str:
 @asynccontextmanager
 async def reading(bootstrap: str, topic: str) -> AsyncIterator[Reader]:
     """A reader of ``topic``, for the time of the block."""
-    consumer = AIOKafkaConsumer(topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50)
+    consumer = AIOKafkaConsumer(
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
+    )
     await consumer.start()
     try:
         yield Reader(consumer)

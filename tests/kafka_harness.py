@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-from service.kafka.client import Address, KafkaClient
+from service.kafka.client import KafkaClient
 from service.kafka.connection import KafkaConnection
+from service.kafka.connections import Address
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.producer import FencedProducer
 from service.kafka.session import Batch, Outcome, Record, Session

@@ -140,7 +140,7 @@ async def test_no_server_outlives_a_killed_parent(directory: Path) -> None:
         assert _alive(pids) == pids
         process.kill()
         deadline = time.monotonic() + 5
-        while _alive(pids) and time.monotonic() < deadline:  # noqa: ASYNC110 -- a process's end sets no event
+        while _alive(pids) and time.monotonic() < deadline:
             await asyncio.sleep(0.02)
         assert _alive(pids) == []
     async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.kafka.client import Address, _Line
 from service.kafka.connection import KafkaConnection
+from service.kafka.connections import Address, _Line
 from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
 from service.kafka.producer import FencedProducer
 from service.kafka.session import Outcome, Session
@@ -57,7 +57,7 @@ async def test_a_connection_closed_while_idle_costs_no_error(topic: FreshTopic) 
     async with relay_to(topic.bootstrap) as relay:
         topic.producer._leaders = {0: relay.address}
         await send(topic.producer, session, "before")
-        connection = topic.producer._client._connections[_Line(relay.address, for_records=True)]
+        connection = topic.producer._client._connections._connections[_Line(relay.address, for_records=True)]
         await relay.cut()
         async with asyncio.timeout(5):
             await connection._closed_fut

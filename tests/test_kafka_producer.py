@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from service.kafka.client import Address
 from service.kafka.connection import KafkaConnection
+from service.kafka.connections import Address
 from service.kafka.errors import RefusedError
 from service.kafka.producer import MAX_BATCH_BYTES, MAX_RECORD_BYTES
 from service.kafka.session import Batch, Record, Session, next_sequence

@@ -79,7 +79,9 @@ async def test_the_key_its_event_and_its_audit_entry_are_in_postgres(
     """The row is what was answered; the audit tells who, when and what, without the secret."""
     api = await make_api(publishing_service)
     body = await (await api.create({"name": "Fabulous Key"}, headers={"X-Request-Id": "r-1"})).json()
-    row = await postgres.fetchrow("SELECT label, secret_key, version FROM project_key WHERE public_key = $1", body["id"])
+    row = await postgres.fetchrow(
+        "SELECT label, secret_key, version FROM project_key WHERE public_key = $1", body["id"]
+    )
     assert row is not None
     assert dict(row) == {"label": "Fabulous Key", "secret_key": body["secret"], "version": 1}
     entry = await postgres.fetchrow(

@@ -12,7 +12,7 @@ from service.app import open_database
 from service.domain.model import Origin
 from service.postgres.database import Database
 
-Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no public name
 """Where subcommands are declared."""
 
 Run = Callable[[argparse.Namespace], int]

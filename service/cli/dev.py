@@ -122,7 +122,7 @@ async def _servers(read: Settings, data: Path) -> AsyncIterator[Settings]:
             database_url=read.database_url or servers.postgres.url,
             kafka_bootstrap_servers=read.kafka_bootstrap_servers
             if own_kafka
-            else [servers.kafka.bootstrap_servers],
+            else (servers.kafka.bootstrap_servers,),
         )
 
 
@@ -166,23 +166,31 @@ async def _provision(service: Service, kept_token: Path) -> str:
     return await _token(service.api.tokens, kept_token)
 
 
-async def _token(tokens: Tokens, kept: Path) -> str:
-    with suppress(FileNotFoundError, TokenInvalidError):
-        token = kept.read_text().strip()
-        await tokens.caller(token)
-        return token
+async def _token(tokens: Tokens, path: Path) -> str:
+    kept = _read(path)
+    if kept:
+        with suppress(TokenInvalidError):
+            await tokens.caller(kept)
+            return kept
     token = await tokens.create("dev", scopes=SCOPES)
-    kept.touch(mode=0o600)
-    kept.write_text(f"{token}\n")
+    _write(path, f"{token}\n")
     return token
+
+
+def _read(path: Path) -> str:
+    return path.read_text().strip() if path.exists() else ""
+
+
+def _write(path: Path, text: str) -> None:
+    path.touch(mode=0o600)
+    path.write_text(text)
 
 
 @contextmanager
 def _environment_file(data: Path, values: dict[str, str]) -> Iterator[Path]:
     """A file to `source` in a second terminal, for as long as the service runs."""
     path = data / "dev.env"
-    path.touch(mode=0o600)
-    path.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+    _write(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
     try:
         yield path
     finally:

@@ -17,7 +17,15 @@ from service.server import PortTakenError
 EX_CONFIG: Final = 78
 """The exit code for settings that cannot be used (sysexits.h)."""
 
-_MISTAKES: Final = (ProjectKeyError, KafkaFailureError, SchemaError, PortTakenError, EmbeddedServerError, LookupError, ValueError)
+_MISTAKES: Final = (
+    ProjectKeyError,
+    KafkaFailureError,
+    SchemaError,
+    PortTakenError,
+    EmbeddedServerError,
+    LookupError,
+    ValueError,
+)
 
 _EPILOG: Final = """\
 examples:

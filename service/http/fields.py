@@ -2,10 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from marshmallow import ValidationError, fields
 from typing_extensions import override
+
+Words: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
+"""What is said for each kind of mistake."""
 
 _NULL: Final = "This field may not be null."
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
@@ -14,7 +17,11 @@ _ZERO_FRACTION: Final = re.compile(r"\.0*\s*$")
 _LONGEST_NUMBER: Final = 1000
 _EXACT_FLOATS: Final = 2.0**63
 
-MESSAGES: Final = {"null": _NULL, "required": "This field is required.", "invalid": "Not a valid string."}
+MESSAGES: Final[Words] = {
+    "null": _NULL,
+    "required": "This field is required.",
+    "invalid": "Not a valid string.",
+}
 
 
 def kind_of(value: object) -> str:
@@ -113,7 +120,10 @@ class Slug(fields.Field[str]):
 class Hex32(fields.Field[str | None]):
     """Half a key: 32 lower-case hex digits; null is None."""
 
-    default_error_messages = {"null": _NULL, "invalid": "This value does not match the required pattern."}
+    default_error_messages = {
+        "null": _NULL,
+        "invalid": "This value does not match the required pattern.",
+    }
     _PATTERN: Final = re.compile(r"[a-f0-9]{32}")
 
     def __init__(self, **options: Any) -> None:

@@ -65,7 +65,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise
     except web.HTTPException:
         raise
-    except Exception:
+    except Exception:  # noqa: BLE001 -- whatever it is, the caller gets an answer
         _log.exception("request_failed", request_id=request[REQUEST_ID], path=request.path)
         return refused(internal_error(request[REQUEST_ID]))
     finally:

@@ -67,7 +67,7 @@ def too_slow(what: str) -> Refusal:
     return Refusal(503, what, RETRY_AFTER)
 
 
-def of_domain_error(error: ProjectKeyError) -> Refusal:
+def of_domain_error(error: ProjectKeyError) -> Refusal:  # noqa: PLR0911 -- a table
     """The answer to an error of the domain."""
     match error:
         case NotFoundError():

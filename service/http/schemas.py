@@ -1,4 +1,4 @@
-"""The bodies of requests: JSON in, commands of the domain out. The one place that knows their names on the wire."""
+"""The bodies of requests: JSON in, commands of the domain out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -100,11 +100,12 @@ class LoaderOptionsField(fields.Field[dict[str, bool]]):
             return {}
         if not isinstance(value, dict):
             raise ValidationError(_not_an_object(value))
-        said, mistakes = {}, {}
+        said: dict[str, bool] = {}
+        mistakes: dict[str, Any] = {}
         for wire_name, name in _WIRE_OPTIONS.items():
             if wire_name in value:
                 try:
-                    said[name] = self._SWITCH.deserialize(value[wire_name])
+                    said[name] = bool(self._SWITCH.deserialize(value[wire_name]))
                 except ValidationError as error:
                     mistakes[wire_name] = error.messages
         if mistakes:

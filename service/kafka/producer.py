@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from service.kafka.client import Address, KafkaClient, encode_batch, error_name
+from service.kafka.client import KafkaClient, encode_batch, error_name
 from service.kafka.connection import KafkaConnection
+from service.kafka.connections import Address
 from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
 from service.kafka.session import Batch, Outcome, Record, Session, next_sequence
 

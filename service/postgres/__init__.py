@@ -1,0 +1,1 @@
+"""Tables: each statement beside its one function."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -71,7 +71,7 @@ class Database:
             **self._connect_arguments(),
         )
 
-    def _connect_arguments(self) -> dict[str, object]:
+    def _connect_arguments(self) -> dict[str, Any]:
         limits = self._limits
         return {
             "dsn": self._url or None,

@@ -1,4 +1,4 @@
-"""Publishers of different processes wake each other: LISTEN here, NOTIFY there, both only a short cut to the poll."""
+"""Publishers of different processes wake each other by LISTEN and NOTIFY: a short cut past the poll."""
 
 import asyncio
 from collections.abc import Callable
