@@ -36,6 +36,9 @@ from service.usecases.tokens import Tokens
 
 _log = structlog.get_logger(__name__)
 
+_KAFKA_REQUEST_TIMEOUT: Final = 5.0
+"""Seconds for one answer of Kafka: a silent broker holds up every shard of the wave it is in for as long."""
+
 _CHECK_TOPIC_AGAIN: Final = 5.0
 """Seconds between two tries to look at the topic while Kafka cannot be asked."""
 
@@ -86,7 +89,9 @@ def build(settings: Settings) -> Service:
     registry = CollectorRegistry()
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)
-    producer = FencedProducer(kafka_connection(settings), topic=settings.kafka_topic)
+    producer = FencedProducer(
+        kafka_connection(settings), topic=settings.kafka_topic, request_timeout=_KAFKA_REQUEST_TIMEOUT
+    )
     publisher = Publisher(database, producer, metrics=PublisherMetrics(registry), lease=settings.shard_lease)
     ingest = Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
     issue_keys = IssueKeys(database, ingest, committed=publisher.hand_over)
