@@ -47,9 +47,7 @@ class Gathering(Generic[Item, Result]):
         future: asyncio.Future[Result] = loop.create_future()
         self._queue.append((item, future))
         if len(self._under_way) < self._flights:
-            task = loop.create_task(self._fly())
-            self._under_way.add(task)
-            task.add_done_callback(self._under_way.discard)
+            self._under_way.add(loop.create_task(self._fly()))
         return future
 
     async def drain(self) -> None:
@@ -66,6 +64,8 @@ class Gathering(Generic[Item, Result]):
                 results = [error] * len(calls)
             for (_, future), result in zip(calls, results, strict=True):
                 _settle(future, result)
+        # Not by a callback of the task: a caller just answered may call again before the loop runs that.
+        self._under_way.discard(asyncio.current_task())
 
 
 def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
