@@ -128,13 +128,18 @@ class Publisher:
 
     async def _run_once(self) -> None:
         parts = (self._leases.run(), self._sender.run(), self._table.run(), self._wakeup.run())
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(part) for part in parts]
-            try:
-                await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-            except asyncio.CancelledError:
-                await self._leave()
-                raise
+        tasks = [asyncio.create_task(part) for part in parts]
+        try:
+            # No task group: its cancellation after a fault could not be told from the end of the process.
+            [ended, *_], _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            await ended
+        except asyncio.CancelledError:
+            await self._leave()
+            raise
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _leave(self) -> None:
         try:

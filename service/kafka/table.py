@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -57,11 +58,14 @@ class OutboxTable:
 
     async def run(self) -> None:
         """Delete and read until cancelled."""
+        loop = asyncio.get_running_loop()
+        poll_at = loop.time() + _POLL
         while True:
-            try:
-                async with asyncio.timeout(_POLL):
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(poll_at):
                     await self._woken.wait()
-            except TimeoutError:
+            if loop.time() >= poll_at:  # however often acknowledgements wake it meanwhile
+                poll_at = loop.time() + _POLL
                 self.wake()
             self._woken.clear()
             try:
