@@ -15,13 +15,20 @@ from aiohttp import web
 
 from service.app import Service, create_app, publishing
 from service.http.ops import create_ops_app
+from service.http.protocol import Runner
 from service.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-_FINISH_WITHIN: Final = 15.0
-"""Seconds for requests under way when the listener closes; with SHUTDOWN_DELAY and the hand-over it stays below
-the 30 s after which Kubernetes kills."""
+_FINISH_WITHIN: Final = 12.0
+"""Seconds for requests under way when the listener closes: a request's time and a sweep of the deadlines. With
+SHUTDOWN_DELAY and the hand-over it stays below the 30 s after which Kubernetes kills."""
+
+_LOOK_EVERY: Final = 0.02
+"""Seconds between two looks whether the last request is answered."""
+
+_FAREWELL: Final = 1.0
+"""Seconds for the last bytes of an answer, and for a refused body that still arrives."""
 
 _GC_THRESHOLDS: Final = (50_000, 50, 100)
 """Collections cost a tenth of the throughput at Python's defaults; requests leave no cycles behind."""
@@ -84,12 +91,13 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[None
     """
     settings = service.settings
     ops = web.AppRunner(create_ops_app(service.health, service.registry), access_log=None)
-    runner = web.AppRunner(
+    runner = Runner(
         create_app(service.api),
         access_log=None,
         auto_decompress=False,  # a compressed body is refused, not unpacked
         keepalive_timeout=settings.keepalive_timeout,
-        shutdown_timeout=_FINISH_WITHIN,
+        lingering_time=_FAREWELL,
+        shutdown_timeout=_FAREWELL,
     )
     try:
         if api:
@@ -97,9 +105,20 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[None
         await _listen(ops, settings.host, settings.ops_port, "OPS_PORT")
         yield
     finally:
+        await _finish(runner, service)
         # The operators' port goes last: a probe that finds nobody would call a stopping process dead.
         await runner.cleanup()
         await ops.cleanup()
+
+
+async def _finish(runner: web.AppRunner, service: Service) -> None:
+    """Accept no more and wait for what is under way: the runner's own end throws away bytes that still arrive."""
+    for site in runner.sites:
+        await site.stop()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_FINISH_WITHIN):
+            while service.api.in_flight:
+                await asyncio.sleep(_LOOK_EVERY)
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int, setting: str) -> None:

@@ -1,0 +1,77 @@
+"""What is answered where there is no request that a handler could see: bytes that are not HTTP.
+
+Rests on `_make_server` and `handle_error` of aiohttp's classes; tests on raw sockets hold both.
+"""
+
+import asyncio
+import secrets
+
+import structlog
+from aiohttp import web
+
+from service.http.answers import refused
+from service.http.refusals import Refusal, internal_error
+from service.http.state import API, Api
+
+_log = structlog.get_logger(__name__)
+
+_UNREADABLE = 400
+
+
+class Runner(web.AppRunner):
+    """An application's runner whose connections answer in the API's form whatever arrives."""
+
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(made, self.app[API])
+
+
+class _Server(web.Server):
+    """``made``, with connections of our own kind."""
+
+    def __init__(self, made: web.Server, api: Api) -> None:
+        super().__init__(made.request_handler, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 -- see above
+        self._api = api
+
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, self._api, loop=asyncio.get_running_loop(), **self._kwargs)
+
+
+class _Connection(web.RequestHandler):
+    """One client's connection."""
+
+    __slots__ = ("_api",)
+
+    def __init__(
+        self, server: web.Server, api: Api, *, loop: asyncio.AbstractEventLoop, **options: object
+    ) -> None:
+        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- what AppRunner was given
+        self._api = api
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Say that the bytes are not HTTP, or that the service failed; never why: the text can hold a token.
+
+        Raises:
+            ConnectionError: a part of another answer has left already.
+        """
+        del message
+        if request.writer.output_size > 0:
+            raise ConnectionError("an answer was under way")
+        request_id = secrets.token_hex(16)
+        if status == _UNREADABLE:
+            _log.info("request_unreadable", error=type(exc).__name__, request_id=request_id)
+            refusal = Refusal(status, "The request is not valid HTTP.", {"Connection": "close"})
+        else:
+            _log.error("request_failed", request_id=request_id, exc_info=exc)
+            refusal = internal_error(request_id)
+        response = refused(refusal)
+        response.headers["X-Request-Id"] = request_id
+        response.force_close()
+        self._api.metrics.observe("unreadable", "OTHER", response.status, 0.0)
+        return response
