@@ -2,18 +2,25 @@
 
 import asyncio
 import atexit
+import json
 import logging
+import re
 import sys
+from contextlib import suppress
 from typing import Any, Final, TextIO
 
 import orjson
 import structlog
+from structlog.typing import EventDict
 
 _FLUSH_AFTER: Final = 0.05
 """Seconds that a line may wait; a write for each line costs as much as a fifth of a request."""
 
 _MOST_BUFFERED: Final = 500
 """Lines after which nothing waits any longer."""
+
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""What begins a line, moves a terminal's cursor or cannot be encoded."""
 
 
 class LineWriter:
@@ -39,14 +46,15 @@ class LineWriter:
     debug = info = warning = error = critical = exception = msg
 
     def flush(self) -> None:
-        """Write what has been gathered."""
+        """Write what has been gathered; a stream that takes no more fails nobody's request."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         lines, self._lines = self._lines, []
         if lines:
-            self._stream.write("\n".join(lines) + "\n")
-            self._stream.flush()
+            with suppress(OSError):
+                self._stream.write("\n".join(lines) + "\n")
+                self._stream.flush()
 
 
 class _ToStructlog(logging.Handler):
@@ -58,26 +66,27 @@ class _ToStructlog(logging.Handler):
         log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
-def configure(*, level: str, form: str, stream: TextIO = sys.stderr) -> LineWriter:
+def configure(*, level: str, form: str, stream: TextIO | None = None) -> LineWriter:
     """Set up the process's log.
 
     Args:
         level: the lowest level that is written, ``info`` or the like.
         form: ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere.
-        stream: where lines go.
+        stream: where lines go; None is standard error.
 
     Returns:
         The writer, to be flushed at the end.
     """
+    stream = stream or sys.stderr
     text = form == "text" or (form == "auto" and stream.isatty())
     writer = LineWriter(stream)
     number = logging.getLevelNamesMapping()[level.upper()]
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=stream.isatty()) if text else _json_line
+    renderer: Any = _text_renderer(colors=stream.isatty()) if text else _json_line
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *([] if text else [structlog.processors.format_exc_info]),
+            _escape if text else structlog.processors.format_exc_info,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -89,6 +98,29 @@ def configure(*, level: str, form: str, stream: TextIO = sys.stderr) -> LineWrit
     return writer
 
 
-def _json_line(_logger: object, _method: str, event: dict[str, Any]) -> str:
+def _text_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
+    # The default, where the library rich is installed, shows the variables of every frame: tokens among them.
+    return structlog.dev.ConsoleRenderer(
+        colors=colors, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+    )
+
+
+def _json_line(_logger: object, _method: str, event: EventDict) -> str:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
-    return orjson.dumps(first | event, default=str).decode()
+    line = {**first, **event}
+    try:
+        return orjson.dumps(line, default=str).decode()
+    except TypeError:  # half of a character, a number of more than 64 bits: paths can hold the first
+        return json.dumps(line, default=str)
+
+
+def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:
+    """Callers choose paths and names: none of them may write a line of its own or steer the terminal."""
+    return {
+        name: _UNPRINTABLE.sub(_escaped, value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return found[0].encode("unicode_escape").decode()

@@ -1,9 +1,9 @@
 """The settings: read once from the environment, every mistake reported at once."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from environs import EnvValidationError, FileAwareEnv
 from marshmallow.validate import OneOf, Range, Regexp
@@ -141,8 +141,8 @@ def read() -> Settings:
     try:
         env.seal()
     except EnvValidationError as error:
-        assert isinstance(error.error_messages, dict), "sealing reports by name"
-        mistakes.update({name: " ".join(texts) for name, texts in error.error_messages.items()})
+        by_name = cast("Mapping[str, list[str]]", error.error_messages)
+        mistakes.update({name: " ".join(texts) for name, texts in by_name.items()})
     if mistakes:
         raise SettingsError("\n".join(f"{name}: {text}" for name, text in sorted(mistakes.items())))
     return Settings(**values)

@@ -1,6 +1,7 @@
 """Real servers, started once for a run; a fresh database and a fresh topic for each test."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from uuid import uuid4
 
 import asyncpg
 import pytest
+import structlog
 import uvloop
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
@@ -20,6 +22,7 @@ from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.schema import migrate
 from service.settings import Settings
+from tests.http_service import Site, open_site
 from tests.kafka_harness import new_topic
 
 _TEMPLATE = "template_projectkeys"
@@ -29,6 +32,14 @@ ORIGIN = Origin(token_id=None, request_id="test")
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
     """Run the tests on the loop of production."""
     return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_tracebacks() -> None:
+    """Faults are logged as in production: drawing the variables of every frame takes minutes."""
+    structlog.configure(
+        processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    )
 
 
 @pytest.fixture(scope="session")
@@ -62,12 +73,29 @@ def _url(servers: Servers, database: str) -> str:
     return servers.postgres.url.rpartition("/")[0] + f"/{database}"
 
 
-@pytest.fixture
-async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
-    """A database of one test, with the schema and nothing else in it."""
+@asynccontextmanager
+async def _new_database(servers: Servers, template: str) -> AsyncIterator[str]:
     name = f"test_{uuid4().hex}"
     admin = await asyncpg.connect(servers.postgres.url)
     await admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+    yield _url(servers, name)
+    await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    await admin.close()
+
+
+@pytest.fixture
+async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
+    """A database of one test, with the schema and nothing else in it."""
+    async with _new_database(servers, template) as url:
+        yield url
+
+
+@pytest.fixture
+async def empty_database_url(servers: Servers) -> AsyncIterator[str]:
+    """A database of one test, without the schema."""
+    name = f"empty_{uuid4().hex}"
+    admin = await asyncpg.connect(servers.postgres.url)
+    await admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
     yield _url(servers, name)
     await admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
     await admin.close()
@@ -79,9 +107,7 @@ async def topic(kafka_bootstrap: str) -> str:
     return await new_topic(kafka_bootstrap)
 
 
-@pytest.fixture
-def settings(database_url: str, kafka_bootstrap: str) -> Settings:
-    """Settings of one test; its topic does not exist."""
+def _settings(database_url: str, kafka_bootstrap: str) -> Settings:
     return Settings(
         database_url=database_url,
         kafka_bootstrap_servers=(kafka_bootstrap,),
@@ -91,6 +117,22 @@ def settings(database_url: str, kafka_bootstrap: str) -> Settings:
         shard_lease=1.0,
         shutdown_delay=0.0,
     )
+
+
+@pytest.fixture
+def settings(database_url: str, kafka_bootstrap: str) -> Settings:
+    """Settings of one test; its topic does not exist."""
+    return _settings(database_url, kafka_bootstrap)
+
+
+@pytest.fixture(scope="session")
+async def site(servers: Servers, template: str) -> AsyncIterator[Site]:
+    """A service on its ports for the whole run: for tests that leave nothing, or look at what they made alone."""
+    async with (
+        _new_database(servers, template) as url,
+        open_site(_settings(url, servers.kafka.bootstrap_servers)) as opened,
+    ):
+        yield opened
 
 
 @pytest.fixture

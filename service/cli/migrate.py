@@ -3,7 +3,7 @@
 import asyncio
 
 from service.cli.commands import Commands, add_command, database, say
-from service.postgres.schema import CURRENT, current_version, migrate, problem_with
+from service.postgres.schema import CURRENT, SchemaError, current_version, migrate, problem_with
 
 
 def add_to(commands: Commands) -> None:
@@ -34,5 +34,7 @@ async def _migrate() -> int:
 async def _check() -> int:
     async with database() as opened, opened.connection() as connection:
         problem = problem_with(await current_version(connection))
-    say(f"projectkeys: {problem}" if problem else f"The schema is at version {CURRENT}.")
-    return 1 if problem else 0
+    if problem:
+        raise SchemaError(problem)
+    say(f"The schema is at version {CURRENT}.")
+    return 0

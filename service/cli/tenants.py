@@ -6,10 +6,10 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+from service import settings
 from service.app import build
-from service.cli.commands import Commands, add_command, command_line_origin, say
+from service.cli.commands import Commands, add_command, command_line_origin, name_for_people, say, started
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG
-from service.settings import read
 from service.usecases.provisioning import Provisioning
 
 
@@ -25,8 +25,12 @@ def add_to(commands: Commands) -> None:
         example="projectkeys org create acme --name 'Acme, Inc.'",
         run=lambda options: asyncio.run(_create_organization(options)),
     )
-    create.add_argument("slug", type=_slug(ORGANIZATION_SLUG), help="its name in paths")
-    create.add_argument("--name", help="its name for people; the slug if not given")
+    create.add_argument(
+        "slug",
+        type=_slug(ORGANIZATION_SLUG, "letters, digits and hyphens"),
+        help="its name in paths",
+    )
+    create.add_argument("--name", type=name_for_people, help="its name for people; the slug if not given")
     projects = add_command(
         commands, "project", summary="make projects", example="projectkeys project create acme web"
     ).add_subparsers(metavar="COMMAND", required=True)
@@ -38,15 +42,19 @@ def add_to(commands: Commands) -> None:
         run=lambda options: asyncio.run(_create_project(options)),
     )
     create.add_argument("org", help="the organization's slug or id")
-    create.add_argument("slug", type=_slug(PROJECT_SLUG), help="its name in paths")
-    create.add_argument("--name", help="its name for people; the slug if not given")
+    create.add_argument(
+        "slug",
+        type=_slug(PROJECT_SLUG, "small letters, digits, hyphens and underscores"),
+        help="its name in paths",
+    )
+    create.add_argument("--name", type=name_for_people, help="its name for people; the slug if not given")
     create.add_argument("--no-key", action="store_true", help="without a first key")
 
 
-def _slug(pattern: str) -> Callable[[str], str]:
+def _slug(pattern: str, characters: str) -> Callable[[str], str]:
     def check(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise argparse.ArgumentTypeError("letters, digits and hyphens, please, and not digits alone")
+            raise argparse.ArgumentTypeError(f"at most 50 {characters}, please, and not digits alone")
         return text
 
     return check
@@ -55,12 +63,9 @@ def _slug(pattern: str) -> Callable[[str], str]:
 @asynccontextmanager
 async def _provisioning() -> AsyncIterator[Provisioning]:
     """The use case on the database alone: the events wait in the outbox for a publisher."""
-    service = build(read())
-    await service.database.start()
-    try:
+    service = build(settings.read())
+    async with started(service.database):
         yield service.api.provisioning
-    finally:
-        await service.database.close()
 
 
 async def _create_organization(options: argparse.Namespace) -> int:

@@ -3,10 +3,13 @@
 import argparse
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
-from service.cli.commands import Commands, add_command, database, say
+from service.cli.commands import Commands, add_command, database, name_for_people, say
 from service.domain.scopes import SCOPES
 from service.usecases.tokens import Tokens
+
+_MOST_DAYS: Final = 36_500
 
 
 def add_to(commands: Commands) -> None:
@@ -21,7 +24,7 @@ def add_to(commands: Commands) -> None:
         example="projectkeys token create terraform --org acme --scope project:admin --days 90",
         run=lambda options: asyncio.run(_create(options)),
     )
-    create.add_argument("name", help="what people call it")
+    create.add_argument("name", type=name_for_people, help="what people call it")
     create.add_argument(
         "--org", metavar="SLUG", help="the one organization it may see; all of them if not given"
     )
@@ -51,10 +54,13 @@ def add_to(commands: Commands) -> None:
 
 
 def _days(text: str) -> timedelta:
-    days = timedelta(days=float(text))
-    if days <= timedelta():
-        raise argparse.ArgumentTypeError("more than 0, please")
-    return days
+    try:
+        days = float(text)
+    except ValueError:
+        days = 0.0
+    if not 0 < days <= _MOST_DAYS:
+        raise argparse.ArgumentTypeError(f"a number above 0 and up to {_MOST_DAYS}, please")
+    return timedelta(days=days)
 
 
 async def _create(options: argparse.Namespace) -> int:

@@ -1,0 +1,132 @@
+"""All that a run needs: the servers, the service, its rivals, and keys to read."""
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import orjson
+
+from bench import floor
+from bench.client import request
+from bench.processes import running
+from bench.subject import Subject, free_port, serving
+from service.dev.postgres import EmbeddedPostgres
+from service.dev.servers import Servers, embedded_servers
+from service.postgres.schema import migrate
+
+_FLOOR: Final = "floor"
+_PAGE: Final = 10
+_BODY: Final = b'{"name":"Fabulous Key"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """What is sent to the service, whole; and the lengths of the answers."""
+
+    create: str
+    keys: tuple[str, ...]
+    page: str
+    key_length: int
+    page_length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A rival that answers constant bytes."""
+
+    pid: int
+    port: int
+
+    @property
+    def request(self) -> str:
+        """What is sent to it, as long as what is sent to the service but for the path."""
+        return request("GET", "/", token="-" * 71).decode()
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What runs: ``bare_key`` and ``bare_page`` answer as many bytes as the service does for these."""
+
+    servers: Servers
+    subject: Subject
+    requests: Requests
+    bare_key: Bare
+    bare_page: Bare
+    floor_url: str
+    floor_script: Path
+
+
+@asynccontextmanager
+async def stage(data: Path, *, cache: Path, report: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """Set everything up, for the time of the block.
+
+    Args:
+        data: a directory for all that is written.
+        cache: keeps Kafka's jars between runs.
+        report: is told, in words for people, of what takes more than a moment.
+
+    Raises:
+        BenchError: a part does not start.
+    """
+    script = data / "floor.sql"
+    script.write_text(floor.SCRIPT)
+    async with embedded_servers(data, cache_dir=cache, report=report) as servers:
+        report("Starting the service and its rivals ...")
+        async with serving(servers, data) as subject:
+            requests = await _provision(subject)
+            floor_url = await _floor_database(servers.postgres)
+            async with (
+                _bare(requests.key_length, data) as bare_key,
+                _bare(requests.page_length, data) as bare_page,
+            ):
+                yield Stage(servers, subject, requests, bare_key, bare_page, floor_url, script)
+
+
+async def _provision(subject: Subject) -> Requests:
+    """A project to write into and one to read from, which holds a page of keys and one more."""
+    await subject.ask("POST", "/api/0/organizations/", {"name": "bench", "slug": "bench"})
+    for name in ("written", "read"):
+        projects = "/api/0/organizations/bench/projects/"
+        await subject.ask("POST", projects, {"name": name, "defaultKey": False})
+    written, read = "/api/0/projects/bench/written/keys/", "/api/0/projects/bench/read/keys/"
+    made = [await subject.ask("POST", read, {"name": "Fabulous Key"}) for _ in range(_PAGE + 1)]
+    keys = [f"{read}{orjson.loads(answer)['id']}/" for answer in made]
+    return Requests(
+        create=request("POST", written, token=subject.token, body=_BODY).decode(),
+        keys=tuple(request("GET", key, token=subject.token).decode() for key in keys),
+        page=request("GET", read, token=subject.token).decode(),
+        key_length=len(await subject.ask("GET", keys[0])),
+        page_length=len(await subject.ask("GET", read)),
+    )
+
+
+async def _floor_database(postgres: EmbeddedPostgres) -> str:
+    """A database beside the service's, with the same schema."""
+    url = postgres.url.rpartition("/")[0] + f"/{_FLOOR}"
+    async with _connected(postgres.url) as admin:
+        await admin.execute(f"CREATE DATABASE {_FLOOR}")
+    async with _connected(url) as connection:
+        await migrate(connection)
+        await connection.execute(floor.TENANT)
+    return url
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    connection = await asyncpg.connect(url)
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@asynccontextmanager
+async def _bare(length: int, data: Path) -> AsyncIterator[Bare]:
+    port = free_port(data, "bare aiohttp")
+    command = [sys.executable, "-m", "bench.bare", str(port), str(length)]
+    async with running(command, environment={}, log=data / "bare.log") as pid:
+        yield Bare(pid, port)

@@ -1,0 +1,72 @@
+"""Rows of the outbox as a test writes them, behind the service's back."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TypeAlias
+from uuid import uuid4
+
+import asyncpg
+
+from service.domain.events import Event, EventType, OutboxRow
+from service.domain.model import new_key_half
+
+Postgres: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+
+_INSERT = """
+    INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, '{}', $7)
+    RETURNING seq
+"""
+
+_CHANGE = """
+    WITH changed AS (
+        UPDATE project_key SET version = version + 1 WHERE public_key = $2 RETURNING public_key, version
+    )
+    INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers)
+    SELECT $1, public_key, 'projectkey.updated', version, $3,
+           json_build_object('id', public_key, 'version', version), '{}'
+    FROM changed
+"""
+
+
+def new_row(*, shard: int = 0, key: str = "", version: int = 1) -> OutboxRow:
+    """A row of a new key, or of ``key``, that is in no table."""
+    event = Event(
+        id=uuid4(),
+        type=EventType.CREATED,
+        public_key=key or new_key_half(),
+        version=version,
+        shard=shard,
+        payload='{"any": "text"}',
+        headers={},
+        occurred_at=datetime.now(UTC),
+    )
+    return OutboxRow(seq=1_000_000_000, event=event)
+
+
+async def write_row(postgres: Postgres, *, shard: int = 0, key: str = "", version: int = 1) -> OutboxRow:
+    """Commit a row; nobody is told."""
+    row = new_row(shard=shard, key=key, version=version)
+    event = row.event
+    seq = await postgres.fetchval(
+        _INSERT,
+        event.id,
+        event.public_key,
+        event.type,
+        version,
+        shard,
+        event.payload,
+        event.occurred_at,
+    )
+    return replace(row, seq=seq)
+
+
+async def change(postgres: Postgres, key: str, *, shard: int) -> None:
+    """Commit a new version of ``key`` with its event, as another process would."""
+    await postgres.execute(_CHANGE, uuid4(), key, shard)
+
+
+async def waiting(postgres: Postgres) -> int:
+    """How many rows are in the outbox."""
+    number: int = await postgres.fetchval("SELECT count(*) FROM outbox")
+    return number

@@ -1,0 +1,57 @@
+"""A producer that keeps what it is given, and waits or fails where a test says so."""
+
+import asyncio
+from collections.abc import Sequence
+
+from service.kafka.errors import FencedError, KafkaUnavailableError
+from service.kafka.session import Batch, Outcome, Record, Session
+
+
+class RecordingProducer:
+    """Stands in for Kafka.
+
+    Attributes:
+        opened: the shards in the order in which sessions were opened.
+        tried: every record that was handed in with its shard, acknowledged or not.
+        log: the records that were acknowledged, with their shards.
+        gate: while not set, nothing is acknowledged.
+        failures: how many further batches of a shard fail.
+        refused_openings: how many further openings fail.
+        most: how many records of a batch are acknowledged at most.
+    """
+
+    def __init__(self) -> None:
+        self.opened: list[int] = []
+        self.tried: list[tuple[int, Record]] = []
+        self.log: list[tuple[int, Record]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failures: dict[int, int] = {}
+        self.refused_openings = 0
+        self.most = 1000
+
+    async def open(self, shard: int) -> Session:
+        """A session, and the end of the shard's earlier ones."""
+        if self.refused_openings > 0:
+            self.refused_openings -= 1
+            raise KafkaUnavailableError("told to")
+        self.opened.append(shard)
+        return Session(shard, producer_id=shard, epoch=self.opened.count(shard), opened_at=0.0)
+
+    async def send(self, batches: Sequence[Batch]) -> list[Outcome]:
+        """Acknowledge when the gate is open, or fail as told."""
+        for batch in batches:
+            self.tried.extend((batch.session.shard, record) for record in batch.records)
+        await self.gate.wait()
+        return [self._outcome(batch) for batch in batches]
+
+    def _outcome(self, batch: Batch) -> Outcome:
+        shard = batch.session.shard
+        if self.failures.get(shard, 0) > 0:
+            self.failures[shard] -= 1
+            return Outcome(0, -1, KafkaUnavailableError("told to"))
+        if batch.session.epoch < self.opened.count(shard):
+            return Outcome(0, -1, FencedError("a later session is open"))
+        taken = batch.records[: self.most]
+        self.log.extend((shard, record) for record in taken)
+        return Outcome(len(taken), 0, None)
