@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from service.domain.errors import BusyError
 from service.http.answers import refused
 from service.http.refusals import internal_error, too_slow
-from service.http.state import API, REQUEST_ID
+from service.http.state import API, FAULT, REQUEST_ID
 
 _log = structlog.get_logger(__name__)
 
@@ -43,6 +43,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
         status=response.status,
         milliseconds=round(seconds * 1000, 2),
         request_id=request_id,
+        **({"fault": request[FAULT]} if FAULT in request else {}),
     )
     return response
 

@@ -6,13 +6,13 @@ from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import ProjectKeyError
+from service.domain.errors import BusyError, ProjectKeyError, UnavailableError
 from service.domain.model import Project
 from service.http import handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
 from service.http.auth import Scopes, authenticate, permit_method, permit_organization, scopes_of
 from service.http.refusals import Refusal, method_not_allowed
-from service.http.state import API, Call
+from service.http.state import API, FAULT, Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 
@@ -77,6 +77,9 @@ def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Res
         try:
             call = await _permitted(request, resource, allow, known=request.method in handlers_by_method)
             return await handlers_by_method[request.method](call)
+        except (BusyError, UnavailableError) as error:
+            request[FAULT] = str(error)
+            return refused(error, allow=allow)
         except (Refusal, ProjectKeyError) as error:
             return refused(error, allow=allow)
 

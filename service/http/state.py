@@ -40,6 +40,9 @@ API: Final = web.AppKey("api", Api)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 
+FAULT: Final = web.RequestKey("fault", str)
+"""Why a request was answered with 503: for the log, never for the caller."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

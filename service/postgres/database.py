@@ -57,6 +57,8 @@ class Database:
         self._limits = limits
         self._through_pgbouncer = through_pgbouncer
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        # In front of the pool, whose own queue lets newcomers pass those who wait.
+        self._turns = asyncio.Semaphore(limits.pool_size)
 
     async def start(self) -> None:
         """Make the pool; connects to nothing yet.
@@ -105,6 +107,7 @@ class Database:
             UnavailableError: none came free in time, or the database failed under the statement.
         """
         assert self._pool is not None, "start() comes first"
+        await self._take_turn()
         try:
             async with self._pool.acquire(timeout=self._limits.acquire) as connection:
                 yield connection
@@ -112,6 +115,15 @@ class Database:
             if isinstance(error, _CONNECTIONS_ARE_STALE):
                 await self._pool.expire_connections()
             raise UnavailableError(f"{type(error).__name__}: {error}") from error
+        finally:
+            self._turns.release()
+
+    async def _take_turn(self) -> None:
+        try:
+            async with asyncio.timeout(self._limits.acquire):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise UnavailableError(f"no connection came free within {self._limits.acquire:g} s") from None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
