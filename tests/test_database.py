@@ -41,7 +41,7 @@ async def test_nobody_waits_longer_for_a_connection_than_the_limit(database_url:
     """And the connection is of use again afterwards."""
     async with _pool_of_one(database_url, acquire=0.05) as database:
         async with database.connection():
-            with pytest.raises(UnavailableError, match="no connection came free within 0.05 s"):
+            with pytest.raises(UnavailableError, match=r"no connection came free within 0\.05 s"):
                 async with database.connection():
                     pass
         async with database.connection() as connection:
