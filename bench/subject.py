@@ -107,7 +107,9 @@ async def serving(servers: Servers, data: Path) -> AsyncIterator[Subject]:
 
 def _last_words(log: Path) -> str:
     """The end of the log, without the lines of requests that went well."""
-    lines = [line for line in log.read_text().splitlines() if '"event":"request"' not in line or '"fault"' in line]
+    lines = [
+        line for line in log.read_text().splitlines() if '"event":"request"' not in line or '"fault"' in line
+    ]
     return "\n".join(lines[-_LAST_WORDS:])
 
 

@@ -32,6 +32,7 @@ _ORGANIZATION: Final = "the-interstellar-jurisdiction"
 _PROJECT: Final = "pump-station"
 _DATA: Final = Path(".data")
 _CACHE: Final = Path(".cache")
+_ENVIRONMENT: Final = "dev.env"
 
 
 def add_to(commands: Commands) -> None:
@@ -74,6 +75,7 @@ async def _dev(read: Settings) -> None:
     _cancel_on_signals()
     check_ports_free(read)
     with _data_directory() as data:
+        (data / _ENVIRONMENT).unlink(missing_ok=True)  # of a run that was killed
         async with _servers(read, data) as in_force:
             await asyncio.gather(_migrate(in_force), _create_topic(in_force))
             service = build(in_force)
@@ -189,7 +191,7 @@ def _write(path: Path, text: str) -> None:
 @contextmanager
 def _environment_file(data: Path, values: dict[str, str]) -> Iterator[Path]:
     """A file to `source` in a second terminal, for as long as the service runs."""
-    path = data / "dev.env"
+    path = data / _ENVIRONMENT
     _write(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
     try:
         yield path
