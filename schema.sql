@@ -28,9 +28,19 @@ CREATE TABLE project (
     -- What a key reports that names no version of its own.
     default_browser_sdk_version text NOT NULL DEFAULT '10.x',
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- A slug names one project of its organization; also finds it by both.
-    UNIQUE (organization_id, slug)
+    -- Set where its keys are too many to go with it in one transaction: from then on nobody finds it.
+    deleted_at      timestamptz
 );
+-- A slug names one living project of its organization; also finds it by both, and lists them in order.
+CREATE UNIQUE INDEX project_slug_taken ON project (organization_id, slug) WHERE deleted_at IS NULL;
+
+CREATE TABLE project_slug_redirect (
+    organization_id bigint NOT NULL REFERENCES organization,
+    slug            text NOT NULL,
+    project_id      bigint NOT NULL REFERENCES project ON DELETE CASCADE,
+    PRIMARY KEY (organization_id, slug)
+);
+COMMENT ON TABLE project_slug_redirect IS 'Where a project has gone that was called so; a living project of this name comes first.';
 
 -- Keys ------------------------------------------------------------------------------------------
 
@@ -62,6 +72,17 @@ CREATE TABLE project_key (
 -- Lists a project's keys newest first, a page at a time, without sorting.
 CREATE INDEX project_key_newest_first ON project_key (project_id, id DESC);
 
+CREATE TABLE deleted_key (
+    public_key      text PRIMARY KEY,
+    -- Its owner, and no other, may issue this public key again.
+    organization_id bigint NOT NULL REFERENCES organization,
+    project_id      bigint NOT NULL,
+    -- The version of its deletion; a key issued again goes on from here, or consumers would ignore it.
+    version         bigint NOT NULL CHECK (version > 1),
+    deleted_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE deleted_key IS 'Keys that are gone: what a replay has to tell tombstones of.';
+
 -- The outbox ------------------------------------------------------------------------------------
 -- A row is written in the transaction of the change it tells of and deleted when Kafka has acknowledged it.
 -- The columns that Debezium's outbox router expects have the names it expects.
@@ -92,6 +113,9 @@ CREATE TABLE outbox (
 -- Rows live for milliseconds: vacuum early, or the index's head fills with dead entries.
 WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
       autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 10000);
+
+-- Later events of a parked key wait behind it; all other keys flow. Tiny: looks for such a row, or lists them.
+CREATE INDEX outbox_parked ON outbox (shard, aggregateid) WHERE parked_at IS NOT NULL;
 
 CREATE TABLE outbox_shard (
     shard       smallint PRIMARY KEY CHECK (shard >= 0),
@@ -125,10 +149,29 @@ CREATE TABLE api_token (
                     CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['project:read', 'project:write', 'project:admin',
                                                                      'org:read', 'org:write', 'org:admin']),
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Requests a second, of each process; NULL: no limit.
+    rate_limit      integer CHECK (rate_limit > 0),
     expires_at      timestamptz,
+    -- To the minute: it is written at most so often.
     last_used_at    timestamptz,
     revoked_at      timestamptz
 );
+
+CREATE TABLE idempotency (
+    -- A key is its caller's own: two tokens may use the same text.
+    token_id    bigint NOT NULL,
+    key         text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
+    -- sha256 of method, path and body: another request under the same key is a mistake.
+    fingerprint bytea NOT NULL CHECK (length(fingerprint) = 32),
+    -- What was made: the row's id in the table that the path belongs to. Never the answer, which holds a secret.
+    target_id   bigint NOT NULL,
+    event_id    uuid,
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (token_id, key)
+);
+COMMENT ON TABLE idempotency IS 'Idempotency-Keys that made something, for 24 hours; written in the transaction of what they made.';
+-- Forgets the old ones.
+CREATE INDEX idempotency_oldest_first ON idempotency (created_at);
 
 -- Who did what, without secrets; written in the transaction of the change.
 CREATE TABLE audit_entry (
@@ -143,5 +186,38 @@ CREATE TABLE audit_entry (
     request_id      text NOT NULL,
     remote_address  text,
     data            json NOT NULL,
+    -- The change's own id, which its event has too: proves that a change whose commit nobody saw was committed.
+    change_id       uuid NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+-- Lists an organization's entries newest first, and finds a change among the newest.
+CREATE INDEX audit_entry_newest_first ON audit_entry (organization_id, id DESC);
+
+-- Work that is done a batch at a time, by whichever replica is free -------------------------------
+
+CREATE TABLE batch_job (
+    id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    -- project.delete: a project's keys, then the project. dsn.change: every key of an organization gets a new version,
+    -- because its DSN is another one now. replay: the state of keys, and what became of deleted ones, is sent again.
+    kind            text NOT NULL CHECK (kind IN ('project.delete', 'dsn.change', 'replay')),
+    -- NULL: all of them.
+    organization_id bigint,
+    project_id      bigint,
+    -- Keys up to this row id are done; of deleted keys, which come last, those up to this public key.
+    after_id        bigint NOT NULL DEFAULT 0,
+    after_deleted   text,
+    -- Only keys made from then on; NULL: all.
+    made_since      timestamptz,
+    -- Not before: a second pass waits for writes that began before the change was known to all.
+    starts_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Keys a second; NULL: as fast as it goes.
+    rate            integer CHECK (rate > 0),
+    done            bigint NOT NULL DEFAULT 0,
+    -- What the audit and the events' envelopes keep of whoever asked for it.
+    token_id        bigint,
+    request_id      text NOT NULL,
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    finished_at     timestamptz
+);
+-- Finds what is to be done.
+CREATE INDEX batch_job_unfinished ON batch_job (id) WHERE finished_at IS NULL;

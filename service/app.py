@@ -29,8 +29,15 @@ from service.postgres.database import Database, Limits
 from service.postgres.outbox import select_backlog
 from service.postgres.schema import current_version, problem_with
 from service.settings import Settings
+from service.usecases.acknowledgements import Acknowledgements
+from service.usecases.batches import KeyBatches
+from service.usecases.change_keys import ChangeKeys
+from service.usecases.events import EventMaker
+from service.usecases.idempotency import Idempotency
 from service.usecases.issue_keys import IssueKeys
-from service.usecases.provisioning import Provisioning
+from service.usecases.jobs import Jobs
+from service.usecases.organizations import Organizations
+from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
 
@@ -52,6 +59,7 @@ class Service:
     database: Database
     publisher: Publisher
     producer: FencedProducer
+    jobs: Jobs
     api: Api
     health: Health
     outbox_metrics: OutboxMetrics
@@ -92,14 +100,29 @@ def build(settings: Settings) -> Service:
     producer = FencedProducer(
         kafka_connection(settings), topic=settings.kafka_topic, request_timeout=_KAFKA_REQUEST_TIMEOUT
     )
-    publisher = Publisher(database, producer, metrics=PublisherMetrics(registry), lease=settings.shard_lease)
+    acknowledgements = Acknowledgements(database)
+    publisher = Publisher(
+        database,
+        producer,
+        published=acknowledgements.published,
+        metrics=PublisherMetrics(registry),
+        lease=settings.shard_lease,
+    )
     ingest = Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
-    issue_keys = IssueKeys(database, ingest, committed=publisher.hand_over)
+    events, idempotency, committed = EventMaker(ingest), Idempotency(database), publisher.hand_over
+    issue_keys = IssueKeys(database, events, idempotency, committed=committed)
+    batches = KeyBatches(events)
+    jobs = Jobs(database, batches, committed=committed)
     api = Api(
         tokens=Tokens(database),
-        provisioning=Provisioning(database, issue_keys, committed=publisher.hand_over),
+        organizations=Organizations(database, idempotency, scheduled=jobs.wake),
+        projects=Projects(
+            database, issue_keys, batches, idempotency, committed=committed, scheduled=jobs.wake
+        ),
         issue_keys=issue_keys,
+        change_keys=ChangeKeys(database, events, committed=committed),
         read_keys=ReadKeys(database),
+        acknowledgements=acknowledgements,
         ingest=ingest,
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
@@ -114,7 +137,7 @@ def build(settings: Settings) -> Service:
         needed=frozenset({"postgres"}),
         before_scrape=lambda: _look_at_outbox(database, outbox_metrics),
     )
-    return Service(settings, registry, database, publisher, producer, api, health, outbox_metrics)
+    return Service(settings, registry, database, publisher, producer, jobs, api, health, outbox_metrics)
 
 
 def create_app(api: Api) -> web.Application:
@@ -139,6 +162,7 @@ async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIt
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
         await stack.enter_async_context(_background(service.publisher.run()))
+        await stack.enter_async_context(_background(service.jobs.run()))
         await stack.enter_async_context(_background(_watch_topic(service.settings, create=create_topic)))
         yield
         await service.api.issue_keys.drain()

@@ -115,6 +115,7 @@ async def _finish(runner: web.AppRunner, service: Service) -> None:
     """Accept no more and wait for what is under way: the runner's own end throws away bytes that still arrive."""
     for site in runner.sites:
         await site.stop()
+    service.api.acknowledgements.give_up()
     with suppress(TimeoutError):
         async with asyncio.timeout(_FINISH_WITHIN):
             while service.api.in_flight:

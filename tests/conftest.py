@@ -211,7 +211,8 @@ async def api(service: Service, make_api: MakeApi) -> Api:
 
 async def make_organization(joined: Service, slug: str = "the-interstellar-jurisdiction") -> Organization:
     """A new organization."""
-    return await joined.api.provisioning.create_organization(slug=slug, name=slug, origin=ORIGIN)
+    made, _ = await joined.api.organizations.create(slug=slug, name=slug, origin=ORIGIN)
+    return made
 
 
 async def make_project(
@@ -219,6 +220,5 @@ async def make_project(
 ) -> Project:
     """A new project without keys, of a new organization unless one is given."""
     owner = organization or await make_organization(joined)
-    return await joined.api.provisioning.create_project(
-        owner, slug=slug, name=slug, default_key=False, origin=ORIGIN
-    )
+    made, _ = await joined.api.projects.create(owner, slug=slug, name=slug, default_key=False, origin=ORIGIN)
+    return made

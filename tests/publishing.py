@@ -21,7 +21,9 @@ async def publishing_to(producer: Producer, settings: Settings) -> AsyncIterator
     database = open_database(settings)
     await database.start()
     metrics = PublisherMetrics(CollectorRegistry())
-    publisher = Publisher(database, producer, metrics=metrics, lease=settings.shard_lease)
+    publisher = Publisher(
+        database, producer, published=lambda _: None, metrics=metrics, lease=settings.shard_lease
+    )
     task = asyncio.create_task(publisher.run())
     try:
         await until(lambda: _is_open(publisher))

@@ -114,7 +114,7 @@ async def test_a_new_organization_is_answered_and_audited(site: Site) -> None:
     before = await stored(site)
     answer = await site.send("POST", ORGANIZATIONS, json={"name": " Ümläut & Söhne "})
     assert answer.status == 201
-    assert list(answer.body) == ["id", "slug", "name", "dateCreated"]
+    assert list(answer.body) == ["id", "slug", "name", "dateCreated", "ingestUrl"]
     assert (answer.body["slug"], answer.body["name"]) == ("umlaut-sohne", "Ümläut & Söhne")
     assert answer.body["id"].isdigit()
     assert answer.headers["Allow"] == "POST, OPTIONS"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from service import logs, settings
 from service.app import Service, build, kafka_connection, open_database, publishing
 from service.cli.commands import Commands, add_command, command_line_origin, say
-from service.domain.errors import NotFoundError, TokenInvalidError
+from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.partition import SHARDS
 from service.domain.scopes import SCOPES
 from service.kafka.topic import check_topic
@@ -152,20 +152,20 @@ async def _create_topic(in_force: Settings) -> None:
 
 async def _provision(service: Service, kept_token: Path) -> str:
     """The organization, its project and a token with all scopes, each made if it is not there; the token."""
-    provisioning, origin = service.api.provisioning, command_line_origin()
+    api, origin = service.api, command_line_origin()
     try:
-        organization = await provisioning.organization(_ORGANIZATION)
+        organization = await api.organizations.get(_ORGANIZATION)
     except NotFoundError:
-        organization = await provisioning.create_organization(
+        organization, _ = await api.organizations.create(
             slug=_ORGANIZATION, name="The Interstellar Jurisdiction", origin=origin
         )
     try:
-        await provisioning.project(_ORGANIZATION, _PROJECT)
-    except NotFoundError:
-        await provisioning.create_project(
+        await api.projects.get(_ORGANIZATION, _PROJECT)
+    except (NotFoundError, MovedError):
+        await api.projects.create(
             organization, slug=_PROJECT, name="Pump Station", default_key=True, origin=origin
         )
-    return await _token(service.api.tokens, kept_token)
+    return await _token(api.tokens, kept_token)
 
 
 async def _token(tokens: Tokens, path: Path) -> str:

@@ -10,7 +10,7 @@ from service import settings
 from service.app import build
 from service.cli.commands import Commands, add_command, command_line_origin, name_for_people, say, started
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG
-from service.usecases.provisioning import Provisioning
+from service.http.state import Api
 
 
 def add_to(commands: Commands) -> None:
@@ -31,6 +31,7 @@ def add_to(commands: Commands) -> None:
         help="its name in paths",
     )
     create.add_argument("--name", type=name_for_people, help="its name for people; the slug if not given")
+    create.add_argument("--ingest-url", metavar="URL", help="base of its DSNs; INGEST_URL if not given")
     projects = add_command(
         commands, "project", summary="make projects", example="projectkeys project create acme web"
     ).add_subparsers(metavar="COMMAND", required=True)
@@ -61,26 +62,29 @@ def _slug(pattern: str, characters: str) -> Callable[[str], str]:
 
 
 @asynccontextmanager
-async def _provisioning() -> AsyncIterator[Provisioning]:
-    """The use case on the database alone: the events wait in the outbox for a publisher."""
+async def _api() -> AsyncIterator[Api]:
+    """The use cases on the database alone: the events wait in the outbox for a publisher."""
     service = build(settings.read())
     async with started(service.database):
-        yield service.api.provisioning
+        yield service.api
 
 
 async def _create_organization(options: argparse.Namespace) -> int:
-    async with _provisioning() as provisioning:
-        organization = await provisioning.create_organization(
-            slug=options.slug, name=options.name or options.slug, origin=command_line_origin()
+    async with _api() as api:
+        organization, _ = await api.organizations.create(
+            slug=options.slug,
+            name=options.name or options.slug,
+            ingest_url=options.ingest_url,
+            origin=command_line_origin(),
         )
     say(f"The organization {organization.slug} has the id {organization.id}.")
     return 0
 
 
 async def _create_project(options: argparse.Namespace) -> int:
-    async with _provisioning() as provisioning:
-        project = await provisioning.create_project(
-            await provisioning.organization(options.org),
+    async with _api() as api:
+        project, _ = await api.projects.create(
+            await api.organizations.get(options.org),
             slug=options.slug,
             name=options.name or options.slug,
             default_key=not options.no_key,

@@ -29,6 +29,30 @@ class UnavailableError(ProjectKeyError):
     """The database cannot be reached or did not answer in time; the caller should come again."""
 
 
+class UncertainError(UnavailableError):
+    """The database failed under a write, which is committed or is not."""
+
+
+class MovedError(ProjectKeyError):
+    """A project is called otherwise now; ``slug`` is its new one."""
+
+    def __init__(self, slug: str) -> None:
+        super().__init__(f"the project is called {slug} now")
+        self.slug = slug
+
+
+class KeyInUseError(ProjectKeyError):
+    """A request with the same idempotency key is still under way."""
+
+
+class KeyReusedError(ProjectKeyError):
+    """The idempotency key belongs to another request."""
+
+
+class GoneError(ProjectKeyError):
+    """What the first request with this idempotency key made is deleted."""
+
+
 class TokenInvalidError(ProjectKeyError):
     """There is no such token, or it was revoked."""
 

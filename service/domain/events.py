@@ -17,6 +17,9 @@ class EventType(StrEnum):
     """What happened to a key."""
 
     CREATED = "projectkey.created"
+    UPDATED = "projectkey.updated"
+    DELETED = "projectkey.deleted"
+    """The last state; a tombstone follows it in the log."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,10 @@
 import re
 import secrets
 import unicodedata
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from enum import Enum, auto
 from typing import Final
 
 BROWSER_SDK_CHOICES: Final = ("10.x", "9.x", "8.x", "7.x")
@@ -18,6 +20,12 @@ PROJECT_SLUG: Final = r"(?![0-9]+$)[a-z0-9_-]{1,50}"
 
 DEFAULT_KEY_NAME: Final = "Default"
 """The name of the key that a new project gets; clients tell it apart by this name alone."""
+
+
+class Unsaid(Enum):
+    """Stands for what a change leaves as it is, where None says something."""
+
+    UNSAID = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,19 @@ class Organization:
 
 
 @dataclass(frozen=True, slots=True)
+class OrganizationChange:
+    """What a caller asks to change of an organization; None, or `Unsaid` for the URL, leaves it as it is."""
+
+    name: str | None = None
+    ingest_url: str | Unsaid | None = Unsaid.UNSAID
+
+    def applied_to(self, organization: Organization) -> Organization:
+        """``organization`` as asked for."""
+        url = organization.ingest_url if isinstance(self.ingest_url, Unsaid) else self.ingest_url
+        return replace(organization, name=self.name or organization.name, ingest_url=url)
+
+
+@dataclass(frozen=True, slots=True)
 class Project:
     """What keys are issued for."""
 
@@ -63,6 +84,18 @@ class Project:
     default_browser_sdk_version: str
     created_at: datetime
     organization: Organization
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectChange:
+    """What a caller asks to change of a project; None leaves it as it is."""
+
+    name: str | None = None
+    slug: str | None = None
+
+    def applied_to(self, project: Project) -> Project:
+        """``project`` as asked for."""
+        return replace(project, name=self.name or project.name, slug=self.slug or project.slug)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,17 +131,49 @@ class ProjectKey:
 
 
 @dataclass(frozen=True, slots=True)
+class ProjectKeyChange:
+    """What a caller asks to change of a key; None, or `Unsaid` for the limit, leaves a member as it is.
+
+    ``loader_options`` holds only those of the switches that are to change, by the names of `LoaderOptions`.
+    """
+
+    name: str | None = None
+    is_active: bool | None = None
+    rate_limit: RateLimit | Unsaid | None = Unsaid.UNSAID
+    browser_sdk_version: str | None = None
+    loader_options: Mapping[str, bool] = field(default_factory=dict)
+
+    def applied_to(self, key: ProjectKey) -> ProjectKey:
+        """``key`` as asked for, in its next version; the same key if nothing of it changes."""
+        changed = replace(
+            key,
+            label=self.name or key.label,
+            is_active=key.is_active if self.is_active is None else self.is_active,
+            rate_limit=key.rate_limit if isinstance(self.rate_limit, Unsaid) else self.rate_limit,
+            browser_sdk_version=self.browser_sdk_version or key.browser_sdk_version,
+            loader_options=replace(key.loader_options, **self.loader_options),
+        )
+        return key if changed == key else next_version(changed)
+
+
+def next_version(key: ProjectKey) -> ProjectKey:
+    """``key`` after one change more."""
+    return replace(key, version=key.version + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Caller:
     """Whom a token speaks for, and what it may do.
 
     ``organization_id`` and ``organization_slug`` are None for a token of all organizations. ``scopes`` are
-    expanded.
+    expanded. ``rate_limit`` is in requests a second, None for no limit.
     """
 
     token_id: int
     organization_id: int | None
     organization_slug: str | None
     scopes: frozenset[str]
+    rate_limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

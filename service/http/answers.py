@@ -114,6 +114,7 @@ def wire_organization(organization: Organization) -> dict[str, Any]:
         "slug": organization.slug,
         "name": organization.name,
         "dateCreated": wire_time(organization.created_at),
+        "ingestUrl": organization.ingest_url,
     }
 
 

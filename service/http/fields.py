@@ -117,6 +117,27 @@ class Slug(fields.Field[str]):
         return value
 
 
+class BaseUrl(fields.Field[str | None]):
+    """An http or https URL without a query and without a slash at its end; null and "" are None."""
+
+    default_error_messages = {"invalid": "Enter a valid http or https URL without a slash at its end."}
+    _PATTERN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
+    _LONGEST: Final = 200
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_none=True, **options)
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> str | None:
+        del attr, data, kwargs
+        if value == "":
+            return None
+        if not isinstance(value, str) or len(value) > self._LONGEST or not self._PATTERN.fullmatch(value):
+            raise self.make_error("invalid")
+        return value
+
+
 class Hex32(fields.Field[str | None]):
     """Half a key: 32 lower-case hex digits; null is None."""
 

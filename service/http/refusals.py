@@ -5,12 +5,16 @@ from typing import Any, Final
 
 from service.domain.errors import (
     BusyError,
+    GoneError,
+    KeyInUseError,
+    KeyReusedError,
     NotFoundError,
     ProjectKeyError,
     TakenError,
     TokenExpiredError,
     TokenInvalidError,
     UnavailableError,
+    UncertainError,
 )
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
@@ -67,26 +71,36 @@ def too_slow(what: str) -> Refusal:
     return Refusal(503, what, RETRY_AFTER)
 
 
-def of_domain_error(error: ProjectKeyError) -> Refusal:  # noqa: PLR0911 -- a table
+_ANSWERS: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, str]]]] = {
+    NotFoundError: (404, NOT_FOUND, {}),
+    TokenInvalidError: (401, "Invalid token", _CHALLENGE),
+    TokenExpiredError: (401, "Token expired", _CHALLENGE),
+    KeyInUseError: (409, "A request with this Idempotency-Key is still under way.", RETRY_AFTER),
+    KeyReusedError: (422, "This Idempotency-Key was used for another request.", {}),
+    GoneError: (410, "What the first request with this Idempotency-Key made is deleted.", {}),
+    BusyError: (503, "The service is busy. Try again.", RETRY_AFTER),
+    UnavailableError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
+    UncertainError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
+}
+"""What is answered to the domain's errors that need no more than their kind."""
+
+
+def of_domain_error(error: ProjectKeyError) -> Refusal:
     """The answer to an error of the domain."""
     match error:
-        case NotFoundError():
-            return Refusal(404, NOT_FOUND)
         case TakenError(fields=("slug",)):
             return Refusal(409, "This slug is already in use.")
         case TakenError():
             names = [_WIRE_NAMES[one] for one in error.fields]
             return Refusal(400, {name: ["This field must be unique."] for name in names})
-        case TokenInvalidError():
-            return unauthenticated("Invalid token")
-        case TokenExpiredError():
-            return unauthenticated("Token expired")
-        case BusyError():
-            return Refusal(503, "The service is busy. Try again.", RETRY_AFTER)
-        case UnavailableError():
-            return Refusal(503, "The service is temporarily unavailable. Try again.", RETRY_AFTER)
         case _:
-            raise error
+            return Refusal(*_ANSWERS[type(error)])
+
+
+def moved(method: str, url: str, slug: str) -> Refusal:
+    """302 for reads; 308 for writes, which clients send again as they are, where 302 would make reads of them."""
+    body = {"slug": slug, "detail": {"extra": {"url": url, "slug": slug}}}
+    return Refusal(302 if method in {"GET", "HEAD"} else 308, body, {"Location": url})
 
 
 def internal_error(request_id: str) -> Refusal:

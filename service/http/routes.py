@@ -6,12 +6,12 @@ from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import BusyError, ProjectKeyError, UnavailableError
+from service.domain.errors import BusyError, MovedError, ProjectKeyError, UnavailableError
 from service.domain.model import Project
 from service.http import handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
 from service.http.auth import Scopes, authenticate, permit_method, permit_organization, scopes_of
-from service.http.refusals import Refusal, method_not_allowed
+from service.http.refusals import Refusal, method_not_allowed, moved
 from service.http.state import API, FAULT, Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
@@ -41,9 +41,19 @@ RESOURCES: Final = (
         {"POST": ("org:admin",)},
     ),
     Resource(
+        "/api/0/organizations/{organization}/",
+        {"GET": tenants.get_organization, "PUT": tenants.update_organization},
+        scopes_of("org"),
+    ),
+    Resource(
         "/api/0/organizations/{organization}/projects/",
         {"POST": tenants.create_project},
         {"POST": ("project:write", "org:write")},
+    ),
+    Resource(
+        f"{_PROJECT}/",
+        {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
+        scopes_of("project"),
     ),
     Resource(
         f"{_PROJECT}/keys/",
@@ -52,7 +62,7 @@ RESOURCES: Final = (
     ),
     Resource(
         f"{_PROJECT}/keys/{{key_id}}/",
-        {"GET": handlers.get_key},
+        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
         scopes_of("project"),
     ),
 )
@@ -80,10 +90,20 @@ def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Res
         except (BusyError, UnavailableError) as error:
             request[FAULT] = str(error)
             return refused(error, allow=allow)
+        except MovedError as error:
+            return refused(moved(request.method, _renamed(request, error.slug), error.slug), allow=allow)
         except (Refusal, ProjectKeyError) as error:
             return refused(error, allow=allow)
 
     return dispatch
+
+
+def _renamed(request: web.Request, slug: str) -> str:
+    """The path and the query of a request under a project, with another name for that."""
+    url = request.rel_url
+    parts = url.raw_path.split("/")
+    parts[_PROJECT.split("/").index("{project}")] = slug
+    return "/".join(parts) + (f"?{url.raw_query_string}" if url.raw_query_string else "")
 
 
 async def _permitted(request: web.Request, resource: Resource, allow: str, *, known: bool) -> Call:
@@ -98,7 +118,7 @@ async def _permitted(request: web.Request, resource: Resource, allow: str, *, kn
     if "organization" in names:
         permit_organization(caller, names["organization"])
     if "project" in names:
-        project = await api.provisioning.project(names["organization"], names["project"])
+        project = await api.projects.get(names["organization"], names["project"])
     return Call(request=request, api=api, caller=caller, allow=allow, found_project=project)
 
 

@@ -12,9 +12,13 @@ from service.domain.model import (
     PROJECT_SLUG,
     LoaderOptions,
     NewProjectKey,
+    OrganizationChange,
+    ProjectChange,
+    ProjectKeyChange,
     RateLimit,
+    Unsaid,
 )
-from service.http.fields import Choice, EmptyOrInteger, Hex32, Name, Slug, Switch, Text, kind_of
+from service.http.fields import BaseUrl, Choice, EmptyOrInteger, Hex32, Name, Slug, Switch, Text, kind_of
 from service.http.refusals import Refusal
 
 _GREATEST_COUNT: Final = 2**31 - 1
@@ -66,20 +70,28 @@ class RateLimitMembers(Body):
     count = EmptyOrInteger(greatest=_GREATEST_COUNT, required=True)
 
 
-class RateLimitField(fields.Field[RateLimit | None]):
-    """``{"window": seconds, "count": events}``; zero, null or "" for either is no limit, ``{}`` is unsaid."""
+class RateLimitField(fields.Field[RateLimit | Unsaid | None]):
+    """``{"window": seconds, "count": events}``; zero, null or "" for either is no limit, ``{}`` is unsaid.
+
+    Args:
+        clears: whether null, in place of both, is no limit.
+        **options: as for every field.
+    """
 
     default_error_messages = {"null": "This field may not be null."}
     _MEMBERS: Final = RateLimitMembers()
 
+    def __init__(self, *, clears: bool = False, **options: Any) -> None:
+        super().__init__(allow_none=clears, **options)
+
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> RateLimit | None:
+    ) -> RateLimit | Unsaid | None:
         del attr, data, kwargs
         if not isinstance(value, dict):
             raise ValidationError({"non_field_errors": [_not_an_object(value)]})
         if not value.keys() & {"window", "count"}:
-            return None
+            return Unsaid.UNSAID
         members = self._MEMBERS.load(value)
         return RateLimit(**members) if members["window"] and members["count"] else None
 
@@ -123,6 +135,7 @@ class NewOrganization:
 
     name: str
     slug: str | None = None
+    ingest_url: str | None = None
 
 
 class NewOrganizationBody(Body):
@@ -130,11 +143,24 @@ class NewOrganizationBody(Body):
 
     name = Name(longest=_LONGEST_NAME)
     slug = Slug(pattern=ORGANIZATION_SLUG)
+    ingest_url = BaseUrl(data_key="ingestUrl")
 
     @post_load
     def command(self, data: dict[str, Any], **_: Any) -> NewOrganization:
         """As the handler reads it."""
         return NewOrganization(**data)
+
+
+class OrganizationChangeBody(Body):
+    """``PUT /api/0/organizations/{organization}/``: what is not named stays as it is."""
+
+    name = Text(longest=_LONGEST_NAME)
+    ingest_url = BaseUrl(data_key="ingestUrl")
+
+    @post_load
+    def command(self, data: dict[str, Any], **_: Any) -> OrganizationChange:
+        """As the handler reads it."""
+        return OrganizationChange(**data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +185,18 @@ class NewProjectBody(Body):
         return NewProject(**data)
 
 
+class ProjectChangeBody(Body):
+    """``PUT /api/0/projects/{organization}/{project}/``: what is not named stays as it is."""
+
+    name = Text(longest=_LONGEST_NAME)
+    slug = Slug(pattern=PROJECT_SLUG)
+
+    @post_load
+    def command(self, data: dict[str, Any], **_: Any) -> ProjectChange:
+        """As the handler reads it."""
+        return ProjectChange(**data)
+
+
 class NewProjectKeyBody(Body):
     """``POST …/keys/``: every member may be absent."""
 
@@ -175,4 +213,22 @@ class NewProjectKeyBody(Body):
         """The use case is checked and not honoured: keys of this API are users' keys."""
         data.pop("use_case", None)
         data["loader_options"] = LoaderOptions(**(data.get("loader_options") or {}))
+        if data.get("rate_limit") is Unsaid.UNSAID:
+            del data["rate_limit"]
         return NewProjectKey(**data)
+
+
+class ProjectKeyChangeBody(Body):
+    """``PUT …/keys/{key_id}/``: what is not named stays as it is."""
+
+    name = Text(longest=_LONGEST_NAME)
+    is_active = Switch(data_key="isActive")
+    rate_limit = RateLimitField(data_key="rateLimit", clears=True)
+    browser_sdk_version = Choice(choices=BROWSER_SDK_VERSIONS, data_key="browserSdkVersion")
+    loader_options = LoaderOptionsField(data_key="dynamicSdkLoaderOptions")
+
+    @post_load
+    def command(self, data: dict[str, Any], **_: Any) -> ProjectKeyChange:
+        """As the handler reads it."""
+        data["loader_options"] = data.get("loader_options") or {}
+        return ProjectKeyChange(**data)

@@ -9,8 +9,11 @@ from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
 from service.metrics import RequestMetrics
+from service.usecases.acknowledgements import Acknowledgements
+from service.usecases.change_keys import ChangeKeys
 from service.usecases.issue_keys import IssueKeys
-from service.usecases.provisioning import Provisioning
+from service.usecases.organizations import Organizations
+from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
 
@@ -23,9 +26,12 @@ class Api:
     """
 
     tokens: Tokens
-    provisioning: Provisioning
+    organizations: Organizations
+    projects: Projects
     issue_keys: IssueKeys
+    change_keys: ChangeKeys
     read_keys: ReadKeys
+    acknowledgements: Acknowledgements
     ingest: Ingest
     links_base: str
     body_timeout: float
@@ -59,6 +65,16 @@ class Call:
         """The project that the path names."""
         assert self.found_project is not None, "the route has a project in its path"
         return self.found_project
+
+    @property
+    def organization_name(self) -> str:
+        """The id or slug of the organization that the path names."""
+        return self.request.match_info["organization"]
+
+    @property
+    def key_id(self) -> str:
+        """The public key that the path names."""
+        return self.request.match_info["key_id"]
 
     @property
     def origin(self) -> Origin:

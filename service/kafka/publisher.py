@@ -5,7 +5,7 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
@@ -13,7 +13,7 @@ import structlog
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
 from service.kafka.leases import Leases
-from service.kafka.owned_shard import OwnedShard, State
+from service.kafka.owned_shard import OwnedShard, State, Waiting
 from service.kafka.sender import Producer, Sender
 from service.kafka.table import OutboxTable
 from service.metrics import PublisherMetrics
@@ -44,6 +44,7 @@ class Publisher:
     Args:
         database: where the outbox is.
         producer: what sends.
+        published: is told of the rows that Kafka has.
         metrics: counts and times.
         lease: seconds for which a shard is held without being renewed.
         name: this publisher's, unlike any other's.
@@ -54,11 +55,13 @@ class Publisher:
         database: Database,
         producer: Producer,
         *,
+        published: Callable[[Sequence[OutboxRow]], None],
         metrics: PublisherMetrics,
         lease: float,
         name: str | None = None,
     ) -> None:
         self._metrics = metrics
+        self._published = published
         self._shards: dict[int, OwnedShard] = {}
         self._table = OutboxTable(database, self._shards, arrived=self._wake_sender)
         self._leases = Leases(
@@ -73,7 +76,7 @@ class Publisher:
             producer,
             self._shards,
             confirm=self._leases.confirm,
-            acknowledged=self._table.acknowledged,
+            acknowledged=self._acknowledged,
             opened=self._table.wake,
             lost=self._leases.wake,
             metrics=metrics,
@@ -155,6 +158,10 @@ class Publisher:
                 await self._table.turn()
         except TimeoutError:
             _log.warning("rows_still_on_their_way", shards=[shard.number for shard in shards])
+
+    def _acknowledged(self, shard: OwnedShard, rows: Sequence[Waiting]) -> None:
+        self._table.acknowledged(shard, rows)
+        self._published([one.row for one in rows])
 
     def _wake_sender(self) -> None:
         self._sender.wake()

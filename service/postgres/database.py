@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from service.domain.errors import UnavailableError
+from service.domain.errors import UnavailableError, UncertainError
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """What statements run on, pooled or not."""
@@ -27,6 +27,16 @@ _UNAVAILABLE: Final = (
     asyncpg.DeadlockDetectedError,  # 40P01: the other side went on
     asyncpg.InvalidAuthorizationSpecificationError,  # 28xxx: a password that is being changed
 )
+_NOBODY_KNOWS: Final = (
+    OSError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.AdminShutdownError,  # 57P01: may come after the commit, while a standby is waited for
+    asyncpg.CrashShutdownError,  # 57P02
+)
+"""Those after which a write is committed or is not: its answer was lost. Every other one rolled it back."""
+
 _CONNECTIONS_ARE_STALE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError)
 _CLOSE_WITHIN: Final = 5.0
 """Seconds for statements under way when the pool closes; then they are cut."""
@@ -105,16 +115,21 @@ class Database:
 
         Raises:
             UnavailableError: none came free in time, or the database failed under the statement.
+            UncertainError: of these, the one after which a write is committed or is not.
         """
         assert self._pool is not None, "start() comes first"
         await self._take_turn()
+        in_use = False
         try:
             async with self._pool.acquire(timeout=self._limits.acquire) as connection:
+                in_use = True
                 yield connection
         except _UNAVAILABLE as error:
             if isinstance(error, _CONNECTIONS_ARE_STALE):
                 await self._pool.expire_connections()
-            raise UnavailableError(f"{type(error).__name__}: {error}") from error
+            uncertain = in_use and isinstance(error, _NOBODY_KNOWS)
+            kind = UncertainError if uncertain else UnavailableError
+            raise kind(f"{type(error).__name__}: {error}") from error
         finally:
             self._turns.release()
 
@@ -130,7 +145,7 @@ class Database:
         """A connection in a transaction that commits at the end of the block, or not at all on an error.
 
         Raises:
-            UnavailableError: as for `connection`.
+            UnavailableError: as for `connection`; also UncertainError.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection

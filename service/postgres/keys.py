@@ -1,6 +1,7 @@
 """The table project_key."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -10,13 +11,14 @@ from service.domain.events import wire_loader_options
 from service.domain.model import LoaderOptions, ProjectKey, RateLimit
 from service.postgres.database import Connection
 
-_COLUMNS: Final = """
+KEY_COLUMNS: Final = """
     key.project_id, key.label, key.public_key, key.secret_key, key.is_active, key.rate_limit_count,
     key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at
 """
+"""What `key_from_row` reads of the table's alias ``key``."""
 
 _SELECT_ONE: Final = f"""
-    SELECT {_COLUMNS}
+    SELECT {KEY_COLUMNS}
     FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS wanted (organization_id, project_id, public_key)
     JOIN project ON project.id = wanted.project_id AND project.organization_id = wanted.organization_id
     JOIN project_key AS key ON key.public_key = wanted.public_key AND key.project_id = project.id
@@ -33,11 +35,27 @@ async def select_keys(
         wanted: organization id, project id and public key of each.
     """
     rows = await connection.fetch(_SELECT_ONE, *zip(*wanted, strict=True))
-    return {(row["project_id"], row["public_key"]): _from_row(row) for row in rows}
+    return {(row["project_id"], row["public_key"]): key_from_row(row) for row in rows}
+
+
+_SELECT_BY_ROW_ID: Final = f"""
+    SELECT {KEY_COLUMNS}
+    FROM project_key AS key
+    JOIN project ON project.id = key.project_id
+    WHERE project.organization_id = $1 AND project.id = $2 AND key.id = $3
+"""  # noqa: S608 -- the columns are the constant above
+
+
+async def select_by_row_id(
+    connection: Connection, *, organization_id: int, project_id: int, row_id: int
+) -> ProjectKey | None:
+    """The key of a project whose row has this id."""
+    row = await connection.fetchrow(_SELECT_BY_ROW_ID, organization_id, project_id, row_id)
+    return None if row is None else key_from_row(row)
 
 
 _SELECT_NEWEST: Final = f"""
-    SELECT key.id, {_COLUMNS}
+    SELECT key.id, {KEY_COLUMNS}
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
     WHERE project.organization_id = $1 AND key.project_id = $2
@@ -51,22 +69,38 @@ async def select_newest(
 ) -> list[tuple[int, ProjectKey]]:
     """At most ``limit`` keys of a project with their row ids, newest first."""
     rows = await connection.fetch(_SELECT_NEWEST, organization_id, project_id, limit)
-    return [(row["id"], _from_row(row)) for row in rows]
+    return [(row["id"], key_from_row(row)) for row in rows]
 
 
-_TAKEN: Final = """
+_SELECT_STANDING: Final = """
     SELECT coalesce(bool_or(public_key = $1), false) AS public_key,
-           coalesce(bool_or(secret_key = $2), false) AS secret_key
+           coalesce(bool_or(secret_key = $2), false) AS secret_key,
+           coalesce(bool_or(public_key = $1 AND secret_key = $2 AND project_id = $3 AND created_at = $4), false)
+               AS is_same
     FROM project_key
     WHERE public_key = $1 OR secret_key = $2
 """
 
 
-async def taken_fields(connection: Connection, *, public_key: str, secret_key: str) -> tuple[str, ...]:
-    """Which of the two halves are in use, by any tenant: both columns are unique over the installation."""
-    row = await connection.fetchrow(_TAKEN, public_key, secret_key)
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What stands in a new key's way: ``taken`` names its halves that are in use, by any tenant.
+
+    ``is_same``: it is this very key, committed before.
+    """
+
+    taken: tuple[str, ...]
+    is_same: bool
+
+
+async def select_standing(connection: Connection, key: ProjectKey) -> Standing:
+    """Why ``key`` was not inserted: both halves are unique over the whole installation."""
+    row = await connection.fetchrow(
+        _SELECT_STANDING, key.public_key, key.secret_key, key.project_id, key.created_at
+    )
     assert row is not None, "an aggregate has one row"
-    return tuple(name for name, taken in row.items() if taken)
+    halves = ("public_key", "secret_key")
+    return Standing(taken=tuple(half for half in halves if row[half]), is_same=row["is_same"])
 
 
 def loader_options_column(options: LoaderOptions) -> str:
@@ -74,7 +108,8 @@ def loader_options_column(options: LoaderOptions) -> str:
     return orjson.dumps(wire_loader_options(options)).decode()
 
 
-def _from_row(row: asyncpg.Record) -> ProjectKey:
+def key_from_row(row: asyncpg.Record) -> ProjectKey:
+    """The key in a row that has `KEY_COLUMNS`."""
     count, window = row["rate_limit_count"], row["rate_limit_window"]
     options = orjson.loads(row["loader_options"])
     return ProjectKey(

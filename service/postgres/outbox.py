@@ -4,12 +4,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 import orjson
 
 from service.domain.events import Event, OutboxRow
 from service.postgres.database import Connection
+
+_INSERT_EVENTS: Final = """
+    INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers, created_at)
+    SELECT *
+    FROM unnest(
+        $1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::smallint[], $6::json[], $7::json[], $8::timestamptz[]
+    )
+    RETURNING id, seq
+"""
+
+
+async def insert_events(connection: Connection, events: Sequence[Event]) -> list[OutboxRow]:
+    """Write events in the transaction of what they tell of, under the locks of their keys; returns their rows."""
+    columns = zip(*(_columns(event) for event in events), strict=True)
+    records = await connection.fetch(_INSERT_EVENTS, *columns)
+    seqs = {record["id"]: record["seq"] for record in records}
+    return [OutboxRow(seq=seqs[event.id], event=event) for event in events]
+
+
+def _columns(event: Event) -> tuple[object, ...]:
+    return (
+        event.id,
+        event.public_key,
+        event.type,
+        event.version,
+        event.shard,
+        event.payload,
+        orjson.dumps(event.headers).decode(),
+        event.occurred_at,
+    )
+
 
 _SELECT_UNPUBLISHED: Final = """
     SELECT row.seq, row.id, row.type, row.aggregateid, row.version, row.shard, row.payload, row.headers,
@@ -84,6 +116,22 @@ async def select_backlog(connection: Connection) -> Backlog:
     row = await connection.fetchrow(_SELECT_BACKLOG, _BACKLOG_BOUND)
     assert row is not None, "an aggregate has one row"
     return Backlog(depth=row["depth"], oldest_age=max(row["oldest_age"], timedelta()))
+
+
+_IS_WAITING: Final = "SELECT EXISTS (SELECT FROM outbox WHERE shard = $1 AND id = $2)"
+
+
+async def is_waiting(connection: Connection, *, shard: int, event_id: UUID) -> bool:
+    """Whether Kafka does not have an event yet that was committed."""
+    return bool(await connection.fetchval(_IS_WAITING, shard, event_id))
+
+
+_COUNT: Final = "SELECT count(*) FROM (SELECT FROM outbox LIMIT $1) AS waiting"
+
+
+async def count_outbox(connection: Connection, *, most: int) -> int:
+    """How many rows there are, counted up to ``most``."""
+    return int(await connection.fetchval(_COUNT, most))
 
 
 _NOTIFY: Final = "SELECT pg_notify($1, '')"

@@ -1,4 +1,4 @@
-"""The tables organization and project."""
+"""The tables project and project_slug_redirect."""
 
 from typing import Final
 
@@ -7,76 +7,68 @@ import asyncpg
 from service.domain.errors import TakenError
 from service.domain.model import Organization, Project
 from service.postgres.database import Connection
+from service.postgres.organizations import ORGANIZATION_COLUMNS, id_and_slug, organization_from_row
 
-_GREATEST_ID: Final = 2**63 - 1
-"""The largest bigint; a greater number in a path names nothing."""
-
-_ORGANIZATION_COLUMNS: Final = """
-    organization.id AS organization_id, organization.slug AS organization_slug,
-    organization.name AS organization_name, organization.ingest_url,
-    organization.created_at AS organization_created_at
+PROJECT_COLUMNS: Final = f"""
+    project.id AS id_of_project, project.slug AS project_slug, project.name AS project_name,
+    project.default_browser_sdk_version, project.created_at AS project_created_at, {ORGANIZATION_COLUMNS}
 """
-
-_SELECT_ORGANIZATION: Final = f"""
-    SELECT {_ORGANIZATION_COLUMNS} FROM organization WHERE organization.id = $1 OR organization.slug = $2
-"""  # noqa: S608 -- the columns are the constant above
-
-
-async def select_organization(connection: Connection, id_or_slug: str) -> Organization | None:
-    """The organization that a part of a path names; digits alone are an id, never a slug."""
-    row = await connection.fetchrow(_SELECT_ORGANIZATION, *_id_and_slug(id_or_slug))
-    return None if row is None else _organization(row)
-
+"""What `project_from_row` reads of the tables project and organization."""
 
 _SELECT_PROJECT: Final = f"""
-    SELECT project.id, project.slug, project.name, project.default_browser_sdk_version, project.created_at,
-           {_ORGANIZATION_COLUMNS}
+    SELECT {PROJECT_COLUMNS}
     FROM project
     JOIN organization ON organization.id = project.organization_id
-    WHERE (organization.id = $1 OR organization.slug = $2) AND (project.id = $3 OR project.slug = $4)
+    WHERE organization.id = coalesce($1, (SELECT id FROM organization WHERE slug = $2))
+      AND project.id = coalesce($3, (
+          SELECT named.id
+          FROM project AS named
+          WHERE named.organization_id = organization.id AND named.slug = $4 AND named.deleted_at IS NULL
+      ))
+      AND project.deleted_at IS NULL
 """  # noqa: S608 -- the columns are the constant above
 
 
 async def select_project(connection: Connection, *, organization: str, project: str) -> Project | None:
     """The project that two parts of a path name, each by id or slug."""
-    parts = (*_id_and_slug(organization), *_id_and_slug(project))
+    parts = (*id_and_slug(organization), *id_and_slug(project))
     row = await connection.fetchrow(_SELECT_PROJECT, *parts)
-    if row is None:
-        return None
-    return Project(
-        id=row["id"],
-        slug=row["slug"],
-        name=row["name"],
-        default_browser_sdk_version=row["default_browser_sdk_version"],
-        created_at=row["created_at"],
-        organization=_organization(row),
-    )
+    return None if row is None else project_from_row(row)
 
 
-_INSERT_ORGANIZATION: Final = f"""
-    INSERT INTO organization (slug, name, ingest_url) VALUES ($1, $2, $3)
-    ON CONFLICT (slug) DO NOTHING
-    RETURNING {_ORGANIZATION_COLUMNS}
+_SELECT_BY_ROW_ID: Final = f"""
+    SELECT {PROJECT_COLUMNS}
+    FROM project
+    JOIN organization ON organization.id = project.organization_id
+    WHERE organization.id = $1 AND project.id = $2 AND project.deleted_at IS NULL
+    FOR UPDATE OF project
 """  # noqa: S608 -- the columns are the constant above
 
 
-async def insert_organization(
-    connection: Connection, *, slug: str, name: str, ingest_url: str | None = None
-) -> Organization:
-    """A new organization.
+async def lock_project(connection: Connection, project: Project) -> Project | None:
+    """``project`` as it is now, which nobody else can change, and in which no key can be made, until this ends."""
+    row = await connection.fetchrow(_SELECT_BY_ROW_ID, project.organization.id, project.id)
+    return None if row is None else project_from_row(row)
 
-    Raises:
-        TakenError: the slug is in use.
-    """
-    row = await connection.fetchrow(_INSERT_ORGANIZATION, slug, name, ingest_url)
-    if row is None:
-        raise TakenError("slug")
-    return _organization(row)
+
+_SELECT_REDIRECT: Final = """
+    SELECT project.slug
+    FROM project_slug_redirect AS redirect
+    JOIN organization ON organization.id = redirect.organization_id
+    JOIN project ON project.id = redirect.project_id
+    WHERE (organization.id = $1 OR organization.slug = $2) AND redirect.slug = $3 AND project.deleted_at IS NULL
+"""
+
+
+async def select_redirect(connection: Connection, *, organization: str, slug: str) -> str | None:
+    """What the project is called now that was called ``slug``."""
+    found: str | None = await connection.fetchval(_SELECT_REDIRECT, *id_and_slug(organization), slug)
+    return found
 
 
 _INSERT_PROJECT: Final = """
     INSERT INTO project (organization_id, slug, name) VALUES ($1, $2, $3)
-    ON CONFLICT (organization_id, slug) DO NOTHING
+    ON CONFLICT (organization_id, slug) WHERE deleted_at IS NULL DO NOTHING
     RETURNING id, slug, name, default_browser_sdk_version, created_at
 """
 
@@ -95,18 +87,63 @@ async def insert_project(
     return Project(**dict(row.items()), organization=organization)
 
 
-def _id_and_slug(part: str) -> tuple[int | None, str | None]:
-    if not (part.isascii() and part.isdigit()):
-        return None, part
-    number = int(part) if len(part) < len(str(_GREATEST_ID)) + 1 else _GREATEST_ID + 1
-    return (number if number <= _GREATEST_ID else None), None
+_UPDATE_PROJECT: Final = """
+    UPDATE project SET slug = $3, name = $4 WHERE organization_id = $1 AND id = $2
+"""
+
+_INSERT_REDIRECT: Final = """
+    INSERT INTO project_slug_redirect (organization_id, slug, project_id) VALUES ($1, $2, $3)
+    ON CONFLICT (organization_id, slug) DO UPDATE SET project_id = excluded.project_id
+"""
+
+_DELETE_REDIRECT: Final = "DELETE FROM project_slug_redirect WHERE organization_id = $1 AND slug = $2"
 
 
-def _organization(row: asyncpg.Record) -> Organization:
-    return Organization(
-        id=row["organization_id"],
-        slug=row["organization_slug"],
-        name=row["organization_name"],
-        ingest_url=row["ingest_url"],
-        created_at=row["organization_created_at"],
+async def update_project(connection: Connection, project: Project, *, slug: str, name: str) -> None:
+    """Write a locked project's slug and name; its former slug leads to it from now on.
+
+    Raises:
+        TakenError: the slug is in use in this organization.
+    """
+    organization_id = project.organization.id
+    try:
+        await connection.execute(_UPDATE_PROJECT, organization_id, project.id, slug, name)
+    except asyncpg.UniqueViolationError:
+        raise TakenError("slug") from None
+    if slug != project.slug:
+        await connection.execute(_DELETE_REDIRECT, organization_id, slug)
+        await connection.execute(_INSERT_REDIRECT, organization_id, project.slug, project.id)
+
+
+_HIDE_PROJECT: Final = """
+    UPDATE project SET deleted_at = clock_timestamp() WHERE organization_id = $1 AND id = $2
+"""
+
+
+async def hide_project(connection: Connection, project: Project) -> None:
+    """Let nobody find a project any more, whose keys are yet to be deleted."""
+    await connection.execute(_HIDE_PROJECT, project.organization.id, project.id)
+
+
+_DELETE_PROJECT: Final = "DELETE FROM project WHERE organization_id = $1 AND id = $2"
+
+
+async def delete_project(connection: Connection, *, organization_id: int, project_id: int) -> None:
+    """Delete a project that has no keys.
+
+    Raises:
+        ForeignKeyViolationError: it has.
+    """
+    await connection.execute(_DELETE_PROJECT, organization_id, project_id)
+
+
+def project_from_row(row: asyncpg.Record) -> Project:
+    """The project in a row that has `PROJECT_COLUMNS`."""
+    return Project(
+        id=row["id_of_project"],
+        slug=row["project_slug"],
+        name=row["project_name"],
+        default_browser_sdk_version=row["default_browser_sdk_version"],
+        created_at=row["project_created_at"],
+        organization=organization_from_row(row),
     )

@@ -2,23 +2,34 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import asyncpg
-import orjson
 import petname
 
-from service.domain.dsn import Ingest, endpoints
-from service.domain.errors import NotFoundError, ProjectKeyError, TakenError
-from service.domain.events import Event, EventType, OutboxRow, state_payload
+from service.domain.errors import (
+    BusyError,
+    GoneError,
+    KeyInUseError,
+    NotFoundError,
+    ProjectKeyError,
+    TakenError,
+)
+from service.domain.events import EventType, OutboxRow
+from service.domain.idempotency import IdempotencyKey
 from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, new_key_half
-from service.domain.partition import shard_of
 from service.postgres.database import Connection, Database
+from service.postgres.deleted import forget_deleted, lock_deleted
+from service.postgres.idempotency import CONSTRAINT
 from service.postgres.issued import Issued, insert_issued
-from service.postgres.keys import taken_fields
+from service.postgres.keys import select_by_row_id, select_standing
+from service.usecases.events import EventMaker
 from service.usecases.gathering import Gathering
+from service.usecases.idempotency import Idempotency
+from service.usecases.settling import settled
 
 _FLIGHTS: Final = 1
 """Transactions under way at a time: with two, each carries half as much and Postgres pays twice."""
@@ -33,6 +44,15 @@ _LETTERS: Final = 10
 """The longest word of a generated name."""
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A key that was made, now or by an earlier request with the same idempotency key, and its event's id."""
+
+    key: ProjectKey
+    event_id: UUID | None
+    replayed: bool = False
+
+
 class IssueKeys:
     """Issues keys.
 
@@ -43,32 +63,62 @@ class IssueKeys:
     def __init__(
         self,
         database: Database,
-        ingest: Ingest,
+        events: EventMaker,
+        idempotency: Idempotency,
         *,
         committed: Callable[[Sequence[OutboxRow]], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._database = database
-        self._ingest = ingest
+        self._events = events
+        self._idempotency = idempotency
         self._committed = committed
         self._clock = clock
         self._flights = Gathering[Issued, Issued](
             self._commit, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
-    async def issue(self, asked: NewProjectKey, project: Project, origin: Origin) -> Issued:
+    async def issue(
+        self, asked: NewProjectKey, project: Project, origin: Origin, once: IdempotencyKey | None = None
+    ) -> Answered:
         """A new key of ``project``, committed with its event and its audit entry.
 
         Raises:
             TakenError: ``asked`` names a public or secret key that is in use.
             NotFoundError: the project is gone.
+            KeyInUseError: a request with the key ``once`` is under way.
+            KeyReusedError: the key ``once`` belongs to another request.
+            GoneError: what the first request with the key ``once`` made is deleted.
             BusyError: too many creates are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        return await self._flights.submit(self.prepare(asked, project, origin))
+        async with self._idempotency.turn(once) as made:
+            if made is not None:
+                return Answered(await self._again(project, made.target_id), made.event_id, replayed=True)
+            issued = await self._committed_once(asked, self.prepare(asked, project, origin, once))
+            return Answered(issued.key, issued.event.id)
 
-    def prepare(self, asked: NewProjectKey, project: Project, origin: Origin) -> Issued:
-        """All that is going to be committed, every choice made."""
+    async def _committed_once(self, asked: NewProjectKey, issued: Issued) -> Issued:
+        """Together with others; alone where the key may have existed before, as it may after an uncertain try."""
+        alone = asked.public_key is not None
+
+        async def attempt() -> Issued:
+            nonlocal alone
+            if alone:
+                return await self._commit_alone(issued, chosen=asked.public_key is not None)
+            alone = True
+            return await self._flights.submit(issued)
+
+        return await settled(attempt)
+
+    def prepare(
+        self,
+        asked: NewProjectKey,
+        project: Project,
+        origin: Origin,
+        once: IdempotencyKey | None = None,
+    ) -> Issued:
+        """All that is going to be committed, every choice made: whoever tries again tries the same."""
         key = ProjectKey(
             project_id=project.id,
             label=asked.name or petname.generate(2, " ", letters=_LETTERS).title(),
@@ -81,37 +131,38 @@ class IssueKeys:
             version=1,
             created_at=self._clock(),
         )
-        payload = state_payload(key, project, endpoints(self._ingest, project))
-        event = Event(
-            id=uuid4(),
-            type=EventType.CREATED,
-            public_key=key.public_key,
-            version=key.version,
-            shard=shard_of(key.public_key),
-            payload=orjson.dumps(payload).decode(),
-            headers=_envelope_headers(origin),
-            occurred_at=key.created_at,
+        event = self._events.event_of(
+            EventType.CREATED, key, project, event_id=uuid4(), moment=key.created_at, origin=origin
         )
-        return Issued(organization_id=project.organization.id, key=key, event=event, origin=origin)
+        return Issued(project=project, key=key, event=event, origin=origin, idempotency_key=once)
 
     async def drain(self) -> None:
         """Wait until every create that was taken is committed or refused."""
         await self._flights.drain()
 
+    async def _again(self, project: Project, row_id: int) -> ProjectKey:
+        async with self._database.connection() as connection:
+            key = await select_by_row_id(
+                connection, organization_id=project.organization.id, project_id=project.id, row_id=row_id
+            )
+        if key is None:
+            raise GoneError
+        return key
+
     async def _commit(self, batch: Sequence[Issued]) -> Sequence[Issued | Exception]:
-        if _names_a_key_twice(batch):
-            return await self._commit_each(batch)
         async with self._database.connection() as connection:
             try:
                 # One statement, so one transaction: key, event and audit entry commit together or not at all.
                 rows = await insert_issued(connection, batch)
-            except asyncpg.PostgresError:
+            except asyncpg.PostgresError as error:
+                if len(batch) == 1 and (refusal := _refusal(error)):
+                    return [refusal]
                 if connection.is_closed() or len(batch) == 1:
                     raise
             else:
                 self._committed([row for row in rows if row is not None])
                 return [
-                    issued if row is not None else await _refusal(connection, issued)
+                    issued if row is not None else await _standing(connection, issued)
                     for issued, row in zip(batch, rows, strict=True)
                 ]
         return await self._commit_each(batch)
@@ -120,6 +171,43 @@ class IssueKeys:
         """One bad row must not fail its neighbours: each in a transaction of its own, side by side."""
         alone = await asyncio.gather(*(self._commit([issued]) for issued in batch), return_exceptions=True)
         return [_only(outcome) for outcome in alone]
+
+    async def _commit_alone(self, issued: Issued, *, chosen: bool) -> Issued:
+        """A key that may have existed before: deleted since, it goes on with the version after its deletion.
+
+        Unless nobody has chosen its public half: then it is this very key that was made, and deleted since.
+        """
+        organization_id, public_key = issued.project.organization.id, issued.key.public_key
+        async with self._database.transaction() as connection:
+            deleted = await lock_deleted(connection, public_key)
+            if deleted is not None and not chosen:
+                return issued
+            if deleted is not None and deleted.organization_id != organization_id:
+                raise TakenError("public_key")
+            if deleted is not None:
+                issued = self._in_version(issued, deleted.version + 1)
+            try:
+                [row] = await insert_issued(connection, [issued])
+            except asyncpg.PostgresError as error:
+                raise (_refusal(error) or error) from None
+            if row is None:
+                return _or_raise(await _standing(connection, issued))
+            if await forget_deleted(connection, public_key, organization_id=organization_id) != deleted:
+                raise BusyError(f"the key {public_key} was deleted in this moment")
+        self._committed([row])
+        return issued
+
+    def _in_version(self, issued: Issued, version: int) -> Issued:
+        key = replace(issued.key, version=version)
+        event = self._events.event_of(
+            EventType.CREATED,
+            key,
+            issued.project,
+            event_id=issued.event.id,
+            moment=key.created_at,
+            origin=issued.origin,
+        )
+        return replace(issued, key=key, event=event)
 
 
 def _only(outcome: Sequence[Issued | Exception] | BaseException) -> Issued | Exception:
@@ -130,18 +218,26 @@ def _only(outcome: Sequence[Issued | Exception] | BaseException) -> Issued | Exc
     return outcome[0]
 
 
-def _names_a_key_twice(batch: Sequence[Issued]) -> bool:
-    return len({issued.key.public_key for issued in batch}) < len(batch)
+def _or_raise(outcome: Issued | Exception) -> Issued:
+    if isinstance(outcome, Exception):
+        raise outcome
+    return outcome
 
 
-async def _refusal(connection: Connection, issued: Issued) -> ProjectKeyError:
-    key = issued.key
-    taken = await taken_fields(connection, public_key=key.public_key, secret_key=key.secret_key)
-    return TakenError(*taken) if taken else NotFoundError(f"project {key.project_id}")
+async def _standing(connection: Connection, issued: Issued) -> Issued | Exception:
+    """What a row that was not inserted means for its caller."""
+    standing = await select_standing(connection, issued.key)
+    if standing.is_same:
+        return issued
+    return TakenError(*standing.taken) if standing.taken else NotFoundError(f"project {issued.project.id}")
 
 
-def _envelope_headers(origin: Origin) -> dict[str, str]:
-    headers = {"x-request-id": origin.request_id}
-    if origin.traceparent is not None:
-        headers["traceparent"] = origin.traceparent
-    return headers
+def _refusal(error: asyncpg.PostgresError) -> ProjectKeyError | None:
+    """The error in the domain's words, if it is the caller's."""
+    match error:
+        case asyncpg.UniqueViolationError(constraint_name=constraint) if constraint == CONSTRAINT:
+            return KeyInUseError("another process has just used the idempotency key")
+        case asyncpg.ForeignKeyViolationError():
+            return NotFoundError("the project is being deleted")
+        case _:
+            return None

@@ -40,3 +40,7 @@ class Recent(Generic[Key, Value]):
         if len(self._values) >= self._most:
             del self._values[next(iter(self._values))]
         self._values[key] = (self._clock() + self._seconds, value)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._values.clear()

@@ -11,7 +11,7 @@ from service.domain.errors import NotFoundError, TokenExpiredError, TokenInvalid
 from service.domain.model import Caller
 from service.domain.scopes import expand
 from service.postgres.database import Connection, Database
-from service.postgres.projects import select_organization
+from service.postgres.organizations import select_organization
 from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hash
 from service.usecases.recent import Recent
 

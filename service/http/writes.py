@@ -1,0 +1,70 @@
+"""What writes have in common: a key against doing them twice, and a wish to wait for Kafka."""
+
+import asyncio
+import hashlib
+import json
+import re
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from service.domain.idempotency import IdempotencyKey
+from service.http.refusals import Refusal
+from service.http.state import Call
+
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,9})\s*(?:$|[,;])")
+_LONGEST_WAIT: Final = 30
+"""Seconds."""
+
+
+def idempotency_key(call: Call, body: Any) -> IdempotencyKey | None:
+    """The request's ``Idempotency-Key``, bare or in quotes; None if it has none.
+
+    Raises:
+        Refusal: 400; it is none, or there are two.
+    """
+    given = call.request.headers.getall("Idempotency-Key", [])
+    if not given:
+        return None
+    text = given[0].strip()
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    if len(given) > 1 or not _KEY.fullmatch(text):
+        raise Refusal(400, "The Idempotency-Key must be 1 to 255 visible ASCII characters.")
+    return IdempotencyKey(call.caller.token_id, text, _fingerprint(call, body))
+
+
+def _fingerprint(call: Call, body: Any) -> bytes:
+    try:
+        canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # half a character, a great number
+        canonical = json.dumps(body, sort_keys=True).encode()
+    head = f"{call.request.method} {call.request.path}\n".encode(errors="surrogatepass")
+    return hashlib.sha256(head + canonical).digest()
+
+
+async def event_headers(
+    call: Call, event_id: UUID | None, public_key: str, *, replayed: bool = False
+) -> dict[str, str]:
+    """The headers that tell of a write's event, after as much waiting for Kafka as the caller prefers."""
+    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    if event_id is None:
+        return {**headers, "Event-Status": "unchanged"}
+    headers["Event-Id"] = str(event_id)
+    wait = _WAIT.search(call.request.headers.get("Prefer", "").lower())
+    published = False
+    if wait is not None:
+        seconds = min(int(wait[1]), _LONGEST_WAIT)
+        headers["Preference-Applied"] = f"wait={seconds}"
+        _leave_deadline(call)
+        published = await call.api.acknowledgements.wait(event_id, public_key, seconds=seconds)
+    return {**headers, "Event-Status": "published" if published else "pending"}
+
+
+def _leave_deadline(call: Call) -> None:
+    """The write is done, and the wait has a bound of its own: it must not end as a request that took too long."""
+    task = asyncio.current_task()
+    assert task is not None, "a handler runs in a task"
+    call.api.deadlines.end(task)

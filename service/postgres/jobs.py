@@ -1,0 +1,129 @@
+"""The table batch_job: work that is done a batch at a time, by whichever replica is free."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+import asyncpg
+
+from service.domain.model import Origin
+from service.postgres.database import Connection
+
+
+class JobKind(StrEnum):
+    """What there is to do."""
+
+    PROJECT_DELETE = "project.delete"
+    DSN_CHANGE = "dsn.change"
+    REPLAY = "replay"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """Work to be done.
+
+    ``organization_id`` and ``project_id`` None are all of them; ``made_since`` leaves out older keys; ``delay`` is
+    waited for first; ``rate`` is in keys a second, None for as fast as it goes.
+    """
+
+    kind: JobKind
+    origin: Origin
+    organization_id: int | None = None
+    project_id: int | None = None
+    made_since: datetime | None = None
+    delay: timedelta = timedelta()
+    rate: int | None = None
+
+
+_INSERT: Final = """
+    INSERT INTO batch_job (
+        kind, organization_id, project_id, made_since, starts_at, rate, token_id, request_id
+    )
+    VALUES ($1, $2, $3, $4, clock_timestamp() + $5::interval, $6, $7, $8)
+    RETURNING id
+"""
+
+
+async def insert_job(connection: Connection, job: NewJob) -> int:
+    """Write down work, in the transaction of what makes it necessary; returns its id."""
+    return int(
+        await connection.fetchval(
+            _INSERT,
+            job.kind,
+            job.organization_id,
+            job.project_id,
+            job.made_since,
+            job.delay,
+            job.rate,
+            job.origin.token_id,
+            job.origin.request_id,
+        )
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Work under way: keys up to the row id ``after_id`` are done, then deleted ones up to ``after_deleted``."""
+
+    id: int
+    kind: JobKind
+    organization_id: int | None
+    project_id: int | None
+    made_since: datetime | None
+    rate: int | None
+    after_id: int
+    after_deleted: str | None
+    done: int
+    origin: Origin
+
+
+_COLUMNS: Final = """
+    id, kind, organization_id, project_id, made_since, rate, after_id, after_deleted, done, token_id, request_id
+"""
+
+_LOCK_NEXT: Final = f"""
+    SELECT {_COLUMNS}
+    FROM batch_job
+    WHERE finished_at IS NULL AND starts_at <= clock_timestamp()
+    ORDER BY id
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+"""  # noqa: S608 -- the columns are the constant above
+
+
+async def lock_next_job(connection: Connection) -> Job | None:
+    """The oldest work that is due and that nobody does at this moment; nobody else can until this ends."""
+    row = await connection.fetchrow(_LOCK_NEXT)
+    return None if row is None else _job(row)
+
+
+_ADVANCE: Final = """
+    UPDATE batch_job
+    SET after_id = $2, after_deleted = $3, done = done + $4,
+        finished_at = CASE WHEN $5 THEN clock_timestamp() END,
+        starts_at = clock_timestamp() + $6::interval
+    WHERE id = $1
+"""
+
+
+async def advance_job(
+    connection: Connection, job: Job, *, done: int = 0, finished: bool = False, pause: timedelta
+) -> None:
+    """Write down how far a job has come, in the transaction of the batch; the next may come after ``pause``."""
+    await connection.execute(_ADVANCE, job.id, job.after_id, job.after_deleted, done, finished, pause)
+
+
+def _job(row: asyncpg.Record) -> Job:
+    return Job(
+        id=row["id"],
+        kind=JobKind(row["kind"]),
+        organization_id=row["organization_id"],
+        project_id=row["project_id"],
+        made_since=row["made_since"],
+        rate=row["rate"],
+        after_id=row["after_id"],
+        after_deleted=row["after_deleted"],
+        done=row["done"],
+        origin=Origin(token_id=row["token_id"], request_id=row["request_id"]),
+    )

@@ -1,0 +1,128 @@
+"""Changing and deleting keys: each change a version, committed together with its event."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from service.domain.errors import NotFoundError
+from service.domain.events import Event, EventType, OutboxRow, wire_loader_options, wire_rate_limit
+from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version
+from service.postgres.audit import insert_audit_entry
+from service.postgres.changed import LockedKey, delete_keys, lock_key, update_key
+from service.postgres.database import Connection, Database
+from service.usecases.events import EventMaker
+from service.usecases.settling import Write, settled
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """A key after a change; ``event_id`` is None where nothing of it changed."""
+
+    key: ProjectKey
+    event_id: UUID | None
+
+
+class ChangeKeys:
+    """Changes keys; ``committed`` is told of every event whose transaction has committed."""
+
+    def __init__(
+        self,
+        database: Database,
+        events: EventMaker,
+        *,
+        committed: Callable[[Sequence[OutboxRow]], None],
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._database = database
+        self._events = events
+        self._committed = committed
+        self._clock = clock
+
+    async def update(
+        self, project: Project, public_key: str, change: ProjectKeyChange, origin: Origin
+    ) -> Changed:
+        """A key of ``project``, changed; a change that changes nothing is recorded, and makes no version.
+
+        Raises:
+            NotFoundError: the project has no such key.
+            UnavailableError: the database cannot be reached or did not answer in time.
+        """
+        write = Write(origin, self._clock())
+        return await settled(lambda: self._update(project, public_key, change, write))
+
+    async def delete(self, project: Project, public_key: str, origin: Origin) -> UUID:
+        """Delete a key of ``project``; returns the id of its last event.
+
+        Raises:
+            NotFoundError: the project has no such key.
+            UnavailableError: the database cannot be reached or did not answer in time.
+        """
+        write = Write(origin, self._clock())
+        return await settled(lambda: self._delete(project, public_key, write))
+
+    async def _update(
+        self, project: Project, public_key: str, change: ProjectKeyChange, write: Write
+    ) -> Changed:
+        async with self._database.transaction() as connection:
+            locked = await lock_key(connection, project, public_key)
+            if locked is None:
+                raise NotFoundError(f"key {public_key}")
+            if await write.was_committed(connection, project.organization.id):
+                return Changed(locked.key, write.id)
+            key, rows = change.applied_to(locked.key), []
+            if key is not locked.key:
+                event = self._event_of(EventType.UPDATED, key, locked, write)
+                rows = [await update_key(connection, project, key, event)]
+            await _record(connection, "projectkey.edit", locked, write, _difference(locked.key, key))
+        self._committed(rows)
+        return Changed(key, write.id if rows else None)
+
+    async def _delete(self, project: Project, public_key: str, write: Write) -> UUID:
+        async with self._database.transaction() as connection:
+            locked = await lock_key(connection, project, public_key)
+            if await write.was_committed(connection, project.organization.id):
+                return write.id
+            if locked is None:
+                raise NotFoundError(f"key {public_key}")
+            event = self._event_of(EventType.DELETED, next_version(locked.key), locked, write)
+            rows = await delete_keys(connection, project.organization.id, [locked], [event])
+            await _record(connection, "projectkey.remove", locked, write, {"name": locked.key.label})
+        self._committed(rows)
+        return write.id
+
+    def _event_of(self, kind: EventType, key: ProjectKey, locked: LockedKey, write: Write) -> Event:
+        return self._events.event_of(
+            kind, key, locked.project, event_id=write.id, moment=write.moment, origin=write.origin
+        )
+
+
+async def _record(
+    connection: Connection, action: str, locked: LockedKey, write: Write, data: dict[str, Any]
+) -> None:
+    await insert_audit_entry(
+        connection,
+        organization_id=locked.project.organization.id,
+        project_id=locked.project.id,
+        action=action,
+        target=locked.key.public_key,
+        data=data,
+        origin=write.origin,
+        change_id=write.id,
+    )
+
+
+def _difference(before: ProjectKey, after: ProjectKey) -> dict[str, Any]:
+    """What changed, from and to, for the audit; empty where nothing did."""
+    pairs = {
+        "name": (before.label, after.label),
+        "isActive": (before.is_active, after.is_active),
+        "rateLimit": (wire_rate_limit(before.rate_limit), wire_rate_limit(after.rate_limit)),
+        "browserSdkVersion": (before.browser_sdk_version, after.browser_sdk_version),
+        "dynamicSdkLoaderOptions": (
+            wire_loader_options(before.loader_options),
+            wire_loader_options(after.loader_options),
+        ),
+    }
+    return {name: {"from": old, "to": new} for name, (old, new) in pairs.items() if old != new}
