@@ -30,6 +30,7 @@ from service.postgres.outbox import select_backlog
 from service.postgres.schema import current_version, problem_with
 from service.settings import Settings
 from service.usecases.acknowledgements import Acknowledgements
+from service.usecases.audit import Audit
 from service.usecases.batches import KeyBatches
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.events import EventMaker
@@ -123,6 +124,7 @@ def build(settings: Settings) -> Service:
         change_keys=ChangeKeys(database, events, committed=committed),
         read_keys=ReadKeys(database),
         acknowledgements=acknowledgements,
+        audit=Audit(database),
         ingest=ingest,
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
