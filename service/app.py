@@ -27,7 +27,7 @@ from service.kafka.topic import check_topic
 from service.metrics import OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
 from service.postgres.database import Database, Limits
 from service.postgres.outbox import select_backlog
-from service.postgres.schema import current_version, problem_with
+from service.postgres.schema import SchemaError, current_version, problem_with
 from service.settings import Settings
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -207,6 +207,8 @@ async def _check_postgres(database: Database) -> str:
     try:
         async with database.connection() as connection:
             return problem_with(await current_version(connection)) or "ok"
+    except SchemaError as error:
+        return str(error)
     except UnavailableError as error:
         return f"unreachable: {error}"
 

@@ -65,9 +65,9 @@ async def is_recorded(connection: Connection, *, organization_id: int, change_id
 
 
 _ENTRIES: Final = """
-    SELECT entry.id, entry.organization_id, organization.slug AS organization_slug, entry.project_id, entry.token_id,
-           token.name AS token_name, entry.action, entry.target, entry.request_id, entry.remote_address, entry.data,
-           entry.change_id, entry.created_at
+    entry.id, entry.organization_id, organization.slug AS organization_slug, entry.project_id, entry.token_id,
+    token.name AS token_name, entry.action, entry.target, entry.request_id, entry.remote_address, entry.data,
+    entry.change_id, entry.created_at
     FROM audit_entry AS entry
     LEFT JOIN organization ON organization.id = entry.organization_id
     LEFT JOIN api_token AS token ON token.id = entry.token_id
@@ -82,8 +82,8 @@ _FOUND: Final = """
 _DOWN: Final = "($6::bigint IS NULL OR entry.id <= $6) ORDER BY entry.id DESC OFFSET $7 LIMIT $8"
 _UP: Final = "entry.id > $6 ORDER BY entry.id OFFSET $7 LIMIT $8"
 
-_OLDER: Final = f"{_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_DOWN}"
-_NEWER: Final = f"{_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_UP}"
+_OLDER: Final = f"SELECT {_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_DOWN}"
+_NEWER: Final = f"SELECT {_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_UP}"
 
 
 async def select_entries(
@@ -96,7 +96,7 @@ async def select_entries(
     return entries[::-1] if page.newer else entries
 
 
-_OF_ALL: Final = f"{_ENTRIES} WHERE {_FOUND} AND {_DOWN}"
+_OF_ALL: Final = f"SELECT {_ENTRIES} WHERE {_FOUND} AND {_DOWN}"
 
 
 async def select_entries_of_all(
