@@ -46,6 +46,11 @@ class Process:
         self._turning: Steps | None = None
         self._sending: dict[OwnedShard, Steps] = {}
 
+    @property
+    def has_to_send(self) -> bool:
+        """Whether it holds something that it would send."""
+        return any(shard.sendable for shard in self.shards.values())
+
     def lease(self) -> None:
         """Go on with the leases."""
         if self._leasing is None:

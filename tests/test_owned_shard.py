@@ -264,7 +264,9 @@ def test_while_a_heartbeat_is_on_its_way_nothing_else_is() -> None:
     shard.heartbeat_due = True
     shard.beat()
     assert shard.hand_over(_row(1), 0.0)
-    assert not (shard.idle or shard.can_beat or shard.sendable)
+    assert not shard.idle
+    assert not shard.can_beat
+    assert not shard.sendable
     assert shard.refused(retry_at=0.0) is None
     assert shard.session is None
 
