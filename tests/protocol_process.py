@@ -120,14 +120,9 @@ class Process:
             del self._refused[0]
         if self._acknowledged:
             yield from self._delete()
-        shard = self.shards.get(SHARD)
-        if (
-            shard is not None
-            and shard.reading_due
-            and shard.state is State.LIVE
-            and shard.room >= WINDOW // 2
-        ):
-            yield from self._read(shard)
+        owned = self.shards.get(SHARD)
+        if owned and owned.reading_due and owned.state is State.LIVE and owned.room >= WINDOW // 2:
+            yield from self._read(owned)
 
     def _delete(self) -> Steps:
         gone, self._acknowledged = self._acknowledged, []

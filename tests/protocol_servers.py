@@ -151,9 +151,9 @@ class Partition:
                 if (seq, part.value) not in self.first_copies.get(row.event.public_key, ()):
                     raise ViolationError(f"{part} of row {seq} of {row.event.public_key} was lost")
         for key, row in last.items():
-            seq, part = self.log[key][-1]
+            seq, last_part = self.log[key][-1]
             told = self.committed[seq].event
             if told.version != row.event.version:
                 raise ViolationError(f"{key} ends with version {told.version}, not {row.event.version}")
-            if (Part(part) is Part.TOMBSTONE) != (parts_of(row.event)[-1] is Part.TOMBSTONE):
-                raise ViolationError(f"{key} ends with {Part(part)} of row {seq}")
+            if (Part(last_part) is Part.TOMBSTONE) != (parts_of(row.event)[-1] is Part.TOMBSTONE):
+                raise ViolationError(f"{key} ends with {Part(last_part)} of row {seq}")
