@@ -15,6 +15,7 @@ Action: TypeAlias = Literal[
     "projectkey.create",
     "projectkey.edit",
     "projectkey.remove",
+    "event.discard",
     "token.create",
     "token.revoke",
 ]

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -96,6 +96,7 @@ class Database:
             if self._through_pgbouncer
             else {
                 "application_name": "projectkeys",
+                "jit": "off",  # every statement is short: compiling one takes longer than running it
                 "statement_timeout": _milliseconds(limits.statement),
                 "lock_timeout": _milliseconds(limits.lock),
                 "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),
@@ -157,9 +158,9 @@ class Database:
 
     @asynccontextmanager
     async def listening(
-        self, channel: str, heard: Callable[[], None]
+        self, heard: Mapping[str, Callable[[], None]]
     ) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-        """A connection of its own that calls ``heard`` on each NOTIFY of ``channel``.
+        """A connection of its own that calls what ``heard`` has for a channel on each NOTIFY there.
 
         Gives a check that asks the server, so that a connection that broke in silence is noticed.
 
@@ -169,7 +170,8 @@ class Database:
         try:
             connection = await asyncpg.connect(**self._connect_arguments())
             try:
-                await connection.add_listener(channel, lambda *_: heard())
+                for channel, call in heard.items():
+                    await connection.add_listener(channel, _calling(call))
 
                 async def alive() -> bool:
                     return await connection.fetchval("SELECT true") is True
@@ -213,6 +215,10 @@ def _forget_values(error: asyncpg.PostgresError) -> None:
     """Leave out what the row or the argument held that failed: a secret, perhaps, and the log shows the error."""
     error.detail = None
     error.args = tuple(_ARGUMENT.sub(r"\1", str(one)) for one in error.args)
+
+
+def _calling(call: Callable[[], None]) -> Callable[..., None]:
+    return lambda *_: call()
 
 
 def _milliseconds(seconds: float) -> str:
