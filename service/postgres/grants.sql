@@ -5,7 +5,7 @@
 --
 -- The role must be there (CREATE ROLE projectkeys_service LOGIN PASSWORD '…'), and must not be the owner, nor a member
 -- of the owner. It cannot create, alter, drop or empty a table, nor give rights to anybody. Identity columns need no
--- right to their sequences.
+-- right to draw from their sequences.
 
 GRANT USAGE ON SCHEMA :"schema" TO :"role";
 
@@ -20,6 +20,8 @@ GRANT SELECT, INSERT, UPDATE ON organization TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON project, project_slug_redirect, project_key, deleted_key TO :"role";
 
 GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_publisher TO :"role";
+-- Which row numbers were drawn before a shard was taken over.
+GRANT SELECT ON SEQUENCE outbox_seq_seq TO :"role";
 -- The shards are the topic's partitions: there are never more, never fewer.
 GRANT SELECT, UPDATE ON outbox_shard TO :"role";
 
