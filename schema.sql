@@ -173,10 +173,11 @@ COMMENT ON TABLE idempotency IS 'Idempotency-Keys that made something, for 24 ho
 -- Forgets the old ones.
 CREATE INDEX idempotency_oldest_first ON idempotency (created_at);
 
--- Who did what, without secrets; written in the transaction of the change.
+-- Who did what, without secrets; written in the transaction of the change, and never changed or deleted by the service.
 CREATE TABLE audit_entry (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    organization_id bigint NOT NULL,
+    -- NULL: the installation's own, such as a token for all organizations.
+    organization_id bigint,
     project_id      bigint,
     -- NULL: the command line.
     token_id        bigint,

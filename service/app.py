@@ -27,9 +27,10 @@ from service.kafka.topic import check_topic
 from service.metrics import OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
-from service.postgres.schema import current_version, problem_with
+from service.postgres.schema import SchemaError, current_version, problem_with
 from service.settings import Settings
 from service.usecases.acknowledgements import Acknowledgements
+from service.usecases.audit import Audit
 from service.usecases.batches import KeyBatches
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.events import EventMaker
@@ -124,6 +125,7 @@ def build(settings: Settings) -> Service:
         change_keys=ChangeKeys(database, events, committed=committed),
         read_keys=ReadKeys(database),
         acknowledgements=acknowledgements,
+        audit=Audit(database),
         ingest=ingest,
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
@@ -206,6 +208,8 @@ async def _check_postgres(database: Database) -> str:
     try:
         async with database.connection() as connection:
             return problem_with(await current_version(connection)) or "ok"
+    except SchemaError as error:
+        return str(error)
     except UnavailableError as error:
         return f"unreachable: {error}"
 

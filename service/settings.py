@@ -12,6 +12,13 @@ _HTTP_URL: Final = Regexp(
     r"^https?://[^/\s]+(/\S*[^/\s])?$", error="Not an http or https URL without a slash at its end."
 )
 _OPTIONAL_HTTP_URL: Final = Regexp(r"^(https?://[^/\s]+(/\S*)?)?$", error="Not an http or https URL.")
+# Stricter than the driver, which takes what follows an unescaped character of a password for a port and repeats it.
+_DATABASE_URL: Final = Regexp(
+    r"^$|^postgres(ql)?://([^@/?#\s]*@)?[^@/?#\s:\[]*(\[[^@/?#\s]*\])?(:[0-9]+)?(,[^@/?#\s]*)*"
+    r"(/[^?#\s]*)?(\?([^&=#\s]+=[^&#\s]*(&[^&=#\s]+=[^&#\s]*)*)?)?$",
+    error="Not of the form postgresql://user:password@host:5432/database; special characters in the password are "
+    "written as %2F and the like.",
+)
 _SECONDS: Final = Range(min=0, max=3600)
 _PORT: Final = Range(min=1, max=65535)
 
@@ -39,7 +46,9 @@ class Settings:
     port: int = _setting(8080, "int", "where the API listens", check=_PORT)
     ops_port: int = _setting(8081, "int", "where /livez, /readyz and /metrics are", check=_PORT)
     host: str = _setting("0.0.0.0", "str", "the address that both listen on")  # noqa: S104 -- a container's only address
-    database_url: str = _setting("", "str", "postgresql://…; unset: the PG* variables decide", secret=True)
+    database_url: str = _setting(
+        "", "str", "postgresql://…; unset: the PG* variables decide", check=_DATABASE_URL, secret=True
+    )
     database_pool_size: int = _setting(
         10, "int", "connections to Postgres at most", check=Range(min=2, max=1000)
     )

@@ -7,7 +7,7 @@ from importlib.metadata import version
 from typing import Final
 
 from service import settings
-from service.cli import config, dev, events, migrate, serve, tenants, tokens
+from service.cli import audit, config, dev, events, migrate, serve, tenants, tokens
 from service.dev.errors import EmbeddedServerError
 from service.domain.errors import ProjectKeyError, TakenError, UnavailableError
 from service.kafka.errors import KafkaFailureError
@@ -73,6 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"projectkeys {version('projectkeys')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for module in (serve, dev, migrate, tokens, tenants, events, config):
+    for module in (serve, dev, migrate, tokens, tenants, events, audit, config):
         module.add_to(commands)
     return parser

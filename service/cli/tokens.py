@@ -5,7 +5,15 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from service.cli.commands import Commands, add_command, database, name_for_people, say
+from service.cli.commands import (
+    Commands,
+    add_command,
+    command_line_origin,
+    database,
+    name_for_people,
+    say,
+)
+from service.cli.token_file import read_token
 from service.domain.scopes import SCOPES
 from service.usecases.tokens import Tokens
 
@@ -21,7 +29,8 @@ def add_to(commands: Commands) -> None:
         group,
         "create",
         summary="make a token and print it, this once",
-        example="projectkeys token create terraform --org acme --scope project:admin --days 90",
+        example="projectkeys token create terraform --org acme --scope project:admin --days 90\n"
+        "  openssl rand -hex 32 | projectkeys token create ci --scope org:admin --from-file -",
         run=lambda options: asyncio.run(_create(options)),
     )
     create.add_argument("name", type=name_for_people, help="what people call it")
@@ -36,6 +45,11 @@ def add_to(commands: Commands) -> None:
         help="what it may do; can be given several times",
     )
     create.add_argument("--days", type=_days, help="days after which it ends; never if not given")
+    create.add_argument(
+        "--from-file",
+        metavar="PATH",
+        help="take the token that is in this file (-: standard input), print none",
+    )
     add_command(
         group,
         "list",
@@ -64,14 +78,17 @@ def _days(text: str) -> timedelta:
 
 
 async def _create(options: argparse.Namespace) -> int:
+    given = None if options.from_file is None else read_token(options.from_file)
     async with database() as opened:
         token = await Tokens(opened).create(
             options.name,
             scopes=options.scope,
             organization=options.org,
             expires_at=datetime.now(UTC) + options.days if options.days else None,
+            token=given,
+            origin=command_line_origin(),
         )
-    say(token)
+    say(token if given is None else f"The token {options.name} is known from now on.")
     return 0
 
 
@@ -95,6 +112,6 @@ def _expiry(expires_at: datetime | None) -> str:
 
 async def _revoke(options: argparse.Namespace) -> int:
     async with database() as opened:
-        name = await Tokens(opened).revoke(options.id)
+        name = await Tokens(opened).revoke(options.id, command_line_origin())
     say(f"The token {name} is revoked.")
     return 0

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.domain.errors import BusyError, MovedError, ProjectKeyError, UnavailableError
 from service.domain.model import Project
-from service.http import handlers, tenants
+from service.http import audit, handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
 from service.http.auth import Scopes, authenticate, permit_method, permit_organization, scopes_of
 from service.http.refusals import Refusal, method_not_allowed, moved
@@ -49,6 +49,9 @@ RESOURCES: Final = (
         "/api/0/organizations/{organization}/projects/",
         {"POST": tenants.create_project},
         {"POST": ("project:write", "org:write")},
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
     ),
     Resource(
         f"{_PROJECT}/",

@@ -10,6 +10,7 @@ from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
+from service.usecases.audit import Audit
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.issue_keys import IssueKeys
 from service.usecases.organizations import Organizations
@@ -32,6 +33,7 @@ class Api:
     change_keys: ChangeKeys
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
+    audit: Audit
     ingest: Ingest
     links_base: str
     body_timeout: float

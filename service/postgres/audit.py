@@ -3,8 +3,10 @@
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import orjson
 
+from service.domain.audit import Action, AuditEntry, AuditPage, AuditSearch
 from service.domain.model import Origin
 from service.postgres.database import Connection
 
@@ -19,15 +21,18 @@ _INSERT: Final = """
 async def insert_audit_entry(
     connection: Connection,
     *,
-    organization_id: int,
+    organization_id: int | None,
     project_id: int | None,
-    action: str,
+    action: Action,
     target: str,
     data: dict[str, Any],
     origin: Origin,
     change_id: UUID,
 ) -> None:
-    """Record a change, in its own transaction; ``change_id`` is the event's id where there is one."""
+    """Record a change, in its own transaction.
+
+    ``organization_id`` None is the installation itself; ``change_id`` is the event's id where there is one.
+    """
     await connection.execute(
         _INSERT,
         organization_id,
@@ -57,3 +62,62 @@ _NEWEST: Final = 100_000
 async def is_recorded(connection: Connection, *, organization_id: int, change_id: UUID) -> bool:
     """Whether a change was committed that was tried a moment ago."""
     return bool(await connection.fetchval(_IS_RECORDED, organization_id, change_id, _NEWEST))
+
+
+_ENTRIES: Final = """
+    entry.id, entry.organization_id, organization.slug AS organization_slug, entry.project_id, entry.token_id,
+    token.name AS token_name, entry.action, entry.target, entry.request_id, entry.remote_address, entry.data,
+    entry.change_id, entry.created_at
+    FROM audit_entry AS entry
+    LEFT JOIN organization ON organization.id = entry.organization_id
+    LEFT JOIN api_token AS token ON token.id = entry.token_id
+"""
+
+_FOUND: Final = """
+    ($1::bigint IS NULL OR entry.project_id = $1) AND ($2::bigint IS NULL OR entry.token_id = $2)
+    AND ($3::text IS NULL OR entry.action = $3) AND ($4::text IS NULL OR entry.target = $4)
+    AND ($5::timestamptz IS NULL OR entry.created_at >= $5)
+"""
+
+_DOWN: Final = "($6::bigint IS NULL OR entry.id <= $6) ORDER BY entry.id DESC OFFSET $7 LIMIT $8"
+_UP: Final = "entry.id > $6 ORDER BY entry.id OFFSET $7 LIMIT $8"
+
+_OLDER: Final = f"SELECT {_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_DOWN}"
+_NEWER: Final = f"SELECT {_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_UP}"
+
+
+async def select_entries(
+    connection: Connection, organization_id: int, search: AuditSearch, page: AuditPage
+) -> list[AuditEntry]:
+    """The entries of one organization that were asked for, newest first."""
+    statement = _NEWER if page.newer else _OLDER
+    rows = await connection.fetch(statement, *_arguments(search, page), organization_id)
+    entries = [_from_row(row) for row in rows]
+    return entries[::-1] if page.newer else entries
+
+
+_OF_ALL: Final = f"SELECT {_ENTRIES} WHERE {_FOUND} AND {_DOWN}"
+
+
+async def select_entries_of_all(
+    connection: Connection, search: AuditSearch, page: AuditPage
+) -> list[AuditEntry]:
+    """The entries of every organization, and of the installation itself, that were asked for, newest first."""
+    return [_from_row(row) for row in await connection.fetch(_OF_ALL, *_arguments(search, page))]
+
+
+def _arguments(search: AuditSearch, page: AuditPage) -> tuple[object, ...]:
+    return (
+        search.project_id,
+        search.token_id,
+        search.action,
+        search.target,
+        search.since,
+        page.start,
+        page.skip,
+        page.limit,
+    )
+
+
+def _from_row(row: asyncpg.Record) -> AuditEntry:
+    return AuditEntry(**{**dict(row.items()), "data": orjson.loads(row["data"])})

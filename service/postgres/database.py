@@ -1,6 +1,8 @@
 """The pool of connections: every wait bounded, every fault of the database told as one error."""
 
 import asyncio
+import re
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -130,7 +132,10 @@ class Database:
                 await self._pool.expire_connections()
             uncertain = in_use and isinstance(error, _NOBODY_KNOWS)
             kind = UncertainError if uncertain else UnavailableError
-            raise kind(f"{type(error).__name__}: {error}") from error
+            raise kind(_words(error)) from error
+        except asyncpg.PostgresError as error:
+            _forget_values(error)
+            raise
         finally:
             self._turns.release()
 
@@ -175,7 +180,7 @@ class Database:
             finally:
                 connection.terminate()
         except _UNAVAILABLE as error:
-            raise UnavailableError(f"{type(error).__name__}: {error}") from error
+            raise UnavailableError(_words(error)) from error
 
     @property
     def takes_notifications(self) -> bool:
@@ -185,6 +190,31 @@ class Database:
     def sizes(self) -> tuple[int, int]:
         """How many connections there are, and how many of them are idle."""
         return (0, 0) if self._pool is None else (self._pool.get_size(), self._pool.get_idle_size())
+
+
+def _words(error: Exception) -> str:
+    """What to say of ``error``: more where its own words leave the reader alone."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            return (
+                f"its certificate is refused: {error.verify_message}; look at the host and sslrootcert in "
+                "DATABASE_URL, or at PGHOST and PGSSLROOTCERT"
+            )
+        case FileNotFoundError():
+            return (
+                "a file is not there: look at sslrootcert and the like in DATABASE_URL, or at PGSSLROOTCERT"
+            )
+        case _:
+            return f"{type(error).__name__}: {error}"
+
+
+_ARGUMENT: Final = re.compile(r"(invalid input for query argument \$\d+).*", re.DOTALL)
+
+
+def _forget_values(error: asyncpg.PostgresError) -> None:
+    """Leave out what the row or the argument held that failed: a secret, perhaps, and the log shows the error."""
+    error.detail = None
+    error.args = tuple(_ARGUMENT.sub(r"\1", str(one)) for one in error.args)
 
 
 def _calling(call: Callable[[], None]) -> Callable[..., None]:

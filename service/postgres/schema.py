@@ -16,16 +16,27 @@ _LOCK: Final = "SELECT pg_advisory_xact_lock(7346198201)"
 """One migration at a time; the number only has to be this service's own."""
 
 
+_NO_RIGHTS: Final = (
+    "this role may not read the tables: run `projectkeys migrate --grant-to` with its name, as their owner"
+)
+
+
 class SchemaError(Exception):
     """The database's schema is not one that this program can work with; the message says what to do."""
 
 
 async def current_version(connection: Connection) -> int:
-    """The database's version; 0 is an empty database."""
+    """The database's version; 0 is an empty database.
+
+    Raises:
+        SchemaError: the role of this connection may not know.
+    """
     try:
         return int(await connection.fetchval(_SELECT_VERSION) or 0)
     except asyncpg.UndefinedTableError:
         return 0
+    except asyncpg.InsufficientPrivilegeError:
+        raise SchemaError(_NO_RIGHTS) from None
 
 
 def problem_with(version: int) -> str | None:

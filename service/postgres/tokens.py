@@ -7,6 +7,7 @@ from typing import Final
 
 import asyncpg
 
+from service.domain.errors import TakenError
 from service.postgres.database import Connection
 
 
@@ -71,21 +72,30 @@ async def insert_token(
     scopes: Sequence[str],
     expires_at: datetime | None,
 ) -> int:
-    """Keep a new token's hash; returns its id."""
-    return int(
-        await connection.fetchval(_INSERT, organization_id, name, token_hash, last_four, scopes, expires_at)
-    )
+    """Keep a new token's hash; returns its id.
+
+    Raises:
+        TakenError: there is a token with this hash.
+    """
+    arguments = (organization_id, name, token_hash, last_four, scopes, expires_at)
+    try:
+        return int(await connection.fetchval(_INSERT, *arguments))
+    except asyncpg.UniqueViolationError:
+        raise TakenError("token") from None
 
 
 _REVOKE: Final = """
-    UPDATE api_token SET revoked_at = clock_timestamp() WHERE id = $1 AND revoked_at IS NULL RETURNING name
+    UPDATE api_token
+    SET revoked_at = clock_timestamp()
+    WHERE id = $1 AND revoked_at IS NULL
+    RETURNING name, organization_id
 """
 
 
-async def revoke_token(connection: Connection, token_id: int) -> str | None:
-    """End a token; returns its name, or None if there is no such token or it has ended."""
-    name: str | None = await connection.fetchval(_REVOKE, token_id)
-    return name
+async def revoke_token(connection: Connection, token_id: int) -> tuple[str, int | None] | None:
+    """End a token; returns its name and its organization's id, or None if there is none or it has ended."""
+    row = await connection.fetchrow(_REVOKE, token_id)
+    return None if row is None else (row["name"], row["organization_id"])
 
 
 def _token_row(row: asyncpg.Record) -> TokenRow:

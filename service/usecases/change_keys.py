@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from service.domain.audit import Action
 from service.domain.errors import NotFoundError
 from service.domain.events import Event, EventType, OutboxRow, wire_loader_options, wire_rate_limit
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version
@@ -99,7 +100,7 @@ class ChangeKeys:
 
 
 async def _record(
-    connection: Connection, action: str, locked: LockedKey, write: Write, data: dict[str, Any]
+    connection: Connection, action: Action, locked: LockedKey, write: Write, data: dict[str, Any]
 ) -> None:
     await insert_audit_entry(
         connection,

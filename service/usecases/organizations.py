@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from service.domain.audit import Action
 from service.domain.errors import NotFoundError, TakenError
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Organization, OrganizationChange, Origin
@@ -136,7 +137,7 @@ async def _schedule_new_dsns(connection: Connection, organization: Organization,
 
 
 async def _record(
-    connection: Connection, organization: Organization, action: str, data: dict[str, Any], write: Write
+    connection: Connection, organization: Organization, action: Action, data: dict[str, Any], write: Write
 ) -> None:
     await insert_audit_entry(
         connection,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from service.domain.audit import Action
 from service.domain.errors import GoneError, MovedError, NotFoundError, TakenError
 from service.domain.events import OutboxRow
 from service.domain.idempotency import IdempotencyKey
@@ -201,7 +202,7 @@ async def _made_before(
 
 
 async def _record(
-    connection: Connection, project: Project, action: str, data: dict[str, Any], write: Write
+    connection: Connection, project: Project, action: Action, data: dict[str, Any], write: Write
 ) -> None:
     await insert_audit_entry(
         connection,

@@ -2,26 +2,29 @@
 
 import hashlib
 import hmac
-import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
+from uuid import uuid4
 
+from service.domain.audit import Action
 from service.domain.errors import NotFoundError, TokenExpiredError, TokenInvalidError
-from service.domain.model import Caller
+from service.domain.events import wire_time
+from service.domain.model import Caller, Origin
 from service.domain.scopes import expand
+from service.domain.tokens import new_token, weakness
+from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
 from service.postgres.organizations import select_organization
 from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hash
 from service.usecases.recent import Recent
 
-PREFIX: Final = "sntryu_"
-"""Begins every token, so that scanners of leaked secrets know one."""
-
 _KEPT_SECONDS: Final = 5.0
 """How long a token that was found stays good unasked, and so how long a revoked one can live."""
 
 _KEPT_MOST: Final = 10_000
+
+_COMMAND_LINE: Final = Origin(token_id=None, request_id="cli")
 
 
 class Tokens:
@@ -73,6 +76,8 @@ class Tokens:
         scopes: Sequence[str],
         organization: str | None = None,
         expires_at: datetime | None = None,
+        token: str | None = None,
+        origin: Origin = _COMMAND_LINE,
     ) -> str:
         """A new token, which is kept nowhere: this is the one time that it is told.
 
@@ -81,40 +86,52 @@ class Tokens:
             scopes: what it may do.
             organization: id or slug of the only one it may see; None is all of them.
             expires_at: when it ends; None is never.
+            token: one that somebody brings along; None makes a random one.
+            origin: who has it made.
 
         Raises:
             NotFoundError: there is no such organization.
-            ValueError: one of the scopes does not exist.
+            TakenError: there is this very token, good or ended.
+            ValueError: one of the scopes does not exist, or ``token`` is too weak.
         """
         expand(scopes)
-        token = PREFIX + secrets.token_hex(32)
+        text = new_token() if token is None else _strong(token)
         async with self._database.transaction() as connection:
-            await insert_token(
+            organization_id = await _organization_id(connection, organization)
+            token_id = await insert_token(
                 connection,
-                organization_id=await _organization_id(connection, organization),
+                organization_id=organization_id,
                 name=name,
-                token_hash=_hash(token),
-                last_four=token[-4:],
+                token_hash=_hash(text),
+                last_four=text[-4:],
                 scopes=scopes,
                 expires_at=expires_at,
             )
-        return token
+            data = {
+                "tokenId": token_id,
+                "scopes": list(scopes),
+                "expiresAt": expires_at and wire_time(expires_at),
+            }
+            await _record(connection, "token.create", organization_id, name, data, origin)
+        return text
 
     async def list(self) -> list[TokenRow]:
         """Every token, oldest first."""
         async with self._database.connection() as connection:
             return await select_all(connection)
 
-    async def revoke(self, token_id: int) -> str:
+    async def revoke(self, token_id: int, origin: Origin = _COMMAND_LINE) -> str:
         """End a token, on every replica within the seconds that a found one stays good; returns its name.
 
         Raises:
             NotFoundError: there is none with this id that has not ended.
         """
-        async with self._database.connection() as connection:
-            name = await revoke_token(connection, token_id)
-        if name is None:
-            raise NotFoundError(f"there is no token {token_id} that could be revoked")
+        async with self._database.transaction() as connection:
+            revoked = await revoke_token(connection, token_id)
+            if revoked is None:
+                raise NotFoundError(f"there is no token {token_id} that could be revoked")
+            name, organization_id = revoked
+            await _record(connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin)
         return name
 
 
@@ -125,6 +142,32 @@ async def _organization_id(connection: Connection, organization: str | None) -> 
     if found is None:
         raise NotFoundError(f"there is no organization {organization}")
     return found.id
+
+
+async def _record(
+    connection: Connection,
+    action: Action,
+    organization_id: int | None,
+    name: str,
+    data: dict[str, Any],
+    origin: Origin,
+) -> None:
+    await insert_audit_entry(
+        connection,
+        organization_id=organization_id,
+        project_id=None,
+        action=action,
+        target=name,
+        data=data,
+        origin=origin,
+        change_id=uuid4(),
+    )
+
+
+def _strong(token: str) -> str:
+    if problem := weakness(token):
+        raise ValueError(f"a token {problem}")
+    return token
 
 
 def _hash(token: str) -> bytes:
