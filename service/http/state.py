@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
@@ -33,6 +34,7 @@ class Api:
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
     ingest: Ingest
+    topic: Topic
     links_base: str
     body_timeout: float
     max_requests: int
