@@ -99,7 +99,7 @@ async def _rounds(
     """Of each part, of each counted round, what its measurements found."""
     found: dict[str, list[list[Figures]]] = {name: [] for name in names}
     steps = (rounds + 1) * sum(len(PARTS[name].measures) for name in names)
-    with tqdm(total=steps, unit="measurement", leave=False) as bar:
+    with tqdm(total=steps, unit="measurement", leave=False, disable=None) as bar:
         for number in range(rounds + 1):
             for name in names:
                 bar.set_description(f"round {number}, {name}" if number else f"warming up, {name}")

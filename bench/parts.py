@@ -1,11 +1,12 @@
 """What is measured: each part is a few measurements that stand side by side, and the rows they make."""
 
+import asyncio
 import resource
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import freshness, kit, load
+from bench import backlog, freshness, kit, load
 from bench.figures import bucket_quantile, quantile, ratios
 from bench.floor import pgbench
 from bench.processes import cpu_seconds, result_of
@@ -16,6 +17,10 @@ from bench.subject import TOPIC, Subject
 CONNECTIONS: Final = 64
 _RATE: Final = 300.0
 """Creates a second where times are measured, not throughput."""
+
+_BACKLOG: Final = 100_000
+_BACKLOG_SECONDS: Final = 12
+"""Events that an outage leaves, and seconds of creates while they drain."""
 
 _PATIENCE: Final = 40.0
 _MICRO: Final = 1e6
@@ -158,6 +163,47 @@ async def _kit(stage: Stage, _seconds: int) -> Figures:
     return dict(zip(_KIT_GOALS, (rate, size), strict=True))
 
 
+async def _backlog(stage: Stage, seconds: int) -> Figures:
+    """An outage that leaves a backlog; creates go on meanwhile, and their freshness is measured as it drains."""
+    del seconds
+    kafka, subject = stage.servers.kafka, stage.subject
+    await backlog.leave_behind(
+        kafka, stage.servers.postgres.url, stage.requests.written_project, events=_BACKLOG
+    )
+    plan = freshness.Plan(
+        port=subject.port,
+        request=stage.requests.create,
+        rate=_RATE,
+        seconds=_BACKLOG_SECONDS,
+        bootstrap=stage.servers.kafka.bootstrap_servers,
+        topic=TOPIC,
+    )
+    drained, result = await asyncio.gather(
+        backlog.drain(kafka, subject),
+        result_of("bench.freshness", plan, limit=_BACKLOG_SECONDS + _PATIENCE),
+    )
+    await subject.drained()
+    fresh = freshness.Freshness(**result)
+    return {
+        "first": drained.until_first,
+        "rate": drained.events / drained.seconds,
+        "new p50": quantile(fresh.request_to_event, _SHARES["p50"]),
+        "new p99": quantile(fresh.request_to_event, _SHARES["p99"]),
+    }
+
+
+def _backlog_rows(rounds: Sequence[Sequence[Figures]]) -> list[Row]:
+    def of(name: str) -> list[float]:
+        return [figures[name] for (figures,) in rounds]
+
+    return [
+        Row(f"backlog of {_BACKLOG} events, drained a second", of("rate"), goal=Goal(10_000)),
+        Row("  Kafka's return → the first of them, s", of("first")),
+        Row("  new key meanwhile: request → consumer, p50, s", of("new p50")),
+        Row("  new key meanwhile: request → consumer, p99, s", of("new p99"), goal=Goal(5, at_least=False)),
+    ]
+
+
 async def _publish_histogram(subject: Subject) -> dict[float, float]:
     samples = await subject.samples()
     return {
@@ -220,5 +266,10 @@ PARTS: Final[Mapping[str, Part]] = {
         f"the consumer kit loading {kit.KEYS:,} keys (BENCH_KIT_KEYS) and holding them",
         (_kit,),
         _kit_rows,
+    ),
+    "backlog": Part(
+        f"{_BACKLOG} events after an outage of Kafka, while {_RATE:.0f} keys a second are made",
+        (_backlog,),
+        _backlog_rows,
     ),
 }

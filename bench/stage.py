@@ -28,6 +28,7 @@ class Requests:
     """What is sent to the service, whole; and the lengths of the answers."""
 
     create: str
+    written_project: int
     keys: tuple[str, ...]
     page: str
     key_length: int
@@ -89,14 +90,19 @@ async def stage(data: Path, *, cache: Path, report: Callable[[str], None]) -> As
 async def _provision(subject: Subject) -> Requests:
     """A project to write into and one to read from, which holds a page of keys and one more."""
     await subject.ask("POST", "/api/0/organizations/", {"name": "bench", "slug": "bench"})
-    for name in ("written", "read"):
-        projects = "/api/0/organizations/bench/projects/"
-        await subject.ask("POST", projects, {"name": name, "defaultKey": False})
+    projects = "/api/0/organizations/bench/projects/"
+    ids = {
+        name: int(
+            orjson.loads(await subject.ask("POST", projects, {"name": name, "defaultKey": False}))["id"]
+        )
+        for name in ("written", "read")
+    }
     written, read = "/api/0/projects/bench/written/keys/", "/api/0/projects/bench/read/keys/"
     made = [await subject.ask("POST", read, {"name": "Fabulous Key"}) for _ in range(_PAGE + 1)]
     keys = [f"{read}{orjson.loads(answer)['id']}/" for answer in made]
     return Requests(
         create=request("POST", written, token=subject.token, body=_BODY).decode(),
+        written_project=ids["written"],
         keys=tuple(request("GET", key, token=subject.token).decode() for key in keys),
         page=request("GET", read, token=subject.token).decode(),
         key_length=len(await subject.ask("GET", keys[0])),

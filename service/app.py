@@ -26,8 +26,8 @@ from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, check_topic
 from service.metrics import OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
-from service.postgres.outbox import select_backlog
 from service.postgres.schema import current_version, problem_with
 from service.settings import Settings
 from service.usecases.acknowledgements import Acknowledgements
@@ -108,6 +108,7 @@ def build(settings: Settings) -> Service:
         published=acknowledgements.published,
         metrics=PublisherMetrics(registry),
         lease=settings.shard_lease,
+        heartbeat=settings.heartbeat_interval,
     )
     ingest = Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
     events, idempotency, committed = EventMaker(ingest), Idempotency(database), publisher.hand_over
@@ -217,5 +218,4 @@ async def _look_at_outbox(database: Database, metrics: OutboxMetrics) -> None:
             backlog = await select_backlog(connection)
     except UnavailableError:
         return  # the last figures stand; the pool's own tell that Postgres is away
-    metrics.depth.set(backlog.depth)
-    metrics.oldest_age.set(backlog.oldest_age.total_seconds())
+    metrics.show({one.shard: (one.depth, one.oldest_age) for one in backlog.shards}, parked=backlog.parked)

@@ -1,6 +1,6 @@
 """What is counted and timed, under the names that /metrics shows."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -59,6 +59,12 @@ class PublisherMetrics:
             ("error",),
             registry=registry,
         )
+        self.rows_parked = Counter(
+            "projectkeys_rows_parked",
+            "Events parked because Kafka refuses them for good, by reason; those of their keys wait behind them.",
+            ("reason",),
+            registry=registry,
+        )
         self.restarts = Counter(
             "projectkeys_publisher_restarts", "Faults of the publisher itself.", registry=registry
         )
@@ -68,17 +74,48 @@ class PublisherMetrics:
 
 
 class OutboxMetrics:
-    """What waits in the outbox, as last looked at."""
+    """What is on its way in the outbox, as last looked at; parked events and those behind them are not."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.depth = Gauge(
+        self._depth = Gauge(
             "projectkeys_outbox_depth",
-            "Events not yet acknowledged by Kafka, counted up to 100 000.",
+            "Events not yet acknowledged by Kafka, counted up to 5 000 of each shard; without parked ones.",
             registry=registry,
         )
-        self.oldest_age = Gauge(
+        self._oldest_age = Gauge(
             "projectkeys_outbox_oldest_age_seconds", "Age of the oldest such event.", registry=registry
         )
+        self._shard_depth = Gauge(
+            "projectkeys_outbox_shard_depth",
+            "Events of a shard not yet acknowledged by Kafka, counted up to 5 000; without parked ones.",
+            ("shard",),
+            registry=registry,
+        )
+        self._shard_oldest_age = Gauge(
+            "projectkeys_outbox_shard_oldest_age_seconds",
+            "Age of the oldest such event of a shard.",
+            ("shard",),
+            registry=registry,
+        )
+        self._parked = Gauge(
+            "projectkeys_outbox_parked",
+            "Events that Kafka refuses for good, counted up to 5 000; later ones of their keys wait behind them.",
+            registry=registry,
+        )
+
+    def show(self, shards: Mapping[int, tuple[int, float]], *, parked: int) -> None:
+        """Set every gauge.
+
+        Args:
+            shards: how many events of each shard are on their way, and the age of the oldest in seconds.
+            parked: how many events are parked.
+        """
+        for shard, (depth, oldest_age) in shards.items():
+            self._shard_depth.labels(str(shard)).set(depth)
+            self._shard_oldest_age.labels(str(shard)).set(oldest_age)
+        self._depth.set(sum(depth for depth, _ in shards.values()))
+        self._oldest_age.set(max((age for _, age in shards.values()), default=0))
+        self._parked.set(parked)
 
 
 class PoolMetrics(Collector):

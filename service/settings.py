@@ -85,6 +85,12 @@ class Settings:
         "seconds after which another replica publishes what a dead one owned",
         check=Range(min=0.5, max=300),
     )
+    heartbeat_interval: float = _setting(
+        0.0,
+        "float",
+        "seconds between two heartbeat records of each partition, to measure the way by; 0: none",
+        check=_SECONDS,
+    )
     shutdown_delay: float = _setting(
         3.0, "float", "seconds of serving on after SIGTERM, until routers have noticed", check=_SECONDS
     )

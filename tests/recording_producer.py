@@ -1,9 +1,9 @@
-"""A producer that keeps what it is given, and waits or fails where a test says so."""
+"""A producer that keeps what it is given, and waits, fails or refuses where a test says so."""
 
 import asyncio
 from collections.abc import Sequence
 
-from service.kafka.errors import FencedError, KafkaUnavailableError
+from service.kafka.errors import FencedError, KafkaUnavailableError, RefusedError
 from service.kafka.session import Batch, Outcome, Record, Session
 
 
@@ -18,6 +18,9 @@ class RecordingProducer:
         failures: how many further batches of a shard fail.
         refused_openings: how many further openings fail.
         most: how many records of a batch are acknowledged at most.
+        unfit: the keys whose records are refused for good, and with them the batches that they are in.
+        leaders: what answers for a shard, where it is not what answers for all others.
+        silent: of these, those that answer nothing.
     """
 
     def __init__(self) -> None:
@@ -29,6 +32,9 @@ class RecordingProducer:
         self.failures: dict[int, int] = {}
         self.refused_openings = 0
         self.most = 1000
+        self.unfit: set[str] = set()
+        self.leaders: dict[int, str] = {}
+        self.silent: set[str] = set()
 
     async def open(self, shard: int) -> Session:
         """A session, and the end of the shard's earlier ones."""
@@ -43,7 +49,13 @@ class RecordingProducer:
         for batch in batches:
             self.tried.extend((batch.session.shard, record) for record in batch.records)
         await self.gate.wait()
+        while any(self.leader(batch.session.shard) in self.silent for batch in batches):
+            await asyncio.sleep(0.01)
         return [self._outcome(batch) for batch in batches]
+
+    def leader(self, shard: int) -> str:
+        """What answers for the shard."""
+        return self.leaders.get(shard, "the only one")
 
     def _outcome(self, batch: Batch) -> Outcome:
         shard = batch.session.shard
@@ -52,6 +64,8 @@ class RecordingProducer:
             return Outcome(0, -1, KafkaUnavailableError("told to"))
         if batch.session.epoch < self.opened.count(shard):
             return Outcome(0, -1, FencedError("a later session is open"))
+        if any(record.key.decode() in self.unfit for record in batch.records):
+            return Outcome(0, -1, RefusedError("told to", reason="unfit"))
         taken = batch.records[: self.most]
         self.log.extend((shard, record) for record in taken)
         return Outcome(len(taken), 0, None)

@@ -185,7 +185,7 @@ async def test_a_coordinator_that_is_not_ready_is_asked_again(monkeypatch: pytes
         (19, KafkaUnavailableError, "NotEnoughReplicas"),
         (45, KafkaUnavailableError, "OutOfOrderSequenceNumber"),
         (59, KafkaUnavailableError, "UnknownProducerId"),
-        (32, KafkaUnavailableError, "InvalidTimestamp"),
+        (32, RefusedError, "InvalidTimestamp"),
         (-1, KafkaUnavailableError, "UnknownError"),
         (12345, KafkaUnavailableError, "12345"),
     ],

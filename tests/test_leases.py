@@ -39,8 +39,9 @@ class Holder:
     def _count(self) -> None:
         self.gained += 1
 
-    async def _settle(self, shards: Sequence[OwnedShard]) -> None:
+    async def _settle(self, shards: Sequence[OwnedShard], seconds: float) -> None:
         assert all(shard.leaving for shard in shards)
+        assert seconds > 0
         self.settled.append([shard.number for shard in shards])
 
     @asynccontextmanager
@@ -135,10 +136,10 @@ async def test_a_lease_that_ran_out_unnoticed_is_renewed(
     one = Holder(database, "one")
     await one.leases.tick()
     await postgres.execute("UPDATE outbox_shard SET lease_until = clock_timestamp() - interval '1 hour'")
-    assert not await one.leases.confirm(one.shards[0])
+    assert await one.leases.confirm(one.shards[0]) is None
     await one.leases.tick()
     assert one.epochs == dict.fromkeys(range(SHARDS), 1)
-    assert await one.leases.confirm(one.shards[0])
+    assert await one.leases.confirm(one.shards[0]) is not None
 
 
 async def test_two_who_claim_at_once_never_get_the_same_shard(
@@ -155,8 +156,8 @@ async def test_two_who_claim_at_once_never_get_the_same_shard(
 
 
 async def test_who_leaves_is_followed_at_once(database: Database) -> None:
-    """The leases have an hour to go; one look is enough, and whoever left takes nothing any more."""
-    one, two = Holder(database, "one", lease=3600), Holder(database, "two", lease=3600)
+    """The leases have five minutes to go; one look is enough, and whoever left takes nothing any more."""
+    one, two = Holder(database, "one", lease=300), Holder(database, "two", lease=300)
     await one.leases.tick()
     await one.leases.leave()
     assert one.shards == {}
@@ -172,9 +173,9 @@ async def test_a_shard_is_confirmed_only_to_its_owner_and_epoch(database: Databa
     one, two = Holder(database, "one"), Holder(database, "two")
     await one.leases.tick()
     shard = one.shards[3]
-    assert await one.leases.confirm(shard)
-    assert not await two.leases.confirm(shard)
-    assert not await one.leases.confirm(OwnedShard(3, epoch=shard.epoch + 1))
+    assert await one.leases.confirm(shard) is not None
+    assert await two.leases.confirm(shard) is None
+    assert await one.leases.confirm(OwnedShard(3, epoch=shard.epoch + 1)) is None
 
 
 async def test_whoever_cannot_renew_gives_up_when_the_lease_is_over(settings: Settings) -> None:

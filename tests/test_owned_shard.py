@@ -1,13 +1,12 @@
 """The memory of one shard: in order, each row once, and nothing overtakes."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import UUID
 
-from hypothesis import given
-from hypothesis import strategies as st
-
-from service.domain.events import Event, EventType, OutboxRow
-from service.kafka.owned_shard import WINDOW, OwnedShard
+from service.domain.events import REPLAYED, Event, EventType, OutboxRow
+from service.kafka.owned_shard import WINDOW, OwnedShard, hold
+from service.kafka.records import Part
 from service.kafka.session import Session
 
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -29,9 +28,13 @@ def _row(seq: int, *, key: str = "", version: int = 1) -> OutboxRow:
 
 def _live() -> OwnedShard:
     shard = OwnedShard(0, epoch=1)
-    shard.opened(Session(0, producer_id=1, epoch=1, opened_at=0.0))
+    shard.opened(Session(0, producer_id=1, epoch=1, opened_at=0.0), newest=0)
     shard.reading_due = False
     return shard
+
+
+def _read(shard: OwnedShard, *rows: OutboxRow) -> None:
+    shard.take_from_table(rows, shard.begin_reading())
 
 
 def _send(shard: OwnedShard, most: int = 1000) -> list[int]:
@@ -41,7 +44,7 @@ def _send(shard: OwnedShard, most: int = 1000) -> list[int]:
 def test_rows_leave_in_the_order_in_which_they_came() -> None:
     """The oldest first, and no more than asked for."""
     shard = _live()
-    shard.take_from_table([_row(3), _row(5)])
+    _read(shard, _row(3), _row(5))
     assert shard.hand_over(_row(9), 0.0)
     assert _send(shard, 2) == [3, 5]
     shard.acknowledged(2)
@@ -51,7 +54,7 @@ def test_rows_leave_in_the_order_in_which_they_came() -> None:
 def test_nothing_is_sent_while_something_is_on_its_way() -> None:
     """A second batch would pass the first if that one failed."""
     shard = _live()
-    shard.take_from_table([_row(1), _row(2)])
+    _read(shard, _row(1), _row(2))
     _send(shard, 1)
     assert not shard.sendable
     assert not shard.idle
@@ -65,7 +68,7 @@ def test_memory_takes_a_keys_first_version_and_no_later_one() -> None:
     assert not shard.hand_over(_row(2, key="a" * 32, version=2), 0.0)
     assert shard.reading_due
     assert not shard.sendable
-    shard.take_from_table([_row(1, key="a" * 32), _row(2, key="a" * 32, version=2)])
+    _read(shard, _row(1, key="a" * 32), _row(2, key="a" * 32, version=2))
     assert _send(shard) == [1, 2]
 
 
@@ -73,11 +76,11 @@ def test_a_row_that_is_held_is_not_taken_again() -> None:
     """Not while it waits, is on its way, or waits for its deletion; only once it is gone."""
     shard = _live()
     shard.hand_over(_row(1), 0.0)
-    shard.take_from_table([_row(1)])
+    _read(shard, _row(1))
     assert _send(shard) == [1]
-    shard.take_from_table([_row(1)])
+    _read(shard, _row(1))
     shard.acknowledged(1)
-    shard.take_from_table([_row(1)])
+    _read(shard, _row(1))
     assert not shard.sendable
     shard.deleted(1)
     assert shard.room == WINDOW
@@ -86,7 +89,7 @@ def test_a_row_that_is_held_is_not_taken_again() -> None:
 def test_what_was_not_acknowledged_goes_first_next_time() -> None:
     """A batch that was too long for Kafka is continued, not overtaken."""
     shard = _live()
-    shard.take_from_table([_row(1), _row(2), _row(3), _row(4)])
+    _read(shard, _row(1), _row(2), _row(3), _row(4))
     _send(shard, 3)
     assert [one.row.seq for one in shard.acknowledged(1)] == [1]
     assert _send(shard) == [2, 3, 4]
@@ -95,7 +98,7 @@ def test_what_was_not_acknowledged_goes_first_next_time() -> None:
 def test_after_a_failure_everything_comes_through_the_table_again() -> None:
     """What was on its way and what waited; but not what is acknowledged and only waits for its deletion."""
     shard = _live()
-    shard.take_from_table([_row(1), _row(2), _row(3)])
+    _read(shard, _row(1), _row(2), _row(3))
     _send(shard, 1)
     shard.acknowledged(1)
     _send(shard, 1)
@@ -103,16 +106,16 @@ def test_after_a_failure_everything_comes_through_the_table_again() -> None:
     assert shard.session is None
     assert not shard.sendable
     assert not shard.hand_over(_row(4), 0.0)
-    shard.opened(Session(0, producer_id=1, epoch=2, opened_at=0.0))
+    shard.opened(Session(0, producer_id=1, epoch=2, opened_at=0.0), newest=0)
     assert shard.reading_due
-    shard.take_from_table([_row(1), _row(2), _row(3), _row(4)])
+    _read(shard, _row(1), _row(2), _row(3), _row(4))
     assert _send(shard) == [2, 3, 4]
 
 
 def test_a_shard_that_is_given_away_takes_and_sends_nothing() -> None:
     """What it holds stays in the table for the next owner."""
     shard = _live()
-    shard.take_from_table([_row(1)])
+    _read(shard, _row(1))
     shard.leaving = True
     assert not shard.sendable
     assert not shard.hand_over(_row(2), 0.0)
@@ -121,89 +124,158 @@ def test_a_shard_that_is_given_away_takes_and_sends_nothing() -> None:
 def test_memory_is_bounded() -> None:
     """What finds no room waits in the table."""
     shard = _live()
-    assert all(shard.hand_over(_row(seq), 0.0) for seq in range(WINDOW))
-    assert not shard.hand_over(_row(WINDOW), 0.0)
+    assert all(shard.hand_over(_row(seq), 0.0) for seq in range(1, WINDOW + 1))
+    assert not shard.hand_over(_row(WINDOW + 1), 0.0)
     assert shard.reading_due
-    shard.take_from_table([_row(WINDOW)])
+    _read(shard, _row(WINDOW + 1))
     assert len(_send(shard)) == WINDOW
 
 
-class _World:
-    """A table, a shard and a log, as the parts around the shard use them."""
-
-    def __init__(self) -> None:
-        self.shard = _live()
-        self.table: list[OutboxRow] = []
-        self.log: list[OutboxRow] = []
-        self._versions: dict[int, int] = {}
-        self._acknowledged: list[OutboxRow] = []
-        self._seq = 0
-
-    def commit(self, key: int, *, handed_over: bool) -> None:
-        """A change of ``key``, by this process or by another one, whose rows come through the table alone."""
-        self._seq += 1
-        self._versions[key] = self._versions.get(key, 0) + 1
-        row = _row(self._seq, key=f"{key:032x}", version=self._versions[key])
-        self.table.append(row)
-        if handed_over and not self.shard.leaving:
-            self.shard.hand_over(row, 0.0)
-
-    def send(self, most: int, taken: int) -> None:
-        """A batch of which Kafka takes the first rows, at least one."""
-        if self.shard.sendable:
-            batch = [one.row for one in self.shard.next_batch(most)]
-            taken = min(taken, len(batch))
-            self.log.extend(batch[:taken])
-            self._acknowledged.extend(one.row for one in self.shard.acknowledged(taken))
-
-    def fail(self, most: int, taken: int) -> None:
-        """A batch of which Kafka has some rows and says nothing."""
-        if self.shard.sendable:
-            self.log.extend([one.row for one in self.shard.next_batch(most)][:taken])
-            self.shard.failed(retry_at=0.0)
-            self.shard.opened(Session(0, producer_id=1, epoch=2, opened_at=0.0))
-
-    def turn(self) -> None:
-        """Delete what is acknowledged, then read."""
-        for row in self._acknowledged:
-            self.table.remove(row)
-            self.shard.deleted(row.seq)
-        self._acknowledged.clear()
-        self.shard.take_from_table(list(self.table))
+def _deletion(seq: int, *, key: str = "", payload: str = "{}") -> OutboxRow:
+    row = _row(seq, key=key, version=2)
+    return replace(row, event=replace(row.event, type=EventType.DELETED, payload=payload))
 
 
-_STEPS = st.one_of(
-    st.tuples(st.just("commit"), st.integers(0, 2), st.booleans()),
-    st.tuples(st.just("send"), st.integers(1, 3), st.integers(1, 3)),
-    st.tuples(st.just("fail"), st.integers(1, 3), st.integers(0, 3)),
-    st.tuples(st.just("turn"), st.none(), st.none()),
-)
+def test_a_deletion_is_two_records_and_is_acknowledged_with_the_second() -> None:
+    """Kafka may take the first alone: it goes on with the second, and the row is whole only then."""
+    shard = _live()
+    _read(shard, _row(1), _deletion(2), _row(3))
+    sent = [(one.row.seq, one.part, one.ends_row) for one in shard.next_batch(1000)]
+    assert sent == [
+        (1, Part.STATE, True),
+        (2, Part.STATE, False),
+        (2, Part.TOMBSTONE, True),
+        (3, Part.STATE, True),
+    ]
+    assert [one.row.seq for one in shard.acknowledged(2)] == [1]
+    assert [(one.row.seq, one.part) for one in shard.next_batch(1)] == [(2, Part.TOMBSTONE)]
+    assert [one.row.seq for one in shard.acknowledged(1)] == [2]
 
 
-@given(st.lists(_STEPS, max_size=40))
-def test_whatever_happens_each_version_follows_the_one_before(steps: list[tuple[str, int, int]]) -> None:
-    """Over all orders of commits, sends, failures and readings: nothing is lost and nothing overtakes."""
-    world = _World()
-    for name, first, second in steps:
-        match name:
-            case "commit":
-                world.commit(first, handed_over=bool(second))
-            case "send":
-                world.send(first, second)
-            case "fail":
-                world.fail(first, second)
-            case _:
-                world.turn()
-    while world.table:
-        world.turn()
-        world.send(1000, 1000)
-    assert_in_order(world.log)
+def test_a_deletion_that_was_taken_by_half_is_sent_whole_after_a_failure() -> None:
+    """Its first record comes again: a tombstone never follows anything but the last state."""
+    shard = _live()
+    _read(shard, _deletion(1))
+    shard.next_batch(1)
+    shard.acknowledged(1)
+    shard.failed(retry_at=0.0)
+    shard.opened(Session(0, producer_id=1, epoch=2, opened_at=0.0), newest=1)
+    _read(shard, _deletion(1))
+    assert [one.part for one in shard.next_batch(1000)] == [Part.STATE, Part.TOMBSTONE]
 
 
-def assert_in_order(log: list[OutboxRow]) -> None:
-    """The first copies of each key's versions stand as 1, 2, 3."""
-    seen: dict[str, int] = {}
-    for row in log:
-        newest = seen.get(row.event.public_key, 0)
-        assert row.event.version <= newest + 1, "a version was overtaken"
-        seen[row.event.public_key] = max(newest, row.event.version)
+def test_a_deletion_told_again_is_its_tombstone_alone() -> None:
+    """Its last state is gone."""
+    shard = _live()
+    _read(shard, _deletion(1, payload="null"))
+    assert [(one.part, one.ends_row) for one in shard.next_batch(1000)] == [(Part.TOMBSTONE, True)]
+
+
+def test_a_first_version_that_is_told_of_late_is_not_taken_from_memory() -> None:
+    """Its next version has come through the table and may be in the log: it has too, and need not come again."""
+    shard = _live()
+    _read(shard, _row(1, key="a" * 32), _row(3, key="a" * 32, version=2))
+    _send(shard)
+    shard.acknowledged(2)
+    shard.deleted(1)
+    shard.deleted(3)
+    assert not shard.hand_over(_row(1, key="a" * 32), 0.0)
+    assert not shard.hand_over(_row(2), 0.0)
+    assert shard.hand_over(_row(4), 0.0)
+
+
+def test_a_row_from_before_the_fence_is_not_taken_from_memory() -> None:
+    """An earlier owner may have sent it, and what came after it."""
+    shard = OwnedShard(0, epoch=2)
+    shard.opened(Session(0, producer_id=1, epoch=2, opened_at=0.0), newest=5)
+    assert not shard.hand_over(_row(5), 0.0)
+    assert shard.hand_over(_row(6), 0.0)
+
+
+def test_what_is_told_again_is_not_taken_from_memory() -> None:
+    """A replayed first version is not the first event of its key."""
+    row = _row(9)
+    again = replace(row, event=replace(row.event, headers={REPLAYED: "true"}))
+    assert not _live().hand_over(again, 0.0)
+
+
+def test_a_row_that_was_read_before_it_was_handed_over_needs_no_second_reading() -> None:
+    """The table was quicker than the answer to its commit."""
+    shard = _live()
+    _read(shard, _row(1))
+    assert shard.hand_over(_row(1), 0.0)
+    assert not shard.reading_due
+    assert _send(shard) == [1]
+
+
+def test_what_was_read_for_a_session_that_is_over_is_not_taken() -> None:
+    """One of its rows may have been parked since; the table is read again."""
+    shard = _live()
+    read_for = shard.begin_reading()
+    shard.failed(retry_at=0.0)
+    shard.take_from_table([_row(1)], read_for)
+    shard.opened(Session(0, producer_id=1, epoch=2, opened_at=0.0), newest=0)
+    shard.begin_reading()
+    shard.take_from_table([_row(1)], read_for)
+    assert shard.reading_due
+    assert not shard.sendable
+
+
+def _reopen(shard: OwnedShard) -> None:
+    shard.opened(Session(0, producer_id=1, epoch=2, opened_at=0.0), newest=0)
+
+
+def test_the_one_record_that_kafka_refuses_is_found() -> None:
+    """One by one, and with every other one sent; then batches are as large as before."""
+    shard = _live()
+    rows = [_row(seq) for seq in range(1, 6)]
+    _read(shard, *rows)
+    _send(shard, 3)
+    assert shard.refused(retry_at=0.0) is None
+    _reopen(shard)
+    _read(shard, *rows)
+    assert _send(shard) == [1]
+    shard.acknowledged(1)
+    assert _send(shard) == [2]
+    assert shard.refused(retry_at=0.0) == rows[1]
+    assert shard.failures == 0, "to find it is no failure"
+    _reopen(shard)
+    _read(shard, *rows[2:])
+    assert _send(shard) == [3]
+    shard.acknowledged(1)
+    assert _send(shard) == [4, 5]
+
+
+def test_a_heartbeat_goes_when_no_row_has_to_wait_for_it() -> None:
+    """Not before a row that waits, nor beside one on its way."""
+    shard = _live()
+    shard.heartbeat_due = True
+    _read(shard, _row(1))
+    assert not shard.can_beat
+    _send(shard)
+    assert not shard.can_beat
+    shard.acknowledged(1)
+    assert shard.can_beat
+
+
+def test_while_a_heartbeat_is_on_its_way_nothing_else_is() -> None:
+    """It has a number of the session as rows have; refused, it parks nothing."""
+    shard = _live()
+    shard.heartbeat_due = True
+    shard.beat()
+    assert shard.hand_over(_row(1), 0.0)
+    assert not shard.idle
+    assert not shard.can_beat
+    assert not shard.sendable
+    assert shard.refused(retry_at=0.0) is None
+    assert shard.session is None
+
+
+def test_leases_decide_what_is_owned() -> None:
+    """What is not held any more goes; what was lost and won again begins anew; the rest stays as it is."""
+    kept, lost, again = (OwnedShard(number, epoch=1) for number in range(3))
+    shards = {shard.number: shard for shard in (kept, lost, again)}
+    assert hold(shards, {0: 1, 2: 3, 5: 1}) == ([1, 2], [2, 5])
+    assert shards[0] is kept
+    assert shards[2] is not again
+    assert {number: shard.epoch for number, shard in shards.items()} == {0: 1, 2: 3, 5: 1}

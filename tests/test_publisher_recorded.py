@@ -86,7 +86,7 @@ async def test_nothing_is_deleted_for_a_shard_that_has_changed_hands(
         await until(lambda: _reaches(recording.tried, 2))
         await postgres.execute(
             "UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1,"
-            " lease_until = clock_timestamp() + interval '1 hour' WHERE shard = 5"
+            " lease_until = clock_timestamp() + interval '1 minute' WHERE shard = 5"
         )
         recording.gate.set()
         await until(lambda: _reaches(recording.log, 2))

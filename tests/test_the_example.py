@@ -113,6 +113,7 @@ async def test_the_event_reaches_kafka_whole_and_without_the_secret(
         "ce_id": response.headers["Event-Id"],
         "ce_source": "/projectkeys",
         "ce_type": "projectkey.created",
+        "ce_keyversion": "1",
         "ce_time": body["dateCreated"],
         "ce_subject": body["id"],
         "ce_dataschema": "urn:projectkeys:schema:projectkey.created:1",

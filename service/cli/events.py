@@ -1,4 +1,4 @@
-"""`events tail`: the events as consumers see them."""
+"""`events tail`: the events as consumers see them; `events parked` beside it."""
 
 import argparse
 import asyncio
@@ -12,6 +12,7 @@ from aiokafka.errors import KafkaError
 
 from service import settings
 from service.app import kafka_connection
+from service.cli import parked
 from service.cli.commands import Commands, add_command, say
 from service.domain.events import wire_time
 from service.kafka.client import KafkaClient, error_name
@@ -29,7 +30,7 @@ _ANSWER_WITHIN: Final = 5.0
 def add_to(commands: Commands) -> None:
     """Declare it."""
     group = add_command(
-        commands, "events", summary="watch the events", example="projectkeys events tail"
+        commands, "events", summary="watch and look after the events", example="projectkeys events tail"
     ).add_subparsers(metavar="COMMAND", required=True)
     parser = add_command(
         group,
@@ -42,6 +43,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--from", dest="start", choices=["now", "beginning"], default="now", help="where to begin (now)"
     )
+    parked.add_to(group)
 
 
 def _tail(options: argparse.Namespace) -> int:
@@ -84,10 +86,13 @@ async def _find(connection: KafkaConnection, topic: str) -> None:
 def _readable_line(seen: Seen) -> str:
     state: dict[str, Any] = orjson.loads(seen.value) if seen.value else {}
     when = datetime.fromtimestamp(seen.timestamp_ms / 1000, UTC)
-    return (
+    told = (
         f"{when:%H:%M:%S}.{when.microsecond // 1000:03} {seen.headers['ce_type']:20} {seen.key} "
-        f"v{state.get('version', '?')} project {state.get('projectId', '?')} {state.get('name', '')!r}"
+        f"v{seen.headers.get('ce_keyversion', '?')} "
     )
+    if seen.value is None:
+        return told + "tombstone"
+    return told + f"project {state.get('projectId', '?')} {state.get('name', '')!r}"
 
 
 def _json_line(seen: Seen) -> str:

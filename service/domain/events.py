@@ -12,6 +12,9 @@ from service.domain.model import LoaderOptions, Project, ProjectKey, RateLimit
 SOURCE: Final = "/projectkeys"
 """The context in which an event's id is unique; consumers drop an id of it that they have seen."""
 
+REPLAYED: Final = "replayed"
+"""The header of what is told again: others of its key, older or as old, may not have been told yet."""
+
 
 class EventType(StrEnum):
     """What happened to a key."""

@@ -17,4 +17,8 @@ class FencedError(KafkaFailureError):
 
 
 class RefusedError(KafkaFailureError):
-    """Kafka will never accept one of the records."""
+    """Kafka will never accept one of the records; ``reason`` is one word for it, for counting."""
+
+    def __init__(self, words: str, *, reason: str) -> None:
+        super().__init__(words)
+        self.reason = reason

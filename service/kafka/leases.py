@@ -11,22 +11,25 @@ import structlog
 
 from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
-from service.kafka.owned_shard import OwnedShard
+from service.kafka.owned_shard import OwnedShard, hold
 from service.postgres.database import Database
-from service.postgres.outbox import notify_publishers
 from service.postgres.shards import (
     claim_shards,
+    newest_if_owner,
+    notify_of_free_shards,
     release_shards,
     renew_leases,
     report_alive,
     sign_off,
-    still_owner,
 )
 
 _log = structlog.get_logger(__name__)
 
 _RENEWALS: Final = 3
 """Renewals in the time of one lease: two may fail before a shard is lost."""
+
+_LAST_SETTLING: Final = 5.0
+"""Seconds for what is on its way when the process ends; after that its rows may be sent twice."""
 
 
 def fair_share(rank: int, publishers: int) -> int:
@@ -43,7 +46,8 @@ class Leases:
         name: this publisher's, unlike any other's.
         lease: seconds after which others may take a shard that was not renewed.
         gained: is called when there are new shards.
-        settle: waits until nothing of some shards, which take no more rows, is on its way or undeleted.
+        settle: waits, for so many seconds at most, until nothing of some shards, which take no more rows, is on its
+            way or undeleted.
     """
 
     def __init__(
@@ -54,7 +58,7 @@ class Leases:
         name: str,
         lease: float,
         gained: Callable[[], None],
-        settle: Callable[[Sequence[OwnedShard]], Awaitable[None]],
+        settle: Callable[[Sequence[OwnedShard], float], Awaitable[None]],
     ) -> None:
         self._database = database
         self._shards = shards
@@ -65,6 +69,11 @@ class Leases:
         self._renewed_at = time.monotonic()
         self._woken = asyncio.Event()
         self._leaving = False
+        self._turn = asyncio.Lock()
+
+    @property
+    def _period(self) -> float:
+        return self._lease.total_seconds() / _RENEWALS
 
     def wake(self) -> None:
         """Somebody may have gone, or taken a shard."""
@@ -72,7 +81,6 @@ class Leases:
 
     async def run(self) -> None:
         """Hold a fair share until cancelled."""
-        period = self._lease.total_seconds() / _RENEWALS
         while True:
             self._woken.clear()
             try:
@@ -81,7 +89,7 @@ class Leases:
                 _log.warning("leases_not_renewed", error=str(error))
                 self._drop_if_expired()
             try:
-                async with asyncio.timeout(period * random.uniform(0.9, 1)):  # noqa: S311 -- spreads, hides nothing
+                async with asyncio.timeout(self._period * random.uniform(0.9, 1)):  # noqa: S311 -- spreads, hides nothing
                     await self._woken.wait()
             except TimeoutError:
                 continue
@@ -92,8 +100,11 @@ class Leases:
         Raises:
             UnavailableError: the database cannot be reached.
         """
-        if self._leaving:
-            return
+        async with self._turn:
+            if not self._leaving:
+                await self._hold_share()
+
+    async def _hold_share(self) -> None:
         asked_at = time.monotonic()
         async with self._database.connection() as connection:
             rank, publishers = await report_alive(connection, name=self._name, lease=self._lease)
@@ -107,32 +118,29 @@ class Leases:
                     held | await claim_shards(connection, name=self._name, lease=self._lease, limit=wanted)
                 )
         if len(self._shards) > share:
-            await self.give_back(sorted(self._shards)[share:])
+            # No longer than to the next renewal: the shards that are kept must not be lost over those that go.
+            await self._give_back(sorted(self._shards)[share:], settle_within=self._period)
 
-    async def confirm(self, shard: OwnedShard) -> bool:
-        """Whether ``shard`` is still this process's.
+    async def confirm(self, shard: OwnedShard) -> int | None:
+        """The greatest row number drawn so far if ``shard`` is still this process's, else None.
 
         Raises:
             UnavailableError: the database cannot be reached.
         """
         async with self._database.connection() as connection:
-            return await still_owner(connection, name=self._name, shard=shard.number, epoch=shard.epoch)
+            return await newest_if_owner(connection, name=self._name, shard=shard.number, epoch=shard.epoch)
 
-    async def give_back(self, numbers: Sequence[int]) -> None:
-        """Hand shards over: once nothing of them is on its way, others may take them at once.
-
-        Raises:
-            UnavailableError: the database cannot be reached; the leases run out by themselves.
-        """
+    async def _give_back(self, numbers: Sequence[int], *, settle_within: float) -> None:
+        """Hand shards over: once nothing of them is on its way, others may take them at once."""
         leaving = [self._shards[number] for number in numbers]
         for shard in leaving:
             shard.leaving = True
-        await self._settle(leaving)
+        await self._settle(leaving, settle_within)
         for number in numbers:
             self._shards.pop(number, None)
         async with self._database.connection() as connection:
             await release_shards(connection, name=self._name, shards=numbers)
-            await notify_publishers(connection)
+            await notify_of_free_shards(connection)
         _log.info("shards_given_back", shards=list(numbers))
 
     async def leave(self) -> None:
@@ -142,17 +150,13 @@ class Leases:
             UnavailableError: the database cannot be reached; the leases run out by themselves.
         """
         self._leaving = True
-        async with self._database.connection() as connection:
-            await sign_off(connection, name=self._name)
-        await self.give_back(sorted(self._shards))
+        async with self._turn:  # whatever was just being claimed has to go too
+            async with self._database.connection() as connection:
+                await sign_off(connection, name=self._name)
+            await self._give_back(sorted(self._shards), settle_within=_LAST_SETTLING)
 
     def _keep(self, held: dict[int, int]) -> None:
-        lost = [number for number, shard in self._shards.items() if held.get(number) != shard.epoch]
-        for number in lost:
-            del self._shards[number]
-        gained = [number for number in held if number not in self._shards]
-        for number in gained:
-            self._shards[number] = OwnedShard(number, held[number])
+        lost, gained = hold(self._shards, held)
         if lost:
             _log.warning("shards_lost", shards=lost)
         if gained:

@@ -13,19 +13,16 @@ twice, never out of order.
 
 import asyncio
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from service.kafka.client import KafkaClient, encode_batch, error_name
 from service.kafka.connection import KafkaConnection
 from service.kafka.connections import Address
 from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
-from service.kafka.session import Batch, Outcome, Record, Session, next_sequence
-
-__all__ = ["Batch", "FencedProducer", "Outcome", "Record", "Session"]
+from service.kafka.marks import fence_record
+from service.kafka.session import Batch, Outcome, Session, next_sequence
 
 MAX_BATCH_BYTES = 512 * 1024
 """Where a batch ends; twelve shards' batches make a request of 6 MiB at most."""
@@ -45,7 +42,7 @@ _TOPIC_UNKNOWN = 3
 _DUPLICATE_SEQUENCE = 46
 _COORDINATOR_NOT_YET = {14, 15, 16, 51}  # loading, not available, moved, busy with this id
 _FENCED = {47, 90}  # InvalidProducerEpoch, ProducerFenced
-_REFUSED = {10, 18, 87}  # MessageTooLarge, RecordListTooLarge, InvalidRecord
+_REFUSED = {10: "too_large", 18: "too_large", 32: "invalid_timestamp", 87: "invalid_record"}
 _TOPIC_FORBIDDEN = 29
 _TRANSACTIONAL_ID_FORBIDDEN = 53
 
@@ -91,7 +88,7 @@ class FencedProducer:
             async with asyncio.timeout(self._timeout):
                 await self._find_leaders()
                 session = await self._new_session(shard)
-                [outcome] = await self.send([Batch(session, [_fence_record()])])
+                [outcome] = await self.send([Batch(session, [fence_record()])])
         except TimeoutError:
             raise KafkaUnavailableError(f"shard {shard} was not opened within {self._timeout:g} s") from None
         if outcome.error is not None:
@@ -127,6 +124,10 @@ class FencedProducer:
         if any(isinstance(outcome.error, KafkaUnavailableError) for outcome in outcomes.values()):
             self._leaders_stale = True
         return [outcomes[batch.session.shard] for batch in batches]
+
+    def leader(self, shard: int) -> Address | None:
+        """Return the broker that answers for the shard, as far as is known."""
+        return self._leaders.get(shard)
 
     async def close(self) -> None:
         """Close the connections; what is under way fails. Ends within a second."""
@@ -194,7 +195,7 @@ class FencedProducer:
         if code in _FENCED:
             return FencedError(f"another owner has opened the shard ({name})")
         if code in _REFUSED:
-            return RefusedError(f"Kafka refuses the record ({name})")
+            return RefusedError(f"Kafka refuses the record ({name})", reason=_REFUSED[code])
         if code == _TOPIC_FORBIDDEN:
             return KafkaUnavailableError(
                 f"give this user Write and Describe on the topic {self._topic} ({name})"
@@ -215,20 +216,7 @@ def _encode(batch: Batch) -> _Sending:
     )
     if len(encoded) > MAX_RECORD_BYTES:
         raise RefusedError(
-            f"the record has {len(encoded)} bytes, more than the {MAX_RECORD_BYTES} that are sent"
+            f"the record has {len(encoded)} bytes, more than the {MAX_RECORD_BYTES} that are sent",
+            reason="too_large",
         )
     return _Sending(session, count, encoded)
-
-
-def _fence_record() -> Record:
-    now = datetime.now(UTC)
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": str(uuid.uuid4()),
-        "ce_source": "/projectkeys",
-        "ce_type": "projectkeys.fence",
-        "ce_time": now.isoformat().replace("+00:00", "Z"),
-        "content-type": "application/json",
-    }
-    encoded = tuple((name, value.encode()) for name, value in headers.items())
-    return Record(b"_fence", b"{}", encoded, int(now.timestamp() * 1000))

@@ -22,9 +22,6 @@ from service.postgres.wakeup import Wakeup
 
 _log = structlog.get_logger(__name__)
 
-_SETTLE_WITHIN: Final = 5.0
-"""Seconds for what is on its way when a shard is given back; after that its rows may be sent twice."""
-
 _LEAVE_WITHIN: Final = 8.0
 """Seconds for handing over everything at the end; after that the leases run out by themselves."""
 
@@ -47,6 +44,7 @@ class Publisher:
         published: is told of the rows that Kafka has.
         metrics: counts and times.
         lease: seconds for which a shard is held without being renewed.
+        heartbeat: seconds between two heartbeats of a shard; 0 for none.
         name: this publisher's, unlike any other's.
     """
 
@@ -58,12 +56,14 @@ class Publisher:
         published: Callable[[Sequence[OutboxRow]], None],
         metrics: PublisherMetrics,
         lease: float,
+        heartbeat: float = 0.0,
         name: str | None = None,
     ) -> None:
         self._metrics = metrics
         self._published = published
         self._shards: dict[int, OwnedShard] = {}
-        self._table = OutboxTable(database, self._shards, arrived=self._wake_sender)
+        self._heartbeat = heartbeat
+        self._table = OutboxTable(database, self._shards, arrived=self._wake_sender, metrics=metrics)
         self._leases = Leases(
             database,
             self._shards,
@@ -77,12 +77,13 @@ class Publisher:
             self._shards,
             confirm=self._leases.confirm,
             acknowledged=self._acknowledged,
+            refused=self._table.refused,
             opened=self._table.wake,
             lost=self._leases.wake,
             metrics=metrics,
         )
         metrics.shards_owned.set_function(lambda: len(self._shards))
-        self._wakeup = Wakeup(database, woken=self._woken_by_others)
+        self._wakeup = Wakeup(database, rows_came=self._table.wake, shards_came_free=self._leases.wake)
 
     @property
     def owned(self) -> list[int]:
@@ -104,7 +105,7 @@ class Publisher:
             if shard is None:
                 self._wakeup.tell_others()
             elif not shard.hand_over(row, now):
-                self._table.wake()
+                self._table.wake_for_due()
         self._sender.wake()
 
     async def run(self) -> None:
@@ -130,7 +131,13 @@ class Publisher:
             await self._wakeup.close()
 
     async def _run_once(self) -> None:
-        parts = (self._leases.run(), self._sender.run(), self._table.run(), self._wakeup.run())
+        parts = (
+            self._leases.run(),
+            self._sender.run(),
+            self._sender.beat(self._heartbeat),
+            self._table.run(),
+            self._wakeup.run(),
+        )
         tasks = [asyncio.create_task(part) for part in parts]
         try:
             # No task group: its cancellation after a fault could not be told from the end of the process.
@@ -151,9 +158,9 @@ class Publisher:
         except (UnavailableError, TimeoutError) as error:
             _log.warning("shards_not_handed_over", error=str(error), shards=self.owned)
 
-    async def _settle(self, shards: Sequence[OwnedShard]) -> None:
+    async def _settle(self, shards: Sequence[OwnedShard], seconds: float) -> None:
         try:
-            async with asyncio.timeout(_SETTLE_WITHIN):
+            async with asyncio.timeout(seconds):
                 await self._sender.quiet(shards)
                 await self._table.turn()
         except TimeoutError:
@@ -165,7 +172,3 @@ class Publisher:
 
     def _wake_sender(self) -> None:
         self._sender.wake()
-
-    def _woken_by_others(self) -> None:
-        self._leases.wake()
-        self._table.wake()

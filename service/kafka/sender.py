@@ -3,15 +3,18 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import structlog
 
-from service.kafka.errors import FencedError
+from service.domain.events import REPLAYED, OutboxRow
+from service.kafka.errors import FencedError, RefusedError
+from service.kafka.marks import heartbeat_record
 from service.kafka.owned_shard import OwnedShard, State, Waiting
-from service.kafka.producer import Batch, Outcome, Session
 from service.kafka.records import record_of
+from service.kafka.session import Batch, Outcome, Session
 from service.metrics import PublisherMetrics
 
 _log = structlog.get_logger(__name__)
@@ -20,7 +23,7 @@ _PACE: Final = 0.002
 """Seconds between two waves: enough for a busy process to gather rows, too little for a reader to notice."""
 
 _MOST: Final = 200
-"""Rows of one shard in one batch: some 300 kB of the 1 MB that a broker accepts."""
+"""Records of one shard in one batch: some 300 kB of the 1 MB that a broker accepts."""
 
 _FIRST_BACKOFF: Final = 0.1
 _LONGEST_BACKOFF: Final = 5.0
@@ -36,6 +39,9 @@ class Producer(Protocol):
     async def send(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Send side by side; one outcome for each batch."""
 
+    def leader(self, shard: int) -> Hashable:
+        """What answers for the shard: those with the same one are sent to it together."""
+
 
 class Sender:
     """Sends in waves: all shards that have rows and none on their way, in as few requests as there are leaders.
@@ -43,8 +49,10 @@ class Sender:
     Args:
         producer: what sends.
         shards: those that this process owns; others add to it and take from it.
-        confirm: whether a shard is still this process's, asked after its fence stands.
+        confirm: asked after a shard's fence stands: the greatest row number drawn so far, or None if the shard is
+            not this process's any more.
         acknowledged: is told of the rows that Kafka has.
+        refused: is told of a row that Kafka will never have, and why.
         opened: is called when a shard's rows can be read.
         lost: is called when a shard seems to be somebody else's.
         metrics: counts and times.
@@ -55,8 +63,9 @@ class Sender:
         producer: Producer,
         shards: Mapping[int, OwnedShard],
         *,
-        confirm: Callable[[OwnedShard], Awaitable[bool]],
+        confirm: Callable[[OwnedShard], Awaitable[int | None]],
         acknowledged: Callable[[OwnedShard, Sequence[Waiting]], None],
+        refused: Callable[[OwnedShard, OutboxRow, RefusedError], None],
         opened: Callable[[], None],
         lost: Callable[[], None],
         metrics: PublisherMetrics,
@@ -65,91 +74,133 @@ class Sender:
         self._shards = shards
         self._confirm = confirm
         self._acknowledged = acknowledged
+        self._refused = refused
         self._opened = opened
         self._lost = lost
         self._metrics = metrics
         self._woken = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._fault: BaseException | None = None
 
     def wake(self) -> None:
         """There may be something to send or to open."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Send until cancelled."""
+        """Send until cancelled; a fault of its own ends it."""
+        self._fault = None
         try:
             while True:
                 await self._woken.wait()
                 self._woken.clear()
+                if self._fault is not None:
+                    raise self._fault
                 self._start_wave()
                 await asyncio.sleep(_PACE)
         finally:
             for task in self._tasks:
                 task.cancel()
 
+    async def beat(self, interval: float) -> None:
+        """Have a heartbeat sent to every shard each ``interval`` seconds until cancelled; with 0, none."""
+        if interval == 0:
+            await asyncio.Event().wait()
+        while True:
+            await asyncio.sleep(interval)
+            for shard in self._shards.values():
+                shard.heartbeat_due = True
+            self.wake()
+
     async def quiet(self, shards: Sequence[OwnedShard]) -> None:
         """Wait until nothing of ``shards`` is on its way."""
-        while not all(shard.idle for shard in shards):
+        while self._tasks and not all(shard.idle for shard in shards):
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
 
     def _start_wave(self) -> None:
         now = time.monotonic()
+        waves: dict[Hashable, list[tuple[OwnedShard, Batch]]] = defaultdict(list)
         for shard in self._shards.values():
             if shard.state is State.CLOSED and not shard.leaving and shard.retry_at <= now:
                 shard.state = State.OPENING
                 self._start(self._open(shard))
-        wave = [
-            (shard.session, shard, shard.next_batch(_MOST))
-            for shard in self._shards.values()
-            if shard.session is not None and shard.sendable
-        ]
-        if wave:
+            elif (batch := self._next_batch(shard)) is not None:
+                waves[self._producer.leader(shard.number)].append((shard, batch))
+        # Each leader by itself: one that is silent must not hold up what others have answered for.
+        for wave in waves.values():
             self._start(self._send(wave))
+
+    def _next_batch(self, shard: OwnedShard) -> Batch | None:
+        if shard.session is None:
+            return None
+        session = shard.session
+        if shard.sendable:
+            waiting = shard.next_batch(_MOST)
+            try:
+                return Batch(session, [record_of(one.row, one.part) for one in waiting])
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the other shards must go on
+                self._failed(shard, error)
+        elif shard.can_beat:
+            shard.beat()
+            return Batch(session, [heartbeat_record()])
+        return None
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            self._fault = fault
+            self.wake()
 
     async def _open(self, shard: OwnedShard) -> None:
         try:
             session = await self._producer.open(shard.number)
             # Asked after the fence stands: whoever takes the shard later will fence this session off.
-            if not await self._confirm(shard):
+            newest = await self._confirm(shard)
+            if newest is None:
                 raise FencedError("the shard has changed hands")  # noqa: TRY301 -- one way out for every failure
         except Exception as error:  # noqa: BLE001 -- whatever it is, the shard must be tried again
             self._failed(shard, error)
         else:
-            shard.opened(session)
+            shard.opened(session, newest)
             self._metrics.sessions_opened.inc()
             self._opened()
 
-    async def _send(self, wave: Sequence[tuple[Session, OwnedShard, Sequence[Waiting]]]) -> None:
-        batches = [Batch(session, [record_of(one.row) for one in waiting]) for session, _, waiting in wave]
+    async def _send(self, wave: Sequence[tuple[OwnedShard, Batch]]) -> None:
         try:
-            outcomes = await self._producer.send(batches)
+            outcomes = await self._producer.send([batch for _, batch in wave])
         except Exception as error:  # noqa: BLE001 -- whatever it is, the shards must be tried again
-            for _, shard, _ in wave:
+            for shard, _ in wave:
                 self._failed(shard, error)
             return
-        for (_, shard, _), outcome in zip(wave, outcomes, strict=True):
+        for (shard, _), outcome in zip(wave, outcomes, strict=True):
             if outcome.error is None:
                 self._succeeded(shard, outcome.acknowledged)
             else:
-                self._failed(shard, outcome.error)
+                self._failed(shard, outcome.error, while_sending=True)
         self.wake()
 
     def _succeeded(self, shard: OwnedShard, count: int) -> None:
         now = time.time()
         rows = shard.acknowledged(count)
         for one in rows:
-            self._metrics.publish_seconds.observe(now - one.committed_at)
-        self._acknowledged(shard, rows)
+            if REPLAYED not in one.row.event.headers:  # it tells of what is long known
+                self._metrics.publish_seconds.observe(max(0.0, now - one.committed_at))
+        if rows:
+            self._acknowledged(shard, rows)
 
-    def _failed(self, shard: OwnedShard, error: Exception) -> None:
+    def _failed(self, shard: OwnedShard, error: Exception, *, while_sending: bool = False) -> None:
         longest = min(_FIRST_BACKOFF * 2**shard.failures, _LONGEST_BACKOFF)
         pause = longest * random.uniform(0.5, 1)  # noqa: S311 -- spreads retries, hides nothing
-        shard.failed(time.monotonic() + pause)
+        retry_at = time.monotonic() + pause
+        if while_sending and isinstance(error, RefusedError):
+            if (row := shard.refused(retry_at)) is not None:
+                self._refused(shard, row, error)
+        else:
+            shard.failed(retry_at)
         asyncio.get_running_loop().call_later(pause, self.wake)
         if isinstance(error, FencedError):
             self._lost()

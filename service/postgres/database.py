@@ -1,7 +1,7 @@
 """The pool of connections: every wait bounded, every fault of the database told as one error."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -94,6 +94,7 @@ class Database:
             if self._through_pgbouncer
             else {
                 "application_name": "projectkeys",
+                "jit": "off",  # every statement is short: compiling one takes longer than running it
                 "statement_timeout": _milliseconds(limits.statement),
                 "lock_timeout": _milliseconds(limits.lock),
                 "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),
@@ -152,9 +153,9 @@ class Database:
 
     @asynccontextmanager
     async def listening(
-        self, channel: str, heard: Callable[[], None]
+        self, heard: Mapping[str, Callable[[], None]]
     ) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-        """A connection of its own that calls ``heard`` on each NOTIFY of ``channel``.
+        """A connection of its own that calls what ``heard`` has for a channel on each NOTIFY there.
 
         Gives a check that asks the server, so that a connection that broke in silence is noticed.
 
@@ -164,7 +165,8 @@ class Database:
         try:
             connection = await asyncpg.connect(**self._connect_arguments())
             try:
-                await connection.add_listener(channel, lambda *_: heard())
+                for channel, call in heard.items():
+                    await connection.add_listener(channel, _calling(call))
 
                 async def alive() -> bool:
                     return await connection.fetchval("SELECT true") is True
@@ -183,6 +185,10 @@ class Database:
     def sizes(self) -> tuple[int, int]:
         """How many connections there are, and how many of them are idle."""
         return (0, 0) if self._pool is None else (self._pool.get_size(), self._pool.get_idle_size())
+
+
+def _calling(call: Callable[[], None]) -> Callable[..., None]:
+    return lambda *_: call()
 
 
 def _milliseconds(seconds: float) -> str:

@@ -1,8 +1,6 @@
 """The table outbox: events that Kafka has not acknowledged."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
@@ -43,26 +41,38 @@ def _columns(event: Event) -> tuple[object, ...]:
     )
 
 
-_SELECT_UNPUBLISHED: Final = """
+# OFFSET 0 has it looked up row by row in the tiny index outbox_parked: a join may read the whole table instead.
+FLOWS: Final = """
+    NOT EXISTS (
+        SELECT
+        FROM outbox AS parked
+        WHERE parked.shard = outbox.shard AND parked.aggregateid = outbox.aggregateid
+          AND parked.parked_at IS NOT NULL AND parked.seq <= outbox.seq
+        OFFSET 0
+    )
+"""
+"""The condition that a row of ``outbox`` is not parked and does not wait behind a parked one of its key."""
+
+_SELECT_UNPUBLISHED: Final = f"""
     SELECT row.seq, row.id, row.type, row.aggregateid, row.version, row.shard, row.payload, row.headers,
            row.created_at
     FROM unnest($1::smallint[]) AS owned (shard)
     CROSS JOIN LATERAL (
         SELECT seq, id, type, aggregateid, version, shard, payload, headers, created_at
         FROM outbox
-        WHERE outbox.shard = owned.shard AND parked_at IS NULL
+        WHERE outbox.shard = owned.shard AND {FLOWS}
         ORDER BY seq
         LIMIT $2
     ) AS row
     ORDER BY row.seq
-"""
+"""  # noqa: S608 -- the condition is the constant above
 
 
 async def select_unpublished(connection: Connection, *, shards: Sequence[int], limit: int) -> list[OutboxRow]:
     """The oldest rows of each of ``shards``, at most ``limit`` of each, in the order of their numbers.
 
     Always from the beginning: a number is drawn before its transaction commits, so a row below those already seen
-    may still come to light.
+    may still come to light. Without the parked rows and those that wait behind them.
     """
     return [_from_row(row) for row in await connection.fetch(_SELECT_UNPUBLISHED, shards, limit)]
 
@@ -90,34 +100,6 @@ async def delete_published(connection: Connection, acknowledged: Sequence[tuple[
     await connection.execute(_DELETE_PUBLISHED, *zip(*acknowledged, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What waits in the outbox: how many rows, and since when the oldest."""
-
-    depth: int
-    oldest_age: timedelta
-
-
-_BACKLOG_BOUND: Final = 100_000
-"""Rows counted at most: the figure says that there is a backlog, not how to count one."""
-
-_SELECT_BACKLOG: Final = """
-    SELECT (SELECT count(*) FROM (SELECT FROM outbox LIMIT $1) AS waiting) AS depth,
-           coalesce(clock_timestamp() - min(head.created_at), interval '0') AS oldest_age
-    FROM outbox_shard
-    CROSS JOIN LATERAL (
-        SELECT created_at FROM outbox WHERE outbox.shard = outbox_shard.shard ORDER BY seq LIMIT 1
-    ) AS head
-"""
-
-
-async def select_backlog(connection: Connection) -> Backlog:
-    """How much waits and since when, over all shards; the depth is counted up to 100 000."""
-    row = await connection.fetchrow(_SELECT_BACKLOG, _BACKLOG_BOUND)
-    assert row is not None, "an aggregate has one row"
-    return Backlog(depth=row["depth"], oldest_age=max(row["oldest_age"], timedelta()))
-
-
 _IS_WAITING: Final = "SELECT EXISTS (SELECT FROM outbox WHERE shard = $1 AND id = $2)"
 
 
@@ -126,18 +108,18 @@ async def is_waiting(connection: Connection, *, shard: int, event_id: UUID) -> b
     return bool(await connection.fetchval(_IS_WAITING, shard, event_id))
 
 
-_COUNT: Final = "SELECT count(*) FROM (SELECT FROM outbox LIMIT $1) AS waiting"
+_COUNT: Final = f"SELECT count(*) FROM (SELECT FROM outbox WHERE {FLOWS} LIMIT $1) AS waiting"  # noqa: S608 -- the constant above
 
 
 async def count_outbox(connection: Connection, *, most: int) -> int:
-    """How many rows there are, counted up to ``most``."""
+    """How many rows are on their way, parked ones and those behind them left out, counted up to ``most``."""
     return int(await connection.fetchval(_COUNT, most))
 
 
 _NOTIFY: Final = "SELECT pg_notify($1, '')"
 
-CHANNEL: Final = "outbox"
-"""What other processes listen on."""
+ROWS_CAME: Final = "outbox"
+"""The channel on which other processes are told of rows that they publish."""
 
 
 async def notify_publishers(connection: Connection) -> None:
@@ -146,7 +128,7 @@ async def notify_publishers(connection: Connection) -> None:
     Never in the transaction of a write: NOTIFY holds a lock of the whole cluster until after the commit, and
     commits would then go to disk one by one.
     """
-    await connection.execute(_NOTIFY, CHANNEL)
+    await connection.execute(_NOTIFY, ROWS_CAME)
 
 
 def _from_row(row: asyncpg.Record) -> OutboxRow:

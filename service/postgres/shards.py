@@ -19,8 +19,12 @@ _FORGET_DEAD: Final = (
 _RANK: Final = """
     SELECT count(*) FILTER (WHERE name < $1) AS rank, count(*) AS publishers
     FROM outbox_publisher
-    WHERE name = $1 OR lease_until >= clock_timestamp()
+    WHERE name = $1 OR lease_until BETWEEN clock_timestamp() AND clock_timestamp() + $2::interval
 """
+
+LONGEST_LEASE: Final = timedelta(minutes=5)
+"""No lease is made for longer. One that ends later was made before the database's clock was put back, and is over:
+its owner, if it lives, is fenced and takes another shard."""
 
 
 async def report_alive(connection: Connection, *, name: str, lease: timedelta) -> tuple[int, int]:
@@ -31,7 +35,7 @@ async def report_alive(connection: Connection, *, name: str, lease: timedelta) -
     """
     await connection.execute(_REPORT_ALIVE, name, lease)
     await connection.execute(_FORGET_DEAD)
-    row = await connection.fetchrow(_RANK, name)
+    row = await connection.fetchrow(_RANK, name, LONGEST_LEASE)
     assert row is not None, "an aggregate has one row"
     return row["rank"], row["publishers"]
 
@@ -58,7 +62,7 @@ _CLAIM: Final = """
     WHERE shard IN (
         SELECT shard
         FROM outbox_shard
-        WHERE owner IS NULL OR lease_until < clock_timestamp()
+        WHERE owner IS NULL OR lease_until NOT BETWEEN clock_timestamp() AND clock_timestamp() + $4::interval
         ORDER BY shard
         LIMIT $3
         FOR UPDATE SKIP LOCKED
@@ -69,17 +73,24 @@ _CLAIM: Final = """
 
 async def claim_shards(connection: Connection, *, name: str, lease: timedelta, limit: int) -> dict[int, int]:
     """Take at most ``limit`` shards that nobody holds; returns their new epochs by shard."""
-    return {row["shard"]: row["epoch"] for row in await connection.fetch(_CLAIM, name, lease, limit)}
+    rows = await connection.fetch(_CLAIM, name, lease, limit, LONGEST_LEASE)
+    return {row["shard"]: row["epoch"] for row in rows}
 
 
-_STILL_OWNER: Final = """
-    SELECT owner = $1 AND epoch = $3 AND lease_until >= clock_timestamp() FROM outbox_shard WHERE shard = $2
+_NEWEST_IF_OWNER: Final = """
+    SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq_seq)
+    FROM outbox_shard
+    WHERE shard = $2 AND owner = $1 AND epoch = $3 AND lease_until >= clock_timestamp()
 """
 
 
-async def still_owner(connection: Connection, *, name: str, shard: int, epoch: int) -> bool:
-    """Whether ``name`` holds ``shard`` in this ``epoch``, with time left."""
-    return bool(await connection.fetchval(_STILL_OWNER, name, shard, epoch))
+async def newest_if_owner(connection: Connection, *, name: str, shard: int, epoch: int) -> int | None:
+    """The greatest number that an outbox row has drawn so far, of any shard and committed or not.
+
+    None if ``name`` does not hold ``shard`` in this ``epoch``, with time left.
+    """
+    newest: int | None = await connection.fetchval(_NEWEST_IF_OWNER, name, shard, epoch)
+    return newest
 
 
 _RELEASE: Final = """
@@ -92,6 +103,17 @@ _RELEASE: Final = """
 async def release_shards(connection: Connection, *, name: str, shards: Sequence[int]) -> None:
     """Give ``shards`` back, for others to take at once."""
     await connection.execute(_RELEASE, name, shards)
+
+
+SHARDS_CAME_FREE: Final = "outbox_shard"
+"""The channel on which that is told. Not that of the rows: they come all the time, and looking for shards is dear."""
+
+_NOTIFY: Final = f"NOTIFY {SHARDS_CAME_FREE}"
+
+
+async def notify_of_free_shards(connection: Connection) -> None:
+    """Wake the publishers of other processes to take what was given back."""
+    await connection.execute(_NOTIFY)
 
 
 _SIGN_OFF: Final = "DELETE FROM outbox_publisher WHERE name = $1"

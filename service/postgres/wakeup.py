@@ -8,7 +8,8 @@ import structlog
 
 from service.domain.errors import UnavailableError
 from service.postgres.database import Database
-from service.postgres.outbox import CHANNEL, notify_publishers
+from service.postgres.outbox import ROWS_CAME, notify_publishers
+from service.postgres.shards import SHARDS_CAME_FREE
 
 _log = structlog.get_logger(__name__)
 
@@ -27,12 +28,15 @@ class Wakeup:
 
     Args:
         database: where both happen.
-        woken: is called when another process has something for this one.
+        rows_came: is called when another process has written rows that may be this one's to publish.
+        shards_came_free: is called when another process has given shards back.
     """
 
-    def __init__(self, database: Database, *, woken: Callable[[], None]) -> None:
+    def __init__(
+        self, database: Database, *, rows_came: Callable[[], None], shards_came_free: Callable[[], None]
+    ) -> None:
         self._database = database
-        self._woken = woken
+        self._heard = {ROWS_CAME: rows_came, SHARDS_CAME_FREE: shards_came_free}
         self._telling: asyncio.Task[None] | None = None
 
     def tell_others(self) -> None:
@@ -59,7 +63,7 @@ class Wakeup:
         await asyncio.Event().wait()
 
     async def _listen(self) -> None:
-        async with self._database.listening(CHANNEL, self._woken) as alive:
+        async with self._database.listening(self._heard) as alive:
             while await alive():
                 await asyncio.sleep(_CHECK)
 

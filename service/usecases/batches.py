@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import uuid4
 
-from service.domain.events import Event, EventType, OutboxRow
+from service.domain.events import REPLAYED, Event, EventType, OutboxRow
 from service.domain.model import Origin, Project, ProjectKey, next_version
 from service.domain.partition import shard_of
 from service.postgres.changed import Batch, LockedKey, delete_keys, lock_keys, raise_versions
@@ -108,7 +108,7 @@ class KeyBatches:
         return replace(event, headers={**event.headers, **_REPLAYED}) if replayed else event
 
 
-_REPLAYED: Final = {"replayed": "true"}
+_REPLAYED: Final = {REPLAYED: "true"}
 """In the envelope of what is told again."""
 
 

@@ -50,7 +50,7 @@ class ChangeKeys:
             UnavailableError: the database cannot be reached or did not answer in time.
         """
         write = Write(origin, self._clock())
-        return await settled(lambda: self._update(project, public_key, change, write))
+        return await settled(lambda: self._update(project, public_key, change, write), write)
 
     async def delete(self, project: Project, public_key: str, origin: Origin) -> UUID:
         """Delete a key of ``project``; returns the id of its last event.
@@ -60,7 +60,7 @@ class ChangeKeys:
             UnavailableError: the database cannot be reached or did not answer in time.
         """
         write = Write(origin, self._clock())
-        return await settled(lambda: self._delete(project, public_key, write))
+        return await settled(lambda: self._delete(project, public_key, write), write)
 
     async def _update(
         self, project: Project, public_key: str, change: ProjectKeyChange, write: Write

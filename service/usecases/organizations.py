@@ -90,7 +90,7 @@ class Organizations:
 
         async with self._idempotency.turn(once) as made:
             if made is None:
-                return await settled(attempt), False
+                return await settled(attempt, write), False
             return await self.get(str(made.target_id)), True
 
     async def update(
@@ -115,7 +115,7 @@ class Organizations:
                     await _schedule_new_dsns(connection, after, write)
             return after
 
-        changed = await settled(attempt)
+        changed = await settled(attempt, write)
         self._scheduled()
         return changed
 

@@ -131,7 +131,7 @@ class Projects:
 
         async with self._idempotency.turn(once) as made:
             if made is None:
-                return await settled(attempt), False
+                return await settled(attempt, write), False
             return await self._again(organization, made.target_id), True
 
     async def _again(self, organization: Organization, project_id: int) -> Project:
@@ -162,7 +162,7 @@ class Projects:
                 await _record(connection, before, "project.edit", _difference(before, after), write)
             return after
 
-        changed = await settled(attempt)
+        changed = await settled(attempt, write)
         self._recent.clear()
         return changed
 
@@ -174,7 +174,7 @@ class Projects:
             UnavailableError: the database cannot be reached.
         """
         write = Write(origin, self._clock())
-        await settled(lambda: self._delete(project, write))
+        await settled(lambda: self._delete(project, write), write)
         self._recent.clear()
         self._scheduled()
 

@@ -18,7 +18,10 @@ Result = TypeVar("Result")
 
 @dataclass(slots=True)
 class Write:
-    """One change, under one id in all its tries; ``moment`` is when it was asked for."""
+    """One change, under one id in all its tries; ``moment`` is when it was asked for.
+
+    ``tried``: an earlier try may have been committed.
+    """
 
     origin: Origin
     moment: datetime
@@ -28,12 +31,11 @@ class Write:
     async def was_committed(self, connection: Connection, organization_id: int) -> bool:
         """Whether an earlier try, whose end nobody saw, succeeded.
 
-        To be asked in each try once, under a lock for which a try that still runs would be waited for.
+        To be asked under a lock for which a try that still runs would be waited for.
         """
-        if not self.tried:
-            self.tried = True
-            return False
-        return await is_recorded(connection, organization_id=organization_id, change_id=self.id)
+        return self.tried and await is_recorded(
+            connection, organization_id=organization_id, change_id=self.id
+        )
 
 
 _FIRST_PAUSE: Final = 0.02
@@ -44,12 +46,13 @@ _TRIES: Final = 60
 """Some 25 seconds: a request's own time ends sooner; this is the bound where there is none."""
 
 
-async def settled(attempt: Callable[[], Awaitable[Result]]) -> Result:
+async def settled(attempt: Callable[[], Awaitable[Result]], write: Write | None = None) -> Result:
     """The result of a write that happens exactly once, whatever becomes of its connections.
 
     Args:
         attempt: does the write if it has not been done; after an uncertain try it is called again, and has to find
             out, under the lock that the write takes, whether that one was committed.
+        write: is told of uncertain tries.
 
     Raises:
         UnavailableError: the database could not be asked at all, or not for as long as this waits.
@@ -60,6 +63,8 @@ async def settled(attempt: Callable[[], Awaitable[Result]]) -> Result:
             return await attempt()
         except UncertainError:
             uncertain = True
+            if write is not None:
+                write.tried = True
         except UnavailableError:
             if not uncertain:
                 raise

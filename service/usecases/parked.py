@@ -1,0 +1,74 @@
+"""What to do about events that Kafka refuses for good: look at them, try them again, or let them go."""
+
+from uuid import uuid4
+
+from service.domain.errors import NotFoundError
+from service.domain.model import Origin
+from service.postgres.audit import insert_audit_entry
+from service.postgres.database import Database
+from service.postgres.outbox import notify_publishers
+from service.postgres.parked import ParkedRow, count_behind, discard_parked, release_parked, select_parked
+
+
+class Parked:
+    """The parked rows of the outbox."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def list(self, *, limit: int) -> list[ParkedRow]:
+        """The parked rows, longest parked first, at most ``limit``."""
+        async with self._database.connection() as connection:
+            return await select_parked(connection, limit=limit)
+
+    async def find(self, public_key: str) -> tuple[ParkedRow, int]:
+        """The parked row of a key, and how many rows wait behind it.
+
+        Raises:
+            NotFoundError: nothing of this key is parked.
+        """
+        async with self._database.connection() as connection:
+            rows = await select_parked(connection, key=public_key, limit=1)
+            if not rows:
+                raise _nothing_parked(public_key)
+            return rows[0], await count_behind(connection, rows[0])
+
+    async def retry(self, public_key: str | None) -> int:
+        """Have the parked row of a key, or every one for None, tried again; returns how many.
+
+        Raises:
+            NotFoundError: nothing of this key is parked.
+        """
+        async with self._database.connection() as connection:
+            released = await release_parked(connection, key=public_key)
+            if public_key is not None and not released:
+                raise _nothing_parked(public_key)
+            await notify_publishers(connection)
+        return released
+
+    async def discard(self, row: ParkedRow, origin: Origin) -> None:
+        """Delete a parked row: consumers never hear of that version. What waits behind it goes on.
+
+        Raises:
+            NotFoundError: it is not parked any more.
+        """
+        async with self._database.transaction() as connection:
+            if not await discard_parked(connection, row):
+                raise _nothing_parked(row.public_key)
+            if row.organization_id is not None:
+                await insert_audit_entry(
+                    connection,
+                    organization_id=row.organization_id,
+                    project_id=row.project_id,
+                    action="event.discard",
+                    target=row.public_key,
+                    data={"type": row.type, "version": row.version, "reason": row.reason},
+                    origin=origin,
+                    change_id=uuid4(),
+                )
+        async with self._database.connection() as connection:
+            await notify_publishers(connection)
+
+
+def _nothing_parked(public_key: str) -> NotFoundError:
+    return NotFoundError(f"nothing of the key {public_key} is parked")
