@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import backlog, freshness, load
+from bench import backlog, freshness, kit, load
 from bench.figures import bucket_quantile, quantile, ratios
 from bench.floor import pgbench
 from bench.processes import cpu_seconds, result_of
@@ -25,6 +25,10 @@ _BACKLOG_SECONDS: Final = 12
 _PATIENCE: Final = 40.0
 _MICRO: Final = 1e6
 _MILLI: Final = 1e3
+_KIT_GOALS: Final = {
+    "the kit loads, keys a second": Goal(1_000_000 / 60),
+    "the kit holds a key in, bytes": Goal(1000, at_least=False),
+}
 _SHARES: Final = {"p50": 0.5, "p99": 0.99}
 _HISTOGRAM: Final = "projectkeys_publish_seconds_bucket"
 _COMMIT_TO_ACK: Final = "commit → ack (interpolated)"
@@ -152,6 +156,13 @@ async def _freshness(stage: Stage, seconds: int) -> Figures:
     }
 
 
+async def _kit(stage: Stage, _seconds: int) -> Figures:
+    plan = await kit.filled(stage.servers.kafka.bootstrap_servers)
+    loaded = kit.Loaded(**await result_of("bench.kit", plan, limit=kit.LOADED_WITHIN + _PATIENCE))
+    rate, size = plan.keys / loaded.seconds, (loaded.after - loaded.before) / plan.keys
+    return dict(zip(_KIT_GOALS, (rate, size), strict=True))
+
+
 async def _backlog(stage: Stage, seconds: int) -> Figures:
     """An outage that leaves a backlog; creates go on meanwhile, and their freshness is measured as it drains."""
     del seconds
@@ -218,6 +229,11 @@ def _of_each(rounds: Sequence[Figures]) -> dict[str, list[float]]:
     return {cost: [one[cost] for one in rounds] for cost in COSTS if cost in rounds[0]}
 
 
+def _kit_rows(rounds: Sequence[Sequence[Figures]]) -> list[Row]:
+    found = [figures for (figures,) in rounds]
+    return [Row(name, [one[name] for one in found], goal=goal) for name, goal in _KIT_GOALS.items()]
+
+
 def _freshness_rows(rounds: Sequence[Sequence[Figures]]) -> list[Row]:
     found = [figures for (figures,) in rounds]
     return [
@@ -245,6 +261,11 @@ PARTS: Final[Mapping[str, Part]] = {
         f"from a create to Kafka and to a consumer, at {_RATE:.0f} creates a second that wait for nothing",
         (_freshness,),
         _freshness_rows,
+    ),
+    "kit": Part(
+        f"the consumer kit loading {kit.KEYS:,} keys (BENCH_KIT_KEYS) and holding them",
+        (_kit,),
+        _kit_rows,
     ),
     "backlog": Part(
         f"{_BACKLOG} events after an outage of Kafka, while {_RATE:.0f} keys a second are made",

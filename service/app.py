@@ -10,6 +10,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
@@ -23,7 +24,7 @@ from service.kafka.connection import KafkaConnection
 from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
-from service.kafka.topic import check_topic
+from service.kafka.topic import TOPIC_CONFIG, check_topic
 from service.metrics import OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
@@ -127,6 +128,7 @@ def build(settings: Settings) -> Service:
         acknowledgements=acknowledgements,
         audit=Audit(database),
         ingest=ingest,
+        topic=Topic(settings.kafka_topic, SHARDS, TOPIC_CONFIG),
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
         max_requests=settings.max_requests,

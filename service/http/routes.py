@@ -11,6 +11,7 @@ from service.domain.model import Project
 from service.http import audit, handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
 from service.http.auth import Scopes, authenticate, permit_method, permit_organization, scopes_of
+from service.http.event_documents import add_event_documents
 from service.http.refusals import Refusal, method_not_allowed, moved
 from service.http.state import API, FAULT, Call
 
@@ -72,7 +73,8 @@ RESOURCES: Final = (
 
 
 def add_routes(app: web.Application) -> None:
-    """Serve every resource, and an answer for every other path."""
+    """Serve every resource, the events' documents, and an answer for every other path."""
+    add_event_documents(app)
     for resource in RESOURCES:
         app.router.add_route("*", resource.path, _dispatcher(resource))
     app.router.add_route("*", "/{path:.*}", _no_such_path)

@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
@@ -35,6 +36,7 @@ class Api:
     acknowledgements: Acknowledgements
     audit: Audit
     ingest: Ingest
+    topic: Topic
     links_base: str
     body_timeout: float
     max_requests: int

@@ -1,0 +1,115 @@
+"""How quickly the consumer kit knows every key, and what they cost in memory.
+
+A process of its own: `python -m bench.kit` reads a `Plan` as JSON and prints a `Loaded`.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import orjson
+from aiokafka import AIOKafkaProducer
+
+from service.consumer import NotReadyError, ProjectKeys
+from service.contract.catalogue import described
+from service.domain.partition import SHARDS
+from service.kafka.connection import KafkaConnection
+from service.kafka.topic import check_topic
+
+KEYS: Final = int(os.environ.get("BENCH_KIT_KEYS", "200000"))
+"""Keys in the topic; a million take half a minute to be written."""
+
+_TOPIC: Final = "bench-kit"
+LOADED_WITHIN: Final = 300.0
+"""Seconds after which something must be wrong."""
+
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Which topic to load, which has so many keys."""
+
+    bootstrap: str
+    topic: str
+    keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Seconds until ready, and bytes of resident memory before and after."""
+
+    seconds: float
+    before: int
+    after: int
+
+
+async def filled(bootstrap: str) -> Plan:
+    """The topic with `KEYS` keys in it, made if it is not there yet."""
+    connection = KafkaConnection((bootstrap,))
+    state = await check_topic(connection, _TOPIC, partitions=SHARDS, create=True)
+    if state.created:
+        await _fill(bootstrap)
+    return Plan(bootstrap, _TOPIC, KEYS)
+
+
+async def _fill(bootstrap: str) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=500_000, linger_ms=5)
+    await producer.start()
+    try:
+        for number, (key, value, headers) in enumerate(_records(KEYS)):
+            sent = await producer.send(
+                _TOPIC, key=key, value=value, headers=headers, partition=number % SHARDS
+            )
+        await producer.flush()
+        await sent
+    finally:
+        await producer.stop()
+
+
+def _records(keys: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
+    """Key, value and headers of as many new keys, as the contract's examples show them."""
+    envelope: dict[str, str] = described()["headers.1"].example
+    state: dict[str, Any] = described()["projectkey.created.1"].example
+    shown = state["id"].encode()
+    value = orjson.dumps(state)
+    headers = [(name, text.encode()) for name, text in envelope.items()]
+    for number in range(keys):
+        key = f"{number:032x}".encode()
+        mine = [(name, text.replace(shown, key)) for name, text in headers]
+        yield key, value.replace(shown, key), mine
+
+
+async def _load(plan: Plan) -> Loaded:
+    before, began = _resident(), time.perf_counter()
+    async with ProjectKeys(bootstrap_servers=plan.bootstrap, topic=plan.topic) as keys:
+        await keys.ready(LOADED_WITHIN)
+        seconds = time.perf_counter() - began
+        if len(keys) != plan.keys:
+            raise NotReadyError(f"{len(keys)} keys instead of {plan.keys}")
+        return Loaded(seconds, before, _resident())
+
+
+def _resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+
+
+def main() -> int:
+    """Read the plan, do it, print what came of it."""
+    plan = Plan(**orjson.loads(sys.stdin.buffer.read()))
+    try:
+        loaded = asyncio.run(_load(plan))
+    except NotReadyError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(orjson.dumps(loaded).decode())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

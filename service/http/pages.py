@@ -1,0 +1,73 @@
+"""Answers that stay the same as long as the process lives: documents, and the pages that show them."""
+
+import gzip
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from service.http.answers import empty_answer, refused
+from service.http.refusals import method_not_allowed
+
+_ALLOW: Final = "GET, HEAD, OPTIONS"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Constant bytes under a path, for everybody: no token is asked for.
+
+    ``packed`` says that ``body`` is compressed by gzip; ``for_ever`` that no other bytes will ever stand under this
+    path, so that browsers need not ask again. All others are asked for each time, and sent if they have changed.
+    """
+
+    path: str
+    content_type: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    packed: bool = False
+    for_ever: bool = False
+
+
+def add_page(app: web.Application, page: Page) -> None:
+    """Serve ``page``."""
+    app.router.add_route("*", page.path, _answering(page))
+
+
+def _answering(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+    tag = hashlib.sha256(page.body).hexdigest()[:32]
+    headers = {
+        "Content-Type": page.content_type,
+        "ETag": f'"{tag}"',
+        "Cache-Control": "public, max-age=31536000, immutable" if page.for_ever else "no-cache",
+        **page.headers,
+    }
+
+    async def answer(request: web.Request) -> web.Response:
+        if request.method == "OPTIONS":
+            return empty_answer(status=200, allow=_ALLOW)
+        if request.method not in {"GET", "HEAD"}:
+            return refused(method_not_allowed(request.method), allow=_ALLOW)
+        if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
+            return empty_answer(status=304, allow=_ALLOW, headers=_without_type(headers))
+        response = empty_answer(status=200, allow=_ALLOW, headers=headers)
+        response.body = _body(page, request, response)
+        return response
+
+    return answer
+
+
+def _without_type(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "Content-Type"}
+
+
+def _body(page: Page, request: web.Request, response: web.Response) -> bytes:
+    if not page.packed:
+        return page.body
+    response.headers["Vary"] = "Accept-Encoding"
+    if "gzip" not in request.headers.get("Accept-Encoding", ""):
+        response.headers["ETag"] = f"W/{response.headers['ETag']}"  # the same page in other bytes
+        return gzip.decompress(page.body)
+    response.headers["Content-Encoding"] = "gzip"
+    return page.body
