@@ -39,6 +39,7 @@ class Api:
     topic: Topic
     links_base: str
     body_timeout: float
+    body_limit: int
     max_requests: int
     metrics: RequestMetrics
     deadlines: Deadlines
