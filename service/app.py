@@ -18,6 +18,7 @@ from service.http.bodies import LIMIT
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
 from service.http.ops import Health
+from service.http.rate_limits import RateLimits
 from service.http.routes import add_routes
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
@@ -132,6 +133,7 @@ def build(settings: Settings) -> Service:
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
         max_requests=settings.max_requests,
+        rate_limits=RateLimits(settings.max_requests),
         metrics=RequestMetrics(registry),
         deadlines=Deadlines(settings.request_timeout),
     )
@@ -151,11 +153,17 @@ def create_app(api: Api) -> web.Application:
     app[API] = api
     add_routes(app)
     app.cleanup_ctx.append(_sweep)
+    app.cleanup_ctx.append(_write_token_uses)
     return app
 
 
 async def _sweep(app: web.Application) -> AsyncIterator[None]:
     async with _background(app[API].deadlines.sweep()):
+        yield
+
+
+async def _write_token_uses(app: web.Application) -> AsyncIterator[None]:
+    async with _background(app[API].tokens.uses.write()):
         yield
 
 
