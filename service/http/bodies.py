@@ -12,9 +12,6 @@ from service.http.forms import parse_form, parse_multipart
 from service.http.negotiation import check_acceptable
 from service.http.refusals import Refusal, body_too_large
 
-LIMIT: Final = 64 * 1024
-"""Bytes of a body; a key needs less than one thousand."""
-
 _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
     "application/json": lambda raw, _: parse_json(raw),
     "application/x-www-form-urlencoded": lambda raw, _: parse_form(raw),
@@ -65,8 +62,8 @@ def _refuse_constant(name: str) -> None:
 async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC109 -- see above
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal(415, "Unsupported content encoding: send the body as it is.", {"Connection": "close"})
-    if (request.content_length or 0) > LIMIT:
-        raise body_too_large(LIMIT)
+    if (request.content_length or 0) > request.client_max_size:
+        raise body_too_large(request.client_max_size)
     if request.content.is_eof():  # it came with the head: no timer needed
         return await _bounded(request)
     try:
@@ -80,4 +77,4 @@ async def _bounded(request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise body_too_large(LIMIT) from None
+        raise body_too_large(request.client_max_size) from None

@@ -40,6 +40,7 @@ class Api:
     topic: Topic
     links_base: str
     body_timeout: float
+    body_limit: int
     max_requests: int
     rate_limits: RateLimits
     metrics: RequestMetrics
