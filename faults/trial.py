@@ -13,7 +13,7 @@ import asyncpg
 
 from faults.checker import Verdict, check
 from faults.evidence import read_ledger, read_log
-from faults.load import Load, Manner, running
+from faults.load import Load, Manner, NotHealedError, running
 from faults.proxy import Proxy
 from faults.replica import FaultError, Replica
 from faults.stage import Stage, stage
@@ -186,7 +186,7 @@ async def shared(replicas: Sequence[Replica], *, within: float = 30.0) -> float:
     """Wait until every shard has an owner and each replica its part; returns the seconds that took.
 
     Raises:
-        FaultError: it does not come to that.
+        NotHealedError: it does not come to that.
     """
     began, parts = time.monotonic(), {12 // len(replicas), -(-12 // len(replicas))}
     while time.monotonic() - began < within:
@@ -197,4 +197,4 @@ async def shared(replicas: Sequence[Replica], *, within: float = 30.0) -> float:
         if sum(owned) == 12 and set(owned) <= parts:  # noqa: PLR2004 -- the number of shards
             return time.monotonic() - began
         await asyncio.sleep(0.05)
-    raise FaultError(f"the shards are not shared after {within:g} s: {owned}")
+    raise NotHealedError(f"the shards are not shared after {within:g} s: {owned}")
