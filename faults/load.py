@@ -26,6 +26,7 @@ _SHARED: Final = 0.3
 
 _AGAIN_AFTER: Final = 0.2  # seconds
 _MOST_TRIES: Final = 40
+_COME_AGAIN: Final = 503
 
 
 class NotHealedError(Exception):
@@ -40,11 +41,13 @@ class Manner:
         callers: Their number.
         pace: Seconds between two calls of one.
         fresh: Whether every other caller makes a connection for each call.
+        pause: Seconds, about, for which one waits that was told to come again.
     """
 
     callers: int = 6
     pace: float = 0.01
     fresh: bool = False
+    pause: float = 0.0
 
 
 @dataclass(slots=True)
@@ -212,12 +215,13 @@ class _Caller:
     ) -> Call:
         lines = [line for port, line in self._lines.items() if port not in self._load.avoided]
         self._rng.shuffle(lines)
-        try:
-            return await self._load.call(lines, action, tenant, label=label, key=key, once=once)
-        finally:
-            if self._fresh:
-                for line in lines:
-                    line.close()
+        call = await self._load.call(lines, action, tenant, label=label, key=key, once=once)
+        if self._fresh:
+            for line in lines:
+                line.close()
+        if call.status == _COME_AGAIN:
+            await asyncio.sleep(self._load.manner.pause * self._rng.uniform(0.5, 1.5))
+        return call
 
 
 def _told(call: Call, answer: Answer) -> Call:
