@@ -13,9 +13,9 @@ from service.domain.events import EventType
 from service.domain.model import OrganizationChange, ProjectChange, ProjectKeyChange
 from service.settings import Settings
 from service.usecases.batches import MOST
+from tests.batch_jobs import finish, make_due, told, waits_for_a_lock, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.events import until
-from tests.many_keys import write_keys
 from tests.outbox import Postgres, waiting
 
 MANY = 2 * MOST + 200
@@ -29,29 +29,6 @@ async def second(settings: Settings) -> AsyncIterator[Service]:
     await joined.database.start()
     yield joined
     await joined.database.close()
-
-
-async def finish(service: Service, postgres: Postgres) -> list[int]:
-    """Do all there is to do, also what is to wait; returns how many events each batch wrote."""
-    written, before = [], await waiting(postgres)
-    while await postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job WHERE finished_at IS NULL)"):
-        await make_due(postgres)
-        assert await service.jobs.step()
-        after = await waiting(postgres)
-        written.append(after - before)
-        before = after
-    return written
-
-
-async def make_due(postgres: Postgres) -> None:
-    """Move the clock to where every job is due, in their order."""
-    await postgres.execute("UPDATE batch_job SET starts_at = starts_at - interval '1 hour'")
-
-
-async def told(postgres: Postgres) -> list[tuple[str, str, int]]:
-    """Key, type and version of each event, in their order."""
-    rows = await postgres.fetch("SELECT aggregateid, type, version FROM outbox ORDER BY seq")
-    return [(row["aggregateid"], row["type"], row["version"]) for row in rows]
 
 
 async def test_a_project_of_many_keys_goes_in_bounded_batches_each_key_with_its_event(
@@ -156,21 +133,12 @@ async def test_a_change_that_waited_for_the_new_dsn_tells_of_it(service: Service
         await postgres.execute("UPDATE project_key SET version = 2 WHERE public_key = $1", key)
         change = ProjectKeyChange(name="Renamed")
         task = asyncio.create_task(service.api.change_keys.update(project, key, change, ORIGIN))
-        await until(lambda: _waits_for_a_lock(postgres))
+        await until(lambda: waits_for_a_lock(postgres))
         await postgres.execute("UPDATE organization SET ingest_url = 'https://in.example.com'")
     await task
     [payload] = await postgres.fetch("SELECT payload FROM outbox")
     state = orjson.loads(payload["payload"])
     assert (state["version"], state["dsn"]["public"]) == (3, f"https://{key}@in.example.com/{project.id}")
-
-
-async def _waits_for_a_lock(postgres: Postgres) -> bool:
-    # Another database's own waits are nobody's business here.
-    return bool(
-        await postgres.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-        )
-    )
 
 
 @pytest.fixture
@@ -340,7 +308,7 @@ async def test_the_job_of_a_killed_worker_is_gone_on_with(
         )
         await service.jobs.step()
         hangs = asyncio.create_task(service.jobs.step())
-        await until(lambda: _waits_for_a_lock(postgres))
+        await until(lambda: waits_for_a_lock(postgres))
         assert not await second.jobs.step()
         await postgres.execute(
             """
