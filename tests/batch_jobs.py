@@ -47,14 +47,10 @@ async def told(postgres: Postgres) -> list[tuple[str, str, int]]:
     return [(row["aggregateid"], row["type"], row["version"]) for row in rows]
 
 
-async def waits_for_a_lock(postgres: Postgres) -> bool:
-    """Whether somebody in the test's database does."""
-    return bool(
-        await postgres.fetchval(
-            """
-            SELECT EXISTS (
-                SELECT FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()
-            )
-            """
-        )
+async def wait_for_locks(postgres: Postgres, number: int = 1) -> bool:
+    """Whether so many wait for a lock in the test's database."""
+    await postgres.execute("SELECT pg_stat_clear_snapshot()")  # a transaction goes on seeing its first look
+    waiting_now: int = await postgres.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     )
+    return waiting_now == number
