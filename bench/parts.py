@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import backlog, freshness, kit, load
+from bench import backlog, crowds, freshness, kit, load
 from bench.figures import bucket_quantile, quantile, ratios
 from bench.floor import pgbench
 from bench.processes import cpu_seconds, result_of
@@ -266,6 +266,11 @@ PARTS: Final[Mapping[str, Part]] = {
         f"the consumer kit loading {kit.KEYS:,} keys (BENCH_KIT_KEYS) and holding them",
         (_kit,),
         _kit_rows,
+    ),
+    "overload": Part(
+        "creates a second when far more are asked for than can be done, against the peak",
+        (crowds.measure,),
+        crowds.rows,
     ),
     "backlog": Part(
         f"{_BACKLOG} events after an outage of Kafka, while {_RATE:.0f} keys a second are made",

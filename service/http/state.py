@@ -9,6 +9,7 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
+from service.http.room import Room
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -40,10 +41,9 @@ class Api:
     links_base: str
     body_timeout: float
     body_limit: int
-    max_requests: int
+    room: Room
     metrics: RequestMetrics
     deadlines: Deadlines
-    in_flight: int = 0
     draining: bool = False
 
 
