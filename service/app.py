@@ -17,6 +17,7 @@ from service.domain.partition import SHARDS
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
 from service.http.ops import Health
+from service.http.rate_limits import RateLimits
 from service.http.room import Room
 from service.http.routes import add_routes
 from service.http.state import API, Api
@@ -134,6 +135,7 @@ def build(settings: Settings) -> Service:
         body_timeout=settings.body_timeout,
         body_limit=settings.body_limit,
         room=Room(settings.max_requests),
+        rate_limits=RateLimits(settings.max_requests),
         metrics=RequestMetrics(registry),
         deadlines=Deadlines(settings.request_timeout),
     )
@@ -153,11 +155,17 @@ def create_app(api: Api) -> web.Application:
     app[API] = api
     add_routes(app)
     app.cleanup_ctx.append(_sweep)
+    app.cleanup_ctx.append(_write_token_uses)
     return app
 
 
 async def _sweep(app: web.Application) -> AsyncIterator[None]:
     async with _background(app[API].deadlines.sweep()), _background(app[API].room.hear()):
+        yield
+
+
+async def _write_token_uses(app: web.Application) -> AsyncIterator[None]:
+    async with _background(app[API].tokens.uses.write()):
         yield
 
 

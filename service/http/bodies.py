@@ -1,30 +1,39 @@
-"""A request's body: bounded in size and time, one JSON value."""
+"""A request's body: bounded in size and time, JSON or a form."""
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
+from service.http.forms import parse_form, parse_multipart
+from service.http.negotiation import check_acceptable
 from service.http.refusals import Refusal, body_too_large
 
-_JSON: Final = "application/json"
+_PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
+    "application/json": lambda raw, _: parse_json(raw),
+    "application/x-www-form-urlencoded": lambda raw, _: parse_form(raw),
+    "multipart/form-data": parse_multipart,
+}
+"""How a body of each type is read; the second argument is the whole Content-Type."""
 
 
-async def read_json(request: web.Request, *, timeout: float) -> Any:  # noqa: ASYNC109 -- a setting; the bound is here
-    """The JSON value of the body; an empty body is ``{}``.
+async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: ASYNC109 -- a setting; the bound is here
+    """The value of the body: any in JSON, an object in a form; an empty body is ``{}``.
 
     Raises:
-        Refusal: 400 not JSON, 408 it did not arrive in time, 413 too large, 415 not a type that is read.
+        Refusal: 400 it cannot be read, 406 the caller takes no JSON, 408 it did not arrive in time, 413 too large,
+            415 not a type that is read.
     """
     raw = await _read(request, timeout)
-    if not raw:
-        return {}
     content_type = request.headers.get("Content-Type", "")
-    if content_type.partition(";")[0].strip().lower() != _JSON:
+    parse = _PARSERS.get(content_type.partition(";")[0].strip().lower())
+    if raw and parse is None:
         raise Refusal(415, f'Unsupported media type "{content_type}" in request.')
-    return parse_json(raw)
+    check_acceptable(request)
+    return parse(raw, content_type) if raw and parse is not None else {}
 
 
 def parse_json(raw: bytes) -> Any:

@@ -68,6 +68,7 @@ class _Connection(web.RequestHandler):
         del request
         response = refused(BusyError("no room"))
         response.headers["X-Request-Id"] = secrets.token_hex(16)
+        self._api.rate_limits.tell(response.headers, None, in_flight=self._api.room.taken)
         if self._api.draining:
             response.force_close()
         self._api.metrics.observe("refused", "OTHER", response.status, 0.0)

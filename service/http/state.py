@@ -9,6 +9,7 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
+from service.http.rate_limits import RateLimits
 from service.http.room import Room
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
@@ -42,6 +43,7 @@ class Api:
     body_timeout: float
     body_limit: int
     room: Room
+    rate_limits: RateLimits
     metrics: RequestMetrics
     deadlines: Deadlines
     draining: bool = False
@@ -50,6 +52,9 @@ class Api:
 API: Final = web.AppKey("api", Api)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+CALLER: Final = web.RequestKey("caller", Caller)
+"""Whose request it is; absent while nobody knows."""
 
 FAULT: Final = web.RequestKey("fault", str)
 """Why a request was answered with 503: for the log, never for the caller."""
