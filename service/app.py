@@ -1,23 +1,26 @@
 """The composition root: the one place that joins the parts, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+import asyncpg
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from service.background import background
 from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
-from service.http.bodies import LIMIT
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
 from service.http.ops import Health
+from service.http.rate_limits import RateLimits
+from service.http.room import Room
 from service.http.routes import add_routes
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
@@ -44,9 +47,6 @@ from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
 
 _log = structlog.get_logger(__name__)
-
-_KAFKA_REQUEST_TIMEOUT: Final = 5.0
-"""Seconds for one answer of Kafka: a silent broker holds up every shard of the wave it is in for as long."""
 
 _CHECK_TOPIC_AGAIN: Final = 5.0
 """Seconds between two tries to look at the topic while Kafka cannot be asked."""
@@ -85,9 +85,11 @@ def open_database(settings: Settings) -> Database:
     """The database that the settings name; not started."""
     limits = Limits(
         pool_size=settings.database_pool_size,
+        connect=settings.connect_timeout,
         acquire=settings.acquire_timeout,
         statement=settings.statement_timeout,
         lock=settings.lock_timeout,
+        idle_in_transaction=settings.idle_in_transaction_timeout,
     )
     return Database(settings.database_url, limits, through_pgbouncer=settings.database_pgbouncer)
 
@@ -100,7 +102,9 @@ def build(settings: Settings) -> Service:
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)
     producer = FencedProducer(
-        kafka_connection(settings), topic=settings.kafka_topic, request_timeout=_KAFKA_REQUEST_TIMEOUT
+        kafka_connection(settings),
+        topic=settings.kafka_topic,
+        request_timeout=settings.kafka_request_timeout,
     )
     acknowledgements = Acknowledgements(database)
     publisher = Publisher(
@@ -131,11 +135,13 @@ def build(settings: Settings) -> Service:
         topic=Topic(settings.kafka_topic, SHARDS, TOPIC_CONFIG),
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
-        max_requests=settings.max_requests,
+        body_limit=settings.body_limit,
+        room=Room(settings.max_requests),
+        rate_limits=RateLimits(settings.max_requests),
         metrics=RequestMetrics(registry),
         deadlines=Deadlines(settings.request_timeout),
     )
-    api.metrics.in_flight.set_function(lambda: api.in_flight)
+    api.metrics.in_flight.set_function(lambda: api.room.taken)
     outbox_metrics = OutboxMetrics(registry)
     health = Health(
         checks=lambda: _checks(database, publisher),
@@ -147,15 +153,21 @@ def build(settings: Settings) -> Service:
 
 def create_app(api: Api) -> web.Application:
     """The API's application."""
-    app = web.Application(middlewares=[record, answer], client_max_size=LIMIT)
+    app = web.Application(middlewares=[record, answer], client_max_size=api.body_limit)
     app[API] = api
     add_routes(app)
-    app.cleanup_ctx.append(_sweep)
+    app.cleanup_ctx.append(_beside_the_requests)
     return app
 
 
-async def _sweep(app: web.Application) -> AsyncIterator[None]:
-    async with _background(app[API].deadlines.sweep()):
+async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
+    api = app[API]
+    restarts = api.metrics.restarts
+    async with (
+        background("deadlines", api.deadlines.sweep, restarts),
+        background("room", api.room.hear, restarts),
+        background("token uses", api.tokens.uses.write, restarts),
+    ):
         yield
 
 
@@ -166,22 +178,14 @@ async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIt
         await service.database.start()
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
-        await stack.enter_async_context(_background(service.publisher.run()))
-        await stack.enter_async_context(_background(service.jobs.run()))
-        await stack.enter_async_context(_background(_watch_topic(service.settings, create=create_topic)))
+        for name, work in {
+            "publisher": service.publisher.run,
+            "jobs": service.jobs.run,
+            "topic": lambda: _watch_topic(service.settings, create=create_topic),
+        }.items():
+            await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
         await service.api.issue_keys.drain()
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _watch_topic(settings: Settings, *, create: bool) -> None:
@@ -220,6 +224,6 @@ async def _look_at_outbox(database: Database, metrics: OutboxMetrics) -> None:
     try:
         async with database.connection() as connection:
             backlog = await select_backlog(connection)
-    except UnavailableError:
-        return  # the last figures stand; the pool's own tell that Postgres is away
+    except (UnavailableError, asyncpg.PostgresError):
+        return  # the last figures stand; readiness tells that Postgres is away or has no schema
     metrics.show({one.shard: (one.depth, one.oldest_age) for one in backlog.shards}, parked=backlog.parked)

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
@@ -20,9 +21,8 @@ from service.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-_FINISH_WITHIN: Final = 12.0
-"""Seconds for requests under way when the listener closes: a request's time and a sweep of the deadlines. With
-SHUTDOWN_DELAY and the hand-over it stays below the 30 s after which Kubernetes kills."""
+_HAND_OVER: Final = 10.0
+"""Seconds of SHUTDOWN_TIMEOUT that are kept for handing over the shards; requests under way have the rest."""
 
 _LOOK_EVERY: Final = 0.02
 """Seconds between two looks whether the last request is answered."""
@@ -60,6 +60,15 @@ async def serve(service: Service, *, create_topic: bool = False, api: bool = Tru
         gc.set_threshold(*_GC_THRESHOLDS)
         await stop.wait()
         await drain(service, stop)
+        end_by_force(after=service.settings.shutdown_timeout)
+
+
+def end_by_force(*, after: float) -> None:
+    """Have the kernel end the process in ``after`` seconds, whatever holds it up then: a thread, a resolver.
+
+    Nothing is lost by it: what was not handed over is taken over.
+    """
+    signal.setitimer(signal.ITIMER_REAL, after)
 
 
 def stop_signal() -> asyncio.Event:
@@ -116,9 +125,10 @@ async def _finish(runner: web.AppRunner, service: Service) -> None:
     for site in runner.sites:
         await site.stop()
     service.api.acknowledgements.give_up()
+    service.api.room.close()
     with suppress(TimeoutError):
-        async with asyncio.timeout(_FINISH_WITHIN):
-            while service.api.in_flight:
+        async with asyncio.timeout(service.settings.shutdown_timeout - _HAND_OVER):
+            while service.api.room.taken:
                 await asyncio.sleep(_LOOK_EVERY)
 
 
@@ -154,6 +164,11 @@ def _taken(port: int, setting: str, error: OSError) -> PortTakenError:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` on uvloop to its end."""
+    """Run ``work`` on uvloop to its end.
+
+    Each connection is a descriptor, of which shells allow a process far fewer than it may have.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work)

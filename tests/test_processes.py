@@ -2,23 +2,26 @@
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
+from faults.proxy import proxy
 from service.domain.partition import SHARDS, shard_of
 from service.settings import Settings
 from tests.events import header, until
 from tests.kafka_harness import unused_port
 from tests.load import arrived, check, load_on
 from tests.outbox import Postgres, change, waiting
-from tests.processes import Deployment, Replica, deploy, replica, running
+from tests.processes import ROOT, Deployment, Replica, deploy, replica, running
 
 _HALF = SHARDS // 2
 _LEASE = 1.0
@@ -225,3 +228,33 @@ async def test_wrong_settings_are_told_together(tmp_path: Path) -> None:
         assert await process.exited(within=10) == 78
         told = [line.partition(":")[0] for line in process.errors.splitlines()]
     assert told == ["Some settings cannot be used", *sorted(wrong)]
+
+
+async def test_a_stop_that_something_holds_up_is_ended_by_force(tmp_path: Path) -> None:
+    """A thread that waits for a resolver, say: nobody can cancel it, and the interpreter waits for it."""
+    program = (
+        "import threading, time; from service.server import end_by_force; end_by_force(after=0.2); "
+        "threading.Thread(target=time.sleep, args=(60,)).start()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+    )
+    async with asyncio.timeout(20):
+        assert await process.wait() == -signal.SIGALRM
+
+
+async def test_a_postgres_that_hangs_does_not_hold_up_the_end(
+    deployment: Deployment, settings: Settings, tmp_path: Path
+) -> None:
+    """With requests under way and shards to hand over, all that waits for it has a bound; the exit code is 0."""
+    url = urlsplit(settings.database_url)
+    async with proxy(unused_port(), url.port or 0) as wire:
+        behind = settings.database_url.replace(f":{url.port}/", f":{wire.port}/")
+        async with replica(deployment, tmp_path, DATABASE_URL=behind) as server:
+            await until(lambda: server.owns(SHARDS), patience=10)
+            async with load_on(server) as load:
+                await until(lambda: load.reaches(20))
+                wire.silence()
+                server.process.signal(signal.SIGTERM)
+                assert await server.process.exited(within=25) == 0
+                load.stopping = True

@@ -9,6 +9,8 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
+from service.http.rate_limits import RateLimits
+from service.http.room import Room
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -39,16 +41,20 @@ class Api:
     topic: Topic
     links_base: str
     body_timeout: float
-    max_requests: int
+    body_limit: int
+    room: Room
+    rate_limits: RateLimits
     metrics: RequestMetrics
     deadlines: Deadlines
-    in_flight: int = 0
     draining: bool = False
 
 
 API: Final = web.AppKey("api", Api)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+CALLER: Final = web.RequestKey("caller", Caller)
+"""Whose request it is; absent while nobody knows."""
 
 FAULT: Final = web.RequestKey("fault", str)
 """Why a request was answered with 503: for the log, never for the caller."""
