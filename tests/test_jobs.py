@@ -1,8 +1,7 @@
 """Work that is done a batch at a time: bounded, each key once, never forgotten, whatever happens to the workers."""
 
 import asyncio
-from collections.abc import AsyncIterator, MutableMapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 import orjson
 import pytest
@@ -217,36 +216,6 @@ async def stop(task: "asyncio.Task[None]") -> None:
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-
-
-async def test_the_worker_survives_what_it_did_not_expect(
-    service: Service, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even a fault outside every job: it is logged, and the work is gone on with after a pause."""
-    faults = iter([RuntimeError("what nobody has thought of")])
-    step = service.jobs.step
-
-    async def faulty() -> bool:
-        for fault in faults:
-            raise fault
-        return await step()
-
-    monkeypatch.setattr(service.jobs, "step", faulty)
-    project = await make_project(service)
-    await write_keys(postgres, project.id, MOST + 1)
-    await service.api.projects.delete(project, ORIGIN)
-    with capture_logs() as logs:
-        task = asyncio.create_task(service.jobs.run())
-        try:
-            await until(lambda: _logged(logs, "jobs_failed"))
-            service.jobs.wake()  # the pause is two seconds
-            await until(lambda: postgres.fetchval("SELECT finished_at IS NOT NULL FROM batch_job"))
-        finally:
-            await stop(task)
-
-
-async def _logged(logs: list[MutableMapping[str, Any]], event: str) -> bool:
-    return any(one["event"] == event for one in logs)
 
 
 async def test_a_long_job_holds_up_no_other(service: Service, postgres: Postgres) -> None:

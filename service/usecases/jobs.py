@@ -72,9 +72,6 @@ class Jobs:
             except UnavailableError as error:
                 _log.warning("jobs_wait", error=str(error))
                 pause = _POLL
-            except Exception:  # noqa: BLE001 -- whatever it is, the work must be gone on with
-                _log.exception("jobs_failed")
-                pause = _POLL
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
