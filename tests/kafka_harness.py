@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.kafka.client import KafkaClient
 from service.kafka.connection import KafkaConnection
@@ -37,6 +39,28 @@ async def new_topic(
                 await asyncio.sleep(0.02)
     finally:
         await client.close()
+
+
+@contextlib.asynccontextmanager
+async def _administering(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def configure(bootstrap: str, topic: str, config: Mapping[str, str]) -> None:
+    """Make this the topic's configuration, beside the broker's defaults."""
+    async with _administering(bootstrap) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(config))])
+
+
+async def delete_topic(bootstrap: str, topic: str) -> None:
+    """Delete the topic with all that is in it."""
+    async with _administering(bootstrap) as admin:
+        await admin.delete_topics([topic])
 
 
 @dataclass(frozen=True, slots=True)
