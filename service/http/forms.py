@@ -39,12 +39,16 @@ def parse_multipart(raw: bytes, content_type: str) -> dict[str, Any]:
     boundary = BytesParser(policy=HTTP).parsebytes(head, headersonly=True).get_boundary()
     if not boundary:
         raise Refusal(400, "Multipart form parse error - the Content-Type names no boundary.")
-    if raw.count(f"--{boundary}".encode()) > _MOST_FIELDS + 1:
+    line = f"--{boundary}".encode()
+    if line not in raw:
+        raise Refusal(
+            400, "Multipart form parse error - the body has not the boundary that the Content-Type names."
+        )
+    if raw.count(line) > _MOST_FIELDS + 1:
         raise _too_many()
     form = BytesParser(policy=HTTP).parsebytes(head + raw)
-    if not form.is_multipart():
-        raise Refusal(400, "Multipart form parse error - the body has no parts.")
-    return _members(pair for part in form.get_payload() for pair in _field(part))
+    parts = form.get_payload() if form.is_multipart() else []
+    return _members(pair for part in parts for pair in _field(part))
 
 
 def _field(part: Any) -> Iterable[tuple[str, str]]:

@@ -25,7 +25,7 @@ class RateLimits:
     def __init__(self, most_at_once: int, *, clock: Callable[[], float] = time.time) -> None:
         self._most_at_once = most_at_once
         self._clock = clock
-        self._second = 0
+        self._second = -1
         self._counts: dict[int, int] = {}
         self._fixed = {"X-Sentry-Rate-Limit-ConcurrentLimit": str(most_at_once)}
 

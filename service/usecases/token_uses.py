@@ -38,13 +38,17 @@ class TokenUses:
             self._some.set()
 
     async def write(self) -> None:
-        """Write uses as they come, until cancelled; what cannot be written is dropped: the next use tells it."""
+        """Write uses as they come, until cancelled."""
         while True:
             await self._some.wait()
             self._some.clear()
-            used, self._waiting = sorted(self._waiting), set()
-            try:
-                async with self._database.connection() as connection:
-                    await note_use(connection, used, unless_within=_EVERY)
-            except UnavailableError as error:
-                _log.info("token_uses_not_written", tokens=len(used), error=str(error))
+            await self.write_waiting()
+
+    async def write_waiting(self) -> None:
+        """Write the uses that wait; what cannot be written is dropped: the next use tells it."""
+        used, self._waiting = sorted(self._waiting), set()
+        try:
+            async with self._database.connection() as connection:
+                await note_use(connection, used, unless_within=_EVERY)
+        except UnavailableError as error:
+            _log.info("token_uses_not_written", tokens=len(used), error=str(error))
