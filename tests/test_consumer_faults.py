@@ -88,12 +88,14 @@ async def test_one_address_of_several_is_enough(kafka_bootstrap: str, topic: str
 async def test_a_topic_that_is_made_later_is_found(tmp_path: Path) -> None:
     """And the reader has not had it made, though this broker would: with a number of partitions of its own."""
     topic = f"later-{new_key_half()}"
-    async with tuned_kafka(tmp_path, properties={"auto.create.topics.enable": "true"}) as kafka:
-        async with ProjectKeys(bootstrap_servers=kafka.bootstrap_servers, topic=topic) as keys:
-            await until(lambda: _tells_of_a_problem(keys))
-            assert str(keys.problem).endswith(f"there is no topic {topic}")
-            await new_topic(kafka.bootstrap_servers, name=topic)
-            await keys.ready(_BACK_WITHIN)
+    async with (
+        tuned_kafka(tmp_path, properties={"auto.create.topics.enable": "true"}) as kafka,
+        ProjectKeys(bootstrap_servers=kafka.bootstrap_servers, topic=topic) as keys,
+    ):
+        await until(lambda: _tells_of_a_problem(keys))
+        assert str(keys.problem).endswith(f"there is no topic {topic}")
+        await new_topic(kafka.bootstrap_servers, name=topic)
+        await keys.ready(_BACK_WITHIN)
 
 
 async def test_the_end_comes_though_kafka_is_silent(own_kafka: EmbeddedKafka) -> None:
