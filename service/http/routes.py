@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import BusyError, MovedError, ProjectKeyError, UnavailableError
+from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
 from service.domain.model import Project
 from service.http import audit, handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
@@ -142,6 +142,8 @@ async def _permitted(request: web.Request, resource: Resource, allow: str, *, kn
     names = request.match_info
     if "organization" in names:
         permit_organization(caller, names["organization"])
+    if any("\x00" in name for name in names.values()):
+        raise NotFoundError("Postgres can hold no such name")
     if "project" in names:
         project = await api.projects.get(names["organization"], names["project"])
     return Call(request=request, api=api, caller=caller, allow=allow, found_project=project)
