@@ -18,6 +18,7 @@ from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
 from service.http.ops import Health
 from service.http.rate_limits import RateLimits
+from service.http.room import Room
 from service.http.routes import add_routes
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
@@ -133,12 +134,12 @@ def build(settings: Settings) -> Service:
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
         body_limit=settings.body_limit,
-        max_requests=settings.max_requests,
+        room=Room(settings.max_requests),
         rate_limits=RateLimits(settings.max_requests),
         metrics=RequestMetrics(registry),
         deadlines=Deadlines(settings.request_timeout),
     )
-    api.metrics.in_flight.set_function(lambda: api.in_flight)
+    api.metrics.in_flight.set_function(lambda: api.room.taken)
     outbox_metrics = OutboxMetrics(registry)
     health = Health(
         checks=lambda: _checks(database, publisher),
@@ -159,7 +160,7 @@ def create_app(api: Api) -> web.Application:
 
 
 async def _sweep(app: web.Application) -> AsyncIterator[None]:
-    async with _background(app[API].deadlines.sweep()):
+    async with _background(app[API].deadlines.sweep()), _background(app[API].room.hear()):
         yield
 
 
