@@ -1,15 +1,17 @@
 """The composition root: the one place that joins the parts, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+import asyncpg
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from service.background import background
 from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
@@ -154,18 +156,18 @@ def create_app(api: Api) -> web.Application:
     app = web.Application(middlewares=[record, answer], client_max_size=api.body_limit)
     app[API] = api
     add_routes(app)
-    app.cleanup_ctx.append(_sweep)
-    app.cleanup_ctx.append(_write_token_uses)
+    app.cleanup_ctx.append(_beside_the_requests)
     return app
 
 
-async def _sweep(app: web.Application) -> AsyncIterator[None]:
-    async with _background(app[API].deadlines.sweep()), _background(app[API].room.hear()):
-        yield
-
-
-async def _write_token_uses(app: web.Application) -> AsyncIterator[None]:
-    async with _background(app[API].tokens.uses.write()):
+async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
+    api = app[API]
+    restarts = api.metrics.restarts
+    async with (
+        background("deadlines", api.deadlines.sweep, restarts),
+        background("room", api.room.hear, restarts),
+        background("token uses", api.tokens.uses.write, restarts),
+    ):
         yield
 
 
@@ -176,22 +178,14 @@ async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIt
         await service.database.start()
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
-        await stack.enter_async_context(_background(service.publisher.run()))
-        await stack.enter_async_context(_background(service.jobs.run()))
-        await stack.enter_async_context(_background(_watch_topic(service.settings, create=create_topic)))
+        for name, work in {
+            "publisher": service.publisher.run,
+            "jobs": service.jobs.run,
+            "topic": lambda: _watch_topic(service.settings, create=create_topic),
+        }.items():
+            await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
         await service.api.issue_keys.drain()
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _watch_topic(settings: Settings, *, create: bool) -> None:
@@ -230,6 +224,6 @@ async def _look_at_outbox(database: Database, metrics: OutboxMetrics) -> None:
     try:
         async with database.connection() as connection:
             backlog = await select_backlog(connection)
-    except UnavailableError:
-        return  # the last figures stand; the pool's own tell that Postgres is away
+    except (UnavailableError, asyncpg.PostgresError):
+        return  # the last figures stand; readiness tells that Postgres is away or has no schema
     metrics.show({one.shard: (one.depth, one.oldest_age) for one in backlog.shards}, parked=backlog.parked)

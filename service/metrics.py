@@ -25,6 +25,12 @@ class RequestMetrics:
         self.in_flight = Gauge(
             "projectkeys_http_requests_in_flight", "Requests being answered.", registry=registry
         )
+        self.restarts = Counter(
+            "projectkeys_background_restarts",
+            "Faults of work that goes on beside the requests, after which it began again.",
+            ("work",),
+            registry=registry,
+        )
         # Looking a child up by its labels costs as much as the rest of the observation.
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
