@@ -17,6 +17,7 @@ from service.domain.partition import SHARDS
 from service.http.bodies import LIMIT
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
+from service.http.openapi.pages import add_api_documents
 from service.http.ops import Health
 from service.http.routes import add_routes
 from service.http.state import API, Api
@@ -149,6 +150,7 @@ def create_app(api: Api) -> web.Application:
     """The API's application."""
     app = web.Application(middlewares=[record, answer], client_max_size=LIMIT)
     app[API] = api
+    add_api_documents(app)
     add_routes(app)
     app.cleanup_ctx.append(_sweep)
     return app

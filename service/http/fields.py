@@ -121,8 +121,8 @@ class BaseUrl(fields.Field[str | None]):
     """An http or https URL without a query and without a slash at its end; null and "" are None."""
 
     default_error_messages = {"invalid": "Enter a valid http or https URL without a slash at its end."}
-    _PATTERN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
-    _LONGEST: Final = 200
+    PATTERN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
+    LONGEST: Final = 200
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
@@ -133,7 +133,7 @@ class BaseUrl(fields.Field[str | None]):
         del attr, data, kwargs
         if value == "":
             return None
-        if not isinstance(value, str) or len(value) > self._LONGEST or not self._PATTERN.fullmatch(value):
+        if not isinstance(value, str) or len(value) > self.LONGEST or not self.PATTERN.fullmatch(value):
             raise self.make_error("invalid")
         return value
 
@@ -145,7 +145,7 @@ class Hex32(fields.Field[str | None]):
         "null": _NULL,
         "invalid": "This value does not match the required pattern.",
     }
-    _PATTERN: Final = re.compile(r"[a-f0-9]{32}")
+    PATTERN: Final = re.compile(r"[a-f0-9]{32}")
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
@@ -159,7 +159,7 @@ class Hex32(fields.Field[str | None]):
         text = str(value).strip()
         if not text:
             raise ValidationError("This field may not be blank.")
-        if not self._PATTERN.fullmatch(text):
+        if not self.PATTERN.fullmatch(text):
             raise ValidationError([*unfit_characters(text), self.error_messages["invalid"]])
         return text
 
@@ -232,6 +232,7 @@ class Switch(fields.Field[bool]):
     """True or false in any of the words for them."""
 
     default_error_messages = {"null": _NULL, "invalid": "Must be a valid boolean."}
+    WORDS: Final = _TRUE | _FALSE
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -240,6 +241,6 @@ class Switch(fields.Field[bool]):
         if isinstance(value, bool):
             return value
         word = str(int(value)) if isinstance(value, float) and value in {0.0, 1.0} else str(value).lower()
-        if isinstance(value, str | int | float) and word in _TRUE | _FALSE:
+        if isinstance(value, str | int | float) and word in self.WORDS:
             return word in _TRUE
         raise self.make_error("invalid")
