@@ -68,7 +68,7 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "DsnAnswer.integration": "The base of integrations.",
     "DsnAnswer.otlp_traces": "OpenTelemetry traces.",
     "DsnAnswer.otlp_logs": "OpenTelemetry logs.",
-    "NewProjectKeyBody.name": "What people call it, at most 64 characters, trimmed; if it says nothing, it is chosen.",
+    "NewProjectKeyBody.name": "What people call it, at most 64 characters; if it says nothing, one is chosen.",
     "NewProjectKeyBody.public": "A public half of one's own; chosen if it is null.",
     "NewProjectKeyBody.secret": "A secret half of one's own; chosen if it is null.",
     "NewProjectKeyBody.useCase": "Checked and not honoured: the keys of this API are users' keys.",
