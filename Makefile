@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench clean lock
+.PHONY: help run test lint bench faults clean lock
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
@@ -24,6 +24,9 @@ lint: .venv/test.stamp ## style, types and the directions between the packages
 
 bench: .venv/run.stamp ## measure, side by side in one run
 	@exec $(BIN)/python -m bench
+
+faults: .venv/run.stamp ## kill, halt and cut off every part under load, and check that no promise is broken
+	@exec $(BIN)/python -m faults
 
 clean: ## remove the environment, the data of `make run` and every cache
 	rm -rf .venv .data .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

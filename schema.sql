@@ -31,8 +31,10 @@ CREATE TABLE project (
     -- Set where its keys are too many to go with it in one transaction: from then on nobody finds it.
     deleted_at      timestamptz
 );
--- A slug names one living project of its organization; also finds it by both, and lists them in order.
+-- A slug names one living project of its organization; also finds it by both.
 CREATE UNIQUE INDEX project_slug_taken ON project (organization_id, slug) WHERE deleted_at IS NULL;
+-- Lists an organization's projects newest first, a page at a time, without sorting.
+CREATE INDEX project_newest_first ON project (organization_id, id DESC) WHERE deleted_at IS NULL;
 
 CREATE TABLE project_slug_redirect (
     organization_id bigint NOT NULL REFERENCES organization,
@@ -71,6 +73,8 @@ CREATE TABLE project_key (
 );
 -- Lists a project's keys newest first, a page at a time, without sorting.
 CREATE INDEX project_key_newest_first ON project_key (project_id, id DESC);
+-- Lists those that were switched off, which are few, without reading all the others.
+CREATE INDEX project_key_switched_off ON project_key (project_id, id DESC) WHERE NOT is_active;
 
 CREATE TABLE deleted_key (
     public_key      text PRIMARY KEY,

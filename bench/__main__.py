@@ -13,7 +13,8 @@ from typing import Final
 
 from tqdm import tqdm
 
-from bench.parts import CONNECTIONS, PARTS, Figures
+from bench.measures import CONNECTIONS, Figures
+from bench.parts import PARTS
 from bench.processes import BenchError
 from bench.report import table
 from bench.stage import Stage, stage

@@ -14,11 +14,11 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
-from service.http.bodies import LIMIT
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
 from service.http.openapi.pages import add_api_documents
 from service.http.ops import Health
+from service.http.rate_limits import RateLimits
 from service.http.routes import add_routes
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
@@ -45,9 +45,6 @@ from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
 
 _log = structlog.get_logger(__name__)
-
-_KAFKA_REQUEST_TIMEOUT: Final = 5.0
-"""Seconds for one answer of Kafka: a silent broker holds up every shard of the wave it is in for as long."""
 
 _CHECK_TOPIC_AGAIN: Final = 5.0
 """Seconds between two tries to look at the topic while Kafka cannot be asked."""
@@ -86,9 +83,11 @@ def open_database(settings: Settings) -> Database:
     """The database that the settings name; not started."""
     limits = Limits(
         pool_size=settings.database_pool_size,
+        connect=settings.connect_timeout,
         acquire=settings.acquire_timeout,
         statement=settings.statement_timeout,
         lock=settings.lock_timeout,
+        idle_in_transaction=settings.idle_in_transaction_timeout,
     )
     return Database(settings.database_url, limits, through_pgbouncer=settings.database_pgbouncer)
 
@@ -101,7 +100,9 @@ def build(settings: Settings) -> Service:
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)
     producer = FencedProducer(
-        kafka_connection(settings), topic=settings.kafka_topic, request_timeout=_KAFKA_REQUEST_TIMEOUT
+        kafka_connection(settings),
+        topic=settings.kafka_topic,
+        request_timeout=settings.kafka_request_timeout,
     )
     acknowledgements = Acknowledgements(database)
     publisher = Publisher(
@@ -132,7 +133,9 @@ def build(settings: Settings) -> Service:
         topic=Topic(settings.kafka_topic, SHARDS, TOPIC_CONFIG),
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
+        body_limit=settings.body_limit,
         max_requests=settings.max_requests,
+        rate_limits=RateLimits(settings.max_requests),
         metrics=RequestMetrics(registry),
         deadlines=Deadlines(settings.request_timeout),
     )
@@ -148,16 +151,22 @@ def build(settings: Settings) -> Service:
 
 def create_app(api: Api) -> web.Application:
     """The API's application."""
-    app = web.Application(middlewares=[record, answer], client_max_size=LIMIT)
+    app = web.Application(middlewares=[record, answer], client_max_size=api.body_limit)
     app[API] = api
     add_api_documents(app)
     add_routes(app)
     app.cleanup_ctx.append(_sweep)
+    app.cleanup_ctx.append(_write_token_uses)
     return app
 
 
 async def _sweep(app: web.Application) -> AsyncIterator[None]:
     async with _background(app[API].deadlines.sweep()):
+        yield
+
+
+async def _write_token_uses(app: web.Application) -> AsyncIterator[None]:
+    async with _background(app[API].tokens.uses.write()):
         yield
 
 

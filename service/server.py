@@ -20,9 +20,8 @@ from service.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-_FINISH_WITHIN: Final = 12.0
-"""Seconds for requests under way when the listener closes: a request's time and a sweep of the deadlines. With
-SHUTDOWN_DELAY and the hand-over it stays below the 30 s after which Kubernetes kills."""
+_HAND_OVER: Final = 10.0
+"""Seconds of SHUTDOWN_TIMEOUT that are kept for handing over the shards; requests under way have the rest."""
 
 _LOOK_EVERY: Final = 0.02
 """Seconds between two looks whether the last request is answered."""
@@ -60,6 +59,15 @@ async def serve(service: Service, *, create_topic: bool = False, api: bool = Tru
         gc.set_threshold(*_GC_THRESHOLDS)
         await stop.wait()
         await drain(service, stop)
+        end_by_force(after=service.settings.shutdown_timeout)
+
+
+def end_by_force(*, after: float) -> None:
+    """Have the kernel end the process in ``after`` seconds, whatever holds it up then: a thread, a resolver.
+
+    Nothing is lost by it: what was not handed over is taken over.
+    """
+    signal.setitimer(signal.ITIMER_REAL, after)
 
 
 def stop_signal() -> asyncio.Event:
@@ -117,7 +125,7 @@ async def _finish(runner: web.AppRunner, service: Service) -> None:
         await site.stop()
     service.api.acknowledgements.give_up()
     with suppress(TimeoutError):
-        async with asyncio.timeout(_FINISH_WITHIN):
+        async with asyncio.timeout(service.settings.shutdown_timeout - _HAND_OVER):
             while service.api.in_flight:
                 await asyncio.sleep(_LOOK_EVERY)
 

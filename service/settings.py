@@ -20,6 +20,7 @@ _DATABASE_URL: Final = Regexp(
     "written as %2F and the like.",
 )
 _SECONDS: Final = Range(min=0, max=3600)
+_BOUND: Final = Range(min=0.1, max=3600)  # never 0, which Postgres takes for no bound at all
 _PORT: Final = Range(min=1, max=65535)
 
 
@@ -103,18 +104,79 @@ class Settings:
     shutdown_delay: float = _setting(
         3.0, "float", "seconds of serving on after SIGTERM, until routers have noticed", check=_SECONDS
     )
-    request_timeout: float = _setting(10.0, "float", "seconds for one request as a whole", check=_SECONDS)
-    body_timeout: float = _setting(5.0, "float", "seconds for a request's body to arrive", check=_SECONDS)
-    acquire_timeout: float = _setting(
-        1.0, "float", "seconds to wait for a connection of the pool", check=_SECONDS
+    shutdown_timeout: float = _setting(
+        22.0,
+        "float",
+        "seconds from then on for requests under way and the hand-over, after which the process is ended by force; "
+        "with SHUTDOWN_DELAY below the 30 after which Kubernetes kills",
+        check=Range(min=12, max=3600),
     )
-    statement_timeout: float = _setting(3.0, "float", "seconds for one statement", check=_SECONDS)
-    lock_timeout: float = _setting(2.0, "float", "seconds to wait for a lock in Postgres", check=_SECONDS)
+    request_timeout: float = _setting(
+        10.0,
+        "float",
+        "seconds for one request as a whole: callers have given up soon after, and what they no longer wait for "
+        "only takes room",
+        check=_BOUND,
+    )
+    body_timeout: float = _setting(
+        5.0,
+        "float",
+        "seconds for a request's body to arrive: a thousandth would do, slower ones hold room on purpose",
+        check=_BOUND,
+    )
+    body_limit: int = _setting(
+        65536,
+        "int",
+        "bytes of a request's body: a key needs less than 1000",
+        check=Range(min=1024, max=2**24),
+    )
+    connect_timeout: float = _setting(
+        5.0,
+        "float",
+        "seconds to connect to Postgres where no request waits for it; one that does waits ACQUIRE_TIMEOUT",
+        check=_BOUND,
+    )
+    acquire_timeout: float = _setting(
+        1.0,
+        "float",
+        "seconds to wait for a connection of the pool, a new one if need be: more get 503 and come again",
+        check=_BOUND,
+    )
+    statement_timeout: float = _setting(
+        3.0,
+        "float",
+        "seconds for one statement, which takes milliseconds; Postgres ends it, a second later the driver does",
+        check=_BOUND,
+    )
+    lock_timeout: float = _setting(
+        2.0,
+        "float",
+        "seconds to wait for a lock in Postgres: below STATEMENT_TIMEOUT, so that the log names the lock",
+        check=_BOUND,
+    )
+    idle_in_transaction_timeout: float = _setting(
+        5.0,
+        "float",
+        "seconds that a transaction may idle before Postgres ends it: a halted process must not keep its locks",
+        check=_BOUND,
+    )
+    kafka_request_timeout: float = _setting(
+        5.0,
+        "float",
+        "seconds for one answer of Kafka: a silent broker holds up every shard of the wave it is in for as long",
+        check=_BOUND,
+    )
     keepalive_timeout: float = _setting(
-        75.0, "float", "seconds an idle connection is kept; longer than proxies keep theirs", check=_SECONDS
+        75.0,
+        "float",
+        "seconds an idle connection, or one whose head does not come, is kept; longer than proxies keep theirs",
+        check=_BOUND,
     )
     max_requests: int = _setting(
-        1000, "int", "requests answered at a time; more get 503", check=Range(min=1, max=100_000)
+        1000,
+        "int",
+        "requests answered at a time, about a quarter of a second's work; more get 503 at once",
+        check=Range(min=1, max=100_000),
     )
     log_level: str = _setting(
         "info", "str", "debug, info, warning or error", check=OneOf(["debug", "info", "warning", "error"])

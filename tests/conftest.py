@@ -17,6 +17,7 @@ from aiohttp.web import Application, Request
 from pytest_aiohttp import AiohttpClient
 
 from service.app import Service, build, create_app, publishing
+from service.dev.kafka import EmbeddedKafka
 from service.dev.servers import Servers, embedded_servers
 from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
@@ -26,6 +27,9 @@ from tests.http_service import Site, open_site
 from tests.kafka_harness import new_topic
 
 _TEMPLATE = "template_projectkeys"
+CACHE = Path(__file__).parents[1] / ".cache"
+"""Keeps what the servers need from one run to the next."""
+
 ORIGIN = Origin(token_id=None, request_id="test")
 
 
@@ -46,8 +50,7 @@ def _plain_tracebacks() -> None:
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
     """PostgreSQL and Apache Kafka, for the whole run."""
     data = tmp_path_factory.mktemp("servers")
-    cache = Path(__file__).parents[1] / ".cache"
-    async with embedded_servers(data, cache_dir=cache, report=print) as started:
+    async with embedded_servers(data, cache_dir=CACHE, report=print) as started:
         yield started
 
 
@@ -55,6 +58,13 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 def kafka_bootstrap(servers: Servers) -> str:
     """Where Kafka is."""
     return servers.kafka.bootstrap_servers
+
+
+@pytest.fixture
+async def own_kafka(tmp_path: Path) -> AsyncIterator[EmbeddedKafka]:
+    """A broker of one test, to be ended and started again."""
+    async with embedded_servers(tmp_path, cache_dir=CACHE, report=print, postgres=False) as started:
+        yield started.kafka
 
 
 @pytest.fixture(scope="session")

@@ -63,3 +63,12 @@ async def until(holds: Callable[[], Awaitable[object]], *, patience: float = _PA
                 await asyncio.sleep(0.01)
     except TimeoutError:
         raise AssertionError(f"it does not hold after {patience} s") from None
+
+
+async def eventually(holds: Callable[[], object], *, patience: float = _PATIENCE) -> None:
+    """`until` for what is seen without waiting."""
+
+    async def look() -> object:
+        return holds()
+
+    await until(look, patience=patience)

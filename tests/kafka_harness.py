@@ -19,9 +19,11 @@ from service.kafka.session import Batch, Outcome, Record, Session
 _PATIENCE = 15.0  # seconds
 
 
-async def new_topic(bootstrap: str, *, partitions: int = 12, config: Mapping[str, str] | None = None) -> str:
-    """Create a topic with a name of its own and wait until each partition has a leader."""
-    topic = f"test-{uuid.uuid4().hex}"
+async def new_topic(
+    bootstrap: str, *, name: str = "", partitions: int = 12, config: Mapping[str, str] | None = None
+) -> str:
+    """Create a topic, with a name of its own unless one is given, and wait until each partition has a leader."""
+    topic = name or f"test-{uuid.uuid4().hex}"
     client = KafkaClient(KafkaConnection((bootstrap,)), request_timeout=10)
     try:
         code, words = await client.create_topic(

@@ -9,7 +9,8 @@ from urllib.parse import quote
 import pytest
 
 from service.app import Service
-from service.domain.audit import ACTIONS, AuditPage, AuditSearch
+from service.domain.audit import ACTIONS, AuditSearch
+from service.domain.pages import Page
 from service.domain.scopes import SCOPES
 from service.usecases.parked import Parked
 from tests.conftest import ORIGIN, Api, make_organization
@@ -69,7 +70,11 @@ async def test_every_write_leaves_one_entry_with_who_when_from_where_and_what(
     rows = read["rows"]
     assert [(row["event"], row["target"], row["data"]) for row in rows] == [
         ("token.revoke", "ci", {"tokenId": bound.id}),
-        ("token.create", "ci", {"tokenId": bound.id, "scopes": ["project:read"], "expiresAt": None}),
+        (
+            "token.create",
+            "ci",
+            {"tokenId": bound.id, "scopes": ["project:read"], "rateLimit": None, "expiresAt": None},
+        ),
         ("project.remove", "shop", {"name": "Web"}),
         ("projectkey.remove", "a" * 32, {"name": "First"}),
         ("projectkey.edit", "a" * 32, {"isActive": {"from": True, "to": False}}),
@@ -133,7 +138,7 @@ async def test_a_token_for_all_organizations_is_recorded_where_no_tenant_reads(
     """It belongs to the installation: the command line lists it."""
     await service.api.tokens.create("everywhere", scopes=["org:admin"])
     assert [row for row in (await _read(api))["rows"] if row["event"].startswith("token.")] == []
-    entries = await service.api.audit.of_all(AuditSearch(action="token.create"), AuditPage(limit=10))
+    entries = await service.api.audit.of_all(AuditSearch(action="token.create"), Page(size=10))
     assert [(one.target, one.organization_id) for one in entries] == [("everywhere", None), ("test", None)]
 
 
@@ -143,7 +148,7 @@ async def test_another_organization_s_entries_are_not_seen(service: Service, api
     rows = (await _read(api))["rows"] + (await _read(api, "?target=neighbour"))["rows"]
     assert rows
     assert "neighbour" not in str(rows)
-    entries = await service.api.audit.of_organization(str(other.id), AuditSearch(), AuditPage(limit=10))
+    entries = await service.api.audit.of_organization(str(other.id), AuditSearch(), Page(size=10))
     assert [one.target for one in entries] == ["neighbour"]
 
 

@@ -14,7 +14,8 @@ from pytest_aiohttp import AiohttpClient
 
 from service.app import Service, build, create_app, publishing
 from service.dev.servers import Servers
-from service.domain.audit import AuditPage, AuditSearch
+from service.domain.audit import AuditSearch
+from service.domain.pages import Page
 from service.domain.scopes import SCOPES
 from service.settings import Settings
 from tests.commands import run
@@ -100,7 +101,7 @@ async def test_the_whole_service_works_as_its_role(
     await restricted_service.jobs.tidy()
     assert await postgres.fetchval("SELECT count(*) FROM idempotency") == 0
     assert [one.name for one in await restricted_service.api.tokens.list()] == ["test"]
-    assert await restricted_service.api.audit.of_all(AuditSearch(), AuditPage(limit=1))
+    assert await restricted_service.api.audit.of_all(AuditSearch(), Page(size=1))
     assert (await restricted_service.health.checks())["postgres"] == "ok"
     await restricted_service.health.before_scrape()
 

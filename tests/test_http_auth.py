@@ -155,7 +155,7 @@ async def test_too_small_a_scope_is_403_and_says_which_would_do(
 
 ALLOWED = [
     pytest.param("/api/0/organizations/", "POST, OPTIONS", id="organizations"),
-    pytest.param(PROJECTS, "POST, OPTIONS", id="projects"),
+    pytest.param(PROJECTS, "GET, POST, HEAD, OPTIONS", id="projects"),
     pytest.param(f"/api/0/projects/{ORGANIZATION}/pump-station/keys/", "GET, POST, HEAD, OPTIONS", id="keys"),
 ]
 

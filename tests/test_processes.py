@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from tests.events import header, until
 from tests.kafka_harness import unused_port
 from tests.load import arrived, check, load_on
 from tests.outbox import Postgres, change, waiting
-from tests.processes import Deployment, Replica, deploy, replica, running
+from tests.processes import ROOT, Deployment, Replica, deploy, replica, running
 
 _HALF = SHARDS // 2
 _LEASE = 1.0
@@ -225,3 +226,16 @@ async def test_wrong_settings_are_told_together(tmp_path: Path) -> None:
         assert await process.exited(within=10) == 78
         told = [line.partition(":")[0] for line in process.errors.splitlines()]
     assert told == ["Some settings cannot be used", *sorted(wrong)]
+
+
+async def test_a_stop_that_something_holds_up_is_ended_by_force(tmp_path: Path) -> None:
+    """A thread that waits for a resolver, say: nobody can cancel it, and the interpreter waits for it."""
+    program = (
+        "import threading, time; from service.server import end_by_force; end_by_force(after=0.2); "
+        "threading.Thread(target=time.sleep, args=(60,)).start()"
+    )
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}
+    )
+    async with asyncio.timeout(20):
+        assert await process.wait() == -signal.SIGALRM

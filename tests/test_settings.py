@@ -1,6 +1,7 @@
 """Settings: read from the environment, every mistake at once, secrets masked."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,24 @@ def test_the_table_has_every_setting_with_what_it_is_for() -> None:
     rows = table(Settings())
     assert {name for name, _, _ in rows} == NAMES
     assert all(len(description) > 10 for _, _, description in rows)
+
+
+def test_the_readme_has_the_same_table() -> None:
+    """Every name with its default and what it is for, in the same order."""
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    found = re.findall(r"^\| `([A-Z_]+)` \| (?:`(.*?)`)? ?\| (.+) \|$", readme, re.MULTILINE)
+    assert found == table(Settings())
+
+
+@pytest.mark.parametrize(
+    "name", sorted(name for name in NAMES if name.endswith("_TIMEOUT") or name == "BODY_LIMIT")
+)
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan"])
+def test_no_bound_can_be_switched_off(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Zero is Postgres's word for no time-out at all."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsError, match=f"^{name}: "):
+        read()
 
 
 @pytest.mark.parametrize("name", ["INGEST_URL", "PUBLIC_URL", "LOADER_CDN_URL"])

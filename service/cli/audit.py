@@ -3,14 +3,16 @@
 import argparse
 import asyncio
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import orjson
 
 from service.cli.commands import Commands, add_command, database, say
-from service.domain.audit import ACTIONS, AuditEntry, AuditPage, AuditSearch
+from service.domain.audit import ACTIONS, AuditEntry, AuditSearch
 from service.domain.events import wire_time
+from service.domain.pages import Page
 from service.http.audit import wire_entry
 from service.usecases.audit import Audit
 
@@ -74,17 +76,17 @@ async def _list(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _find(audit: Audit, options: argparse.Namespace) -> list[AuditEntry]:
+async def _find(audit: Audit, options: argparse.Namespace) -> Sequence[AuditEntry]:
     search = AuditSearch(
         project_id=await _project_id(audit, options.org, options.project),
         action=options.action,
         target=options.target,
         since=options.since,
     )
-    page = AuditPage(limit=options.limit)
+    page = Page(size=options.limit)
     if options.org is None:
-        return await audit.of_all(search, page)
-    return await audit.of_organization(options.org, search, page)
+        return page.of(await audit.of_all(search, page))
+    return page.of(await audit.of_organization(options.org, search, page))
 
 
 async def _project_id(audit: Audit, organization: str | None, project: str | None) -> int | None:

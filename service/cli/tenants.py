@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from service import settings
 from service.app import build
 from service.cli.commands import Commands, add_command, command_line_origin, name_for_people, say, started
+from service.domain.dsn import is_base_url
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG
 from service.http.state import Api
 
@@ -31,7 +32,9 @@ def add_to(commands: Commands) -> None:
         help="its name in paths",
     )
     create.add_argument("--name", type=name_for_people, help="its name for people; the slug if not given")
-    create.add_argument("--ingest-url", metavar="URL", help="base of its DSNs; INGEST_URL if not given")
+    create.add_argument(
+        "--ingest-url", type=_base_url, metavar="URL", help="base of its DSNs; INGEST_URL if not given"
+    )
     projects = add_command(
         commands, "project", summary="make projects", example="projectkeys project create acme web"
     ).add_subparsers(metavar="COMMAND", required=True)
@@ -59,6 +62,12 @@ def _slug(pattern: str, characters: str) -> Callable[[str], str]:
         return text
 
     return check
+
+
+def _base_url(text: str) -> str:
+    if not is_base_url(text):
+        raise argparse.ArgumentTypeError("an http or https URL without a slash at its end, please")
+    return text
 
 
 @asynccontextmanager

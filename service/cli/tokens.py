@@ -18,6 +18,7 @@ from service.domain.scopes import SCOPES
 from service.usecases.tokens import Tokens
 
 _MOST_DAYS: Final = 36_500
+_MOST_RATE: Final = 1_000_000
 
 
 def add_to(commands: Commands) -> None:
@@ -45,6 +46,9 @@ def add_to(commands: Commands) -> None:
         help="what it may do; can be given several times",
     )
     create.add_argument("--days", type=_days, help="days after which it ends; never if not given")
+    create.add_argument(
+        "--rate", type=_rate, metavar="N", help="requests a second, of each replica; no limit if not given"
+    )
     create.add_argument(
         "--from-file",
         metavar="PATH",
@@ -77,6 +81,12 @@ def _days(text: str) -> timedelta:
     return timedelta(days=days)
 
 
+def _rate(text: str) -> int:
+    if not (text.isdecimal() and 0 < int(text) <= _MOST_RATE):
+        raise argparse.ArgumentTypeError(f"a whole number from 1 to {_MOST_RATE}, please")
+    return int(text)
+
+
 async def _create(options: argparse.Namespace) -> int:
     given = None if options.from_file is None else read_token(options.from_file)
     async with database() as opened:
@@ -85,6 +95,7 @@ async def _create(options: argparse.Namespace) -> int:
             scopes=options.scope,
             organization=options.org,
             expires_at=datetime.now(UTC) + options.days if options.days else None,
+            rate_limit=options.rate,
             token=given,
             origin=command_line_origin(),
         )
@@ -95,12 +106,19 @@ async def _create(options: argparse.Namespace) -> int:
 async def _list() -> int:
     async with database() as opened:
         rows = await Tokens(opened).list()
-    say(f"{'ID':>4}  {'NAME':24} {'ORGANIZATION':20} {'ENDS WITH':9}  {'STATE':24} SCOPES")
+    say(
+        f"{'ID':>4}  {'NAME':24} {'ORGANIZATION':20} {'ENDS WITH':9}  {'STATE':22} {'LAST USED (UTC)':16} "
+        f"{'RATE':>7} SCOPES"
+    )
     for row in rows:
         state = "revoked" if row.revoked_at else _expiry(row.expires_at)
         organization = row.organization_slug or "(all)"
         scopes = " ".join(row.scopes)
-        say(f"{row.id:>4}  {row.name:24} {organization:20} {row.last_four:9}  {state:24} {scopes}")
+        used = f"{row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never"
+        say(
+            f"{row.id:>4}  {row.name:24} {organization:20} {row.last_four:9}  {state:22} {used:16} "
+            f"{f'{row.rate_limit}/s' if row.rate_limit else '-':>7} {scopes}"
+        )
     return 0
 
 

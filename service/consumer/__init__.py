@@ -1,6 +1,7 @@
 """The consumer kit: every client key in memory, kept as fresh as Kafka tells.
 
-It needs aiokafka and the standard library, and nothing of the server: ``pip install projectkeys`` and import it.
+It needs aiokafka and the standard library, and nothing of the server. Where the server's libraries are not wanted:
+``pip install 'aiokafka>=0.14,<0.15'`` and then ``pip install --no-deps projectkeys``.
 
 A gate that lets an event of a client in, or not::
 
@@ -11,7 +12,7 @@ A gate that lets an event of a client in, or not::
         print(change.public_key, "is gone" if change.state is None else change.state)
 
     async def main() -> None:
-        async with ProjectKeys(bootstrap_servers="localhost:9092", snapshot="/var/tmp/keys") as keys:
+        async with ProjectKeys(bootstrap_servers="localhost:9092", snapshot="keys.snapshot") as keys:
             keys.on_change(tell)
             await keys.ready()
             print(f"{len(keys)} keys, {keys.lag().seconds:.1f} s behind")

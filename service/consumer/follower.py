@@ -127,6 +127,7 @@ class Follower:
     async def _step(self, log: Log) -> None:
         records = await log.read()
         positions = await log.positions()
+        self._refuse_if_old()  # before these records count as all there was
         # From here on nothing is awaited: what is held and the positions never differ to anybody else.
         for record in records:
             self._progress.saw(record.partition, record.timestamp / 1000)
@@ -140,7 +141,6 @@ class Follower:
             self.ready.set()
         if changed or replaced:
             self._changed(changed, replaced)
-        self._refuse_if_old()
         await asyncio.sleep(0)  # records that have been fetched already come without a pause
 
     def _refuse_if_old(self) -> None:

@@ -58,12 +58,18 @@ class Progress:
         """
         self.positions = dict(positions)
         self._ends.update(ends)
-        if any(positions[partition] < end for partition, end in self._mark.items()):
+        if not self._passed:
             return False
         self.since = self._mark_at
         if answered_at is not None:
             self._mark, self._mark_at = dict(self._ends), max(answered_at, self._mark_at)
+            if self._passed:  # at once, while nothing comes
+                self.since = self._mark_at
         return True
+
+    @property
+    def _passed(self) -> bool:
+        return all(self.positions[partition] >= end for partition, end in self._mark.items())
 
     def saw(self, partition: int, written_at: float) -> None:
         """A record came that was written at this time (Unix time, seconds)."""

@@ -57,16 +57,3 @@ class AuditSearch:
     action: str | None = None
     target: str | None = None
     since: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AuditPage:
-    """Which of the entries that were found: at most ``limit``, ``skip`` left out, beginning with the id ``start``.
-
-    Going down from ``start``, itself included; with ``newer`` going up from it, itself left out. None is the newest.
-    """
-
-    limit: int
-    start: int | None = None
-    skip: int = 0
-    newer: bool = False

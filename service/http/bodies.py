@@ -1,33 +1,39 @@
-"""A request's body: bounded in size and time, one JSON value."""
+"""A request's body: bounded in size and time, JSON or a form."""
 
 import asyncio
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import orjson
 from aiohttp import web
 
+from service.http.forms import parse_form, parse_multipart
+from service.http.negotiation import check_acceptable
 from service.http.refusals import Refusal, body_too_large
 
-LIMIT: Final = 64 * 1024
-"""Bytes of a body; a key needs less than one thousand."""
+_PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
+    "application/json": lambda raw, _: parse_json(raw),
+    "application/x-www-form-urlencoded": lambda raw, _: parse_form(raw),
+    "multipart/form-data": parse_multipart,
+}
+"""How a body of each type is read; the second argument is the whole Content-Type."""
 
-_JSON: Final = "application/json"
 
-
-async def read_json(request: web.Request, *, timeout: float) -> Any:  # noqa: ASYNC109 -- a setting; the bound is here
-    """The JSON value of the body; an empty body is ``{}``.
+async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: ASYNC109 -- a setting; the bound is here
+    """The value of the body: any in JSON, an object in a form; an empty body is ``{}``.
 
     Raises:
-        Refusal: 400 not JSON, 408 it did not arrive in time, 413 too large, 415 not a type that is read.
+        Refusal: 400 it cannot be read, 406 the caller takes no JSON, 408 it did not arrive in time, 413 too large,
+            415 not a type that is read.
     """
     raw = await _read(request, timeout)
-    if not raw:
-        return {}
     content_type = request.headers.get("Content-Type", "")
-    if content_type.partition(";")[0].strip().lower() != _JSON:
+    parse = _PARSERS.get(content_type.partition(";")[0].strip().lower())
+    if raw and parse is None:
         raise Refusal(415, f'Unsupported media type "{content_type}" in request.')
-    return parse_json(raw)
+    check_acceptable(request)
+    return parse(raw, content_type) if raw and parse is not None else {}
 
 
 def parse_json(raw: bytes) -> Any:
@@ -56,8 +62,8 @@ def _refuse_constant(name: str) -> None:
 async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC109 -- see above
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Refusal(415, "Unsupported content encoding: send the body as it is.", {"Connection": "close"})
-    if (request.content_length or 0) > LIMIT:
-        raise body_too_large(LIMIT)
+    if (request.content_length or 0) > request.client_max_size:
+        raise body_too_large(request.client_max_size)
     if request.content.is_eof():  # it came with the head: no timer needed
         return await _bounded(request)
     try:
@@ -71,4 +77,4 @@ async def _bounded(request: web.Request) -> bytes:
     try:
         return await request.read()
     except web.HTTPRequestEntityTooLarge:
-        raise body_too_large(LIMIT) from None
+        raise body_too_large(request.client_max_size) from None

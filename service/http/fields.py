@@ -7,6 +7,8 @@ from typing import Any, Final, TypeAlias
 from marshmallow import ValidationError, fields
 from typing_extensions import override
 
+from service.domain.dsn import is_base_url
+
 Words: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
 """What is said for each kind of mistake."""
 
@@ -121,8 +123,6 @@ class BaseUrl(fields.Field[str | None]):
     """An http or https URL without a query and without a slash at its end; null and "" are None."""
 
     default_error_messages = {"invalid": "Enter a valid http or https URL without a slash at its end."}
-    PATTERN: Final = re.compile(r"https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*")
-    LONGEST: Final = 200
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
@@ -133,7 +133,7 @@ class BaseUrl(fields.Field[str | None]):
         del attr, data, kwargs
         if value == "":
             return None
-        if not isinstance(value, str) or len(value) > self.LONGEST or not self.PATTERN.fullmatch(value):
+        if not isinstance(value, str) or not is_base_url(value):
             raise self.make_error("invalid")
         return value
 

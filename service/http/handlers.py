@@ -1,19 +1,22 @@
 """The operations on a project's keys: parse, call one use case, answer."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from aiohttp import web
 
 from service.domain.model import NewProjectKey, ProjectKeyChange
 from service.http.answers import empty_answer, json_answer, wire_key
-from service.http.bodies import read_json
-from service.http.pagination import first_page_link
+from service.http.bodies import read_body
+from service.http.pagination import asked_page, link
+from service.http.queries import last
+from service.http.refusals import Refusal
 from service.http.schemas import NewProjectKeyBody, ProjectKeyChangeBody, load
 from service.http.state import Call
 from service.http.writes import event_headers, idempotency_key
 
-_PAGE: Final = 10
-"""Keys on a page of a list."""
+_STATUSES: Final[Mapping[str, bool | None]] = {"": None, "active": True, "inactive": False}
+"""By the word for it in a query: whether the keys of a list are active; None is all of them."""
 
 _NEW_KEY: Final = NewProjectKeyBody()
 _KEY_CHANGE: Final = ProjectKeyChangeBody()
@@ -21,7 +24,7 @@ _KEY_CHANGE: Final = ProjectKeyChangeBody()
 
 async def create_key(call: Call) -> web.Response:
     """``POST …/keys/``: 201 with the new key, once it is committed."""
-    body = await read_json(call.request, timeout=call.api.body_timeout)
+    body = await read_body(call.request, timeout=call.api.body_timeout)
     asked: NewProjectKey = load(_NEW_KEY, body)
     once = idempotency_key(call, body)
     made = await call.api.issue_keys.issue(asked, call.project, call.origin, once)
@@ -34,12 +37,35 @@ async def create_key(call: Call) -> web.Response:
 
 
 async def list_keys(call: Call) -> web.Response:
-    """``GET …/keys/``: the newest keys."""
-    rows = await call.api.read_keys.newest(call.project, limit=_PAGE + 1)
+    """``GET …/keys/``: the newest first; ``status`` leaves out the others, and all of them if it is no status."""
+    page, status = asked_page(call), last(call.request, "status") or ""
+    rows = (
+        await call.api.read_keys.page(call.project, page, active=_STATUSES[status])
+        if status in _STATUSES
+        else []
+    )
     return json_answer(
-        [wire_key(key, call.project, call.api.ingest) for _, key in rows[:_PAGE]],
+        [wire_key(key, call.project, call.api.ingest) for _, key in page.of(rows)],
         allow=call.allow,
-        headers={"Link": first_page_link(call, [number for number, _ in rows], page=_PAGE)},
+        headers={"Link": link(call, page, [number for number, _ in rows])},
+    )
+
+
+async def list_organization_keys(call: Call) -> web.Response:
+    """``GET /api/0/organizations/{organization}/project-keys/``: the keys of all its projects, as `list_keys`."""
+    organization = await call.api.organizations.get(call.organization_name)
+    if last(call.request, "team"):
+        raise Refusal(404, "Team not found")  # there are no teams, so nobody can name one
+    page, status = asked_page(call), last(call.request, "status") or ""
+    rows = (
+        await call.api.read_keys.page_of_organization(organization, page, active=_STATUSES[status])
+        if status in _STATUSES
+        else []
+    )
+    return json_answer(
+        [wire_key(key, project, call.api.ingest) for _, key, project in page.of(rows)],
+        allow=call.allow,
+        headers={"Link": link(call, page, [number for number, _, _ in rows])},
     )
 
 
@@ -54,7 +80,7 @@ async def update_key(call: Call) -> web.Response:
     await call.api.read_keys.get(
         call.project, call.key_id
     )  # a key that is not there is told before its body is read
-    body = await read_json(call.request, timeout=call.api.body_timeout)
+    body = await read_body(call.request, timeout=call.api.body_timeout)
     change: ProjectKeyChange = load(_KEY_CHANGE, body)
     changed = await call.api.change_keys.update(call.project, call.key_id, change, call.origin)
     return json_answer(

@@ -13,7 +13,7 @@ from aiohttp.typedefs import Handler
 from service.domain.errors import BusyError
 from service.http.answers import refused
 from service.http.refusals import internal_error, too_slow
-from service.http.state import API, FAULT, REQUEST_ID
+from service.http.state import API, CALLER, FAULT, REQUEST_ID
 
 _log = structlog.get_logger(__name__)
 
@@ -30,6 +30,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = request_id
     response = await handler(request)
     response.headers["X-Request-Id"] = request_id
+    api.rate_limits.tell(response.headers, request.get(CALLER), in_flight=api.in_flight)
     if api.draining:
         response.force_close()
     seconds = time.perf_counter() - began

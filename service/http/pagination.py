@@ -1,37 +1,93 @@
-"""Pages of a list: the Link header."""
+"""Pages of a list: which one a request asks for, and the Link header that leads to its neighbours.
+
+The cursors, ``value:offset:direction``, are those of Sentry's API, whose clients send them back as they came.
+"""
 
 from collections.abc import Sequence
+from typing import Final
 from urllib.parse import quote, urlencode
 
+from service.domain.pages import Page
+from service.http.queries import last
+from service.http.refusals import Refusal
 from service.http.state import Call
 
+_PER_PAGE: Final = 10
+_MOST_PER_PAGE: Final = 100
+_GREATEST_ID: Final = 2**63 - 1
+_GREATEST_OFFSET: Final = 10_000
+"""The cursors that are handed out skip a page at most."""
 
-def first_page_link(call: Call, numbers: Sequence[int], *, page: int) -> str:
-    """The Link header of a list's first page.
+
+def asked_page(call: Call) -> Page:
+    """The page that ``cursor`` and ``per_page`` name.
+
+    Raises:
+        Refusal: 400; one of them is none.
+    """
+    size = _per_page(last(call.request, "per_page"))
+    cursor = last(call.request, "cursor")
+    return _page(cursor, size) if cursor else Page(size=size)
+
+
+def _per_page(said: str | None) -> int:
+    if said is None:
+        return _PER_PAGE
+    try:
+        size = int(said)
+    except ValueError:
+        raise Refusal(400, "Invalid per_page parameter.") from None
+    if not 1 <= size <= _MOST_PER_PAGE:
+        raise Refusal(400, f"Invalid per_page value. Must be between 1 and {_MOST_PER_PAGE}.")
+    return size
+
+
+def _page(cursor: str, size: int) -> Page:
+    invalid = Refusal(400, "Invalid cursor parameter.")
+    try:
+        value, offset, direction = (int(part) for part in cursor.split(":"))
+    except ValueError:
+        raise invalid from None
+    if abs(value) > _GREATEST_ID or not 0 <= offset <= _GREATEST_OFFSET:
+        raise invalid
+    newer = direction != 0
+    return Page(size=size, start=value if value or newer else None, skip=offset, newer=newer)
+
+
+def link(call: Call, page: Page, found: Sequence[int]) -> str:
+    """The Link header beside ``page``.
 
     Args:
         call: the request.
-        numbers: the row ids of the page, and of one row more where there is one; greatest first.
-        page: how many rows a page has.
+        page: what it asked for.
+        found: the ids of the rows that were found for it, at most its `limit`, greatest first.
     """
-    more = len(numbers) > page
-    first = numbers[0] if numbers else 0
-    previous = f"{first}:0:1"
-    following = f"{numbers[page]}:0:0" if more else _end(numbers, page)
+    previous, newer = _previous(page, found)
+    following, older = _next(page, found)
     return ", ".join(
         (
-            _relation(call, "previous", previous, results=False),
-            _relation(call, "next", following, results=more),
+            _relation(call, "previous", previous, results=newer),
+            _relation(call, "next", following, results=older),
         )
     )
 
 
-def _end(numbers: Sequence[int], page: int) -> str:
-    if not numbers:
-        return "0:0:0"
-    # Clients only follow what has results; the offset past a lone row is the form that they have always seen.
-    offset = page if len(numbers) == 1 else 1
-    return f"{numbers[-1]}:{offset}:0"
+def _previous(page: Page, found: Sequence[int]) -> tuple[str, bool]:
+    shown = page.of(found)
+    more = len(found) > page.size if page.newer else page.start is not None or page.skip > 0
+    return f"{shown[0] if shown else 0}:0:1", more
+
+
+def _next(page: Page, found: Sequence[int]) -> tuple[str, bool]:
+    if page.newer:
+        return f"{page.start}:{page.skip}:0", True
+    if not found:
+        return f"{page.start or 0}:{page.skip}:0", False
+    if len(found) > page.size:
+        return f"{found[-1]}:0:0", True
+    # Where the page begins with its last row, clients have always seen the offset that leads past a whole page.
+    is_alone = found[-1] == (page.start or found[0])
+    return f"{found[-1]}:{page.skip + page.size if is_alone else 1}:0", False
 
 
 def _relation(call: Call, name: str, cursor: str, *, results: bool) -> str:

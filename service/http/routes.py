@@ -13,8 +13,9 @@ from service.http import audit, handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
 from service.http.auth import Scopes, authenticate, permit_method, permit_organization, scopes_of
 from service.http.event_documents import add_event_documents
+from service.http.negotiation import check_acceptable
 from service.http.refusals import Refusal, method_not_allowed, moved
-from service.http.state import API, FAULT, Call
+from service.http.state import API, CALLER, FAULT, Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 
@@ -37,6 +38,7 @@ class Resource:
 
 
 RESOURCES: Final = (
+    Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
     Resource(
         "/api/0/organizations/",
         {"POST": tenants.create_organization},
@@ -49,8 +51,13 @@ RESOURCES: Final = (
     ),
     Resource(
         "/api/0/organizations/{organization}/projects/",
-        {"POST": tenants.create_project},
-        {"POST": ("project:write", "org:write")},
+        {"GET": tenants.list_projects, "POST": tenants.create_project},
+        {**scopes_of("org"), "POST": ("project:write", "org:write")},
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/project-keys/",
+        {"GET": handlers.list_organization_keys},
+        scopes_of("org"),
     ),
     Resource(
         "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
@@ -97,7 +104,7 @@ def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Res
             return empty_answer(status=200, allow=allow)
         try:
             call = await _permitted(request, resource, allow, known=request.method in handlers_by_method)
-            return await handlers_by_method[request.method](call)
+            return await _handled(call, handlers_by_method[request.method])
         except (BusyError, UnavailableError) as error:
             request[FAULT] = str(error)
             return refused(error, allow=allow)
@@ -107,6 +114,17 @@ def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Res
             return refused(error, allow=allow)
 
     return dispatch
+
+
+async def _handled(call: Call, handler: Handler) -> web.Response:
+    """What does not exist is told before what cannot be read; a body is asked for in between, by its reader."""
+    method = call.request.method
+    if method == "DELETE":
+        check_acceptable(call.request)
+    response = await handler(call)
+    if method in {"GET", "HEAD"}:
+        check_acceptable(call.request)
+    return response
 
 
 def _renamed(request: web.Request, slug: str) -> str:
@@ -121,6 +139,8 @@ async def _permitted(request: web.Request, resource: Resource, allow: str, *, kn
     """The order decides which of several mistakes is told: who, may they, can one, of what, is it theirs."""
     api = request.app[API]
     caller = await authenticate(request, api.tokens)
+    request[CALLER] = caller
+    api.rate_limits.count(caller)
     permit_method(caller, request.method, resource.scopes)
     if not known:
         raise method_not_allowed(request.method)

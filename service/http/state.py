@@ -9,6 +9,7 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
+from service.http.rate_limits import RateLimits
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -39,7 +40,9 @@ class Api:
     topic: Topic
     links_base: str
     body_timeout: float
+    body_limit: int
     max_requests: int
+    rate_limits: RateLimits
     metrics: RequestMetrics
     deadlines: Deadlines
     in_flight: int = 0
@@ -49,6 +52,9 @@ class Api:
 API: Final = web.AppKey("api", Api)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+CALLER: Final = web.RequestKey("caller", Caller)
+"""Whose request it is; absent while nobody knows."""
 
 FAULT: Final = web.RequestKey("fault", str)
 """Why a request was answered with 503: for the log, never for the caller."""

@@ -6,7 +6,8 @@ from aiohttp import web
 
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, OrganizationChange, ProjectChange, slug_of
 from service.http.answers import empty_answer, json_answer, wire_organization, wire_project
-from service.http.bodies import read_json
+from service.http.bodies import read_body
+from service.http.pagination import asked_page, link
 from service.http.refusals import NO_PERMISSION, Refusal
 from service.http.schemas import (
     NewOrganization,
@@ -26,11 +27,16 @@ _NEW_PROJECT: Final = NewProjectBody()
 _PROJECT_CHANGE: Final = ProjectChangeBody()
 
 
+async def health(call: Call) -> web.Response:
+    """``GET /api/0/internal/health/``: 200 for every token; clients try theirs here."""
+    return json_answer({"problems": [], "healthy": {}}, allow=call.allow)
+
+
 async def create_organization(call: Call) -> web.Response:
     """``POST /api/0/organizations/``: for tokens of all organizations."""
     if call.caller.organization_id is not None:
         raise Refusal(403, NO_PERMISSION)
-    body = await read_json(call.request, timeout=call.api.body_timeout)
+    body = await read_body(call.request, timeout=call.api.body_timeout)
     asked: NewOrganization = load(_NEW_ORGANIZATION, body)
     organization, replayed = await call.api.organizations.create(
         slug=_slug(asked.slug, asked.name, ORGANIZATION_SLUG),
@@ -53,16 +59,28 @@ async def get_organization(call: Call) -> web.Response:
 async def update_organization(call: Call) -> web.Response:
     """``PUT /api/0/organizations/{organization}/``: another ingest URL gives all its keys new versions."""
     organization = await call.api.organizations.get(call.organization_name)
-    body = await read_json(call.request, timeout=call.api.body_timeout)
+    body = await read_body(call.request, timeout=call.api.body_timeout)
     change: OrganizationChange = load(_ORGANIZATION_CHANGE, body)
     changed = await call.api.organizations.update(organization, change, call.origin)
     return json_answer(wire_organization(changed), allow=call.allow)
 
 
+async def list_projects(call: Call) -> web.Response:
+    """``GET /api/0/organizations/{organization}/projects/``: the newest first."""
+    organization = await call.api.organizations.get(call.organization_name)
+    page = asked_page(call)
+    found = await call.api.projects.page(organization, page)
+    return json_answer(
+        [wire_project(project) for project in page.of(found)],
+        allow=call.allow,
+        headers={"Link": link(call, page, [project.id for project in found])},
+    )
+
+
 async def create_project(call: Call) -> web.Response:
     """``POST /api/0/organizations/{organization}/projects/``: with a first key unless told otherwise."""
     organization = await call.api.organizations.get(call.organization_name)
-    body = await read_json(call.request, timeout=call.api.body_timeout)
+    body = await read_body(call.request, timeout=call.api.body_timeout)
     asked: NewProject = load(_NEW_PROJECT, body)
     project, replayed = await call.api.projects.create(
         organization,
@@ -82,7 +100,7 @@ async def get_project(call: Call) -> web.Response:
 
 async def update_project(call: Call) -> web.Response:
     """``PUT /api/0/projects/{organization}/{project}/``: its former slug leads to it from then on."""
-    body = await read_json(call.request, timeout=call.api.body_timeout)
+    body = await read_body(call.request, timeout=call.api.body_timeout)
     change: ProjectChange = load(_PROJECT_CHANGE, body)
     changed = await call.api.projects.update(call.project, change, call.origin)
     return json_answer(wire_project(changed), allow=call.allow)

@@ -6,8 +6,9 @@ from uuid import UUID
 import asyncpg
 import orjson
 
-from service.domain.audit import Action, AuditEntry, AuditPage, AuditSearch
+from service.domain.audit import Action, AuditEntry, AuditSearch
 from service.domain.model import Origin
+from service.domain.pages import Page
 from service.postgres.database import Connection
 
 _INSERT: Final = """
@@ -87,7 +88,7 @@ _NEWER: Final = f"SELECT {_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND
 
 
 async def select_entries(
-    connection: Connection, organization_id: int, search: AuditSearch, page: AuditPage
+    connection: Connection, organization_id: int, search: AuditSearch, page: Page
 ) -> list[AuditEntry]:
     """The entries of one organization that were asked for, newest first."""
     statement = _NEWER if page.newer else _OLDER
@@ -99,14 +100,12 @@ async def select_entries(
 _OF_ALL: Final = f"SELECT {_ENTRIES} WHERE {_FOUND} AND {_DOWN}"
 
 
-async def select_entries_of_all(
-    connection: Connection, search: AuditSearch, page: AuditPage
-) -> list[AuditEntry]:
+async def select_entries_of_all(connection: Connection, search: AuditSearch, page: Page) -> list[AuditEntry]:
     """The entries of every organization, and of the installation itself, that were asked for, newest first."""
     return [_from_row(row) for row in await connection.fetch(_OF_ALL, *_arguments(search, page))]
 
 
-def _arguments(search: AuditSearch, page: AuditPage) -> tuple[object, ...]:
+def _arguments(search: AuditSearch, page: Page) -> tuple[object, ...]:
     return (
         search.project_id,
         search.token_id,

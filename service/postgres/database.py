@@ -40,8 +40,8 @@ _NOBODY_KNOWS: Final = (
 """Those after which a write is committed or is not: its answer was lost. Every other one rolled it back."""
 
 _CONNECTIONS_ARE_STALE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError)
-_CLOSE_WITHIN: Final = 5.0
-"""Seconds for statements under way when the pool closes; then they are cut."""
+_CLOSE_WITHIN: Final = 1.0
+"""Seconds for statements under way when the pool closes; then they are cut. Nobody waits for them any more."""
 
 
 @dataclass(frozen=True, slots=True)

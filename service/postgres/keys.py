@@ -54,24 +54,6 @@ async def select_by_row_id(
     return None if row is None else key_from_row(row)
 
 
-_SELECT_NEWEST: Final = f"""
-    SELECT key.id, {KEY_COLUMNS}
-    FROM project_key AS key
-    JOIN project ON project.id = key.project_id
-    WHERE project.organization_id = $1 AND key.project_id = $2
-    ORDER BY key.id DESC
-    LIMIT $3
-"""  # noqa: S608 -- the columns are the constant above
-
-
-async def select_newest(
-    connection: Connection, *, organization_id: int, project_id: int, limit: int
-) -> list[tuple[int, ProjectKey]]:
-    """At most ``limit`` keys of a project with their row ids, newest first."""
-    rows = await connection.fetch(_SELECT_NEWEST, organization_id, project_id, limit)
-    return [(row["id"], key_from_row(row)) for row in rows]
-
-
 _SELECT_STANDING: Final = """
     SELECT coalesce(bool_or(public_key = $1), false) AS public_key,
            coalesce(bool_or(secret_key = $2), false) AS secret_key,

@@ -6,6 +6,7 @@ import asyncpg
 
 from service.domain.errors import TakenError
 from service.domain.model import Organization, Project
+from service.domain.pages import Page
 from service.postgres.database import Connection
 from service.postgres.organizations import ORGANIZATION_COLUMNS, id_and_slug, organization_from_row
 
@@ -34,6 +35,33 @@ async def select_project(connection: Connection, *, organization: str, project: 
     parts = (*id_and_slug(organization), *id_and_slug(project))
     row = await connection.fetchrow(_SELECT_PROJECT, *parts)
     return None if row is None else project_from_row(row)
+
+
+_SELECT_OLDER: Final = f"""
+    SELECT {PROJECT_COLUMNS}
+    FROM project
+    JOIN organization ON organization.id = project.organization_id
+    WHERE project.organization_id = $1 AND project.id <= $2 AND project.deleted_at IS NULL
+    ORDER BY project.id DESC
+    OFFSET $3 LIMIT $4
+"""  # noqa: S608 -- the columns are the constant above
+
+_SELECT_NEWER: Final = f"""
+    SELECT {PROJECT_COLUMNS}
+    FROM project
+    JOIN organization ON organization.id = project.organization_id
+    WHERE project.organization_id = $1 AND project.id > $2 AND project.deleted_at IS NULL
+    ORDER BY project.id
+    OFFSET $3 LIMIT $4
+"""  # noqa: S608 -- the columns are the constant above
+
+
+async def select_projects(connection: Connection, *, organization_id: int, page: Page) -> list[Project]:
+    """Living projects of an organization, newest first, and one more than the page has where there is one."""
+    statement = _SELECT_NEWER if page.newer else _SELECT_OLDER
+    rows = await connection.fetch(statement, organization_id, page.first, page.skip, page.limit)
+    projects = [project_from_row(row) for row in rows]
+    return projects[::-1] if page.newer else projects
 
 
 _SELECT_BY_ROW_ID: Final = f"""

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
@@ -13,7 +13,11 @@ from service.postgres.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token as lists show it; ``organization_slug`` None is a token for all organizations."""
+    """A token as lists show it; ``organization_slug`` None is a token for all organizations.
+
+    ``rate_limit`` is in requests a second, of each process; None is no limit. ``last_used_at`` is at most a minute
+    behind.
+    """
 
     id: int
     name: str
@@ -22,32 +26,29 @@ class TokenRow:
     last_four: str
     scopes: tuple[str, ...]
     created_at: datetime
+    rate_limit: int | None
     expires_at: datetime | None
+    last_used_at: datetime | None
     revoked_at: datetime | None
 
 
-_SELECT_BY_HASH: Final = """
-    SELECT token.token_hash, token.id, token.name, token.organization_id, organization.slug AS organization_slug,
-           token.last_four, token.scopes, token.created_at, token.expires_at, token.revoked_at
+_ROWS: Final = """
+    token.id, token.name, token.organization_id, organization.slug AS organization_slug, token.last_four,
+    token.scopes, token.created_at, token.rate_limit, token.expires_at, token.last_used_at, token.revoked_at
     FROM api_token AS token
     LEFT JOIN organization ON organization.id = token.organization_id
-    WHERE token.token_hash = $1
 """
 
-
-async def select_by_hash(connection: Connection, token_hash: bytes) -> tuple[bytes, TokenRow] | None:
-    """The token with this sha256, and its hash as it is stored, to be compared in constant time."""
-    row = await connection.fetchrow(_SELECT_BY_HASH, token_hash)
-    return None if row is None else (row["token_hash"], _token_row(row))
+_SELECT_BY_HASHES: Final = f"SELECT token.token_hash, {_ROWS} WHERE token.token_hash = ANY ($1::bytea[])"
 
 
-_SELECT_ALL: Final = """
-    SELECT token.id, token.name, token.organization_id, organization.slug AS organization_slug, token.last_four,
-           token.scopes, token.created_at, token.expires_at, token.revoked_at
-    FROM api_token AS token
-    LEFT JOIN organization ON organization.id = token.organization_id
-    ORDER BY token.id
-"""
+async def select_by_hashes(connection: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
+    """The tokens among these sha256, each with its hash as it is stored, to be compared in constant time."""
+    rows = await connection.fetch(_SELECT_BY_HASHES, hashes)
+    return [(row["token_hash"], _token_row(row)) for row in rows]
+
+
+_SELECT_ALL: Final = f"SELECT {_ROWS} ORDER BY token.id"
 
 
 async def select_all(connection: Connection) -> list[TokenRow]:
@@ -56,8 +57,8 @@ async def select_all(connection: Connection) -> list[TokenRow]:
 
 
 _INSERT: Final = """
-    INSERT INTO api_token (organization_id, name, token_hash, last_four, scopes, expires_at)
-    VALUES ($1, $2, $3, $4, $5, $6)
+    INSERT INTO api_token (organization_id, name, token_hash, last_four, scopes, expires_at, rate_limit)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
     RETURNING id
 """
 
@@ -71,13 +72,14 @@ async def insert_token(
     last_four: str,
     scopes: Sequence[str],
     expires_at: datetime | None,
+    rate_limit: int | None,
 ) -> int:
     """Keep a new token's hash; returns its id.
 
     Raises:
         TakenError: there is a token with this hash.
     """
-    arguments = (organization_id, name, token_hash, last_four, scopes, expires_at)
+    arguments = (organization_id, name, token_hash, last_four, scopes, expires_at, rate_limit)
     try:
         return int(await connection.fetchval(_INSERT, *arguments))
     except asyncpg.UniqueViolationError:
@@ -98,6 +100,18 @@ async def revoke_token(connection: Connection, token_id: int) -> tuple[str, int 
     return None if row is None else (row["name"], row["organization_id"])
 
 
+_NOTE_USE: Final = """
+    UPDATE api_token
+    SET last_used_at = clock_timestamp()
+    WHERE id = ANY ($1::bigint[]) AND (last_used_at IS NULL OR last_used_at < clock_timestamp() - $2::interval)
+"""
+
+
+async def note_use(connection: Connection, token_ids: Sequence[int], *, unless_within: timedelta) -> None:
+    """Write down that these tokens were used just now; not of those whose use was written so lately."""
+    await connection.execute(_NOTE_USE, token_ids, unless_within)
+
+
 def _token_row(row: asyncpg.Record) -> TokenRow:
     return TokenRow(
         id=row["id"],
@@ -107,6 +121,8 @@ def _token_row(row: asyncpg.Record) -> TokenRow:
         last_four=row["last_four"],
         scopes=tuple(row["scopes"]),
         created_at=row["created_at"],
+        rate_limit=row["rate_limit"],
         expires_at=row["expires_at"],
+        last_used_at=row["last_used_at"],
         revoked_at=row["revoked_at"],
     )

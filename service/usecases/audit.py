@@ -1,7 +1,8 @@
 """Reading the audit."""
 
-from service.domain.audit import AuditEntry, AuditPage, AuditSearch
+from service.domain.audit import AuditEntry, AuditSearch
 from service.domain.errors import NotFoundError
+from service.domain.pages import Page
 from service.postgres.audit import select_entries, select_entries_of_all
 from service.postgres.database import Database
 from service.postgres.organizations import select_organization
@@ -14,9 +15,7 @@ class Audit:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of_organization(
-        self, id_or_slug: str, search: AuditSearch, page: AuditPage
-    ) -> list[AuditEntry]:
+    async def of_organization(self, id_or_slug: str, search: AuditSearch, page: Page) -> list[AuditEntry]:
         """Entries of the organization that a part of a path names, newest first.
 
         Raises:
@@ -42,7 +41,7 @@ class Audit:
             raise NotFoundError(f"there is no project {project} in {organization}")
         return found.id
 
-    async def of_all(self, search: AuditSearch, page: AuditPage) -> list[AuditEntry]:
+    async def of_all(self, search: AuditSearch, page: Page) -> list[AuditEntry]:
         """Entries of every organization, and of the installation itself, newest first.
 
         Raises:

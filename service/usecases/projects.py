@@ -16,6 +16,7 @@ from service.domain.model import (
     Project,
     ProjectChange,
 )
+from service.domain.pages import Page
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
 from service.postgres.idempotency import insert_made
@@ -24,6 +25,7 @@ from service.postgres.projects import (
     insert_project,
     lock_project,
     select_project,
+    select_projects,
     select_redirect,
     update_project,
 )
@@ -90,6 +92,15 @@ class Projects:
         if moved is not None:
             raise MovedError(moved)
         raise NotFoundError(f"project {project} of {organization}")
+
+    async def page(self, organization: Organization, page: Page) -> list[Project]:
+        """Projects of ``organization``, newest first, and one more than the page has if there is one.
+
+        Raises:
+            UnavailableError: the database cannot be reached.
+        """
+        async with self._database.connection() as connection:
+            return await select_projects(connection, organization_id=organization.id, page=page)
 
     async def create(
         self,

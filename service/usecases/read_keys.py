@@ -1,12 +1,14 @@
-"""Reading keys; single ones that are asked for at the same time come in one statement."""
+"""Reading keys; what is asked for at the same time, keys or pages, comes in one statement."""
 
 from collections.abc import Sequence
 from typing import Final
 
 from service.domain.errors import NotFoundError
-from service.domain.model import Project, ProjectKey
+from service.domain.model import Organization, Project, ProjectKey
+from service.domain.pages import Page
 from service.postgres.database import Database
-from service.postgres.keys import select_keys, select_newest
+from service.postgres.key_lists import KeyPage, select_page_of_organization, select_pages
+from service.postgres.keys import select_keys
 from service.usecases.gathering import Gathering
 
 _FLIGHTS: Final = 2
@@ -17,6 +19,7 @@ _WAITING: Final = 2048
 """Reads that may wait: more are told to come again."""
 
 _Wanted = tuple[int, int, str]
+_Rows = list[tuple[int, ProjectKey]]
 
 
 class ReadKeys:
@@ -26,6 +29,9 @@ class ReadKeys:
         self._database = database
         self._reads = Gathering[_Wanted, ProjectKey](
             self._select, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
+        )
+        self._pages = Gathering[KeyPage, _Rows](
+            self._select_pages, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
     async def get(self, project: Project, public_key: str) -> ProjectKey:
@@ -38,16 +44,38 @@ class ReadKeys:
         """
         return await self._reads.submit((project.organization.id, project.id, public_key))
 
-    async def newest(self, project: Project, *, limit: int) -> list[tuple[int, ProjectKey]]:
-        """At most ``limit`` keys of ``project`` with their row ids, newest first.
+    async def page(
+        self, project: Project, page: Page, *, active: bool | None = None
+    ) -> list[tuple[int, ProjectKey]]:
+        """Keys of ``project`` with their row ids, newest first, and one more than the page has if there is one.
+
+        Args:
+            project: whose keys.
+            page: which of them.
+            active: only those that are, or are not; None is all of them.
+
+        Raises:
+            BusyError: too many reads are waiting.
+            UnavailableError: the database cannot be reached or did not answer in time.
+        """
+        return await self._pages.submit(KeyPage(project.organization.id, project.id, page, active))
+
+    async def page_of_organization(
+        self, organization: Organization, page: Page, *, active: bool | None = None
+    ) -> list[tuple[int, ProjectKey, Project]]:
+        """Keys of all projects of ``organization``, otherwise as `page`.
 
         Raises:
             UnavailableError: the database cannot be reached or did not answer in time.
         """
         async with self._database.connection() as connection:
-            return await select_newest(
-                connection, organization_id=project.organization.id, project_id=project.id, limit=limit
+            return await select_page_of_organization(
+                connection, organization_id=organization.id, page=page, active=active
             )
+
+    async def _select_pages(self, wanted: Sequence[KeyPage]) -> Sequence[_Rows | Exception]:
+        async with self._database.connection() as connection:
+            return await select_pages(connection, wanted)
 
     async def _select(self, wanted: Sequence[_Wanted]) -> Sequence[ProjectKey | Exception]:
         async with self._database.connection() as connection:

@@ -16,13 +16,20 @@ from service.domain.tokens import new_token, weakness
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
 from service.postgres.organizations import select_organization
-from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hash
+from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hashes
+from service.usecases.gathering import Gathering
 from service.usecases.recent import Recent
+from service.usecases.token_uses import TokenUses
 
 _KEPT_SECONDS: Final = 5.0
 """How long a token that was found stays good unasked, and so how long a revoked one can live."""
 
 _KEPT_MOST: Final = 10_000
+
+_FLIGHTS: Final = 2
+_MOST: Final = 64
+_WAITING: Final = 2048
+"""Lookups that may wait: more are told to come again."""
 
 _COMMAND_LINE: Final = Origin(token_id=None, request_id="cli")
 
@@ -35,7 +42,11 @@ class Tokens:
     ) -> None:
         self._database = database
         self._clock = clock
+        self.uses = TokenUses(database, clock=clock)
         self._recent = Recent[bytes, tuple[Caller, datetime | None]](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
+        self._lookups = Gathering[bytes, TokenRow](
+            self._look_up, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
+        )
 
     async def caller(self, token: str) -> Caller:
         """Whom ``token`` speaks for.
@@ -43,6 +54,7 @@ class Tokens:
         Raises:
             TokenInvalidError: there is no such token, or it was revoked.
             TokenExpiredError: its time is over.
+            BusyError: too many lookups are waiting.
             UnavailableError: the database cannot be reached.
         """
         token_hash = _hash(token)
@@ -56,18 +68,22 @@ class Tokens:
         return caller
 
     async def _find(self, token_hash: bytes) -> tuple[Caller, datetime | None]:
-        async with self._database.connection() as connection:
-            found = await select_by_hash(connection, token_hash)
-        if found is None or not hmac.compare_digest(found[0], token_hash) or found[1].revoked_at is not None:
-            raise TokenInvalidError
-        row = found[1]
+        row = await self._lookups.submit(token_hash)
+        if row.expires_at is None or row.expires_at > self._clock():
+            self.uses.note(row)
         caller = Caller(
             token_id=row.id,
             organization_id=row.organization_id,
             organization_slug=row.organization_slug,
             scopes=expand(row.scopes),
+            rate_limit=row.rate_limit,
         )
         return caller, row.expires_at
+
+    async def _look_up(self, hashes: Sequence[bytes]) -> Sequence[TokenRow | Exception]:
+        async with self._database.connection() as connection:
+            found = await select_by_hashes(connection, hashes)
+        return [_good(found, token_hash) or TokenInvalidError() for token_hash in hashes]
 
     async def create(
         self,
@@ -76,6 +92,7 @@ class Tokens:
         scopes: Sequence[str],
         organization: str | None = None,
         expires_at: datetime | None = None,
+        rate_limit: int | None = None,
         token: str | None = None,
         origin: Origin = _COMMAND_LINE,
     ) -> str:
@@ -86,6 +103,7 @@ class Tokens:
             scopes: what it may do.
             organization: id or slug of the only one it may see; None is all of them.
             expires_at: when it ends; None is never.
+            rate_limit: requests a second, of each process; None is no limit.
             token: one that somebody brings along; None makes a random one.
             origin: who has it made.
 
@@ -106,10 +124,12 @@ class Tokens:
                 last_four=text[-4:],
                 scopes=scopes,
                 expires_at=expires_at,
+                rate_limit=rate_limit,
             )
             data = {
                 "tokenId": token_id,
                 "scopes": list(scopes),
+                "rateLimit": rate_limit,
                 "expiresAt": expires_at and wire_time(expires_at),
             }
             await _record(connection, "token.create", organization_id, name, data, origin)
@@ -133,6 +153,12 @@ class Tokens:
             name, organization_id = revoked
             await _record(connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin)
         return name
+
+
+def _good(found: Sequence[tuple[bytes, TokenRow]], token_hash: bytes) -> TokenRow | None:
+    """The token of this hash, unless it was revoked; compared in constant time, whichever it is."""
+    rows = [row for stored, row in found if hmac.compare_digest(stored, token_hash)]
+    return rows[0] if rows and rows[0].revoked_at is None else None
 
 
 async def _organization_id(connection: Connection, organization: str | None) -> int | None:

@@ -182,6 +182,18 @@ class AuditAnswer(Schema):
         description = "A page of entries, the newest first, and the events that there are."
 
 
+class HealthAnswer(Schema):
+    """The service's health, as far as callers are told."""
+
+    problems = fields.List(fields.Dict(), required=True)
+    healthy = fields.Dict(required=True)
+
+    class Meta:
+        """Marshmallow's options."""
+
+        description = "That the token is known; nothing else is told."
+
+
 class RefusalAnswer(Schema):
     """A refusal of the whole request."""
 

@@ -8,7 +8,6 @@ from marshmallow import Schema
 
 from service.domain import errors
 from service.http import refusals
-from service.http.bodies import LIMIT
 from service.http.openapi.answers import InternalErrorAnswer, MovedAnswer, RefusalAnswer
 
 JsonSchema = Mapping[str, Any]
@@ -34,13 +33,22 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     "per_page": Parameter(
         "query",
         "Entries on a page; 10 if it is not said.",
-        {"anyOf": [{"type": "integer", "minimum": 1, "maximum": 100}, _OR_EMPTY]},
+        {"type": "integer", "minimum": 1, "maximum": 100},
         100,
+    ),
+    "status": Parameter(
+        "query",
+        "`active` or `inactive`: keys that are so alone. Every other word finds none.",
+        {"type": "string"},
+        "active",
+    ),
+    "team": Parameter(
+        "query", "There are no teams: every one is answered by 404.", {"type": "string", "maxLength": 0}, ""
     ),
     "cursor": Parameter(
         "query",
         "Where the page begins, as the `Link` of another page says.",
-        {"type": "string", "pattern": "^([0-9]{1,18}:[0-9]{1,3}:[01])?$"},
+        {"type": "string", "pattern": "^(-?[0-9]{1,18}:[0-9]{1,4}:-?[0-9]{1,4})?$"},
         "15:0:0",
     ),
     "event": Parameter("query", "Entries of this event alone.", {"type": "string"}, "projectkey.create"),
@@ -90,6 +98,16 @@ HEADERS: Final[Mapping[str, Header]] = {
     "X-Request-Id": Header(
         "The request's id.", {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,128}$"}, always=True
     ),
+    **{
+        f"X-Sentry-Rate-Limit-{name}": Header(text, {"type": "string", "pattern": "^[0-9]+$"}, always=True)
+        for name, text in {
+            "Limit": "Requests that the token has in a second; a million where it has no limit.",
+            "Remaining": "How many of them are left.",
+            "Reset": "When they begin anew, in seconds since 1970.",
+            "ConcurrentLimit": "Requests that are answered at a time.",
+            "ConcurrentRemaining": "How many more could be.",
+        }.items()
+    },
     "Allow": Header("The methods of the path.", {"type": "string"}, always=True),
     "Link": Header(
         'The pages before and after this one: `<URL>; rel="previous"; results="false"; cursor="4:0:1", '
@@ -116,6 +134,9 @@ HEADERS: Final[Mapping[str, Header]] = {
     ),
     "WWW-Authenticate": Header("What credentials would do.", {"type": "string"}),
 }
+
+
+ON_EVERY_ANSWER: Final = ("X-Request-Id", *(name for name in HEADERS if name.startswith("X-Sentry-")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +203,14 @@ REFUSALS: Final[Mapping[int, Refused]] = {
         headers=("WWW-Authenticate",),
     ),
     404: Refused(
-        "NotFound", "There is no such organization, project or key.", {"none": _of(errors.NotFoundError())}
+        "NotFound",
+        "There is no such organization, project or key, or another `format` than JSON is asked for.",
+        {"none": _of(errors.NotFoundError())},
+    ),
+    406: Refused(
+        "NotAcceptable",
+        "Answers are JSON, and `Accept` leaves that out.",
+        {"xml": {"detail": "Could not satisfy the request Accept header."}},
     ),
     408: Refused(
         "TooSlow",
@@ -200,16 +228,27 @@ REFUSALS: Final[Mapping[int, Refused]] = {
         "What the first request with this `Idempotency-Key` made is deleted.",
         {"gone": _of(errors.GoneError())},
     ),
-    413: Refused("TooLarge", "The body is too large.", {"large": refusals.body_too_large(LIMIT).body}),
+    413: Refused("TooLarge", "The body is too large.", {"large": refusals.body_too_large(65_536).body}),
     415: Refused(
         "UnsupportedMediaType",
-        "The body is no JSON by its `Content-Type`, or it is compressed.",
+        "The body is neither JSON nor a form by its `Content-Type`, or it is compressed.",
         {"text": {"detail": 'Unsupported media type "text/plain" in request.'}},
     ),
     422: Refused(
         "OtherRequest",
         "The `Idempotency-Key` was used for another request.",
         {"other": _of(errors.KeyReusedError())},
+    ),
+    429: Refused(
+        "TooMany",
+        "The token has no request left in this second.",
+        {
+            "forty": {
+                "detail": "You are attempting to use this endpoint too frequently. "
+                "Limit is 40 requests in 1 seconds"
+            }
+        },
+        headers=("Retry-After",),
     ),
     500: Refused(
         "InternalError",

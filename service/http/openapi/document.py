@@ -16,12 +16,14 @@ from service.http.openapi.components import (
     FIELD_MISTAKES,
     FIELD_MISTAKES_SCHEMA,
     HEADERS,
+    ON_EVERY_ANSWER,
     PARAMETERS,
     REFUSALS,
     Header,
     Refused,
 )
 from service.http.openapi.fields import describe
+from service.http.openapi.forms import form_of
 from service.http.openapi.operations import OPERATIONS, Operation
 from service.http.openapi.texts import INTRODUCTION, TAGS
 from service.http.routes import RESOURCES, Resource
@@ -30,13 +32,13 @@ from service.http.schemas import NewOrganizationBody, NewProjectBody
 Json = dict[str, Any]
 
 _JSON: Final = "application/json"
-_EVERYWHERE: Final = (401, 403, 500, 503)
+_EVERYWHERE: Final = (401, 403, 404, 406, 429, 500, 503)
 _WITH_BODY: Final = (400, 408, 413, 415)
 _WITH_IDEMPOTENCY_KEY: Final = (400, 409, 410, 422)
 _READS: Final = frozenset({"GET"})
 _MAKES_A_SLUG: Final = {
     "anyOf": [
-        {"required": ["slug"]},
+        {"required": ["slug"], "properties": {"slug": {"minLength": 1}}},
         {"properties": {"name": {"type": "string", "pattern": "[A-Za-z]|[0-9][^A-Za-z0-9]+[0-9]"}}},
     ]
 }
@@ -82,8 +84,10 @@ def _add_components(spec: APISpec) -> None:
         },
     )
     spec.components.schema(FIELD_MISTAKES, dict(FIELD_MISTAKES_SCHEMA))
-    for body in (NewOrganizationBody, NewProjectBody):
-        spec.components.schema(_name_of(body), dict(_MAKES_A_SLUG), schema=body)
+    for body in (operation.body for operation in OPERATIONS.values() if operation.body is not None):
+        name, more = _name_of(body), _MAKES_A_SLUG if body in {NewOrganizationBody, NewProjectBody} else {}
+        spec.components.schema(name, dict(more), schema=body)
+        spec.components.schema(f"{name}Form", form_of(spec.components.schemas[name]))
     for name, parameter in PARAMETERS.items():
         spec.components.parameter(
             name,
@@ -103,13 +107,13 @@ def _header(header: Header) -> Json:
 def _refusal(refused: Refused) -> Json:
     return {
         "description": refused.description,
-        "headers": _headers("X-Request-Id", *refused.headers),
+        "headers": _headers(*refused.headers),
         "content": {_JSON: {"schema": refused.schema, "examples": _examples(refused.examples)}},
     }
 
 
 def _headers(*names: str) -> Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*ON_EVERY_ANSWER, *names)}
 
 
 def _examples(values: Mapping[str, Any]) -> Json:
@@ -130,7 +134,7 @@ def _operation(resource: Resource, method: str, operation: Operation) -> Json:
         "tags": [operation.tag],
         "summary": operation.summary,
         "description": operation.description,
-        "security": [{"token": [scope]} for scope in _least(resource.scopes[method])],
+        "security": [{"token": scopes} for scopes in _least(resource.scopes.get(method, ()))],
         "parameters": [*_in_path(resource.path), *operation.parameters, "X-Request-Id"],
         "responses": {
             str(operation.success): _success(resource, operation),
@@ -142,10 +146,10 @@ def _operation(resource: Resource, method: str, operation: Operation) -> Json:
     return written
 
 
-def _least(scopes: tuple[str, ...]) -> list[str]:
-    """The lowest scope of each noun, which the higher ones imply."""
-    by_noun = {scope.partition(":")[0]: scope for scope in reversed(scopes)}
-    return sorted(by_noun.values())
+def _least(scopes: tuple[str, ...]) -> list[list[str]]:
+    """The lowest scope of each noun, which the higher ones imply; any one of them will do."""
+    by_noun = {scope.partition(":")[0]: [scope] for scope in reversed(scopes)}
+    return list(by_noun.values()) or [[]]
 
 
 def _in_path(path: str) -> list[str]:
@@ -153,14 +157,21 @@ def _in_path(path: str) -> list[str]:
 
 
 def _body(operation: Operation, schema: Schema) -> Json:
-    content = {"schema": schema, "examples": _examples(operation.asked or {})}
-    return {"required": any(field.required for field in schema.fields.values()), "content": {_JSON: content}}
+    form = {"schema": f"{_name_of(schema)}Form"}
+    return {
+        "required": any(field.required for field in schema.fields.values()),
+        "content": {
+            _JSON: {"schema": schema, "examples": _examples(operation.asked or {})},
+            "application/x-www-form-urlencoded": form,
+            "multipart/form-data": form,
+        },
+    }
 
 
 def _success(resource: Resource, operation: Operation) -> Json:
     written: Json = {
         "description": operation.summary,
-        "headers": _headers("X-Request-Id", "Allow", *operation.headers),
+        "headers": _headers("Allow", *operation.headers),
     }
     if operation.answer is not None:
         schema = operation.answer(many=operation.many)
@@ -192,8 +203,6 @@ def _refused(resource: Resource, method: str, operation: Operation) -> list[int]
     if any(PARAMETERS[name].where == "query" for name in operation.parameters):
         statuses.add(400)
     names = _in_path(resource.path)
-    if names:
-        statuses.add(404)
     if "project" in names:
         statuses.add(302 if method in _READS else 308)
     return sorted(statuses)

@@ -7,6 +7,7 @@ from typing import Any, Final
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
+from service.domain.dsn import LONGEST_BASE_URL
 from service.http.fields import BaseUrl, Choice, EmptyOrInteger, Hex32, Name, Slug, Switch, Text
 from service.http.openapi.texts import member_text
 from service.http.schemas import WIRE_OPTIONS, LoaderOptionsField, RateLimitField
@@ -15,6 +16,12 @@ JsonSchema = dict[str, Any]
 
 _NO_NUL: Final = r"^[^\u0000]*$"
 _NOT_BLANK: Final = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
+_PORT: Final = (
+    "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # up to 65535
+)
+_BASE_URL_OR_EMPTY: Final = (
+    rf"^(https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:({_PORT}))?(/[A-Za-z0-9._~-]+)*)?$"
+)
 _SAYS_NOTHING: Final = "What is neither an object says nothing."
 
 
@@ -48,12 +55,8 @@ def _(field: Slug, _converter: OpenAPIConverter) -> JsonSchema:
 
 
 @_schema.register
-def _(field: BaseUrl, _converter: OpenAPIConverter) -> JsonSchema:
-    return {
-        "type": ["string", "null"],
-        "maxLength": field.LONGEST,
-        "pattern": f"^({field.PATTERN.pattern})?$",
-    }
+def _(_field: BaseUrl, _converter: OpenAPIConverter) -> JsonSchema:
+    return {"type": ["string", "null"], "maxLength": LONGEST_BASE_URL, "pattern": _BASE_URL_OR_EMPTY}
 
 
 @_schema.register

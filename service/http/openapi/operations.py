@@ -45,6 +45,14 @@ _ONCE: Final = ("Idempotency-Key",)
 _PAGES: Final = ("per_page", "cursor")
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {
+    tenants.health: Operation(
+        id="getHealth",
+        tag="organizations",
+        summary="Try a token",
+        description="200 for every token that is known; clients look here what they may do at a time.",
+        answer=answers.HealthAnswer,
+        answered={"problems": [], "healthy": {}},
+    ),
     tenants.create_organization: Operation(
         id="createOrganization",
         tag="organizations",
@@ -85,6 +93,16 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         answer=answers.AuditAnswer,
         answered=examples.AUDIT,
         parameters=("event", "actor", "target", *_PAGES),
+        headers=("Link",),
+    ),
+    tenants.list_projects: Operation(
+        id="listProjects",
+        tag="projects",
+        summary="List the projects of an organization, the newest first",
+        answer=answers.ProjectAnswer,
+        many=True,
+        answered=[examples.PROJECT],
+        parameters=_PAGES,
         headers=("Link",),
     ),
     tenants.create_project: Operation(
@@ -134,6 +152,17 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         answer=answers.KeyAnswer,
         many=True,
         answered=[examples.KEY],
+        parameters=("status", *_PAGES),
+        headers=("Link",),
+    ),
+    handlers.list_organization_keys: Operation(
+        id="listOrganizationKeys",
+        tag="keys",
+        summary="List the keys of all projects of an organization, the newest first",
+        answer=answers.KeyAnswer,
+        many=True,
+        answered=[examples.KEY],
+        parameters=("status", "team", *_PAGES),
         headers=("Link",),
     ),
     handlers.create_key: Operation(

@@ -10,8 +10,8 @@ Kafka: see [the events](/docs/events).
 - `{organization}` and `{project}` are each an id or a slug; only digits are an id. `{key_id}` is the public key.
 - Paths end with a slash. `HEAD` answers as `GET` without a body, `OPTIONS` names the methods in `Allow` and needs \
 no token; other methods are 405 with `Allow`.
-- A body is a JSON object of at most 64 KiB, sent uncompressed; members that nobody knows are ignored. An \
-empty body is `{}`.
+- A body is a JSON object, or a form whose members of members have a dot in their names (`rateLimit.count`). It is \
+sent uncompressed; members that nobody knows are ignored. An empty body is `{}`.
 - Checks come in this order: token (401), scope and organization (403), project (404, or a redirect if it was \
 renamed), key (404), and only then the body.
 - Bytes that are no HTTP are 400; a service that is busy or cannot reach its database is 503 with `Retry-After`.
@@ -89,6 +89,8 @@ _MEMBERS: Final[Mapping[str, str]] = {
     "AuditEntryAnswer.changeId": "The id of the event that told of it, where one did.",
     "ActorAnswer.id": "The id of the token; null for the command line.",
     "ActorAnswer.name": "The name of the token.",
+    "HealthAnswer.problems": "None are told.",
+    "HealthAnswer.healthy": "Nothing is told.",
     "MovedAnswer.slug": "The slug that the project has now.",
     "MovedAnswer.detail": "Where it is.",
     "MovedDetailAnswer.extra": "Where it is.",

@@ -1,0 +1,200 @@
+"""Callers that create, change and delete keys, and keep what they were told. The same seed asks for the same."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from faults.history import Action, Call, Outcome, Tenant
+from faults.http import Answer, Line, NoAnswerError, NobodyThereError
+
+_CREATES: Final = 0.45
+_UPDATES: Final = 0.45
+"""Shares of what is asked for; the rest are deletions."""
+
+_WITH_KEY: Final = 0.4
+"""Share of creations that carry an idempotency key."""
+
+_REPLAYS: Final = 0.1
+"""Share of these that are sent once more though they were answered."""
+
+_SHARED: Final = 0.3
+"""Share of keys that other callers work on too."""
+
+_AGAIN_AFTER: Final = 0.2  # seconds
+_MOST_TRIES: Final = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How callers go about it: their number, and the seconds between two calls of one."""
+
+    callers: int = 6
+    pace: float = 0.01
+
+
+@dataclass(slots=True)
+class Load:
+    """All calls so far; ``ports`` are where the replicas are asked, of whom a caller takes any."""
+
+    seed: str
+    ports: Sequence[int]
+    tenants: Sequence[Tenant]
+    token: str
+    manner: Manner = field(default_factory=Manner)
+    calls: list[Call] = field(default_factory=list)
+    stopping: bool = False
+    shared: list[tuple[Tenant, str]] = field(default_factory=list)
+
+    @property
+    def acknowledged(self) -> int:
+        """Calls that were answered well."""
+        return sum(call.outcome is Outcome.OK for call in self.calls)
+
+    def unknown_since(self, moment: float) -> list[Call]:
+        """Calls begun since then that were not answered, or with a 5xx."""
+        return [call for call in self.calls if call.began >= moment and call.outcome is Outcome.UNKNOWN]
+
+    def slow(self, *, since: float = 0.0, until: float = float("inf"), share: float = 0.99) -> float:
+        """The quantile of the seconds that good answers took, of calls begun in this time; 0 without any."""
+        took = sorted(
+            call.ended - call.began
+            for call in self.calls
+            if call.outcome is Outcome.OK and since <= call.began < until
+        )
+        return took[int(len(took) * share)] if took else 0.0
+
+    async def grows(self, by: int, *, within: float = 30.0) -> None:
+        """Wait for so many more good answers.
+
+        Raises:
+            TimeoutError: they do not come.
+        """
+        wanted = self.acknowledged + by
+        async with asyncio.timeout(within):
+            while self.acknowledged < wanted:
+                await asyncio.sleep(0.02)
+
+
+@asynccontextmanager
+async def running(load: Load) -> AsyncIterator[Load]:
+    """The callers, for the time of the block; all have their last answer when it ends."""
+    async with asyncio.TaskGroup() as group:
+        for number in range(load.manner.callers):
+            group.create_task(_Caller(load, number).work())
+        try:
+            yield load
+        finally:
+            load.stopping = True
+
+
+class _Caller:
+    """One thing at a time."""
+
+    def __init__(self, load: Load, number: int) -> None:
+        self._load = load
+        self._name = f"{load.seed}-{number}"
+        self._rng = random.Random(self._name)
+        self._lines = {port: Line(port) for port in load.ports}
+        self._mine: list[tuple[Tenant, str]] = []
+        self._labels = 0
+
+    async def work(self) -> None:
+        try:
+            while not self._load.stopping:
+                await self._step()
+                await asyncio.sleep(self._load.manner.pace)
+        finally:
+            for line in self._lines.values():
+                line.close()
+
+    async def _step(self) -> None:
+        chosen = self._rng.random()
+        known = self._load.shared if self._rng.random() < _SHARED else self._mine
+        if chosen < _CREATES or not known:
+            await self._create()
+            return
+        tenant, key = self._rng.choice(known)
+        if chosen < _CREATES + _UPDATES:
+            label = self._label()
+            await self._call(Action.UPDATE, tenant, "PUT", f"{key}/", {"name": label}, label=label, key=key)
+        else:
+            known.remove((tenant, key))
+            await self._call(Action.DELETE, tenant, "DELETE", f"{key}/", None, key=key)
+
+    async def _create(self) -> None:
+        tenant, label = self._rng.choice(self._load.tenants), self._label()
+        once = f"once-{label}" if self._rng.random() < _WITH_KEY else ""
+        again = bool(once) and self._rng.random() < _REPLAYS
+        call = await self._make(tenant, label, once)
+        tries = 0
+        # 409: the first try is still under way.
+        while once and (call.outcome is Outcome.UNKNOWN or call.status == 409) and tries < _MOST_TRIES:  # noqa: PLR2004 -- HTTP's own
+            await asyncio.sleep(_AGAIN_AFTER)
+            call, tries = await self._make(tenant, label, once), tries + 1
+        if call.outcome is Outcome.OK:
+            shared = self._rng.random() < _SHARED
+            (self._load.shared if shared else self._mine).append((tenant, call.key))
+            if again and not shared:
+                await self._make(tenant, label, once)
+
+    def _label(self) -> str:
+        self._labels += 1
+        return f"{self._name}-{self._labels}"
+
+    async def _make(self, tenant: Tenant, label: str, once: str) -> Call:
+        return await self._call(Action.CREATE, tenant, "POST", "", {"name": label}, label=label, once=once)
+
+    async def _call(
+        self,
+        action: Action,
+        tenant: Tenant,
+        method: str,
+        suffix: str,
+        body: object,
+        *,
+        label: str = "",
+        key: str = "",
+        once: str = "",
+    ) -> Call:
+        began = time.monotonic()
+        call = Call(action, tenant, label, began, began, Outcome.UNKNOWN, key=key, once=once)
+        try:
+            answer = await self._asked(method, tenant.keys_path + suffix, body, once)
+            call = _told(call, answer)
+        except NoAnswerError as error:
+            call = replace(call, reason=str(error))
+        call = replace(call, ended=time.monotonic())
+        self._load.calls.append(call)
+        return call
+
+    async def _asked(self, method: str, path: str, body: object, once: str) -> Answer:
+        """As a balancer does: a replica that takes no connection is passed over."""
+        lines = list(self._lines.values())
+        self._rng.shuffle(lines)
+        for line in lines:
+            try:
+                return await line.ask(method, path, token=self._load.token, body=body, once=once)
+            except NobodyThereError as error:
+                reason = str(error)
+        raise NoAnswerError(f"nobody is there: {reason}")
+
+
+def _told(call: Call, answer: Answer) -> Call:
+    status = answer.status
+    if status >= 500:  # noqa: PLR2004 -- HTTP's own
+        return replace(call, status=status, reason=f"{status} {answer.body[:200]!r}")
+    if status >= 400:  # noqa: PLR2004 -- HTTP's own
+        return replace(call, status=status, outcome=Outcome.REFUSED)
+    body = answer.json()
+    return replace(
+        call,
+        status=status,
+        outcome=Outcome.OK,
+        key=call.key or body.get("id", ""),
+        event_id=answer.headers.get("event-id", ""),
+        secret=body.get("secret", ""),
+    )
