@@ -65,7 +65,6 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         answered=examples.ORGANIZATION,
         parameters=_ONCE,
         headers=("Idempotent-Replayed",),
-        also=(409,),
         makes="organization",
     ),
     tenants.get_organization: Operation(
@@ -117,7 +116,6 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         answered=examples.PROJECT,
         parameters=_ONCE,
         headers=("Idempotent-Replayed",),
-        also=(409,),
         makes="project",
     ),
     tenants.get_project: Operation(
