@@ -28,7 +28,7 @@ from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, check_topic
-from service.metrics import OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.metrics import JobMetrics, OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
 from service.postgres.schema import SchemaError, current_version, problem_with
@@ -126,7 +126,7 @@ def build(settings: Settings) -> Service:
     events, idempotency, committed = EventMaker(ingest), Idempotency(database), publisher.hand_over
     issue_keys = IssueKeys(database, events, idempotency, committed=committed)
     batches = KeyBatches(events)
-    jobs = Jobs(database, batches, committed=committed)
+    jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
     api = Api(
         tokens=Tokens(database),
         organizations=Organizations(database, idempotency, scheduled=jobs.wake),
