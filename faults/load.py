@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -38,7 +38,10 @@ class Manner:
 
 @dataclass(slots=True)
 class Load:
-    """All calls so far; ``ports`` are where the replicas are asked, of whom a caller takes any."""
+    """All calls so far.
+
+    ``ports`` are where the replicas are asked, of whom a caller takes any that is not ``avoided``.
+    """
 
     seed: str
     ports: Sequence[int]
@@ -48,6 +51,7 @@ class Load:
     calls: list[Call] = field(default_factory=list)
     stopping: bool = False
     shared: list[tuple[Tenant, str]] = field(default_factory=list)
+    avoided: set[int] = field(default_factory=set)
 
     @property
     def acknowledged(self) -> int:
@@ -77,6 +81,51 @@ class Load:
         async with asyncio.timeout(within):
             while self.acknowledged < wanted:
                 await asyncio.sleep(0.02)
+
+    async def call(
+        self,
+        lines: Iterable[Line],
+        action: Action,
+        tenant: Tenant,
+        *,
+        label: str = "",
+        key: str = "",
+        once: str = "",
+    ) -> Call:
+        """Make a call and keep it.
+
+        Args:
+            lines: Where it is sent: as a balancer does, a replica that takes no connection is passed over.
+            action: What is asked for.
+            tenant: Of which project.
+            label: The key's new name, unlike all others.
+            key: The public key, unless one is made.
+            once: An idempotency key.
+        """
+        began = time.monotonic()
+        call = Call(action, tenant, label, began, began, Outcome.UNKNOWN, key=key, once=once)
+        try:
+            call = _told(call, await _asked(lines, call, self.token))
+        except NoAnswerError as error:
+            call = replace(call, reason=str(error))
+        call = replace(call, ended=time.monotonic())
+        self.calls.append(call)
+        return call
+
+
+_METHODS: Final = {Action.CREATE: "POST", Action.UPDATE: "PUT", Action.DELETE: "DELETE"}
+
+
+async def _asked(lines: Iterable[Line], call: Call, token: str) -> Answer:
+    path = call.tenant.keys_path + (f"{call.key}/" if call.key else "")
+    body = {"name": call.label} if call.label else None
+    reason = "no replica is asked"
+    for line in lines:
+        try:
+            return await line.ask(_METHODS[call.action], path, token=token, body=body, once=call.once)
+        except NobodyThereError as error:
+            reason = str(error)
+    raise NoAnswerError(f"nobody is there: {reason}")
 
 
 @asynccontextmanager
@@ -120,10 +169,10 @@ class _Caller:
         tenant, key = self._rng.choice(known)
         if chosen < _CREATES + _UPDATES:
             label = self._label()
-            await self._call(Action.UPDATE, tenant, "PUT", f"{key}/", {"name": label}, label=label, key=key)
+            await self._call(Action.UPDATE, tenant, label=label, key=key)
         else:
             known.remove((tenant, key))
-            await self._call(Action.DELETE, tenant, "DELETE", f"{key}/", None, key=key)
+            await self._call(Action.DELETE, tenant, key=key)
 
     async def _create(self) -> None:
         tenant, label = self._rng.choice(self._load.tenants), self._label()
@@ -146,41 +195,14 @@ class _Caller:
         return f"{self._name}-{self._labels}"
 
     async def _make(self, tenant: Tenant, label: str, once: str) -> Call:
-        return await self._call(Action.CREATE, tenant, "POST", "", {"name": label}, label=label, once=once)
+        return await self._call(Action.CREATE, tenant, label=label, once=once)
 
     async def _call(
-        self,
-        action: Action,
-        tenant: Tenant,
-        method: str,
-        suffix: str,
-        body: object,
-        *,
-        label: str = "",
-        key: str = "",
-        once: str = "",
+        self, action: Action, tenant: Tenant, *, label: str = "", key: str = "", once: str = ""
     ) -> Call:
-        began = time.monotonic()
-        call = Call(action, tenant, label, began, began, Outcome.UNKNOWN, key=key, once=once)
-        try:
-            answer = await self._asked(method, tenant.keys_path + suffix, body, once)
-            call = _told(call, answer)
-        except NoAnswerError as error:
-            call = replace(call, reason=str(error))
-        call = replace(call, ended=time.monotonic())
-        self._load.calls.append(call)
-        return call
-
-    async def _asked(self, method: str, path: str, body: object, once: str) -> Answer:
-        """As a balancer does: a replica that takes no connection is passed over."""
-        lines = list(self._lines.values())
+        lines = [line for port, line in self._lines.items() if port not in self._load.avoided]
         self._rng.shuffle(lines)
-        for line in lines:
-            try:
-                return await line.ask(method, path, token=self._load.token, body=body, once=once)
-            except NobodyThereError as error:
-                reason = str(error)
-        raise NoAnswerError(f"nobody is there: {reason}")
+        return await self._load.call(lines, action, tenant, label=label, key=key, once=once)
 
 
 def _told(call: Call, answer: Answer) -> Call:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from service.dev.servers import Servers, embedded_servers
 
@@ -17,17 +18,21 @@ class World:
         directory: Takes what experiments write.
         cache: Keeps Kafka's jars between runs.
         say: Is told what goes on.
+        bootstrap: Where Kafka is.
     """
 
     servers: Servers
     directory: Path
     cache: Path
     say: Callable[[str], None]
+    bootstrap: str
 
     @property
-    def bootstrap(self) -> str:
-        """Where Kafka is."""
-        return self.servers.kafka.bootstrap_servers
+    def postgres_port(self) -> int:
+        """Where Postgres is."""
+        port = urlsplit(self.servers.postgres.url).port
+        assert port is not None, "the server's URL names it"
+        return port
 
 
 @asynccontextmanager
@@ -38,4 +43,4 @@ async def world(directory: Path, *, cache: Path, say: Callable[[str], None]) -> 
         EmbeddedServerError: one of them does not start.
     """
     async with embedded_servers(directory / "servers", cache_dir=cache, report=say) as servers:
-        yield World(servers, directory, cache, say)
+        yield World(servers, directory, cache, say, servers.kafka.bootstrap_servers)

@@ -25,6 +25,12 @@ class RequestMetrics:
         self.in_flight = Gauge(
             "projectkeys_http_requests_in_flight", "Requests being answered.", registry=registry
         )
+        self.restarts = Counter(
+            "projectkeys_background_restarts",
+            "Faults of work that goes on beside the requests, after which it began again.",
+            ("work",),
+            registry=registry,
+        )
         # Looking a child up by its labels costs as much as the rest of the observation.
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
@@ -70,6 +76,21 @@ class PublisherMetrics:
         )
         self.shards_owned = Gauge(
             "projectkeys_shards_owned", "Shards this process publishes.", registry=registry
+        )
+
+
+class JobMetrics:
+    """Work that is done a batch at a time."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.keys = Counter(
+            "projectkeys_job_keys", "Keys done by batch jobs, by kind of job.", ("kind",), registry=registry
+        )
+        self.failures = Counter(
+            "projectkeys_job_failures",
+            "Batches that failed, by kind of job and error; each is tried again after a pause.",
+            ("kind", "error"),
+            registry=registry,
         )
 
 

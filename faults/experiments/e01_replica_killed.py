@@ -21,7 +21,7 @@ async def run(world: World, plan: Plan) -> Figures:
                 one.say(f"round {number + 1} of {plan.rounds}, {one.load.acknowledged} acknowledged")
                 slowest = max(slowest, await _round(one))
         took = await drained(one.stage.database_url)
-        one.expect(took <= _PUBLISHED_WITHIN, f"the backlog took {took:.1f} s")
+        one.expect_within(took, _PUBLISHED_WITHIN, "until the backlog was published")
         one.own["slowest restart"] = f"{slowest:.1f} s"
         return await one.judged(duplicates=plan.rounds * BATCH)
 
@@ -39,7 +39,7 @@ async def _round(one: Trial) -> float:
     )
     victim.start()
     ready = await victim.ready()
-    one.expect(ready <= _READY_WITHIN, f"the restart took {ready:.1f} s")
+    one.expect_within(ready, _READY_WITHIN, "a restart")
     await shared(one.replicas)
     await one.load.grows(20)
     return ready

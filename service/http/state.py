@@ -10,6 +10,7 @@ from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
 from service.http.rate_limits import RateLimits
+from service.http.room import Room
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -41,11 +42,10 @@ class Api:
     links_base: str
     body_timeout: float
     body_limit: int
-    max_requests: int
+    room: Room
     rate_limits: RateLimits
     metrics: RequestMetrics
     deadlines: Deadlines
-    in_flight: int = 0
     draining: bool = False
 
 
