@@ -27,14 +27,25 @@ def listener(name: str, security: str = "PLAINTEXT", *, advertised_port: int | N
 
 
 class TunedKafka(EmbeddedKafka):
-    """The embedded broker with further listeners and further properties."""
+    """The embedded broker with further listeners, further properties and users for SCRAM."""
 
     def __init__(
-        self, data_dir: Path, *, listeners: Sequence[Listener], properties: Mapping[str, str]
+        self,
+        data_dir: Path,
+        *,
+        listeners: Sequence[Listener],
+        properties: Mapping[str, str],
+        scram_users: Sequence[str],
     ) -> None:
         super().__init__(data_dir, cache_dir=CACHE, report=print)
         self._listeners = listeners
         self._properties = properties
+        self._scram_users = scram_users
+
+    def _launch(self, jars: list[Path], main_class: str, *arguments: str, held: int) -> None:
+        users = self._scram_users if main_class == "kafka.tools.StorageTool" else ()
+        more = [word for user in users for word in ("--add-scram", user)]
+        super()._launch(jars, main_class, *arguments, *more, held=held)
 
     def _configure(self) -> None:
         super()._configure()
@@ -56,9 +67,12 @@ async def tuned_kafka(
     *,
     listeners: Sequence[Listener] = (),
     properties: Mapping[str, str] | None = None,
+    scram_users: Sequence[str] = (),
 ) -> AsyncIterator[TunedKafka]:
-    """A broker, for the time of the block."""
-    kafka = TunedKafka(directory / "kafka", listeners=listeners, properties=properties or {})
+    """A broker, for the time of the block; ``scram_users`` are in the words of Kafka's storage tool."""
+    kafka = TunedKafka(
+        directory / "kafka", listeners=listeners, properties=properties or {}, scram_users=scram_users
+    )
     try:
         await kafka.start()
         yield kafka
