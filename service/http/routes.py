@@ -41,33 +41,10 @@ class Resource:
 
 
 RESOURCES: Final = (
-    Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
+    # What is asked for most comes first: paths that begin alike are tried in this order.
     Resource(
-        "/api/0/organizations/",
-        {"POST": tenants.create_organization},
-        {"POST": ("org:admin",)},
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/",
-        {"GET": tenants.get_organization, "PUT": tenants.update_organization},
-        scopes_of("org"),
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/projects/",
-        {"GET": tenants.list_projects, "POST": tenants.create_project},
-        {**scopes_of("org"), "POST": ("project:write", "org:write")},
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/project-keys/",
-        {"GET": handlers.list_organization_keys},
-        scopes_of("org"),
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
-    ),
-    Resource(
-        f"{_PROJECT}/",
-        {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
+        f"{_PROJECT}/keys/{{key_id}}/",
+        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
         scopes_of("project"),
     ),
     Resource(
@@ -76,10 +53,34 @@ RESOURCES: Final = (
         scopes_of("project"),
     ),
     Resource(
-        f"{_PROJECT}/keys/{{key_id}}/",
-        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
+        f"{_PROJECT}/",
+        {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
         scopes_of("project"),
     ),
+    Resource(
+        "/api/0/organizations/{organization}/project-keys/",
+        {"GET": handlers.list_organization_keys},
+        scopes_of("org"),
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/projects/",
+        {"GET": tenants.list_projects, "POST": tenants.create_project},
+        {**scopes_of("org"), "POST": ("project:write", "org:write")},
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/",
+        {"GET": tenants.get_organization, "PUT": tenants.update_organization},
+        scopes_of("org"),
+    ),
+    Resource(
+        "/api/0/organizations/",
+        {"POST": tenants.create_organization},
+        {"POST": ("org:admin",)},
+    ),
+    Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
 )
 
 
