@@ -213,16 +213,24 @@ CREATE TABLE batch_job (
     after_deleted   text,
     -- Only keys made from then on; NULL: all.
     made_since      timestamptz,
-    -- Not before: a second pass waits for writes that began before the change was known to all.
+    -- Not before: a second pass waits for writes that began before the change was known to all, a rate and a failure
+    -- for their time to be over. The job whose turn came first goes first, so that a long one holds up no other.
     starts_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- Keys a second; NULL: as fast as it goes.
     rate            integer CHECK (rate > 0),
     done            bigint NOT NULL DEFAULT 0,
+    -- How many keys there were when it was asked for; NULL where nobody watches.
+    total           bigint,
+    -- Batches that have failed one after another, and why the last one did.
+    failures        integer NOT NULL DEFAULT 0,
+    last_error      text,
     -- What the audit and the events' envelopes keep of whoever asked for it.
     token_id        bigint,
     request_id      text NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at     timestamptz
+    finished_at     timestamptz,
+    -- Ended before its end, by command; a replay alone can be: the others are halves of a change.
+    cancelled       boolean NOT NULL DEFAULT false CHECK (NOT cancelled OR (kind = 'replay' AND finished_at IS NOT NULL))
 );
--- Finds what is to be done.
-CREATE INDEX batch_job_unfinished ON batch_job (id) WHERE finished_at IS NULL;
+-- Finds what is to be done next.
+CREATE INDEX batch_job_unfinished ON batch_job (starts_at) WHERE finished_at IS NULL;

@@ -18,6 +18,7 @@ from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
+from service.http.openapi.pages import add_api_documents
 from service.http.ops import Health
 from service.http.rate_limits import RateLimits
 from service.http.room import Room
@@ -28,11 +29,11 @@ from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, check_topic
-from service.metrics import OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.metrics import JobMetrics, OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
 from service.postgres.schema import SchemaError, current_version, problem_with
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.batches import KeyBatches
@@ -68,8 +69,12 @@ class Service:
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
-    """How Kafka is reached, as the settings say."""
-    return KafkaConnection(
+    """How Kafka is reached, as the settings say.
+
+    Raises:
+        SettingsError: a file or a word that is needed is not there, or is none.
+    """
+    connection = KafkaConnection(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         security_protocol=settings.kafka_security_protocol,
         sasl_mechanism=settings.kafka_sasl_mechanism,
@@ -79,6 +84,9 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
         ssl_certfile=settings.kafka_ssl_certfile or None,
         ssl_keyfile=settings.kafka_ssl_keyfile or None,
     )
+    if mistakes := connection.mistakes():
+        raise SettingsError("\n".join(f"KAFKA_{name.upper()}: {text}" for name, text in mistakes.items()))
+    return connection
 
 
 def open_database(settings: Settings) -> Database:
@@ -119,7 +127,7 @@ def build(settings: Settings) -> Service:
     events, idempotency, committed = EventMaker(ingest), Idempotency(database), publisher.hand_over
     issue_keys = IssueKeys(database, events, idempotency, committed=committed)
     batches = KeyBatches(events)
-    jobs = Jobs(database, batches, committed=committed)
+    jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
     api = Api(
         tokens=Tokens(database),
         organizations=Organizations(database, idempotency, scheduled=jobs.wake),
@@ -155,6 +163,7 @@ def create_app(api: Api) -> web.Application:
     """The API's application."""
     app = web.Application(middlewares=[record, answer], client_max_size=api.body_limit)
     app[API] = api
+    add_api_documents(app)
     add_routes(app)
     app.cleanup_ctx.append(_beside_the_requests)
     return app

@@ -79,6 +79,21 @@ class PublisherMetrics:
         )
 
 
+class JobMetrics:
+    """Work that is done a batch at a time."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.keys = Counter(
+            "projectkeys_job_keys", "Keys done by batch jobs, by kind of job.", ("kind",), registry=registry
+        )
+        self.failures = Counter(
+            "projectkeys_job_failures",
+            "Batches that failed, by kind of job and error; each is tried again after a pause.",
+            ("kind", "error"),
+            registry=registry,
+        )
+
+
 class OutboxMetrics:
     """What is on its way in the outbox, as last looked at; parked events and those behind them are not."""
 

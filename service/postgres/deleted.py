@@ -1,10 +1,10 @@
 """The table deleted_key: public keys that were issued and are gone."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from service.postgres.database import Connection
+from service.postgres.locked import LOOKED_AT
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +46,35 @@ class GoneKey:
 
     public_key: str
     version: int
-    deleted_at: datetime
 
 
-_LOCK_MANY: Final = """
-    SELECT public_key, version, deleted_at
+_LAST_LOOKED_AT: Final = """
+    SELECT max(public_key)
+    FROM (SELECT public_key FROM deleted_key WHERE public_key > $1 ORDER BY public_key LIMIT $2) AS looked_at
+"""
+
+_LOCK_BETWEEN: Final = """
+    SELECT public_key, version
     FROM deleted_key
     WHERE ($1::bigint IS NULL OR organization_id = $1)
       AND ($2::bigint IS NULL OR project_id = $2)
-      AND public_key > $3
+      AND public_key > $3 AND public_key <= $4
     ORDER BY public_key
-    LIMIT $4
+    LIMIT $5
     FOR UPDATE
 """
 
 
 async def lock_gone(
     connection: Connection, *, organization_id: int | None, project_id: int | None, after: str, limit: int
-) -> list[GoneKey]:
-    """The next deleted keys of a project, an organization or all, by their public halves, at most ``limit``."""
-    rows = await connection.fetch(_LOCK_MANY, organization_id, project_id, after, limit)
-    return [GoneKey(**dict(row.items())) for row in rows]
+) -> tuple[list[GoneKey], str | None]:
+    """The next deleted keys of a project, an organization or all, at most ``limit``; perhaps none yet.
+
+    Returns:
+        The keys in the order of their public halves, and the one up to which all have been looked at: None if there
+        are no more.
+    """
+    last = await connection.fetchval(_LAST_LOOKED_AT, after, LOOKED_AT)
+    rows = await connection.fetch(_LOCK_BETWEEN, organization_id, project_id, after, last, limit)
+    gone = [GoneKey(**dict(row.items())) for row in rows]
+    return gone, gone[-1].public_key if len(gone) == limit else last
