@@ -88,8 +88,13 @@ def add_routes(app: web.Application) -> None:
     """Serve every resource, the events' documents, and an answer for every other path."""
     add_event_documents(app)
     for resource in RESOURCES:
-        app.router.add_route("*", resource.path, _dispatcher(resource))
+        app.router.add_route("*", _pattern(resource.path), _dispatcher(resource))
     app.router.add_route("*", r"/{path:[\s\S]*}", _no_such_path)  # a dot would leave out line ends
+
+
+def _pattern(path: str) -> str:
+    """The path as the router reads it: a part may be of any characters, braces too, which its own form excludes."""
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Response]]:
