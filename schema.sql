@@ -34,7 +34,7 @@ CREATE TABLE project (
 -- A slug names one living project of its organization; also finds it by both.
 CREATE UNIQUE INDEX project_slug_taken ON project (organization_id, slug) WHERE deleted_at IS NULL;
 -- Lists an organization's projects newest first, a page at a time, without sorting.
-CREATE INDEX project_newest_first ON project (organization_id, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX project_newest_first ON project (organization_id, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE project_slug_redirect (
     organization_id bigint NOT NULL REFERENCES organization,
@@ -72,9 +72,9 @@ CREATE TABLE project_key (
     CONSTRAINT project_key_rate_limit_is_whole CHECK ((rate_limit_count IS NULL) = (rate_limit_window IS NULL))
 );
 -- Lists a project's keys newest first, a page at a time, without sorting.
-CREATE INDEX project_key_newest_first ON project_key (project_id, id DESC);
+CREATE INDEX project_key_newest_first ON project_key (project_id, id);
 -- Lists those that were switched off, which are few, without reading all the others.
-CREATE INDEX project_key_switched_off ON project_key (project_id, id DESC) WHERE NOT is_active;
+CREATE INDEX project_key_switched_off ON project_key (project_id, id) WHERE NOT is_active;
 
 CREATE TABLE deleted_key (
     public_key      text PRIMARY KEY,
@@ -196,7 +196,7 @@ CREATE TABLE audit_entry (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 -- Lists an organization's entries newest first, and finds a change among the newest.
-CREATE INDEX audit_entry_newest_first ON audit_entry (organization_id, id DESC);
+CREATE INDEX audit_entry_newest_first ON audit_entry (organization_id, id);
 
 -- Work that is done a batch at a time, by whichever replica is free -------------------------------
 
@@ -213,16 +213,24 @@ CREATE TABLE batch_job (
     after_deleted   text,
     -- Only keys made from then on; NULL: all.
     made_since      timestamptz,
-    -- Not before: a second pass waits for writes that began before the change was known to all.
+    -- Not before: a second pass waits for writes that began before the change was known to all, a rate and a failure
+    -- for their time to be over. The job whose turn came first goes first, so that a long one holds up no other.
     starts_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- Keys a second; NULL: as fast as it goes.
     rate            integer CHECK (rate > 0),
     done            bigint NOT NULL DEFAULT 0,
+    -- How many keys there were when it was asked for; NULL where nobody watches.
+    total           bigint,
+    -- Batches that have failed one after another, and why the last one did.
+    failures        integer NOT NULL DEFAULT 0,
+    last_error      text,
     -- What the audit and the events' envelopes keep of whoever asked for it.
     token_id        bigint,
     request_id      text NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    finished_at     timestamptz
+    finished_at     timestamptz,
+    -- Ended before its end, by command; a replay alone can be: the others are halves of a change.
+    cancelled       boolean NOT NULL DEFAULT false CHECK (NOT cancelled OR (kind = 'replay' AND finished_at IS NOT NULL))
 );
--- Finds what is to be done.
-CREATE INDEX batch_job_unfinished ON batch_job (id) WHERE finished_at IS NULL;
+-- Finds what is to be done next.
+CREATE INDEX batch_job_unfinished ON batch_job (starts_at) WHERE finished_at IS NULL;

@@ -7,6 +7,7 @@ from typing import Final, cast
 _HEAD_END: Final = b"\r\n\r\n"
 _LENGTH: Final = b"\r\ncontent-length: "
 _STATUS: Final = slice(9, 12)
+_COME_AGAIN: Final = b"503"
 
 
 class AnswerError(Exception):
@@ -55,6 +56,7 @@ class Client(asyncio.Protocol):
         expected: the status that every answer must have.
         answered: is called with this client and the body of each answer; it may send the next request.
         failed: is called with the reason when an answer is another one or the connection ends.
+        refused: is called with this client when it is told to come again (503); None takes that for a failure.
     """
 
     def __init__(
@@ -63,10 +65,12 @@ class Client(asyncio.Protocol):
         expected: int,
         answered: Callable[["Client", bytes], None],
         failed: Callable[[AnswerError], None],
+        refused: Callable[["Client"], None] | None = None,
     ) -> None:
         self._expected = str(expected).encode()
         self._answered = answered
         self._failed = failed
+        self._refused = refused
         self._received = b""
         self._transport: asyncio.WriteTransport | None = None
         self.stamp = 0.0
@@ -113,6 +117,8 @@ class Client(asyncio.Protocol):
         status, body = answer
         if status == self._expected:
             self._answered(self, body)
+        elif status == _COME_AGAIN and self._refused is not None:
+            self._refused(self)
         else:
             self._failed(AnswerError(f"status {status!r} instead of {self._expected!r}: {body[:500]!r}"))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import kit, measures
+from bench import crowds, kit, measures
 from bench.figures import ratios
 from bench.measures import BACKLOG, COMMIT_TO_ACK, KIT_BYTES, KIT_RATE, RATE, Figures, Measure
 from bench.report import COSTS, Goal, Row
@@ -90,6 +90,11 @@ PARTS: Final[Mapping[str, Part]] = {
         f"the consumer kit loading {kit.KEYS:,} keys (BENCH_KIT_KEYS) and holding them",
         (measures.kit_loading,),
         _kit_rows,
+    ),
+    "overload": Part(
+        "creates a second when far more are asked for than can be done, against the peak",
+        (crowds.measure,),
+        crowds.rows,
     ),
     "backlog": Part(
         f"{BACKLOG} events after an outage of Kafka, while {RATE:.0f} keys a second are made",

@@ -1,8 +1,9 @@
 """All that a run needs: the servers, the service, its rivals, and keys to read."""
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +13,7 @@ import orjson
 
 from bench import floor
 from bench.client import request
-from bench.processes import running
+from bench.processes import BenchError, running
 from bench.subject import Subject, free_port, serving
 from service.dev.postgres import EmbeddedPostgres
 from service.dev.servers import Servers, embedded_servers
@@ -20,6 +21,8 @@ from service.postgres.schema import migrate
 
 _FLOOR: Final = "floor"
 _PAGE: Final = 10
+_READY_WITHIN: Final = 30.0
+_LOOK_EVERY: Final = 0.05
 _BODY: Final = b'{"name":"Fabulous Key"}'
 
 
@@ -135,4 +138,18 @@ async def _bare(length: int, data: Path) -> AsyncIterator[Bare]:
     port = free_port(data, "bare aiohttp")
     command = [sys.executable, "-m", "bench.bare", str(port), str(length)]
     async with running(command, environment={}, log=data / "bare.log") as pid:
+        await _until_open(port)
         yield Bare(pid, port)
+
+
+async def _until_open(port: int) -> None:
+    try:
+        async with asyncio.timeout(_READY_WITHIN):
+            while True:
+                with suppress(ConnectionRefusedError):
+                    _, writer = await asyncio.open_connection("127.0.0.1", port)
+                    writer.close()
+                    return
+                await asyncio.sleep(_LOOK_EVERY)
+    except TimeoutError:
+        raise BenchError(f"bare aiohttp does not listen on port {port} after {_READY_WITHIN:.0f} s") from None

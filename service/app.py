@@ -1,23 +1,27 @@
 """The composition root: the one place that joins the parts, and starts and stops them in order."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+import asyncpg
 import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from service.background import background
 from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
+from service.http.openapi.pages import add_api_documents
 from service.http.ops import Health
 from service.http.rate_limits import RateLimits
+from service.http.room import Room
 from service.http.routes import add_routes
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
@@ -25,11 +29,18 @@ from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, check_topic
-from service.metrics import LoopMetrics, OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.metrics import (
+    JobMetrics,
+    LoopMetrics,
+    OutboxMetrics,
+    PoolMetrics,
+    PublisherMetrics,
+    RequestMetrics,
+)
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
 from service.postgres.schema import SchemaError, current_version, problem_with
-from service.settings import Settings
+from service.settings import Settings, SettingsError
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.batches import KeyBatches
@@ -41,6 +52,8 @@ from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
+from service.usecases.reconcile import Reconcile
+from service.usecases.repair import Repair
 from service.usecases.tokens import Tokens
 
 _log = structlog.get_logger(__name__)
@@ -59,14 +72,19 @@ class Service:
     publisher: Publisher
     producer: FencedProducer
     jobs: Jobs
+    reconcile: Reconcile
+    repair: Repair
     api: Api
     health: Health
-    outbox_metrics: OutboxMetrics
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
-    """How Kafka is reached, as the settings say."""
-    return KafkaConnection(
+    """How Kafka is reached, as the settings say.
+
+    Raises:
+        SettingsError: a file or a word that is needed is not there, or is none.
+    """
+    connection = KafkaConnection(
         bootstrap_servers=settings.kafka_bootstrap_servers,
         security_protocol=settings.kafka_security_protocol,
         sasl_mechanism=settings.kafka_sasl_mechanism,
@@ -76,6 +94,9 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
         ssl_certfile=settings.kafka_ssl_certfile or None,
         ssl_keyfile=settings.kafka_ssl_keyfile or None,
     )
+    if mistakes := connection.mistakes():
+        raise SettingsError("\n".join(f"KAFKA_{name.upper()}: {text}" for name, text in mistakes.items()))
+    return connection
 
 
 def open_database(settings: Settings) -> Database:
@@ -117,7 +138,7 @@ def build(settings: Settings) -> Service:
     events, idempotency, committed = EventMaker(ingest), Idempotency(database), publisher.hand_over
     issue_keys = IssueKeys(database, events, idempotency, committed=committed)
     batches = KeyBatches(events)
-    jobs = Jobs(database, batches, committed=committed)
+    jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
     api = Api(
         tokens=Tokens(database),
         organizations=Organizations(database, idempotency, scheduled=jobs.wake),
@@ -134,38 +155,40 @@ def build(settings: Settings) -> Service:
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
         body_limit=settings.body_limit,
-        max_requests=settings.max_requests,
+        room=Room(settings.max_requests),
         rate_limits=RateLimits(settings.max_requests),
         metrics=RequestMetrics(registry),
         deadlines=Deadlines(settings.request_timeout),
     )
-    api.metrics.in_flight.set_function(lambda: api.in_flight)
+    api.metrics.in_flight.set_function(lambda: api.room.taken)
     outbox_metrics = OutboxMetrics(registry)
     health = Health(
         checks=lambda: _checks(database, publisher),
         needed=frozenset({"postgres"}),
         before_scrape=lambda: _look_at_outbox(database, outbox_metrics),
     )
-    return Service(settings, registry, database, publisher, producer, jobs, api, health, outbox_metrics)
+    reconcile, repair = Reconcile(database, events), Repair(database, batches)
+    return Service(settings, registry, database, publisher, producer, jobs, reconcile, repair, api, health)
 
 
 def create_app(api: Api) -> web.Application:
     """The API's application."""
     app = web.Application(middlewares=[record, answer], client_max_size=api.body_limit)
     app[API] = api
+    add_api_documents(app)
     add_routes(app)
-    app.cleanup_ctx.append(_sweep)
-    app.cleanup_ctx.append(_write_token_uses)
+    app.cleanup_ctx.append(_beside_the_requests)
     return app
 
 
-async def _sweep(app: web.Application) -> AsyncIterator[None]:
-    async with _background(app[API].deadlines.sweep()):
-        yield
-
-
-async def _write_token_uses(app: web.Application) -> AsyncIterator[None]:
-    async with _background(app[API].tokens.uses.write()):
+async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
+    api = app[API]
+    restarts = api.metrics.restarts
+    async with (
+        background("deadlines", api.deadlines.sweep, restarts),
+        background("room", api.room.hear, restarts),
+        background("token uses", api.tokens.uses.write, restarts),
+    ):
         yield
 
 
@@ -176,22 +199,14 @@ async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIt
         await service.database.start()
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
-        await stack.enter_async_context(_background(service.publisher.run()))
-        await stack.enter_async_context(_background(service.jobs.run()))
-        await stack.enter_async_context(_background(_watch_topic(service.settings, create=create_topic)))
+        for name, work in {
+            "publisher": service.publisher.run,
+            "jobs": service.jobs.run,
+            "topic": lambda: _watch_topic(service.settings, create=create_topic),
+        }.items():
+            await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
         await service.api.issue_keys.drain()
-
-
-@asynccontextmanager
-async def _background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _watch_topic(settings: Settings, *, create: bool) -> None:
@@ -230,6 +245,6 @@ async def _look_at_outbox(database: Database, metrics: OutboxMetrics) -> None:
     try:
         async with database.connection() as connection:
             backlog = await select_backlog(connection)
-    except UnavailableError:
-        return  # the last figures stand; the pool's own tell that Postgres is away
+    except (UnavailableError, asyncpg.PostgresError):
+        return  # the last figures stand; readiness tells that Postgres is away or has no schema
     metrics.show({one.shard: (one.depth, one.oldest_age) for one in backlog.shards}, parked=backlog.parked)

@@ -26,6 +26,12 @@ class RequestMetrics:
         self.in_flight = Gauge(
             "projectkeys_http_requests_in_flight", "Requests being answered.", registry=registry
         )
+        self.restarts = Counter(
+            "projectkeys_background_restarts",
+            "Faults of work that goes on beside the requests, after which it began again.",
+            ("work",),
+            registry=registry,
+        )
         # Looking a child up by its labels costs as much as the rest of the observation.
         self._children: dict[tuple[str, str, int], Histogram] = {}
 
@@ -71,6 +77,21 @@ class PublisherMetrics:
         )
         self.shards_owned = Gauge(
             "projectkeys_shards_owned", "Shards this process publishes.", registry=registry
+        )
+
+
+class JobMetrics:
+    """Work that is done a batch at a time."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.keys = Counter(
+            "projectkeys_job_keys", "Keys done by batch jobs, by kind of job.", ("kind",), registry=registry
+        )
+        self.failures = Counter(
+            "projectkeys_job_failures",
+            "Batches that failed, by kind of job and error; each is tried again after a pause.",
+            ("kind", "error"),
+            registry=registry,
         )
 
 
@@ -124,7 +145,14 @@ class LoopMetrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         tasks = Gauge("projectkeys_tasks", "Tasks of the event loop.", registry=registry)
-        tasks.set_function(lambda: len(asyncio.all_tasks()))
+        tasks.set_function(_running_tasks)
+
+
+def _running_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # whoever asks is in no loop
+        return 0
 
 
 class PoolMetrics(Collector):

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
@@ -124,9 +125,10 @@ async def _finish(runner: web.AppRunner, service: Service) -> None:
     for site in runner.sites:
         await site.stop()
     service.api.acknowledgements.give_up()
+    service.api.room.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(service.settings.shutdown_timeout - _HAND_OVER):
-            while service.api.in_flight:
+            while service.api.room.taken:
                 await asyncio.sleep(_LOOK_EVERY)
 
 
@@ -162,6 +164,11 @@ def _taken(port: int, setting: str, error: OSError) -> PortTakenError:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` on uvloop to its end."""
+    """Run ``work`` on uvloop to its end.
+
+    Each connection is a descriptor, of which shells allow a process far fewer than it may have.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work)

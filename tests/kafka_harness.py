@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.kafka.client import KafkaClient
 from service.kafka.connection import KafkaConnection
@@ -37,6 +39,28 @@ async def new_topic(
                 await asyncio.sleep(0.02)
     finally:
         await client.close()
+
+
+@contextlib.asynccontextmanager
+async def _administering(bootstrap: str) -> AsyncIterator[AIOKafkaAdminClient]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        yield admin
+    finally:
+        await admin.close()
+
+
+async def configure(bootstrap: str, topic: str, config: Mapping[str, str]) -> None:
+    """Make this the topic's configuration, beside the broker's defaults."""
+    async with _administering(bootstrap) as admin:
+        await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(config))])
+
+
+async def delete_topic(bootstrap: str, topic: str) -> None:
+    """Delete the topic with all that is in it."""
+    async with _administering(bootstrap) as admin:
+        await admin.delete_topics([topic])
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +154,14 @@ class Relay:
         address: Where it listens.
         to_broker: While not set, what clients send is held back.
         to_client: While not set, what the broker answers is held back.
+        held: What is held back on its way to the broker.
     """
 
     def __init__(self, target: str) -> None:
         self.address = Address("127.0.0.1", unused_port())
         self.to_broker = asyncio.Event()
         self.to_client = asyncio.Event()
+        self.held: list[bytes] = []
         self._target = target
         self._ways: set[asyncio.Task[None]] = set()
 
@@ -159,7 +185,10 @@ class Relay:
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         host, port = self._target.split(":")
         far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        both = (_carry(reader, far_writer, self.to_broker), _carry(far_reader, writer, self.to_client))
+        both = (
+            _carry(reader, far_writer, self.to_broker, self.held),
+            _carry(far_reader, writer, self.to_client, []),
+        )
         try:
             await asyncio.gather(*both)
         finally:
@@ -167,10 +196,14 @@ class Relay:
             far_writer.close()
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event) -> None:
+async def _carry(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event, held: list[bytes]
+) -> None:
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(65536):
+            held.append(data)
             await gate.wait()
+            held.remove(data)
             writer.write(data)
             await writer.drain()
     writer.close()

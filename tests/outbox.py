@@ -29,7 +29,9 @@ _CHANGE = """
 """
 
 
-def new_row(*, shard: int = 0, key: str = "", version: int = 1) -> OutboxRow:
+def new_row(
+    *, shard: int = 0, key: str = "", version: int = 1, payload: str = '{"any": "text"}'
+) -> OutboxRow:
     """A row of a new key, or of ``key``, that is in no table."""
     event = Event(
         id=uuid4(),
@@ -37,16 +39,23 @@ def new_row(*, shard: int = 0, key: str = "", version: int = 1) -> OutboxRow:
         public_key=key or new_key_half(),
         version=version,
         shard=shard,
-        payload='{"any": "text"}',
+        payload=payload,
         headers={},
         occurred_at=datetime.now(UTC),
     )
     return OutboxRow(seq=1_000_000_000, event=event)
 
 
-async def write_row(postgres: Postgres, *, shard: int = 0, key: str = "", version: int = 1) -> OutboxRow:
+async def write_row(
+    postgres: Postgres,
+    *,
+    shard: int = 0,
+    key: str = "",
+    version: int = 1,
+    payload: str = '{"any": "text"}',
+) -> OutboxRow:
     """Commit a row; nobody is told."""
-    row = new_row(shard=shard, key=key, version=version)
+    row = new_row(shard=shard, key=key, version=version, payload=payload)
     event = row.event
     seq = await postgres.fetchval(
         _INSERT,

@@ -1,12 +1,14 @@
 """The consumer kit while Kafka is away, and when it is back."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
 from service.consumer import ProjectKeys
 from service.dev.kafka import EmbeddedKafka
 from service.domain.model import new_key_half
+from tests.brokers import tuned_kafka
 from tests.events import until
 from tests.kafka_harness import new_topic, unused_port
 from tests.telling import telling
@@ -83,13 +85,16 @@ async def test_one_address_of_several_is_enough(kafka_bootstrap: str, topic: str
             await keys.ready(_SOON)
 
 
-async def test_a_topic_that_is_made_later_is_found(kafka_bootstrap: str) -> None:
-    """And the reader has not had it made: a broker would make it with partitions of its own."""
+async def test_a_topic_that_is_made_later_is_found(tmp_path: Path) -> None:
+    """And the reader has not had it made, though this broker would: with a number of partitions of its own."""
     topic = f"later-{new_key_half()}"
-    async with ProjectKeys(bootstrap_servers=kafka_bootstrap, topic=topic) as keys:
+    async with (
+        tuned_kafka(tmp_path, properties={"auto.create.topics.enable": "true"}) as kafka,
+        ProjectKeys(bootstrap_servers=kafka.bootstrap_servers, topic=topic) as keys,
+    ):
         await until(lambda: _tells_of_a_problem(keys))
         assert str(keys.problem).endswith(f"there is no topic {topic}")
-        await new_topic(kafka_bootstrap, name=topic)
+        await new_topic(kafka.bootstrap_servers, name=topic)
         await keys.ready(_BACK_WITHIN)
 
 

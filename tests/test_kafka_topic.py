@@ -73,7 +73,11 @@ async def test_a_creation_that_kafka_refuses_is_told_in_its_words(kafka_bootstra
         (12, {"cleanup.policy": "delete"}, "cleanup.policy=delete"),
         (12, {"cleanup.policy": "compact,delete"}, "cleanup.policy=compact,delete"),
         (12, {"cleanup.policy": "compact", "max.message.bytes": "100000"}, "max.message.bytes=100000"),
-        (12, {"cleanup.policy": "compact", "min.insync.replicas": "2"}, "nothing can be written"),
+        (
+            12,
+            {"cleanup.policy": "compact", "min.insync.replicas": "2"},
+            "has min.insync.replicas=2 and a replication factor of 1",
+        ),
     ],
 )
 async def test_a_topic_that_would_mislead_is_a_problem(

@@ -9,10 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
+from faults.proxy import proxy
 from service.domain.partition import SHARDS, shard_of
 from service.settings import Settings
 from tests.events import header, until
@@ -239,3 +241,20 @@ async def test_a_stop_that_something_holds_up_is_ended_by_force(tmp_path: Path) 
     )
     async with asyncio.timeout(20):
         assert await process.wait() == -signal.SIGALRM
+
+
+async def test_a_postgres_that_hangs_does_not_hold_up_the_end(
+    deployment: Deployment, settings: Settings, tmp_path: Path
+) -> None:
+    """With requests under way and shards to hand over, all that waits for it has a bound; the exit code is 0."""
+    url = urlsplit(settings.database_url)
+    async with proxy(unused_port(), url.port or 0) as wire:
+        behind = settings.database_url.replace(f":{url.port}/", f":{wire.port}/")
+        async with replica(deployment, tmp_path, DATABASE_URL=behind) as server:
+            await until(lambda: server.owns(SHARDS), patience=10)
+            async with load_on(server) as load:
+                await until(lambda: load.reaches(20))
+                wire.silence()
+                server.process.signal(signal.SIGTERM)
+                assert await server.process.exited(within=25) == 0
+                load.stopping = True

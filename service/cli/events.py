@@ -1,4 +1,4 @@
-"""`events tail`: the events as consumers see them; `events parked` beside it."""
+"""`events tail`: the events as consumers see them; the other commands on events beside it."""
 
 import argparse
 import asyncio
@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from service import settings
 from service.app import kafka_connection
-from service.cli import parked
+from service.cli import parked, reconcile, replay
 from service.cli.commands import Commands, add_command, say
 from service.domain.events import wire_time
 from service.kafka.client import KafkaClient, error_name
@@ -44,6 +44,8 @@ def add_to(commands: Commands) -> None:
         "--from", dest="start", choices=["now", "beginning"], default="now", help="where to begin (now)"
     )
     parked.add_to(group)
+    replay.add_to(group)
+    reconcile.add_to(group)
 
 
 def _tail(options: argparse.Namespace) -> int:

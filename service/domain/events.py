@@ -53,7 +53,8 @@ class OutboxRow:
 
 def wire_time(moment: datetime) -> str:
     """ISO 8601 in UTC with ``Z``; the fraction has six digits and is left out when it is zero."""
-    return moment.astimezone(UTC).replace(tzinfo=None).isoformat() + "Z"
+    text = moment.isoformat() if moment.tzinfo is UTC else moment.astimezone(UTC).isoformat()
+    return text.removesuffix("+00:00") + "Z"
 
 
 def wire_rate_limit(limit: RateLimit | None) -> dict[str, int] | None:

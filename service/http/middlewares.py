@@ -10,7 +10,6 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from service.domain.errors import BusyError
 from service.http.answers import refused
 from service.http.refusals import internal_error, too_slow
 from service.http.state import API, CALLER, FAULT, REQUEST_ID
@@ -30,7 +29,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     request[REQUEST_ID] = request_id
     response = await handler(request)
     response.headers["X-Request-Id"] = request_id
-    api.rate_limits.tell(response.headers, request.get(CALLER), in_flight=api.in_flight)
+    api.rate_limits.tell(response.headers, request.get(CALLER), in_flight=api.room.taken)
     if api.draining:
         response.force_close()
     seconds = time.perf_counter() - began
@@ -53,11 +52,9 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
 async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer within the request's time, with a 5xx that shows no cause where all else fails."""
     api = request.app[API]
-    if api.in_flight >= api.max_requests:
-        return refused(BusyError(f"{api.in_flight} requests are being answered"))
     task = asyncio.current_task()
     assert task is not None, "a handler runs in a task"
-    api.in_flight += 1
+    api.room.taken += 1
     api.deadlines.begin(task)
     try:
         return await handler(request)
@@ -71,7 +68,7 @@ async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         _log.exception("request_failed", request_id=request[REQUEST_ID], path=request.path)
         return refused(internal_error(request[REQUEST_ID]))
     finally:
-        api.in_flight -= 1
+        api.room.taken -= 1
         api.deadlines.end(task)
 
 

@@ -1,14 +1,16 @@
-"""What is answered where there is no request that a handler could see: bytes that are not HTTP.
+"""What is answered where no handler is asked: to bytes that are not HTTP, and to requests beyond the room.
 
-Rests on `_make_server` and `handle_error` of aiohttp's classes; tests on raw sockets hold both.
+Rests on `_make_server`, `_handle_request` and `handle_error` of aiohttp's classes; tests on raw sockets hold them.
 """
 
 import asyncio
 import secrets
+from collections.abc import Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
+from service.domain.errors import BusyError
 from service.http.answers import refused
 from service.http.refusals import Refusal, internal_error
 from service.http.state import API, Api
@@ -48,6 +50,35 @@ class _Connection(web.RequestHandler):
         super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- what AppRunner was given
         self._api = api
 
+    async def _handle_request(
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> tuple[web.StreamResponse, bool]:
+        room = self._api.room
+        if not _is_framed(request):
+            return await super()._handle_request(request, start_time, self._refuse_framing)
+        if room.free > 0 or request_handler is not self._request_handler:
+            return await super()._handle_request(request, start_time, request_handler)
+        answered = await super()._handle_request(request, start_time, self._refuse)
+        await room.turn_away()
+        return answered
+
+    async def _refuse_framing(self, request: web.BaseRequest) -> web.StreamResponse:
+        return self.handle_error(request, _UNREADABLE)
+
+    async def _refuse(self, request: web.BaseRequest) -> web.StreamResponse:
+        """As cheap as can be: neither a route is looked for nor a line logged."""
+        del request
+        response = refused(BusyError("no room"))
+        response.headers["X-Request-Id"] = secrets.token_hex(16)
+        self._api.rate_limits.tell(response.headers, None, in_flight=self._api.room.taken)
+        if self._api.draining:
+            response.force_close()
+        self._api.metrics.observe("refused", "OTHER", response.status, 0.0)
+        return response
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -75,3 +106,13 @@ class _Connection(web.RequestHandler):
         response.force_close()
         self._api.metrics.observe("unreadable", "OTHER", response.status, 0.0)
         return response
+
+
+def _is_framed(request: web.BaseRequest) -> bool:
+    """Whether its end is where any other server would see it: in HTTP/1.1, or in HTTP/1.0 without chunks.
+
+    The parser lets every version pass; RFC 9112, section 6.1, calls chunks before 1.1 faulty.
+    """
+    if request.version == HttpVersion11:
+        return True
+    return request.version == HttpVersion10 and "Transfer-Encoding" not in request.headers

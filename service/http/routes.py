@@ -1,12 +1,13 @@
 """Every resource of the API, its methods, and the order in which a request is checked."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
-from service.domain.errors import BusyError, MovedError, ProjectKeyError, UnavailableError
+from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
 from service.domain.model import Project
 from service.http import audit, handlers, tenants
 from service.http.answers import empty_answer, json_answer, refused
@@ -17,6 +18,9 @@ from service.http.refusals import Refusal, method_not_allowed, moved
 from service.http.state import API, CALLER, FAULT, Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What ids, slugs and keys are made of: Postgres is not asked for anything else, which it might not even take."""
 
 _PROJECT: Final = "/api/0/projects/{organization}/{project}"
 
@@ -37,33 +41,10 @@ class Resource:
 
 
 RESOURCES: Final = (
-    Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
+    # What is asked for most comes first: paths that begin alike are tried in this order.
     Resource(
-        "/api/0/organizations/",
-        {"POST": tenants.create_organization},
-        {"POST": ("org:admin",)},
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/",
-        {"GET": tenants.get_organization, "PUT": tenants.update_organization},
-        scopes_of("org"),
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/projects/",
-        {"GET": tenants.list_projects, "POST": tenants.create_project},
-        {**scopes_of("org"), "POST": ("project:write", "org:write")},
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/project-keys/",
-        {"GET": handlers.list_organization_keys},
-        scopes_of("org"),
-    ),
-    Resource(
-        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
-    ),
-    Resource(
-        f"{_PROJECT}/",
-        {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
+        f"{_PROJECT}/keys/{{key_id}}/",
+        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
         scopes_of("project"),
     ),
     Resource(
@@ -72,10 +53,34 @@ RESOURCES: Final = (
         scopes_of("project"),
     ),
     Resource(
-        f"{_PROJECT}/keys/{{key_id}}/",
-        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
+        f"{_PROJECT}/",
+        {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
         scopes_of("project"),
     ),
+    Resource(
+        "/api/0/organizations/{organization}/project-keys/",
+        {"GET": handlers.list_organization_keys},
+        scopes_of("org"),
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/projects/",
+        {"GET": tenants.list_projects, "POST": tenants.create_project},
+        {**scopes_of("org"), "POST": ("project:write", "org:write")},
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
+    ),
+    Resource(
+        "/api/0/organizations/{organization}/",
+        {"GET": tenants.get_organization, "PUT": tenants.update_organization},
+        scopes_of("org"),
+    ),
+    Resource(
+        "/api/0/organizations/",
+        {"POST": tenants.create_organization},
+        {"POST": ("org:admin",)},
+    ),
+    Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
 )
 
 
@@ -83,8 +88,13 @@ def add_routes(app: web.Application) -> None:
     """Serve every resource, the events' documents, and an answer for every other path."""
     add_event_documents(app)
     for resource in RESOURCES:
-        app.router.add_route("*", resource.path, _dispatcher(resource))
-    app.router.add_route("*", "/{path:.*}", _no_such_path)
+        app.router.add_route("*", _pattern(resource.path), _dispatcher(resource))
+    app.router.add_route("*", r"/{path:[\s\S]*}", _no_such_path)  # a dot would leave out line ends
+
+
+def _pattern(path: str) -> str:
+    """The path as the router reads it: a part may be of any characters, braces too, which its own form excludes."""
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -142,6 +152,8 @@ async def _permitted(request: web.Request, resource: Resource, allow: str, *, kn
     names = request.match_info
     if "organization" in names:
         permit_organization(caller, names["organization"])
+    if not all(map(_NAME.fullmatch, names.values())):
+        raise NotFoundError("nothing has such a name")
     if "project" in names:
         project = await api.projects.get(names["organization"], names["project"])
     return Call(request=request, api=api, caller=caller, allow=allow, found_project=project)

@@ -1,5 +1,6 @@
 """What the application holds for its handlers."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +11,7 @@ from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
 from service.http.rate_limits import RateLimits
+from service.http.room import Room
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -41,13 +43,14 @@ class Api:
     links_base: str
     body_timeout: float
     body_limit: int
-    max_requests: int
+    room: Room
     rate_limits: RateLimits
     metrics: RequestMetrics
     deadlines: Deadlines
-    in_flight: int = 0
     draining: bool = False
 
+
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 API: Final = web.AppKey("api", Api)
 
@@ -98,6 +101,6 @@ class Call:
 
 
 def _traceparent(request: web.Request) -> str | None:
-    """The W3C trace context, if it has its one length; anything else would only travel along."""
+    """The W3C trace context, if it is one; anything else would only travel along."""
     value = request.headers.get("traceparent", "")
-    return value if len(value) == len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") else None
+    return value if _TRACEPARENT.fullmatch(value) else None

@@ -58,13 +58,22 @@ async def event_headers(
     if wait is not None:
         seconds = min(int(wait[1]), _LONGEST_WAIT)
         headers["Preference-Applied"] = f"wait={seconds}"
-        _leave_deadline(call)
-        published = await call.api.acknowledgements.wait(event_id, public_key, seconds=seconds)
+        published = await _published(call, event_id, public_key, seconds)
     return {**headers, "Event-Status": "published" if published else "pending"}
 
 
-def _leave_deadline(call: Call) -> None:
-    """The write is done, and the wait has a bound of its own: it must not end as a request that took too long."""
-    task = asyncio.current_task()
+async def _published(call: Call, event_id: UUID, public_key: str, seconds: int) -> bool:
+    """Whether Kafka has the event within ``seconds``; as many may wait as may be answered at a time.
+
+    The write is done, and the wait has a bound of its own: it must neither end as a request that took too long nor,
+    while Kafka is away, take the room of those that do not wait.
+    """
+    task, room = asyncio.current_task(), call.api.room
     assert task is not None, "a handler runs in a task"
     call.api.deadlines.end(task)
+    room.waiting += 1
+    try:
+        within = seconds if room.waiting <= room.most else 0
+        return await call.api.acknowledgements.wait(event_id, public_key, seconds=within)
+    finally:
+        room.waiting -= 1

@@ -21,6 +21,9 @@ from service.kafka.session import Record
 
 _TRANSACTION_TIMEOUT_MS = 60_000  # asked for by the request; no transaction is ever begun
 _BROKER_SHARE = 0.9  # of our timeout, for the broker: it gives up first and says so, instead of a broken wait
+_NOT_AUTHENTICATED = (
+    34  # the answer to the first request after a token that was refused: aiokafka passes over that
+)
 _TRANSACTIONAL_ID, _TOPIC = 1, 2  # kinds of coordinator and of configuration
 
 
@@ -37,7 +40,8 @@ class TopicMetadata:
 
 def error_name(code: int) -> str:
     """Return the words for a code of Kafka's protocol."""
-    return f"{for_code(code).__name__}, code {code}"
+    more = ": the credentials are not accepted" if code == _NOT_AUTHENTICATED else ""
+    return f"{for_code(code).__name__}, code {code}{more}"
 
 
 def encode_batch(

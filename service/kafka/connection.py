@@ -1,10 +1,10 @@
 """How Kafka is reached: addresses, encryption and credentials."""
 
+import ssl
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.helpers import create_ssl_context
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,25 @@ class KafkaConnection:
     ssl_certfile: str | None = None
     ssl_keyfile: str | None = None
 
+    def mistakes(self) -> dict[str, str]:
+        """Return what cannot work whatever the brokers say: a sentence for each attribute that is to blame."""
+        found = {}
+        if self.security_protocol.startswith("SASL"):
+            if not self.sasl_username and self.sasl_mechanism != "OAUTHBEARER":
+                found["sasl_username"] = f"Needed for {self.sasl_mechanism}."
+            if not self.sasl_password:
+                found["sasl_password"] = f"Needed for {self.sasl_mechanism}."
+        if self.security_protocol.endswith("SSL"):
+            try:
+                context = self._trusting()
+            except OSError as error:
+                return found | {"ssl_cafile": f"{self.ssl_cafile} cannot be used: {error}."}
+            try:
+                self._show_certificate(context)
+            except OSError as error:
+                found["ssl_certfile"] = f"{self.ssl_certfile} and its key cannot be used: {error}."
+        return found
+
     def client_options(self) -> dict[str, Any]:
         """Return the keyword arguments of aiokafka's consumer, and of its other clients.
 
@@ -52,9 +71,8 @@ class KafkaConnection:
             "security_protocol": self.security_protocol,
         }
         if self.security_protocol.endswith("SSL"):
-            options["ssl_context"] = create_ssl_context(
-                cafile=self.ssl_cafile, certfile=self.ssl_certfile, keyfile=self.ssl_keyfile
-            )
+            options["ssl_context"] = self._trusting()
+            self._show_certificate(options["ssl_context"])
         if self.security_protocol.startswith("SASL"):
             options["sasl_mechanism"] = self.sasl_mechanism
             if self.sasl_mechanism == "OAUTHBEARER":
@@ -63,6 +81,14 @@ class KafkaConnection:
                 options["sasl_plain_username"] = self.sasl_username
                 options["sasl_plain_password"] = self.sasl_password
         return options
+
+    def _trusting(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cafile=self.ssl_cafile)
+
+    def _show_certificate(self, context: ssl.SSLContext) -> None:
+        if self.ssl_certfile is not None:
+            # A password, for OpenSSL would ask the terminal for the one of an encrypted key.
+            context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password="")
 
 
 class _FixedToken(AbstractTokenProvider):  # type: ignore[misc]  # -- aiokafka ships no types

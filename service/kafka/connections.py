@@ -9,7 +9,7 @@ from collections import defaultdict
 from typing import Any, NamedTuple
 
 from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 
 from service.kafka.connection import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
@@ -17,6 +17,10 @@ from service.kafka.errors import KafkaUnavailableError
 _IDLE_MS = 540_000  # a minute before the brokers, whose default is ten, would close the connection
 _CLOSE_TIMEOUT = 1.0  # seconds; a peer that does not answer our farewell must not hold up the process
 _TRY_SHARE = 0.3  # of our timeout, for one of several brokers that could answer: leaves time for the next one
+
+_HOW_A_LISTENER_REFUSES = (
+    "so ends a listener that is secured in another way (KAFKA_SECURITY_PROTOCOL) or asks for a certificate"
+)
 
 
 class Address(NamedTuple):
@@ -128,6 +132,8 @@ class Connections:
             return await create_conn(
                 *address, request_timeout_ms=timeout_ms, max_idle_ms=_IDLE_MS, **self._options
             )
+        except (ConnectionResetError, KafkaConnectionError) as error:
+            raise KafkaUnavailableError(f"{address}: {_words(error)}; {_HOW_A_LISTENER_REFUSES}") from None
         except (OSError, KafkaError, ValueError) as error:
             raise KafkaUnavailableError(f"{address}: {_words(error)}") from None
 

@@ -148,7 +148,7 @@ def _config_problems(topic: str, copies: int, config: Mapping[str, str]) -> list
     if in_sync > copies:
         problems.append(
             f"The topic {topic} has min.insync.replicas={in_sync} and a replication factor of {copies}, "
-            f"so nothing can be written: set min.insync.replicas to {copies} or less."
+            f"so releases of Kafka differ in whether anything can be written: set it to {copies} or less."
         )
     return problems
 

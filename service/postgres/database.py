@@ -134,7 +134,7 @@ class Database:
             kind = UncertainError if uncertain else UnavailableError
             raise kind(_words(error)) from error
         except asyncpg.PostgresError as error:
-            _forget_values(error)
+            forget_values(error)
             raise
         finally:
             self._turns.release()
@@ -211,10 +211,11 @@ def _words(error: Exception) -> str:
 _ARGUMENT: Final = re.compile(r"(invalid input for query argument \$\d+).*", re.DOTALL)
 
 
-def _forget_values(error: asyncpg.PostgresError) -> None:
+def forget_values(error: Exception) -> None:
     """Leave out what the row or the argument held that failed: a secret, perhaps, and the log shows the error."""
-    error.detail = None
-    error.args = tuple(_ARGUMENT.sub(r"\1", str(one)) for one in error.args)
+    if isinstance(error, asyncpg.PostgresError):
+        error.detail = None
+        error.args = tuple(_ARGUMENT.sub(r"\1", str(one)) for one in error.args)
 
 
 def _calling(call: Callable[[], None]) -> Callable[..., None]:

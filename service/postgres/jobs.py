@@ -24,7 +24,7 @@ class NewJob:
     """Work to be done.
 
     ``organization_id`` and ``project_id`` None are all of them; ``made_since`` leaves out older keys; ``delay`` is
-    waited for first; ``rate`` is in keys a second, None for as fast as it goes.
+    waited for first; ``rate`` is in keys a second, None for as fast as it goes; ``total`` is how many keys there are.
     """
 
     kind: JobKind
@@ -34,13 +34,14 @@ class NewJob:
     made_since: datetime | None = None
     delay: timedelta = timedelta()
     rate: int | None = None
+    total: int | None = None
 
 
 _INSERT: Final = """
     INSERT INTO batch_job (
-        kind, organization_id, project_id, made_since, starts_at, rate, token_id, request_id
+        kind, organization_id, project_id, made_since, starts_at, rate, total, token_id, request_id
     )
-    VALUES ($1, $2, $3, $4, clock_timestamp() + $5::interval, $6, $7, $8)
+    VALUES ($1, $2, $3, $4, clock_timestamp() + $5::interval, $6, $7, $8, $9)
     RETURNING id
 """
 
@@ -56,6 +57,7 @@ async def insert_job(connection: Connection, job: NewJob) -> int:
             job.made_since,
             job.delay,
             job.rate,
+            job.total,
             job.origin.token_id,
             job.origin.request_id,
         )
@@ -74,33 +76,30 @@ class Job:
     rate: int | None
     after_id: int
     after_deleted: str | None
-    done: int
+    failures: int
     origin: Origin
 
 
-_COLUMNS: Final = """
-    id, kind, organization_id, project_id, made_since, rate, after_id, after_deleted, done, token_id, request_id
-"""
-
-_LOCK_NEXT: Final = f"""
-    SELECT {_COLUMNS}
+_LOCK_NEXT: Final = """
+    SELECT id, kind, organization_id, project_id, made_since, rate, after_id, after_deleted, failures, token_id,
+           request_id
     FROM batch_job
     WHERE finished_at IS NULL AND starts_at <= clock_timestamp()
-    ORDER BY id
+    ORDER BY starts_at, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def lock_next_job(connection: Connection) -> Job | None:
-    """The oldest work that is due and that nobody does at this moment; nobody else can until this ends."""
+    """The work that has been due for longest and that nobody does now; nobody else can until this ends."""
     row = await connection.fetchrow(_LOCK_NEXT)
     return None if row is None else _job(row)
 
 
 _ADVANCE: Final = """
     UPDATE batch_job
-    SET after_id = $2, after_deleted = $3, done = done + $4,
+    SET after_id = $2, after_deleted = $3, done = done + $4, failures = 0, last_error = NULL,
         finished_at = CASE WHEN $5 THEN clock_timestamp() END,
         starts_at = clock_timestamp() + $6::interval
     WHERE id = $1
@@ -114,6 +113,34 @@ async def advance_job(
     await connection.execute(_ADVANCE, job.id, job.after_id, job.after_deleted, done, finished, pause)
 
 
+_POSTPONE: Final = """
+    UPDATE batch_job
+    SET starts_at = clock_timestamp() + $2::interval, last_error = coalesce($3, last_error),
+        failures = failures + CASE WHEN $3::text IS NULL THEN 0 ELSE 1 END
+    WHERE id = $1
+"""
+
+
+async def postpone_job(
+    connection: Connection, job: Job, *, pause: timedelta, failed: str | None = None
+) -> None:
+    """Let a locked job wait for ``pause``; ``failed`` says why its batch did, None if nothing did."""
+    await connection.execute(_POSTPONE, job.id, pause, failed)
+
+
+_NEXT_DUE: Final = """
+    SELECT extract(epoch FROM min(starts_at) - clock_timestamp())::float8
+    FROM batch_job
+    WHERE finished_at IS NULL AND starts_at > clock_timestamp()
+"""
+
+
+async def next_due(connection: Connection) -> float | None:
+    """Seconds until work is due that is not yet; None if there is none."""
+    seconds: float | None = await connection.fetchval(_NEXT_DUE)
+    return seconds
+
+
 def _job(row: asyncpg.Record) -> Job:
     return Job(
         id=row["id"],
@@ -124,6 +151,6 @@ def _job(row: asyncpg.Record) -> Job:
         rate=row["rate"],
         after_id=row["after_id"],
         after_deleted=row["after_deleted"],
-        done=row["done"],
+        failures=row["failures"],
         origin=Origin(token_id=row["token_id"], request_id=row["request_id"]),
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 import asyncpg
@@ -93,7 +94,6 @@ def loader_options_column(options: LoaderOptions) -> str:
 def key_from_row(row: asyncpg.Record) -> ProjectKey:
     """The key in a row that has `KEY_COLUMNS`."""
     count, window = row["rate_limit_count"], row["rate_limit_window"]
-    options = orjson.loads(row["loader_options"])
     return ProjectKey(
         project_id=row["project_id"],
         label=row["label"],
@@ -102,13 +102,19 @@ def key_from_row(row: asyncpg.Record) -> ProjectKey:
         is_active=row["is_active"],
         rate_limit=None if count is None else RateLimit(window=window, count=count),
         browser_sdk_version=row["browser_sdk_version"],
-        loader_options=LoaderOptions(
-            has_replay=options["hasReplay"],
-            has_performance=options["hasPerformance"],
-            has_debug=options["hasDebug"],
-            has_feedback=options["hasFeedback"],
-            has_logs_and_metrics=options["hasLogsAndMetrics"],
-        ),
+        loader_options=_loader_options(row["loader_options"]),
         version=row["version"],
         created_at=row["created_at"],
+    )
+
+
+@lru_cache(maxsize=1024)  # five switches make 32 texts; others' spellings make a few more
+def _loader_options(text: str) -> LoaderOptions:
+    options = orjson.loads(text)
+    return LoaderOptions(
+        has_replay=options["hasReplay"],
+        has_performance=options["hasPerformance"],
+        has_debug=options["hasDebug"],
+        has_feedback=options["hasFeedback"],
+        has_logs_and_metrics=options["hasLogsAndMetrics"],
     )

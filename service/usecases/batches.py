@@ -9,16 +9,25 @@ from uuid import uuid4
 from service.domain.events import REPLAYED, Event, EventType, OutboxRow
 from service.domain.model import Origin, Project, ProjectKey, next_version
 from service.domain.partition import shard_of
-from service.postgres.changed import Batch, LockedKey, delete_keys, lock_keys, raise_versions
+from service.postgres.changed import delete_keys, raise_versions
 from service.postgres.database import Connection
 from service.postgres.deleted import GoneKey
 from service.postgres.jobs import JobKind, NewJob, insert_job
-from service.postgres.outbox import insert_events
+from service.postgres.locked import Batch, LockedKey, lock_keys
+from service.postgres.outbox import count_outbox, insert_events
 from service.postgres.projects import delete_project, hide_project
 from service.usecases.events import EventMaker, envelope_headers
 
 MOST: Final = 500
 """Keys in one transaction: some 50 ms of locks."""
+
+_CROWDED: Final = 2_000
+"""Rows on their way from which on batches wait: live events go first."""
+
+
+async def is_crowded(connection: Connection) -> bool:
+    """Whether so much is on its way to Kafka that a batch more would keep live events from their place."""
+    return await count_outbox(connection, most=_CROWDED) >= _CROWDED
 
 
 class KeyBatches:
@@ -33,7 +42,7 @@ class KeyBatches:
         """Delete a locked project with its keys; those that are too many for one transaction are left to a job."""
         organization_id = project.organization.id
         of_project = Batch(organization_id=organization_id, project_id=project.id)
-        locked = await lock_keys(connection, of_project, limit=MOST + 1)
+        locked, _ = await lock_keys(connection, of_project, limit=MOST + 1)
         if len(locked) > MOST:
             await hide_project(connection, project)
             job = NewJob(
@@ -62,10 +71,24 @@ class KeyBatches:
         events = [self._next(EventType.UPDATED, one, origin) for one in locked]
         return await raise_versions(connection, organization_id, locked, events) if events else []
 
+    async def raise_beyond(
+        self, connection: Connection, locked: Sequence[tuple[LockedKey, int]], origin: Origin
+    ) -> list[OutboxRow]:
+        """Give locked keys of any organization, as they are, the version after the one beside each."""
+        if not locked:
+            return []
+        raised = [(one, replace(one.key, version=version + 1)) for one, version in locked]
+        events = [self._event_of(EventType.UPDATED, key, one.project, origin) for one, key in raised]
+        return await raise_versions(connection, None, [one for one, _ in locked], events)
+
     async def repeat(
         self, connection: Connection, locked: Sequence[LockedKey], origin: Origin
     ) -> list[OutboxRow]:
-        """Tell of locked keys again, as they are, in the version that they have."""
+        """Tell of locked keys again, as they are, in the version that they have.
+
+        Each telling is an event of its own, with an id of its own: whoever passes over ids that he has seen shall
+        hear it, for what it mends may be his. Only a resend of the same row has the same id.
+        """
         events = [
             self._event_of(_last_told(one.key), one.key, one.project, origin, replayed=True) for one in locked
         ]
@@ -75,6 +98,7 @@ class KeyBatches:
         self, connection: Connection, gone: Sequence[GoneKey], origin: Origin
     ) -> list[OutboxRow]:
         """Tell of locked deleted keys again: by their tombstones alone, for their last states are gone."""
+        now = datetime.now(UTC)
         events = [
             Event(
                 id=uuid4(),
@@ -84,7 +108,7 @@ class KeyBatches:
                 shard=shard_of(one.public_key),
                 payload="null",
                 headers={**envelope_headers(origin), **_REPLAYED},
-                occurred_at=one.deleted_at,
+                occurred_at=now,
             )
             for one in gone
         ]

@@ -11,8 +11,9 @@ from service.domain.errors import NotFoundError
 from service.domain.events import Event, EventType, OutboxRow, wire_loader_options, wire_rate_limit
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version
 from service.postgres.audit import insert_audit_entry
-from service.postgres.changed import LockedKey, delete_keys, lock_key, update_key
+from service.postgres.changed import delete_keys, update_key
 from service.postgres.database import Connection, Database
+from service.postgres.locked import LockedKey, lock_key
 from service.usecases.events import EventMaker
 from service.usecases.settling import Write, settled
 

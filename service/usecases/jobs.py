@@ -1,6 +1,7 @@
 """Work that is too much for one request: done a batch at a time, by whichever replica is free, never forgotten."""
 
 import asyncio
+import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -12,25 +13,27 @@ import structlog
 
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
-from service.postgres.changed import Batch, LockedKey, lock_keys
-from service.postgres.database import Connection, Database
+from service.metrics import JobMetrics
+from service.postgres.database import Connection, Database, forget_values
 from service.postgres.deleted import lock_gone
 from service.postgres.idempotency import forget_old
-from service.postgres.jobs import Job, JobKind, advance_job, lock_next_job
-from service.postgres.outbox import count_outbox
+from service.postgres.jobs import Job, JobKind, advance_job, lock_next_job, next_due, postpone_job
+from service.postgres.locked import Batch, LockedKey, lock_keys
 from service.postgres.projects import delete_project
-from service.usecases.batches import MOST, KeyBatches
+from service.usecases.batches import MOST, KeyBatches, is_crowded
 
 _log = structlog.get_logger(__name__)
 
 _POLL: Final = 2.0
 """Seconds between two looks for work that another replica, or a command, has written down."""
 
-_CROWDED: Final = 2_000
-"""Rows in the outbox from which on a replay waits: live events go first."""
-
-_CROWDED_PAUSE: Final = timedelta(seconds=0.2)
+_CROWDED_PAUSE: Final = timedelta(seconds=0.1)
 _STRAGGLER_PAUSE: Final = timedelta(seconds=1)
+
+_FIRST_BACKOFF: Final = 1.0
+_LONGEST_BACKOFF: Final = 60.0
+_DOUBLINGS: Final = 6
+"""Seconds before a batch that failed is tried again, at first and at most, and how often they double until then."""
 
 _HOUSEKEEPING: Final = 60.0
 """Seconds between two rounds of forgetting what is old."""
@@ -47,11 +50,14 @@ class Jobs:
         batches: KeyBatches,
         *,
         committed: Callable[[Sequence[OutboxRow]], None],
+        metrics: JobMetrics,
     ) -> None:
         self._database = database
         self._batches = batches
         self._committed = committed
+        self._metrics = metrics
         self._woken = asyncio.Event()
+        self._tidy_at = 0.0
 
     def wake(self) -> None:
         """There may be work."""
@@ -59,24 +65,33 @@ class Jobs:
 
     async def run(self) -> None:
         """Do what is to be done until cancelled."""
-        loop = asyncio.get_running_loop()
-        tidy_at = loop.time()
         while True:
             self._woken.clear()
             try:
-                while await self.step():
-                    pass
-                if loop.time() >= tidy_at:
-                    await self.tidy()
-                    tidy_at = loop.time() + _HOUSEKEEPING
+                pause = await self._round()
             except UnavailableError as error:
                 _log.warning("jobs_wait", error=str(error))
+                pause = _POLL
             with suppress(TimeoutError):
-                async with asyncio.timeout(_POLL):
+                async with asyncio.timeout(pause):
                     await self._woken.wait()
+
+    async def _round(self) -> float:
+        """Do all that is due; returns the seconds until there may be more."""
+        loop, working = asyncio.get_running_loop(), True
+        while working:
+            working = await self.step()
+            if loop.time() >= self._tidy_at:
+                await self.tidy()
+                self._tidy_at = loop.time() + _HOUSEKEEPING
+        async with self._database.connection() as connection:
+            seconds = await next_due(connection)
+        return _POLL if seconds is None else min(_POLL, max(0.0, seconds))
 
     async def step(self) -> bool:
         """Do one batch, in one transaction; returns whether there was one that was due.
+
+        A batch that fails is undone and tried again after a pause; other jobs go on meanwhile.
 
         Raises:
             UnavailableError: the database cannot be reached; the batch will come again.
@@ -85,9 +100,26 @@ class Jobs:
             job = await lock_next_job(connection)
             if job is None:
                 return False
-            rows = await self._batch(connection, job)
+            try:
+                async with connection.transaction():
+                    rows = await self._batch(connection, job)
+            except Exception as error:  # noqa: BLE001 -- whatever it is, the other jobs must go on
+                await self._failed(connection, job, error)
+                return True
+        self._metrics.keys.labels(job.kind).inc(len(rows))
         self._committed(rows)
         return True
+
+    async def _failed(self, connection: Connection, job: Job, error: Exception) -> None:
+        """Put a job off; its lock is still held, unless the connection itself is what failed."""
+        longest = min(_FIRST_BACKOFF * 2 ** min(job.failures, _DOUBLINGS), _LONGEST_BACKOFF)
+        pause = longest * random.uniform(0.5, 1)  # noqa: S311 -- spreads retries, hides nothing
+        name = type(error).__name__
+        forget_values(error)
+        await postpone_job(connection, job, pause=timedelta(seconds=pause), failed=name)
+        self._metrics.failures.labels(job.kind, name).inc()
+        about = {"job": job.id, "kind": job.kind, "failures": job.failures + 1, "retry_in": round(pause, 2)}
+        _log.error("job_failed", **about, exc_info=error)
 
     async def tidy(self) -> None:
         """Forget what is old.
@@ -101,17 +133,16 @@ class Jobs:
                 forgotten = await forget_old(connection, most=_FORGOTTEN_AT_A_TIME)
 
     async def _batch(self, connection: Connection, job: Job) -> list[OutboxRow]:
-        if job.kind is JobKind.REPLAY and await count_outbox(connection, most=_CROWDED) >= _CROWDED:
-            await advance_job(connection, job, pause=_CROWDED_PAUSE)
+        if await is_crowded(connection):
+            await postpone_job(connection, job, pause=_CROWDED_PAUSE)
             return []
         limit = MOST if job.rate is None else min(MOST, job.rate)
-        pause = timedelta() if job.rate is None else timedelta(seconds=limit / job.rate)
         scope = Batch(job.organization_id, job.project_id, job.made_since, job.after_id)
-        locked = await lock_keys(connection, scope, limit=limit)
-        if not locked:
-            return await self._end(connection, job, limit=limit, pause=pause)
+        locked, last = await lock_keys(connection, scope, limit=limit)
+        if last is None:
+            return await self._end(connection, job, limit=limit)
         rows = await self._change(connection, job, locked)
-        await advance_job(connection, replace(job, after_id=locked[-1].id), done=len(rows), pause=pause)
+        await advance_job(connection, replace(job, after_id=last), done=len(rows), pause=_pause(job, rows))
         return rows
 
     async def _change(self, connection: Connection, job: Job, locked: Sequence[LockedKey]) -> list[OutboxRow]:
@@ -122,27 +153,33 @@ class Jobs:
             return await self._batches.delete(connection, job.organization_id, locked, job.origin)
         return await self._batches.raise_versions(connection, job.organization_id, locked, job.origin)
 
-    async def _end(
-        self, connection: Connection, job: Job, *, limit: int, pause: timedelta
-    ) -> list[OutboxRow]:
+    async def _end(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
         """All keys are done: what is left to do."""
-        rows: list[OutboxRow] = []
         if job.kind is JobKind.REPLAY:
-            gone = await lock_gone(
-                connection,
-                organization_id=job.organization_id,
-                project_id=job.project_id,
-                after=job.after_deleted or "",
-                limit=limit,
-            )
-            rows = await self._batches.repeat_deletions(connection, gone, job.origin)
-            if gone:
-                job = replace(job, after_deleted=gone[-1].public_key)
-        elif job.kind is JobKind.PROJECT_DELETE and not await _delete_hidden(connection, job):
+            return await self._repeat_deletions(connection, job, limit=limit)
+        if job.kind is JobKind.PROJECT_DELETE and not await _delete_hidden(connection, job):
             await advance_job(connection, replace(job, after_id=0), pause=_STRAGGLER_PAUSE)
-            return []
-        await advance_job(connection, job, done=len(rows), finished=not rows, pause=pause)
+        else:
+            await advance_job(connection, job, finished=True, pause=timedelta())
+        return []
+
+    async def _repeat_deletions(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
+        gone, last = await lock_gone(
+            connection,
+            organization_id=job.organization_id,
+            project_id=job.project_id,
+            after=job.after_deleted or "",
+            limit=limit,
+        )
+        rows = await self._batches.repeat_deletions(connection, gone, job.origin)
+        job = replace(job, after_deleted=last or job.after_deleted)
+        await advance_job(connection, job, done=len(rows), finished=last is None, pause=_pause(job, rows))
         return rows
+
+
+def _pause(job: Job, rows: Sequence[OutboxRow]) -> timedelta:
+    """How long to wait after so many keys, for the job's rate to be kept."""
+    return timedelta() if job.rate is None else timedelta(seconds=len(rows) / job.rate)
 
 
 async def _delete_hidden(connection: Connection, job: Job) -> bool:

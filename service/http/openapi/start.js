@@ -1,0 +1,10 @@
+// Shows the document of this service; no address of anybody else's is asked for anything.
+window.addEventListener("DOMContentLoaded", () => {
+  SwaggerUIBundle({
+    url: "/api/0/openapi.json",
+    dom_id: "#api",
+    deepLinking: true,
+    validatorUrl: null,
+    queryConfigEnabled: false,
+  });
+});

@@ -1,0 +1,139 @@
+"""An owner that is halted with records on their way: whatever it wakes up to, it adds nothing and deletes nothing."""
+
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from aiokafka import ConsumerRecord
+
+from service.domain.model import new_key_half
+from service.domain.partition import SHARDS
+from service.settings import Settings
+from tests.brokers import Listener, tuned_kafka
+from tests.events import eventually, header, until
+from tests.kafka_harness import Relay, new_topic, read_log, relay_to, unused_port
+from tests.outbox import Postgres, waiting, write_row
+from tests.processes import Deployment, Replica, deploy, replica
+
+_LEASE = 1.0
+_KEYS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """A replica that owns every shard and reaches Kafka through a relay; others reach it directly."""
+
+    owner: Replica
+    relay: Relay
+    deployment: Deployment
+    keys: list[str]
+
+    async def log(self) -> list[ConsumerRecord]:
+        """What is in the partition of the keys, without marks."""
+        topic = self.deployment.settings.kafka_topic
+        records = await read_log(self.deployment.bootstrap, topic, 0)
+        return [one for one in records if not one.key.startswith(b"_")]
+
+    async def write(self, postgres: Postgres, version: int) -> None:
+        """A version of each key, one behind the other in shard 0."""
+        for key in self.keys:
+            await write_row(postgres, key=key, version=version)
+
+
+@asynccontextmanager
+async def _through_relay(settings: Settings, directory: Path) -> AsyncIterator[Scene]:
+    port = unused_port()
+    async with (
+        relay_to(f"127.0.0.1:{port}") as relay,
+        tuned_kafka(directory, listeners=[Listener("RELAYED", port, relay.address.port)]) as kafka,
+    ):
+        topic = await new_topic(kafka.bootstrap_servers)
+        direct = replace(
+            settings,
+            kafka_bootstrap_servers=(kafka.bootstrap_servers,),
+            kafka_topic=topic,
+            shard_lease=_LEASE,
+        )
+        deployment = await deploy(direct)
+        relayed = {"KAFKA_BOOTSTRAP_SERVERS": relay.bootstrap}
+        async with replica(deployment, directory, "publish", **relayed) as owner:
+            await until(lambda: _is_open(owner))
+            yield Scene(owner, relay, deployment, [new_key_half() for _ in range(_KEYS)])
+
+
+async def _is_open(one: Replica) -> bool:
+    _, body = await one.readyz()
+    return await one.owns(SHARDS) and body["checks"]["kafka"] == "ok"
+
+
+@pytest.fixture
+async def scene(settings: Settings, tmp_path: Path) -> AsyncIterator[Scene]:
+    """The owner, at work."""
+    async with _through_relay(settings, tmp_path) as made:
+        yield made
+
+
+async def _is_empty(postgres: Postgres) -> bool:
+    return await waiting(postgres) == 0
+
+
+async def test_what_a_frozen_owner_still_held_is_refused_by_the_broker(
+    scene: Scene, postgres: Postgres, tmp_path: Path
+) -> None:
+    """Its bytes arrive when newer versions are in the log: none gets there, nor does what it had in memory."""
+    await scene.write(postgres, 1)
+    await until(lambda: _is_empty(postgres))
+    scene.relay.to_broker.clear()
+    await scene.write(postgres, 2)
+    await eventually(lambda: scene.keys[0].encode() in b"".join(scene.relay.held))
+    scene.owner.process.signal(signal.SIGSTOP)
+    async with replica(scene.deployment, tmp_path, "publish") as successor:
+        await until(lambda: successor.owns(SHARDS), patience=_LEASE + 5)
+        await scene.write(postgres, 3)
+        await until(lambda: _is_empty(postgres))
+        scene.relay.to_broker.set()
+        await eventually(lambda: not scene.relay.held)
+        scene.owner.process.signal(signal.SIGCONT)
+        await eventually(lambda: "shards_lost" in scene.owner.process.errors)
+        await until(lambda: scene.owner.owns(SHARDS // 2), patience=10)
+        await scene.write(postgres, 4)
+        await until(lambda: _is_empty(postgres))
+    told = await scene.log()
+    for key in scene.keys:
+        versions = [header(one, "ce_keyversion") for one in told if one.key.decode() == key]
+        assert versions == ["1", "2", "3", "4"], "each once, in its order"
+
+
+async def test_an_acknowledgement_that_comes_after_the_lease_deletes_nothing(
+    scene: Scene, postgres: Postgres
+) -> None:
+    """The shard is another's by then, who may not have read the rows yet: they are its to send and to delete."""
+    await scene.write(postgres, 1)
+    await until(lambda: _is_empty(postgres))
+    scene.relay.to_client.clear()
+    await scene.write(postgres, 2)
+    await until(lambda: _has(scene, 2 * _KEYS))
+    scene.owner.process.signal(signal.SIGSTOP)
+    await postgres.execute(
+        "UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1,"
+        " lease_until = clock_timestamp() + interval '1 minute' WHERE shard = 0"
+    )
+    scene.relay.to_client.set()
+    scene.owner.process.signal(signal.SIGCONT)
+    await until(lambda: scene.owner.owns(SHARDS - 1), patience=10)
+    other = await write_row(postgres, shard=1)
+    await until(partial(_is_deleted, postgres, other.seq))
+    rows = await postgres.fetch("SELECT aggregateid FROM outbox ORDER BY seq")
+    assert [row[0] for row in rows] == scene.keys
+
+
+async def _has(scene: Scene, number: int) -> bool:
+    return len(await scene.log()) >= number
+
+
+async def _is_deleted(postgres: Postgres, seq: int) -> bool:
+    return not await postgres.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE seq = $1)", seq)

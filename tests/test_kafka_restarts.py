@@ -1,0 +1,112 @@
+"""Kafka ends, begins again or forgets what it knew of us: the publisher goes on, and nothing is lost or overtaken."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+
+from service.app import kafka_connection
+from service.dev.kafka import EmbeddedKafka
+from service.domain.model import new_key_half
+from service.kafka.errors import FencedError
+from service.kafka.producer import FencedProducer
+from service.settings import Settings
+from tests.brokers import tuned_kafka
+from tests.events import header, reading, until
+from tests.kafka_harness import fresh_topic, new_topic, open_patiently, producer_for, send
+from tests.outbox import Postgres, waiting, write_row
+from tests.publishing import publishing_to
+
+_FORGETS = {
+    "producer.id.expiration.ms": "500",
+    "producer.id.expiration.check.interval.ms": "100",
+    "transactional.id.expiration.ms": "500",
+    "transaction.remove.expired.transaction.cleanup.interval.ms": "100",
+}
+"""Kafka's own defaults are a day and a week; its clock cannot be moved."""
+
+_FORGOTTEN_AFTER = 2.0
+"""Seconds."""
+
+
+async def _is_empty(postgres: Postgres) -> bool:
+    return await waiting(postgres) == 0
+
+
+async def test_a_broker_that_is_killed_while_events_are_sent_costs_copies_at_most(
+    own_kafka: EmbeddedKafka, settings: Settings, postgres: Postgres
+) -> None:
+    """Versions of many keys are written all the time; in the end all are in the log, in their order."""
+    bootstrap = own_kafka.bootstrap_servers
+    topic = await new_topic(bootstrap)
+    own = replace(settings, kafka_bootstrap_servers=(bootstrap,))
+    producer = FencedProducer(kafka_connection(own), topic=topic, request_timeout=2.0)
+    keys = [(new_key_half(), number % 4) for number in range(20)]
+    async with publishing_to(producer, own):
+        for version in range(1, 13):
+            for key, shard in keys:
+                await write_row(postgres, key=key, shard=shard, version=version)
+            if version == 4:
+                own_kafka.kill()
+            if version == 8:
+                await own_kafka.start()
+        await until(lambda: _is_empty(postgres), patience=30)
+    await producer.close()
+    versions: dict[str, list[int]] = defaultdict(list)
+    async with reading(bootstrap, topic) as reader:
+        for one in await reader.until(lambda seen: len({header(each, "ce_id") for each in seen}) == 240):
+            versions[one.key.decode()].append(int(header(one, "ce_keyversion")))
+    for key, _ in keys:
+        assert list(dict.fromkeys(versions[key])) == list(range(1, 13))
+
+
+async def test_a_coordinator_that_was_lost_knows_the_epoch_when_it_is_back(own_kafka: EmbeddedKafka) -> None:
+    """So whoever opens a shard after a restart fences off whoever had it before."""
+    async with fresh_topic(own_kafka.bootstrap_servers) as topic:
+        old = await open_patiently(topic.producer, 0)
+        own_kafka.kill()
+        await own_kafka.start()
+        async with producer_for(topic.bootstrap, topic.name) as successor:
+            new = await open_patiently(successor, 0)
+            assert (new.producer_id, new.epoch) == (old.producer_id, old.epoch + 1)
+            await send(successor, new, "after")
+        topic.producer._leaders_stale = True
+        await topic.producer._find_leaders()
+        late = await send(topic.producer, old, "late")
+        assert isinstance(late.error, FencedError)
+        assert await topic.keys() == ["after"]
+
+
+async def test_a_partition_that_has_forgotten_its_producer_goes_on(
+    settings: Settings, postgres: Postgres, tmp_path: Path
+) -> None:
+    """After a day without a record in the shard, the next one arrives as any other does, once."""
+    async with tuned_kafka(tmp_path, properties=_FORGETS) as kafka:
+        topic = await new_topic(kafka.bootstrap_servers)
+        own = replace(settings, kafka_bootstrap_servers=(kafka.bootstrap_servers,))
+        producer = FencedProducer(kafka_connection(own), topic=topic)
+        async with publishing_to(producer, own), reading(kafka.bootstrap_servers, topic) as reader:
+            rows = []
+            for number in range(1, 4):
+                rows.append(await write_row(postgres))
+                await reader.count(number)
+                await until(lambda: _is_empty(postgres))
+                await asyncio.sleep(_FORGOTTEN_AFTER)
+            told = await reader.count(3)
+        await producer.close()
+    assert [header(one, "ce_id") for one in told] == [str(row.event.id) for row in rows]
+
+
+async def test_a_transactional_id_that_has_expired_is_given_anew(tmp_path: Path) -> None:
+    """With another producer id: the earlier owner is not fenced then, which is why a session has an age."""
+    async with (
+        tuned_kafka(tmp_path, properties=_FORGETS) as kafka,
+        fresh_topic(kafka.bootstrap_servers) as topic,
+    ):
+        old = await open_patiently(topic.producer, 0)
+        await asyncio.sleep(_FORGOTTEN_AFTER)
+        async with producer_for(topic.bootstrap, topic.name) as successor:
+            new = await open_patiently(successor, 0)
+            assert new.producer_id != old.producer_id
+            assert (await send(successor, new, "new")).error is None
+        assert (await send(topic.producer, old, "not fenced")).error is None

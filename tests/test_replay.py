@@ -1,0 +1,311 @@
+"""Replays, as far as the outbox: which keys are told of again, in which version, and before and after what."""
+
+import asyncio
+from random import Random
+
+import orjson
+import pytest
+
+from service.app import Service
+from service.domain.events import EventType
+from service.domain.model import NewProjectKey, Project, ProjectKeyChange
+from service.domain.partition import SHARDS
+from service.postgres import deleted, locked
+from service.postgres.outbox import select_unpublished
+from service.postgres.parked import release_parked
+from service.usecases.batches import MOST
+from service.usecases.replays import Replays
+from tests.batch_jobs import finish, make_due, told, wait_for_locks, write_keys
+from tests.conftest import ORIGIN, make_organization, make_project
+from tests.events import until
+from tests.outbox import Postgres, waiting
+
+
+async def issue(service: Service, project: Project, public_key: str | None = None) -> str:
+    """A new key's public half."""
+    made = await service.api.issue_keys.issue(NewProjectKey(public_key=public_key), project, ORIGIN)
+    return made.key.public_key
+
+
+async def rename(service: Service, project: Project, key: str, name: str) -> None:
+    """Give a key a name."""
+    await service.api.change_keys.update(project, key, ProjectKeyChange(name=name), ORIGIN)
+
+
+async def ask(service: Service, *, project: Project | None = None, rate: int | None = None) -> int:
+    """Ask for a replay of a project, or of all."""
+    organization, of_it = (project.organization.slug, project.slug) if project else (None, None)
+    return await Replays(service.database).ask(ORIGIN, organization=organization, project=of_it, rate=rate)
+
+
+async def replay(service: Service, postgres: Postgres, project: Project | None = None) -> None:
+    """A replay from its beginning to its end."""
+    await ask(service, project=project)
+    await finish(service, postgres)
+
+
+async def forget_events(postgres: Postgres) -> None:
+    """Kafka has them all."""
+    await postgres.execute("DELETE FROM outbox")
+
+
+@pytest.fixture
+async def project(service: Service) -> Project:
+    """A project without keys."""
+    return await make_project(service)
+
+
+async def test_every_key_is_told_of_as_it_is_in_the_version_it_has(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """The state and the version stay; the event is another one, and says that it is a replay."""
+    first, second = await issue(service, project), await issue(service, project)
+    await rename(service, project, second, "Renamed")
+    before = {row["aggregateid"]: row for row in await postgres.fetch("SELECT * FROM outbox ORDER BY seq")}
+    await forget_events(postgres)
+    await replay(service, postgres, project)
+    assert await told(postgres) == [(first, EventType.CREATED, 1), (second, EventType.UPDATED, 2)]
+    for row in await postgres.fetch("SELECT * FROM outbox"):
+        earlier = before[row["aggregateid"]]
+        assert (row["payload"], row["shard"]) == (earlier["payload"], earlier["shard"])
+        assert row["id"] != earlier["id"]
+        assert orjson.loads(row["headers"])["replayed"] == "true"
+    assert await postgres.fetchval("SELECT max(version) FROM project_key") == 2
+    assert "secret" not in str([row["payload"] for row in await postgres.fetch("SELECT payload FROM outbox")])
+
+
+async def test_what_is_gone_is_told_by_its_tombstone_after_the_keys(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """Its last state is not known any more; to the alerts the event is new, however long ago the key went."""
+    kept, gone = await issue(service, project), await issue(service, project)
+    await service.api.change_keys.delete(project, gone, ORIGIN)
+    await postgres.execute("UPDATE deleted_key SET deleted_at = 'epoch'")
+    await forget_events(postgres)
+    await replay(service, postgres, project)
+    assert await told(postgres) == [(kept, EventType.CREATED, 1), (gone, EventType.DELETED, 2)]
+    row = await postgres.fetchrow(
+        "SELECT payload, clock_timestamp() - created_at < interval '1 minute' AS young FROM outbox ORDER BY seq DESC"
+    )
+    assert row is not None
+    assert tuple(row) == ("null", True)
+
+
+async def test_a_replay_keeps_to_its_project_organization_or_all(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """Keys and tombstones of others are left alone."""
+    sibling = await make_project(service, organization=project.organization, slug="sibling")
+    stranger = await make_project(service, organization=await make_organization(service, "other"))
+    expected = {}
+    for one in (project, sibling, stranger):
+        key, gone = await issue(service, one), await issue(service, one)
+        await service.api.change_keys.delete(one, gone, ORIGIN)
+        expected[one.id] = {(key, EventType.CREATED, 1), (gone, EventType.DELETED, 2)}
+    own, both = expected[project.id], expected[project.id] | expected[sibling.id]
+    replays, slug = Replays(service.database), project.organization.slug
+    for organization, of, keys in (
+        (slug, project.slug, own),
+        (slug, None, both),
+        (None, None, both | expected[stranger.id]),
+    ):
+        await forget_events(postgres)
+        job_id = await replays.ask(ORIGIN, organization=organization, project=of, rate=None)
+        await finish(service, postgres)
+        events = await told(postgres)
+        assert (set(events), len(events)) == (keys, len(keys))
+        state = await replays.state(job_id)
+        assert (state.done, state.total) == (len(keys), len(keys))
+
+
+async def test_few_keys_among_many_are_found_a_stretch_at_a_time(
+    service: Service, postgres: Postgres, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No batch looks at more rows than it may, though none of them is of the organization."""
+    monkeypatch.setattr(locked, "LOOKED_AT", 3)
+    monkeypatch.setattr(deleted, "LOOKED_AT", 3)
+    stranger = await make_project(service, organization=await make_organization(service, "other"))
+    await write_keys(postgres, stranger.id, 20)
+    key = await issue(service, project)
+    await postgres.execute(
+        """
+        INSERT INTO deleted_key (public_key, organization_id, project_id, version)
+        SELECT lpad(number::text, 32, '0'), CASE number WHEN 17 THEN $1::bigint ELSE $2 END, 1, 2
+        FROM generate_series(1, 20) AS number
+        """,
+        project.organization.id,
+        stranger.organization.id,
+    )
+    await forget_events(postgres)
+    job_id = await Replays(service.database).ask(
+        ORIGIN, organization=project.organization.slug, project=None, rate=None
+    )
+    await finish(service, postgres)
+    assert await told(postgres) == [(key, EventType.CREATED, 1), ("0" * 30 + "17", EventType.DELETED, 2)]
+    assert (await Replays(service.database).state(job_id)).total == 2
+
+
+async def test_a_replay_waits_for_a_change_under_way_and_tells_of_what_it_made(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """The older state could follow the newer one otherwise, and compaction would keep it for ever."""
+    key = await issue(service, project)
+    await forget_events(postgres)
+    await ask(service)
+    async with postgres.transaction():
+        await postgres.execute("UPDATE project_key SET version = 2, label = 'Newer'")
+        step = asyncio.create_task(service.jobs.step())
+        await until(lambda: wait_for_locks(postgres))
+        assert await waiting(postgres) == 0
+    await step
+    assert await told(postgres) == [(key, EventType.UPDATED, 2)]
+
+
+async def test_a_change_waits_for_a_replay_under_way(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """The event of the newer version has the greater number, for the replay held the key's lock."""
+    key, last = await issue(service, project), await issue(service, project)
+    await forget_events(postgres)
+    await ask(service)
+    async with postgres.transaction():
+        await postgres.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", last)
+        step = asyncio.create_task(service.jobs.step())
+        await until(lambda: wait_for_locks(postgres))
+        change = asyncio.create_task(rename(service, project, key, "Newer"))
+        await until(lambda: wait_for_locks(postgres, 2))
+    await asyncio.gather(step, change)
+    assert await told(postgres) == [
+        (key, EventType.CREATED, 1),
+        (last, EventType.CREATED, 1),
+        (key, EventType.UPDATED, 2),
+    ]
+
+
+async def test_no_tombstone_follows_a_key_that_has_come_back(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """A replay that waits for its return finds nothing to tell of; what is told first, the return's event follows."""
+    key = await issue(service, project)
+    await service.api.change_keys.delete(project, key, ORIGIN)
+    await forget_events(postgres)
+    await ask(service)
+    async with postgres.transaction():
+        await postgres.execute("DELETE FROM deleted_key")
+        step = asyncio.create_task(service.jobs.step())
+        await until(lambda: wait_for_locks(postgres))
+    await step
+    assert await told(postgres) == []
+
+
+async def test_a_replay_of_a_parked_key_waits_behind_what_is_parked(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """Tried again, the parked event goes first; other keys flow."""
+    key, other = await issue(service, project), await issue(service, project)
+    await postgres.execute("UPDATE outbox SET parked_at = now() WHERE aggregateid = $1", key)
+    await postgres.execute("DELETE FROM outbox WHERE aggregateid = $1", other)
+    await replay(service, postgres)
+    async with service.database.connection() as connection:
+        flowing = await select_unpublished(connection, shards=range(SHARDS), limit=10)
+        assert [row.event.public_key for row in flowing] == [other]
+        await release_parked(connection)
+        flowing = await select_unpublished(connection, shards=range(SHARDS), limit=10)
+    assert [row.event.public_key for row in flowing] == [key, key, other]
+    assert "replayed" not in flowing[0].event.headers
+
+
+async def test_the_rate_is_kept(service: Service, postgres: Postgres, project: Project) -> None:
+    """No more than so many keys a second, by the database's clock, which is moved here."""
+    await write_keys(postgres, project.id, 250)
+    await ask(service, rate=100)
+    for count in (100, 200, 250):
+        assert await service.jobs.step()
+        assert await waiting(postgres) == count
+        assert not await service.jobs.step()
+        pause = "SELECT extract(epoch FROM starts_at - clock_timestamp())::float8 FROM batch_job"
+        expected = (count - 1) % 100 / 100
+        assert expected - 0.5 < await postgres.fetchval(pause) <= expected + 0.01
+        await make_due(postgres)
+    await finish(service, postgres)
+    assert await waiting(postgres) == 250
+
+
+async def test_a_high_rate_is_kept_in_batches_of_the_usual_size(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """Half a second for a batch at twice its size a second."""
+    await write_keys(postgres, project.id, MOST + 1)
+    await ask(service, rate=2 * MOST)
+    await service.jobs.step()
+    assert await waiting(postgres) == MOST
+    waits = (await Replays(service.database).state(1)).waits
+    assert 0.2 < waits <= 0.5
+
+
+async def test_the_worker_wakes_when_the_rate_allows_the_next_batch(
+    service: Service, postgres: Postgres, project: Project
+) -> None:
+    """Not with its next look for new work, two seconds later: half the rate would be lost."""
+    await write_keys(postgres, project.id, 60)
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await ask(service, rate=20)
+    service.jobs.wake()
+    task = asyncio.create_task(service.jobs.run())
+    try:
+        await until(lambda: _all_told(postgres, 60))
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert 1.9 < loop.time() - began < 3.9
+
+
+async def _all_told(postgres: Postgres, number: int) -> bool:
+    return await waiting(postgres) == number
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_replays_change_nothing_for_who_hears_everything(
+    service: Service, postgres: Postgres, project: Project, seed: int
+) -> None:
+    """However often and whenever: who takes newer versions alone has what Postgres has, as the last record has."""
+    random, keys = Random(seed), [f"{number:032x}" for number in range(4)]  # noqa: S311 -- no secret
+    for number in range(40):
+        key = random.choice(keys)
+        lives = await postgres.fetchval("SELECT EXISTS (SELECT FROM project_key WHERE public_key = $1)", key)
+        match random.randrange(4), lives:
+            case 0, _:
+                await replay(service, postgres, random.choice([project, None]))
+            case _, False:
+                await issue(service, project, key)
+            case 1, True:
+                await service.api.change_keys.delete(project, key, ORIGIN)
+            case _:
+                await rename(service, project, key, f"Name {number}")
+    await replay(service, postgres)
+    rows = await postgres.fetch(
+        "SELECT aggregateid, version, type, payload, headers FROM outbox ORDER BY seq"
+    )
+    events = [(row["aggregateid"], row["version"], _state(row["type"], row["payload"])) for row in rows]
+    live = [one for one, row in zip(events, rows, strict=True) if "replayed" not in row["headers"]]
+    with_replays, without = _held(events), _held(live)
+    assert with_replays == without
+    last = {key: (version, state) for key, version, state in events}
+    assert last == with_replays
+    names = {row["public_key"]: row["label"] for row in await postgres.fetch("SELECT * FROM project_key")}
+    assert {key: state["name"] for key, (_, state) in last.items() if state} == names
+
+
+def _state(kind: str, payload: str) -> dict[str, object] | None:
+    state: dict[str, object] = orjson.loads(payload)
+    return None if kind == EventType.DELETED else state
+
+
+def _held(events: list[tuple[str, int, dict[str, object] | None]]) -> dict[str, object]:
+    """What a consumer holds that applies newer versions alone."""
+    held: dict[str, tuple[int, object]] = {}
+    for key, version, state in events:
+        if version > held.get(key, (0, None))[0]:
+            held[key] = (version, state)
+    return dict(held)
