@@ -12,7 +12,7 @@ from faults.world import World
 _MANY: Final = 400
 _PEAK: Final = 40
 _GOODPUT: Final = 0.5
-"""Share of the peak; below it is a collapse. The callers take processors from the service, and more the more there are."""
+"""Share of the peak; below it is a collapse. The callers share the processors with the service."""
 
 _DEADLINE: Final = 11.0
 _NORMAL_WITHIN: Final = 5.0
