@@ -45,6 +45,8 @@ from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
+from service.usecases.reconcile import Reconcile
+from service.usecases.repair import Repair
 from service.usecases.tokens import Tokens
 
 _log = structlog.get_logger(__name__)
@@ -63,6 +65,8 @@ class Service:
     publisher: Publisher
     producer: FencedProducer
     jobs: Jobs
+    reconcile: Reconcile
+    repair: Repair
     api: Api
     health: Health
     outbox_metrics: OutboxMetrics
@@ -156,7 +160,19 @@ def build(settings: Settings) -> Service:
         needed=frozenset({"postgres"}),
         before_scrape=lambda: _look_at_outbox(database, outbox_metrics),
     )
-    return Service(settings, registry, database, publisher, producer, jobs, api, health, outbox_metrics)
+    return Service(
+        settings,
+        registry,
+        database,
+        publisher,
+        producer,
+        jobs,
+        Reconcile(database, events),
+        Repair(database, batches),
+        api,
+        health,
+        outbox_metrics,
+    )
 
 
 def create_app(api: Api) -> web.Application:

@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError
 
 from service import settings
 from service.app import kafka_connection
-from service.cli import parked, replay
+from service.cli import parked, reconcile, replay
 from service.cli.commands import Commands, add_command, say
 from service.domain.events import wire_time
 from service.kafka.client import KafkaClient, error_name
@@ -45,6 +45,7 @@ def add_to(commands: Commands) -> None:
     )
     parked.add_to(group)
     replay.add_to(group)
+    reconcile.add_to(group)
 
 
 def _tail(options: argparse.Namespace) -> int:
