@@ -21,8 +21,8 @@ from service.settings import Settings
 from tests.conftest import make_project
 
 _ROOT = Path(__file__).parents[1]
-_PATIENCE = 240.0
-"""Seconds; a run takes some 30 on two idle cores."""
+_PATIENCE = 300.0
+"""Seconds; the longer of the two runs takes some 15 on two idle cores."""
 
 _CONFIG = """\
 base-url = "{url}"
@@ -96,7 +96,7 @@ async def test_the_service_does_what_its_document_says(
         url = f"http://127.0.0.1:{service.settings.port}"
         pinned = _PINNED.format(organization=project.organization.id, project=project.id)
         config.write_text(_CONFIG.format(url=url) + pinned)
-        options = ("--seed=1", "--max-examples=8")
+        options = ("--seed=1", "--max-examples=6")
         about_one = await _schemathesis(url, token, config, *options, "--exclude-operation-id=deleteProject")
         config.write_text(_CONFIG.format(url=url))
         about_all = await _schemathesis(url, token, config, *options, "--phases=stateful")
