@@ -34,7 +34,7 @@ CREATE TABLE project (
 -- A slug names one living project of its organization; also finds it by both.
 CREATE UNIQUE INDEX project_slug_taken ON project (organization_id, slug) WHERE deleted_at IS NULL;
 -- Lists an organization's projects newest first, a page at a time, without sorting.
-CREATE INDEX project_newest_first ON project (organization_id, id DESC) WHERE deleted_at IS NULL;
+CREATE INDEX project_newest_first ON project (organization_id, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE project_slug_redirect (
     organization_id bigint NOT NULL REFERENCES organization,
@@ -72,9 +72,9 @@ CREATE TABLE project_key (
     CONSTRAINT project_key_rate_limit_is_whole CHECK ((rate_limit_count IS NULL) = (rate_limit_window IS NULL))
 );
 -- Lists a project's keys newest first, a page at a time, without sorting.
-CREATE INDEX project_key_newest_first ON project_key (project_id, id DESC);
+CREATE INDEX project_key_newest_first ON project_key (project_id, id);
 -- Lists those that were switched off, which are few, without reading all the others.
-CREATE INDEX project_key_switched_off ON project_key (project_id, id DESC) WHERE NOT is_active;
+CREATE INDEX project_key_switched_off ON project_key (project_id, id) WHERE NOT is_active;
 
 CREATE TABLE deleted_key (
     public_key      text PRIMARY KEY,
@@ -196,7 +196,7 @@ CREATE TABLE audit_entry (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 -- Lists an organization's entries newest first, and finds a change among the newest.
-CREATE INDEX audit_entry_newest_first ON audit_entry (organization_id, id DESC);
+CREATE INDEX audit_entry_newest_first ON audit_entry (organization_id, id);
 
 -- Work that is done a batch at a time, by whichever replica is free -------------------------------
 

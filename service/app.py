@@ -18,6 +18,7 @@ from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
 from service.http.deadlines import Deadlines
 from service.http.middlewares import answer, record
+from service.http.openapi.pages import add_api_documents
 from service.http.ops import Health
 from service.http.rate_limits import RateLimits
 from service.http.room import Room
@@ -44,6 +45,8 @@ from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
+from service.usecases.reconcile import Reconcile
+from service.usecases.repair import Repair
 from service.usecases.tokens import Tokens
 
 _log = structlog.get_logger(__name__)
@@ -62,9 +65,10 @@ class Service:
     publisher: Publisher
     producer: FencedProducer
     jobs: Jobs
+    reconcile: Reconcile
+    repair: Repair
     api: Api
     health: Health
-    outbox_metrics: OutboxMetrics
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
@@ -155,13 +159,15 @@ def build(settings: Settings) -> Service:
         needed=frozenset({"postgres"}),
         before_scrape=lambda: _look_at_outbox(database, outbox_metrics),
     )
-    return Service(settings, registry, database, publisher, producer, jobs, api, health, outbox_metrics)
+    reconcile, repair = Reconcile(database, events), Repair(database, batches)
+    return Service(settings, registry, database, publisher, producer, jobs, reconcile, repair, api, health)
 
 
 def create_app(api: Api) -> web.Application:
     """The API's application."""
     app = web.Application(middlewares=[record, answer], client_max_size=api.body_limit)
     app[API] = api
+    add_api_documents(app)
     add_routes(app)
     app.cleanup_ctx.append(_beside_the_requests)
     return app

@@ -19,7 +19,9 @@ _FLUSH_AFTER: Final = 0.05
 _MOST_BUFFERED: Final = 500
 """Lines after which nothing waits any longer."""
 
-_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_UNPRINTABLE: Final = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
 """What begins a line, moves a terminal's cursor or cannot be encoded."""
 
 
@@ -109,9 +111,12 @@ def _json_line(_logger: object, _method: str, event: EventDict) -> str:
     first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
     line = {**first, **event}
     try:
-        return orjson.dumps(line, default=str).decode()
+        text = orjson.dumps(line, default=str).decode()
     except TypeError:  # half of a character, a number of more than 64 bits: paths can hold the first
-        return json.dumps(line, default=str)
+        text = json.dumps(line, default=str)
+    if text.isascii() and "\x7f" not in text:  # nearly always, and quick to see
+        return text
+    return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:

@@ -10,6 +10,7 @@ import asyncpg
 import orjson
 from aiohttp import ClientSession, ClientTimeout
 from aiohttp.test_utils import unused_port
+from yarl import URL
 
 from service.app import Service, build
 from service.domain.scopes import SCOPES
@@ -64,7 +65,7 @@ class Site:
     async def send(
         self,
         method: str,
-        path: str,
+        path: str | URL,
         *,
         token: str | None = None,
         headers: Mapping[str, str] | None = None,

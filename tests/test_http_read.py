@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from yarl import URL
 
 from tests.http_service import EVERY_ANSWER, NOT_FOUND, ORGANIZATION, Site
 
@@ -46,6 +47,20 @@ async def test_what_is_not_exactly_a_key_of_the_project_is_404(
     key = (await site.create({"public": None})).body["id"]
     answer = await site.send(method, f"{site.keys_path}{change(key)}/")
     assert (answer.status, answer.body) == (404, None if method == "HEAD" else NOT_FOUND)
+
+
+@pytest.mark.parametrize("part", ["%7Bx%7D", "{x}", "a%2Fb", "a%0Ab", "%00", "..%2f", "%ED%A0%80"])
+async def test_a_part_of_a_path_may_be_of_any_characters(site: Site, part: str) -> None:
+    """Nothing has such a name: the API's own 404, and its own 401 for who has no token."""
+    for path in (f"/api/0/organizations/{part}/", f"/api/0/projects/{ORGANIZATION}/{part}/keys/"):
+        url = URL(path, encoded=True)
+        answer = await site.send("GET", url, token="")
+        assert (answer.status, answer.body["detail"]) == (
+            401,
+            "Authentication credentials were not provided.",
+        )
+        answer = await site.send("GET", url)
+        assert (answer.status, answer.body) == (404, NOT_FOUND)
 
 
 async def test_a_row_id_is_no_key(site: Site) -> None:

@@ -1,6 +1,6 @@
 """`events …`: the group of the commands that watch and look after the events."""
 
-from service.cli import parked, replay, tail
+from service.cli import parked, reconcile, replay, tail
 from service.cli.commands import Commands, add_command
 
 
@@ -12,3 +12,4 @@ def add_to(commands: Commands) -> None:
     tail.add_to(group)
     parked.add_to(group)
     replay.add_to(group)
+    reconcile.add_to(group)

@@ -14,7 +14,7 @@ from service.domain.model import Project
 _BASE_URL: Final = re.compile(
     r"https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~-]+)*"
 )
-_LONGEST_BASE_URL: Final = 200
+LONGEST_BASE_URL: Final = 200
 _PORTS: Final = range(1, 2**16)
 
 _PROJECTS_KEPT: Final = 4096
@@ -24,7 +24,7 @@ _PROJECTS_KEPT: Final = 4096
 def is_base_url(text: str) -> bool:
     """Whether DSNs can begin with ``text``: an http or https URL without a query and without a slash at its end."""
     found = _BASE_URL.fullmatch(text)
-    return found is not None and len(text) <= _LONGEST_BASE_URL and int(found["port"] or _PORTS[0]) in _PORTS
+    return found is not None and len(text) <= LONGEST_BASE_URL and int(found["port"] or _PORTS[0]) in _PORTS
 
 
 @dataclass(frozen=True, slots=True)

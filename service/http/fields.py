@@ -145,7 +145,7 @@ class Hex32(fields.Field[str | None]):
         "null": _NULL,
         "invalid": "This value does not match the required pattern.",
     }
-    _PATTERN: Final = re.compile(r"[a-f0-9]{32}")
+    PATTERN: Final = re.compile(r"[a-f0-9]{32}")
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
@@ -159,7 +159,7 @@ class Hex32(fields.Field[str | None]):
         text = str(value).strip()
         if not text:
             raise ValidationError("This field may not be blank.")
-        if not self._PATTERN.fullmatch(text):
+        if not self.PATTERN.fullmatch(text):
             raise ValidationError([*unfit_characters(text), self.error_messages["invalid"]])
         return text
 
@@ -232,6 +232,7 @@ class Switch(fields.Field[bool]):
     """True or false in any of the words for them."""
 
     default_error_messages = {"null": _NULL, "invalid": "Must be a valid boolean."}
+    WORDS: Final = _TRUE | _FALSE
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -240,6 +241,6 @@ class Switch(fields.Field[bool]):
         if isinstance(value, bool):
             return value
         word = str(int(value)) if isinstance(value, float) and value in {0.0, 1.0} else str(value).lower()
-        if isinstance(value, str | int | float) and word in _TRUE | _FALSE:
+        if isinstance(value, str | int | float) and word in self.WORDS:
             return word in _TRUE
         raise self.make_error("invalid")

@@ -8,7 +8,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from service.domain.errors import BusyError
 from service.http.answers import refused
@@ -57,11 +57,16 @@ class _Connection(web.RequestHandler):
         request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     ) -> tuple[web.StreamResponse, bool]:
         room = self._api.room
+        if not _is_framed(request):
+            return await super()._handle_request(request, start_time, self._refuse_framing)
         if room.free > 0 or request_handler is not self._request_handler:
             return await super()._handle_request(request, start_time, request_handler)
         answered = await super()._handle_request(request, start_time, self._refuse)
         await room.turn_away()
         return answered
+
+    async def _refuse_framing(self, request: web.BaseRequest) -> web.StreamResponse:
+        return self.handle_error(request, _UNREADABLE)
 
     async def _refuse(self, request: web.BaseRequest) -> web.StreamResponse:
         """As cheap as can be: neither a route is looked for nor a line logged."""
@@ -101,3 +106,13 @@ class _Connection(web.RequestHandler):
         response.force_close()
         self._api.metrics.observe("unreadable", "OTHER", response.status, 0.0)
         return response
+
+
+def _is_framed(request: web.BaseRequest) -> bool:
+    """Whether its end is where any other server would see it: in HTTP/1.1, or in HTTP/1.0 without chunks.
+
+    The parser lets every version pass; RFC 9112, section 6.1, calls chunks before 1.1 faulty.
+    """
+    if request.version == HttpVersion11:
+        return True
+    return request.version == HttpVersion10 and "Transfer-Encoding" not in request.headers

@@ -1,5 +1,6 @@
 """Every resource of the API, its methods, and the order in which a request is checked."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -17,6 +18,9 @@ from service.http.refusals import Refusal, method_not_allowed, moved
 from service.http.state import API, CALLER, FAULT, Call
 
 Handler = Callable[[Call], Awaitable[web.Response]]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""What ids, slugs and keys are made of: Postgres is not asked for anything else, which it might not even take."""
 
 _PROJECT: Final = "/api/0/projects/{organization}/{project}"
 
@@ -84,8 +88,13 @@ def add_routes(app: web.Application) -> None:
     """Serve every resource, the events' documents, and an answer for every other path."""
     add_event_documents(app)
     for resource in RESOURCES:
-        app.router.add_route("*", resource.path, _dispatcher(resource))
-    app.router.add_route("*", "/{path:.*}", _no_such_path)
+        app.router.add_route("*", _pattern(resource.path), _dispatcher(resource))
+    app.router.add_route("*", r"/{path:[\s\S]*}", _no_such_path)  # a dot would leave out line ends
+
+
+def _pattern(path: str) -> str:
+    """The path as the router reads it: a part may be of any characters, braces too, which its own form excludes."""
+    return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Response]]:
@@ -143,8 +152,8 @@ async def _permitted(request: web.Request, resource: Resource, allow: str, *, kn
     names = request.match_info
     if "organization" in names:
         permit_organization(caller, names["organization"])
-    if any("\x00" in name for name in names.values()):
-        raise NotFoundError("Postgres can hold no such name")
+    if not all(map(_NAME.fullmatch, names.values())):
+        raise NotFoundError("nothing has such a name")
     if "project" in names:
         project = await api.projects.get(names["organization"], names["project"])
     return Call(request=request, api=api, caller=caller, allow=allow, found_project=project)

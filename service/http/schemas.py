@@ -25,7 +25,7 @@ _GREATEST_COUNT: Final = 2**31 - 1
 _GREATEST_WINDOW: Final = 86_400
 _LONGEST_NAME: Final = 64
 _USE_CASES: Final = frozenset({"user", "profiling", "tempest", "demo"})
-_WIRE_OPTIONS: Final = {
+WIRE_OPTIONS: Final = {
     "hasReplay": "has_replay",
     "hasPerformance": "has_performance",
     "hasDebug": "has_debug",
@@ -79,7 +79,7 @@ class RateLimitField(fields.Field[RateLimit | Unsaid | None]):
     """
 
     default_error_messages = {"null": "This field may not be null."}
-    _MEMBERS: Final = RateLimitMembers()
+    MEMBERS: Final = RateLimitMembers()
 
     def __init__(self, *, clears: bool = False, **options: Any) -> None:
         super().__init__(allow_none=clears, **options)
@@ -92,14 +92,14 @@ class RateLimitField(fields.Field[RateLimit | Unsaid | None]):
             raise ValidationError({"non_field_errors": [_not_an_object(value)]})
         if not value.keys() & {"window", "count"}:
             return Unsaid.UNSAID
-        members = self._MEMBERS.load(value)
+        members = self.MEMBERS.load(value)
         return RateLimit(**members) if members["window"] and members["count"] else None
 
 
 class LoaderOptionsField(fields.Field[dict[str, bool]]):
     """Some of the loader's switches; unknown ones, null and texts say nothing."""
 
-    _SWITCH: Final = Switch()
+    SWITCH: Final = Switch()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
@@ -114,10 +114,10 @@ class LoaderOptionsField(fields.Field[dict[str, bool]]):
             raise ValidationError(_not_an_object(value))
         said: dict[str, bool] = {}
         mistakes: dict[str, Any] = {}
-        for wire_name, name in _WIRE_OPTIONS.items():
+        for wire_name, name in WIRE_OPTIONS.items():
             if wire_name in value:
                 try:
-                    said[name] = bool(self._SWITCH.deserialize(value[wire_name]))
+                    said[name] = bool(self.SWITCH.deserialize(value[wire_name]))
                 except ValidationError as error:
                     mistakes[wire_name] = error.messages
         if mistakes:
@@ -126,7 +126,7 @@ class LoaderOptionsField(fields.Field[dict[str, bool]]):
 
 
 def _names_an_option(values: list[Any]) -> bool:
-    return any(isinstance(one, str) and one in _WIRE_OPTIONS for one in values)
+    return any(isinstance(one, str) and one in WIRE_OPTIONS for one in values)
 
 
 @dataclass(frozen=True, slots=True)

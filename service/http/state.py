@@ -1,5 +1,6 @@
 """What the application holds for its handlers."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,8 @@ class Api:
     deadlines: Deadlines
     draining: bool = False
 
+
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 API: Final = web.AppKey("api", Api)
 
@@ -98,6 +101,6 @@ class Call:
 
 
 def _traceparent(request: web.Request) -> str | None:
-    """The W3C trace context, if it has its one length; anything else would only travel along."""
+    """The W3C trace context, if it is one; anything else would only travel along."""
     value = request.headers.get("traceparent", "")
-    return value if len(value) == len("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01") else None
+    return value if _TRACEPARENT.fullmatch(value) else None

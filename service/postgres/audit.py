@@ -51,7 +51,13 @@ async def insert_audit_entry(
 _IS_RECORDED: Final = """
     SELECT EXISTS (
         SELECT
-        FROM (SELECT change_id FROM audit_entry WHERE organization_id = $1 ORDER BY id DESC LIMIT $3) AS newest
+        FROM (
+            SELECT change_id
+            FROM audit_entry
+            WHERE organization_id >= $1 AND organization_id <= $1
+            ORDER BY organization_id DESC, id DESC
+            LIMIT $3
+        ) AS newest
         WHERE change_id = $2
     )
 """
@@ -80,11 +86,20 @@ _FOUND: Final = """
     AND ($5::timestamptz IS NULL OR entry.created_at >= $5)
 """
 
-_DOWN: Final = "($6::bigint IS NULL OR entry.id <= $6) ORDER BY entry.id DESC OFFSET $7 LIMIT $8"
-_UP: Final = "entry.id > $6 ORDER BY entry.id OFFSET $7 LIMIT $8"
+# Written as stretches of the index by organization, in its order: Postgres would rather walk past others' entries.
+_OLDER: Final = f"""
+    SELECT {_ENTRIES}
+    WHERE (entry.organization_id, entry.id) <= ($9, $6::bigint) AND entry.organization_id >= $9 AND {_FOUND}
+    ORDER BY entry.organization_id DESC, entry.id DESC
+    OFFSET $7 LIMIT $8
+"""
 
-_OLDER: Final = f"SELECT {_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_DOWN}"
-_NEWER: Final = f"SELECT {_ENTRIES} WHERE entry.organization_id = $9 AND {_FOUND} AND {_UP}"
+_NEWER: Final = f"""
+    SELECT {_ENTRIES}
+    WHERE (entry.organization_id, entry.id) > ($9, $6::bigint) AND entry.organization_id <= $9 AND {_FOUND}
+    ORDER BY entry.organization_id, entry.id
+    OFFSET $7 LIMIT $8
+"""
 
 
 async def select_entries(
@@ -97,7 +112,9 @@ async def select_entries(
     return entries[::-1] if page.newer else entries
 
 
-_OF_ALL: Final = f"SELECT {_ENTRIES} WHERE {_FOUND} AND {_DOWN}"
+_OF_ALL: Final = f"""
+    SELECT {_ENTRIES} WHERE entry.id <= $6 AND {_FOUND} ORDER BY entry.id DESC OFFSET $7 LIMIT $8
+"""
 
 
 async def select_entries_of_all(connection: Connection, search: AuditSearch, page: Page) -> list[AuditEntry]:
@@ -112,7 +129,7 @@ def _arguments(search: AuditSearch, page: Page) -> tuple[object, ...]:
         search.action,
         search.target,
         search.since,
-        page.start,
+        page.first,
         page.skip,
         page.limit,
     )

@@ -40,20 +40,27 @@ async def update_key(connection: Connection, project: Project, key: ProjectKey, 
     return row
 
 
-_NEXT_VERSION: Final = """
+_RAISE: Final = """
     UPDATE project_key AS key
-    SET version = key.version + 1, updated_at = $2
-    FROM project
-    WHERE project.id = key.project_id AND project.organization_id = $1 AND key.id = ANY($3::bigint[])
+    SET version = raised.version, updated_at = $2
+    FROM project, unnest($3::bigint[], $4::bigint[]) AS raised (id, version)
+    WHERE project.id = key.project_id AND ($1::bigint IS NULL OR project.organization_id = $1)
+      AND key.id = raised.id
 """
 
 
 async def raise_versions(
-    connection: Connection, organization_id: int, locked: Sequence[LockedKey], events: Sequence[Event]
+    connection: Connection,
+    organization_id: int | None,
+    locked: Sequence[LockedKey],
+    events: Sequence[Event],
 ) -> list[OutboxRow]:
-    """Give locked keys of an organization their next version, each with its event; returns the events' rows."""
-    ids = [one.id for one in locked]
-    await connection.execute(_NEXT_VERSION, organization_id, events[0].occurred_at, ids)
+    """Give locked keys of an organization, or of any for None, the versions that their events tell of.
+
+    Returns the events' rows.
+    """
+    ids, versions = [one.id for one in locked], [event.version for event in events]
+    await connection.execute(_RAISE, organization_id, events[0].occurred_at, ids, versions)
     return await insert_events(connection, events)
 
 

@@ -1,5 +1,6 @@
 """The table deleted_key: public keys that were issued and are gone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -78,3 +79,52 @@ async def lock_gone(
     rows = await connection.fetch(_LOCK_BETWEEN, organization_id, project_id, after, last, limit)
     gone = [GoneKey(**dict(row.items())) for row in rows]
     return gone, gone[-1].public_key if len(gone) == limit else last
+
+
+_LOCK_NAMED: Final = """
+    SELECT public_key, version FROM deleted_key WHERE public_key = ANY($1::text[]) ORDER BY public_key FOR UPDATE
+"""
+
+
+async def lock_gone_named(connection: Connection, public_keys: Sequence[str]) -> list[GoneKey]:
+    """Those of ``public_keys`` that are deleted, of whatever tenant, in their order."""
+    return [GoneKey(**dict(row.items())) for row in await connection.fetch(_LOCK_NAMED, public_keys)]
+
+
+_RAISE: Final = """
+    UPDATE deleted_key
+    SET version = raised.version
+    FROM unnest($1::text[], $2::bigint[]) AS raised (public_key, version)
+    WHERE deleted_key.public_key = raised.public_key
+"""
+
+
+async def raise_gone(connection: Connection, gone: Sequence[GoneKey]) -> None:
+    """Give locked deletions, of whatever tenant, these versions."""
+    await connection.execute(_RAISE, *_columns(gone))
+
+
+_REMEMBER: Final = """
+    INSERT INTO deleted_key (public_key, organization_id, project_id, version)
+    SELECT asked.public_key, organization.id, asked.project_id, asked.version
+    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+         AS asked (public_key, version, organization_id, project_id)
+    JOIN organization ON organization.id = asked.organization_id
+    ON CONFLICT (public_key) DO NOTHING
+"""
+
+
+async def remember_gone(
+    connection: Connection, gone: Sequence[GoneKey], tenants: Sequence[tuple[int | None, int | None]]
+) -> None:
+    """Take keys that nothing is known of for deleted.
+
+    ``tenants`` are the ids of organization and project whose each is said to have been; nothing is written down of a
+    key whose organization is not there.
+    """
+    organizations, projects = zip(*tenants, strict=True)
+    await connection.execute(_REMEMBER, *_columns(gone), organizations, projects)
+
+
+def _columns(gone: Sequence[GoneKey]) -> tuple[list[str], list[int]]:
+    return [one.public_key for one in gone], [one.version for one in gone]

@@ -28,6 +28,8 @@ _WANTED: Final = """
 """
 
 # Two halves, of which one is read: the second goes by the index of keys that are switched off, which are few.
+# Each is written as a stretch of its index, and in that one's order: with `project_id =` Postgres would rather walk
+# down the numbers of all keys, which is as good only if those of other projects do not lie in between.
 _OLDER: Final = f"""
     SELECT wanted.position, key.id, {KEY_COLUMNS}
     {_WANTED}
@@ -35,18 +37,18 @@ _OLDER: Final = f"""
         (
             SELECT key.id, {KEY_COLUMNS}
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id <= wanted.start
+            WHERE (key.project_id, key.id) <= (project.id, wanted.start) AND key.project_id >= project.id
               AND wanted.active IS NOT FALSE AND (wanted.active IS NULL OR key.is_active)
-            ORDER BY key.id DESC
+            ORDER BY key.project_id DESC, key.id DESC
             OFFSET wanted.skip LIMIT wanted.most
         )
         UNION ALL
         (
             SELECT key.id, {KEY_COLUMNS}
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id <= wanted.start
+            WHERE (key.project_id, key.id) <= (project.id, wanted.start) AND key.project_id >= project.id
               AND wanted.active IS FALSE AND NOT key.is_active
-            ORDER BY key.id DESC
+            ORDER BY key.project_id DESC, key.id DESC
             OFFSET wanted.skip LIMIT wanted.most
         )
     ) AS key
@@ -60,18 +62,18 @@ _NEWER: Final = f"""
         (
             SELECT key.id, {KEY_COLUMNS}
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id > wanted.start
+            WHERE (key.project_id, key.id) > (project.id, wanted.start) AND key.project_id <= project.id
               AND wanted.active IS NOT FALSE AND (wanted.active IS NULL OR key.is_active)
-            ORDER BY key.id
+            ORDER BY key.project_id, key.id
             OFFSET wanted.skip LIMIT wanted.most
         )
         UNION ALL
         (
             SELECT key.id, {KEY_COLUMNS}
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id > wanted.start
+            WHERE (key.project_id, key.id) > (project.id, wanted.start) AND key.project_id <= project.id
               AND wanted.active IS FALSE AND NOT key.is_active
-            ORDER BY key.id
+            ORDER BY key.project_id, key.id
             OFFSET wanted.skip LIMIT wanted.most
         )
     ) AS key
@@ -106,18 +108,18 @@ _OLDER_IDS: Final = """
         (
             SELECT key.id
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id <= $2
+            WHERE (key.project_id, key.id) <= (project.id, $2) AND key.project_id >= project.id
               AND $3::boolean IS NOT FALSE AND ($3 IS NULL OR key.is_active)
-            ORDER BY key.id DESC
+            ORDER BY key.project_id DESC, key.id DESC
             LIMIT $4::integer + $5::integer
         )
         UNION ALL
         (
             SELECT key.id
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id <= $2
+            WHERE (key.project_id, key.id) <= (project.id, $2) AND key.project_id >= project.id
               AND $3 IS FALSE AND NOT key.is_active
-            ORDER BY key.id DESC
+            ORDER BY key.project_id DESC, key.id DESC
             LIMIT $4::integer + $5::integer
         )
     ) AS nearest
@@ -133,18 +135,18 @@ _NEWER_IDS: Final = """
         (
             SELECT key.id
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id > $2
+            WHERE (key.project_id, key.id) > (project.id, $2) AND key.project_id <= project.id
               AND $3::boolean IS NOT FALSE AND ($3 IS NULL OR key.is_active)
-            ORDER BY key.id
+            ORDER BY key.project_id, key.id
             LIMIT $4::integer + $5::integer
         )
         UNION ALL
         (
             SELECT key.id
             FROM project_key AS key
-            WHERE key.project_id = project.id AND key.id > $2
+            WHERE (key.project_id, key.id) > (project.id, $2) AND key.project_id <= project.id
               AND $3 IS FALSE AND NOT key.is_active
-            ORDER BY key.id
+            ORDER BY key.project_id, key.id
             LIMIT $4::integer + $5::integer
         )
     ) AS nearest

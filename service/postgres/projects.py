@@ -37,12 +37,14 @@ async def select_project(connection: Connection, *, organization: str, project: 
     return None if row is None else project_from_row(row)
 
 
+# Written as stretches of their index, and in its order: Postgres would rather walk past others' projects.
 _SELECT_OLDER: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM project
     JOIN organization ON organization.id = project.organization_id
-    WHERE project.organization_id = $1 AND project.id <= $2 AND project.deleted_at IS NULL
-    ORDER BY project.id DESC
+    WHERE (project.organization_id, project.id) <= ($1, $2) AND project.organization_id >= $1
+      AND project.deleted_at IS NULL
+    ORDER BY project.organization_id DESC, project.id DESC
     OFFSET $3 LIMIT $4
 """  # noqa: S608 -- the columns are the constant above
 
@@ -50,8 +52,9 @@ _SELECT_NEWER: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM project
     JOIN organization ON organization.id = project.organization_id
-    WHERE project.organization_id = $1 AND project.id > $2 AND project.deleted_at IS NULL
-    ORDER BY project.id
+    WHERE (project.organization_id, project.id) > ($1, $2) AND project.organization_id <= $1
+      AND project.deleted_at IS NULL
+    ORDER BY project.organization_id, project.id
     OFFSET $3 LIMIT $4
 """  # noqa: S608 -- the columns are the constant above
 

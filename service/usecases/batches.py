@@ -71,6 +71,16 @@ class KeyBatches:
         events = [self._next(EventType.UPDATED, one, origin) for one in locked]
         return await raise_versions(connection, organization_id, locked, events) if events else []
 
+    async def raise_beyond(
+        self, connection: Connection, locked: Sequence[tuple[LockedKey, int]], origin: Origin
+    ) -> list[OutboxRow]:
+        """Give locked keys of any organization, as they are, the version after the one beside each."""
+        if not locked:
+            return []
+        raised = [(one, replace(one.key, version=version + 1)) for one, version in locked]
+        events = [self._event_of(EventType.UPDATED, key, one.project, origin) for one, key in raised]
+        return await raise_versions(connection, None, [one for one, _ in locked], events)
+
     async def repeat(
         self, connection: Connection, locked: Sequence[LockedKey], origin: Origin
     ) -> list[OutboxRow]:

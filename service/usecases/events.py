@@ -1,6 +1,7 @@
 """Events of keys, whole: what is going to be told is written before the transaction that it belongs to."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -16,6 +17,10 @@ class EventMaker:
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
+
+    def state_of(self, key: ProjectKey, project: Project) -> dict[str, Any]:
+        """The state of ``key`` that an event tells."""
+        return state_payload(key, project, endpoints(self._ingest, project))
 
     def event_of(
         self,
@@ -37,14 +42,13 @@ class EventMaker:
             moment: when it happened.
             origin: who had it done.
         """
-        payload = state_payload(key, project, endpoints(self._ingest, project))
         return Event(
             id=event_id,
             type=kind,
             public_key=key.public_key,
             version=key.version,
             shard=shard_of(key.public_key),
-            payload=orjson.dumps(payload).decode(),
+            payload=orjson.dumps(self.state_of(key, project)).decode(),
             headers=envelope_headers(origin),
             occurred_at=moment,
         )
