@@ -69,7 +69,6 @@ class Service:
     repair: Repair
     api: Api
     health: Health
-    outbox_metrics: OutboxMetrics
 
 
 def kafka_connection(settings: Settings) -> KafkaConnection:
@@ -160,19 +159,8 @@ def build(settings: Settings) -> Service:
         needed=frozenset({"postgres"}),
         before_scrape=lambda: _look_at_outbox(database, outbox_metrics),
     )
-    return Service(
-        settings,
-        registry,
-        database,
-        publisher,
-        producer,
-        jobs,
-        Reconcile(database, events),
-        Repair(database, batches),
-        api,
-        health,
-        outbox_metrics,
-    )
+    reconcile, repair = Reconcile(database, events), Repair(database, batches)
+    return Service(settings, registry, database, publisher, producer, jobs, reconcile, repair, api, health)
 
 
 def create_app(api: Api) -> web.Application:
