@@ -29,7 +29,14 @@ from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, check_topic
-from service.metrics import JobMetrics, OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.metrics import (
+    JobMetrics,
+    LoopMetrics,
+    OutboxMetrics,
+    PoolMetrics,
+    PublisherMetrics,
+    RequestMetrics,
+)
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
 from service.postgres.schema import SchemaError, current_version, problem_with
@@ -112,6 +119,7 @@ def build(settings: Settings) -> Service:
     registry = CollectorRegistry()
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)
+    LoopMetrics(registry)
     producer = FencedProducer(
         kafka_connection(settings),
         topic=settings.kafka_topic,
