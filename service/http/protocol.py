@@ -62,7 +62,9 @@ class _Connection(web.RequestHandler):
         if room.free > 0 or request_handler is not self._request_handler:
             return await super()._handle_request(request, start_time, request_handler)
         answered = await super()._handle_request(request, start_time, self._refuse)
-        await room.turn_away()
+        if request.content.is_eof():  # a connection whose body does not end is about to be closed
+            await request.release()  # a crowd's bodies, kept while it waits, would fill the memory
+            await room.turn_away()
         return answered
 
     async def _refuse_framing(self, request: web.BaseRequest) -> web.StreamResponse:
