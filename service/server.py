@@ -45,19 +45,25 @@ class PortTakenError(Exception):
     """A port is in use; the message says which setting changes it."""
 
 
-async def serve(service: Service, *, create_topic: bool = False, api: bool = True) -> None:
+async def serve(
+    service: Service, *, create_topic: bool = False, api: bool = True, publish: bool = True
+) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order.
 
     Args:
         service: the parts.
         create_topic: create the topic where it is missing.
         api: False publishes alone, with the operators' port only.
+        publish: False leaves the events to other processes.
 
     Raises:
         PortTakenError: somebody else listens there.
     """
     stop = stop_signal()
-    async with publishing(service, create_topic=create_topic), listening(service, api=api):
+    async with (
+        publishing(service, create_topic=create_topic, publish=publish),
+        listening(service, api=api),
+    ):
         _log.info("serving", port=service.settings.port if api else None, ops_port=service.settings.ops_port)
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
