@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import asyncpg
@@ -70,6 +70,14 @@ class Stage:
         )
         self.replicas.append(made)
         return made
+
+    async def fetch(self, question: str) -> Any:
+        """What the database answers, one value."""
+        connection = await asyncpg.connect(self.database_url, timeout=10)
+        try:
+            return await connection.fetchval(question)
+        finally:
+            await connection.close()
 
     def logs(self) -> list[str]:
         """What the replicas have written, a line each."""

@@ -29,7 +29,14 @@ from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, check_topic
-from service.metrics import JobMetrics, OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.metrics import (
+    JobMetrics,
+    LoopMetrics,
+    OutboxMetrics,
+    PoolMetrics,
+    PublisherMetrics,
+    RequestMetrics,
+)
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
 from service.postgres.schema import SchemaError, current_version, problem_with
@@ -112,6 +119,7 @@ def build(settings: Settings) -> Service:
     registry = CollectorRegistry()
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)
+    LoopMetrics(registry)
     producer = FencedProducer(
         kafka_connection(settings),
         topic=settings.kafka_topic,
@@ -185,17 +193,22 @@ async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIterator[None]:
-    """The database's pool and the publisher, until the end of the block; then the shards are handed over."""
+async def publishing(
+    service: Service, *, create_topic: bool = False, publish: bool = True
+) -> AsyncIterator[None]:
+    """The database's pool and the publisher, until the end of the block; then the shards are handed over.
+
+    Without ``publish`` the events are left in the outbox, for other processes.
+    """
+    works = {"jobs": service.jobs.run}
+    if publish:
+        works["publisher"] = service.publisher.run
+        works["topic"] = lambda: _watch_topic(service.settings, create=create_topic)
     async with AsyncExitStack() as stack:
         await service.database.start()
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
-        for name, work in {
-            "publisher": service.publisher.run,
-            "jobs": service.jobs.run,
-            "topic": lambda: _watch_topic(service.settings, create=create_topic),
-        }.items():
+        for name, work in works.items():
             await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
         await service.api.issue_keys.drain()

@@ -35,6 +35,7 @@ _JSON: Final = "application/json"
 _EVERYWHERE: Final = (401, 403, 404, 406, 429, 500, 503)
 _WITH_BODY: Final = (400, 408, 413, 415)
 _WITH_IDEMPOTENCY_KEY: Final = (400, 409, 410, 422)
+_SUCCESS: Final = {200: "Done.", 201: "Made.", 204: "Deleted."}
 _READS: Final = frozenset({"GET"})
 _MAKES_A_SLUG: Final = {
     "anyOf": [
@@ -170,7 +171,7 @@ def _body(operation: Operation, schema: Schema) -> Json:
 
 def _success(resource: Resource, operation: Operation) -> Json:
     written: Json = {
-        "description": operation.summary,
+        "description": _SUCCESS[operation.success],
         "headers": _headers("Allow", *operation.headers),
     }
     if operation.answer is not None:

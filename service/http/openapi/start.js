@@ -4,6 +4,7 @@ window.addEventListener("DOMContentLoaded", () => {
     url: "/api/0/openapi.json",
     dom_id: "#api",
     deepLinking: true,
+    operationsSorter: "alpha",
     validatorUrl: null,
     queryConfigEnabled: false,
   });
