@@ -193,17 +193,22 @@ async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIterator[None]:
-    """The database's pool and the publisher, until the end of the block; then the shards are handed over."""
+async def publishing(
+    service: Service, *, create_topic: bool = False, publish: bool = True
+) -> AsyncIterator[None]:
+    """The database's pool and the publisher, until the end of the block; then the shards are handed over.
+
+    Without ``publish`` the events are left in the outbox, for other processes.
+    """
+    works = {"jobs": service.jobs.run}
+    if publish:
+        works["publisher"] = service.publisher.run
+        works["topic"] = lambda: _watch_topic(service.settings, create=create_topic)
     async with AsyncExitStack() as stack:
         await service.database.start()
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
-        for name, work in {
-            "publisher": service.publisher.run,
-            "jobs": service.jobs.run,
-            "topic": lambda: _watch_topic(service.settings, create=create_topic),
-        }.items():
+        for name, work in works.items():
             await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
         await service.api.issue_keys.drain()

@@ -141,3 +141,21 @@ async def test_the_end_of_the_process_keeps_nobody_waiting(
     full.close()
     async with asyncio.timeout(1):
         await asyncio.gather(*turned_away, full.turn_away())
+
+
+async def test_a_connection_beyond_the_limit_is_closed_at_once(settings: Settings) -> None:
+    """Those that are there go on, and as soon as one of them ends there is place for another."""
+    async with open_site(replace(settings, max_connections=10)) as site:
+        port = site.service.settings.port
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]  # and the site's own
+        assert await site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
+        assert (await site.send("GET", site.keys_path)).status == 200
+        held.pop()[1].close()
+        request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        await until(lambda: _is_answered(site, request))
+        for _, writer in held:
+            writer.close()
+
+
+async def _is_answered(site: Site, request: bytes) -> bool:
+    return (await site.exchange(request)).startswith(b"HTTP/1.1 404 ")
