@@ -176,19 +176,23 @@ async def _run(rounds: int) -> dict[str, list[Effect]]:
 
 
 def _table(found: Mapping[str, Sequence[Effect]]) -> str:
+    """The table of the README, one line a failure; each figure as its least and greatest of all rounds."""
     lines = [_HEADING, "| --- | --- | --- | --- | --- |"]
     for name, effects in found.items():
-        shards = sorted({one.shards for one in effects})
-        longest, after = (
-            _range(values) for values in ([e.longest for e in effects], [e.fresh_after for e in effects])
+        cells = (
+            name,
+            _range([one.shards for one in effects], ".0f"),
+            _range([one.longest for one in effects], ".1f") + " s",
+            _range([one.fresh_after for one in effects], ".1f") + " s",
+            _range([one.others for one in effects], ".2f") + " s",
         )
-        others = max(one.others for one in effects) * 1000
-        lines.append(f"| {name} | {shards[0]}-{shards[-1]} | {longest} | {after} | {others:.0f} ms |")
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def _range(seconds: Sequence[float]) -> str:
-    return f"{min(seconds):.1f}-{max(seconds):.1f} s"
+def _range(values: Sequence[float], form: str) -> str:
+    least, greatest = f"{min(values):{form}}", f"{max(values):{form}}"
+    return least if least == greatest else f"{least}-{greatest}"
 
 
 def _say(text: str) -> None:
