@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,9 @@ from service.usecases.repair import Repair
 from service.usecases.tokens import Tokens
 
 _log = structlog.get_logger(__name__)
+
+_DRAIN_WITHIN: Final = 1.0
+"""Seconds, at the end, for creates whose callers have gone: they are done as a whole or not at all."""
 
 _CHECK_TOPIC_AGAIN: Final = 5.0
 """Seconds between two tries to look at the topic while Kafka cannot be asked."""
@@ -211,7 +214,9 @@ async def publishing(
         for name, work in works.items():
             await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
-        await service.api.issue_keys.drain()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_WITHIN):
+                await service.api.issue_keys.drain()
 
 
 async def _watch_topic(settings: Settings, *, create: bool) -> None:
