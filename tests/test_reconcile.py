@@ -198,6 +198,12 @@ async def _of_a_later_version(scene: Scene, key: str) -> None:
     )
 
 
+async def _of_a_later_version_than_the_last(scene: Scene, key: str) -> None:
+    first = await scene.record_of(key)
+    await _of_a_later_version(scene, key)
+    await scene.write(key, first.value, **{name: value.decode() for name, value in first.headers})
+
+
 async def _deleted_in_the_topic_alone(scene: Scene, key: str) -> None:
     await scene.write(key, None, ce_type="projectkey.deleted", ce_keyversion="2")
 
@@ -234,6 +240,7 @@ async def _deletion_before_what_the_topic_tells(scene: Scene, key: str) -> None:
         (_unknown, Kind.PHANTOM),
         (_of_an_unknown_organization, Kind.PHANTOM),
         (_of_a_later_version, Kind.PHANTOM),
+        (_of_a_later_version_than_the_last, Kind.PHANTOM),
         (_deleted_in_the_topic_alone, Kind.PHANTOM),
         (_deletion_not_told, Kind.WRONGLY_PRESENT),
         (_deletion_before_what_the_topic_tells, Kind.WRONGLY_PRESENT),
@@ -282,6 +289,20 @@ async def test_events_on_their_way_are_no_differences(service: Service, reconcil
     ]
     await service.api.change_keys.delete(project, gone, ORIGIN)
     assert await reconcile() == (0, {"keys": 1, "onTheirWay": 2, "toldAgain": 0, "differences": {}})
+
+
+async def test_an_event_that_is_published_after_the_topic_was_read_is_no_difference(
+    service: Service, topic: str, postgres: Postgres
+) -> None:
+    """It waited when Postgres was looked at, and at the second look it waits no more."""
+    await service.api.issue_keys.issue(NewProjectKey(), await make_project(service), ORIGIN)
+    with open_ledger() as ledger:
+        await service.reconcile.read_postgres(ledger, lambda *_: None)
+        async for records in history(kafka_connection(service.settings), topic, progress=lambda *_: None):
+            ledger.add_told(records)
+        await postgres.execute("DELETE FROM outbox")
+        await service.reconcile.confirm(ledger)
+        assert ledger.counts() == {}
 
 
 async def test_what_changes_after_the_look_at_postgres_is_no_difference(scene: Scene) -> None:
