@@ -147,6 +147,7 @@ async def trial(
     replicas: int = 2,
     manner: Manner | None = None,
     wire: Proxy | None = None,
+    topic: bool = True,
     **settings: str,
 ) -> AsyncIterator[Trial]:
     """Replicas that share the shards, not yet under load.
@@ -157,17 +158,19 @@ async def trial(
         replicas: How many there are.
         manner: How they are asked.
         wire: Stands between them and Postgres.
+        topic: Whether there is one.
         **settings: Of the replicas, beside the usual ones.
     """
     rng = random.Random(plan.seed)
-    async with stage(world, rng) as made:
+    async with stage(world, rng, topic=topic) as made:
         if wire is not None:
             settings = {"DATABASE_URL": through(wire, made.database_url), **settings}
         for _ in range(replicas):
             made.replica(**settings).start()
         for one in made.replicas:
             await one.ready()
-        await shared(made.replicas)
+        if replicas:
+            await shared(made.replicas)
         ports = [one.port for one in made.replicas]
         load = Load(str(plan.seed), ports, made.tenants, made.token, manner or Manner())
         yield Trial(made, load, rng, plan)
