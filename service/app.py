@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import asyncpg
-import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
@@ -25,10 +25,9 @@ from service.http.room import Room
 from service.http.routes import add_routes
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
-from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
-from service.kafka.topic import TOPIC_CONFIG, check_topic
+from service.kafka.topic import TOPIC_CONFIG, watch_topic
 from service.metrics import (
     JobMetrics,
     LoopMetrics,
@@ -56,10 +55,8 @@ from service.usecases.reconcile import Reconcile
 from service.usecases.repair import Repair
 from service.usecases.tokens import Tokens
 
-_log = structlog.get_logger(__name__)
-
-_CHECK_TOPIC_AGAIN: Final = 5.0
-"""Seconds between two tries to look at the topic while Kafka cannot be asked."""
+_DRAIN_WITHIN: Final = 1.0
+"""Seconds, at the end, for creates whose callers have gone: they are done as a whole or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +200,13 @@ async def publishing(
     works = {"jobs": service.jobs.run}
     if publish:
         works["publisher"] = service.publisher.run
-        works["topic"] = lambda: _watch_topic(service.settings, create=create_topic)
+        works["topic"] = partial(
+            watch_topic,
+            kafka_connection(service.settings),
+            service.settings.kafka_topic,
+            partitions=SHARDS,
+            create=create_topic,
+        )
     async with AsyncExitStack() as stack:
         await service.database.start()
         stack.push_async_callback(service.database.close)
@@ -211,25 +214,9 @@ async def publishing(
         for name, work in works.items():
             await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
-        await service.api.issue_keys.drain()
-
-
-async def _watch_topic(settings: Settings, *, create: bool) -> None:
-    """Say once what is wrong with the topic; Kafka's absence is no reason not to start."""
-    while True:
-        try:
-            state = await check_topic(
-                kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=create
-            )
-        except (KafkaFailureError, OSError) as error:
-            _log.warning("topic_not_checked", error=str(error), retry_in=_CHECK_TOPIC_AGAIN)
-            await asyncio.sleep(_CHECK_TOPIC_AGAIN)
-            continue
-        for problem in state.problems:
-            _log.error("topic_unfit", problem=problem)
-        for warning in state.warnings:
-            _log.warning("topic_weak", warning=warning)
-        return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_WITHIN):
+                await service.api.issue_keys.drain()
 
 
 async def _checks(database: Database, publisher: Publisher) -> dict[str, str]:

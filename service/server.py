@@ -138,6 +138,8 @@ def _connections(settings: Settings) -> int:
 
 async def _finish(runner: web.AppRunner, service: Service) -> None:
     """Accept no more and wait for what is under way: the runner's own end throws away bytes that still arrive."""
+    # On a busy loop the time to stop comes before the look at the ports: who has connected by then would be reset.
+    await asyncio.sleep(_LOOK_EVERY)
     for site in runner.sites:
         await site.stop()
     service.api.acknowledgements.give_up()

@@ -137,6 +137,24 @@ async def test_a_transaction_that_idles_is_ended_by_the_server(database_url: str
             assert await connection.fetchval("SELECT count(*) FROM organization") == 0
 
 
+async def test_nobody_waits_longer_to_be_connected_than_the_limit() -> None:
+    """The other side takes the connection and says nothing: as for a notification's listener, so for the pool."""
+    async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as mute:
+        url = f"postgresql://u@127.0.0.1:{mute.sockets[0].getsockname()[1]}/d"
+        async with _opened(url, Limits(connect=0.1, acquire=5.0)) as database, asyncio.timeout(3):
+            with pytest.raises(UnavailableError):
+                async with database.listening({}):
+                    pass
+            with pytest.raises(UnavailableError):
+                async with database.connection():
+                    pass
+
+
+async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
 async def test_no_plan_that_is_kept_reads_the_whole_outbox(service: Service, postgres: Postgres) -> None:
     """Made while it was empty, it would go on being used when there are thousands of rows."""
     await postgres.execute("VACUUM ANALYZE outbox")
