@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
-from structlog.testing import capture_logs
 
 from service.app import Service, build
 from service.domain.events import EventType
 from service.domain.model import OrganizationChange, ProjectChange, ProjectKeyChange
 from service.settings import Settings
 from service.usecases.batches import MOST
-from tests.batch_jobs import finish, make_due, put_off_by, told, wait_for_locks, write_keys
+from tests.batch_jobs import finish, make_due, told, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.events import until
 from tests.outbox import Postgres, waiting
@@ -138,83 +137,6 @@ async def test_a_change_that_waited_for_the_new_dsn_tells_of_it(service: Service
     [payload] = await postgres.fetch("SELECT payload FROM outbox")
     state = orjson.loads(payload["payload"])
     assert (state["version"], state["dsn"]["public"]) == (3, f"https://{key}@in.example.com/{project.id}")
-
-
-@pytest.fixture
-async def poisoned(service: Service, postgres: Postgres) -> tuple[int, int]:
-    """Two projects that are to be deleted: no key of the first can be, for a fault that nobody has thought of."""
-    first = await make_project(service)
-    second = await make_project(service, organization=first.organization, slug="second")
-    for project in (first, second):
-        await write_keys(postgres, project.id, MOST + 1)
-        await service.api.projects.delete(project, ORIGIN)
-    await postgres.execute(
-        f"""
-        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'poison' USING DETAIL = 'a value'; END $$;
-        CREATE TRIGGER poison BEFORE INSERT ON deleted_key FOR EACH ROW
-        WHEN (NEW.project_id = {first.id}) EXECUTE FUNCTION fail()
-        """
-    )
-    return first.id, second.id
-
-
-async def test_a_job_that_fails_stops_no_other_and_waits_longer_each_time(
-    service: Service, postgres: Postgres, poisoned: tuple[int, int]
-) -> None:
-    """It is put off, counted and logged without values, and goes on when what it failed of is mended."""
-    first, second = poisoned
-    with capture_logs() as logs:
-        most, least = await put_off_by(service, postgres)
-    [line] = [one for one in logs if one["event"] == "job_failed"]
-    assert (line["log_level"], line["kind"], line["failures"]) == ("error", "project.delete", 1)
-    assert line["exc_info"].detail is None
-    await postgres.execute("UPDATE batch_job SET starts_at = 'infinity' WHERE project_id = $1", first)
-    while await service.jobs.step():
-        pass
-    finished = "SELECT finished_at IS NOT NULL FROM batch_job WHERE project_id = $1"
-    assert await postgres.fetchval(finished, second)
-    assert not await postgres.fetchval(finished, first)
-    for failures, longest in enumerate((1, 2, 4, 8, 16, 32, 60, 60), 1):
-        row = await postgres.fetchrow(
-            "SELECT failures, last_error FROM batch_job WHERE project_id = $1", first
-        )
-        assert row is not None
-        assert tuple(row) == (failures, "RaiseError")
-        assert least < longest
-        assert longest / 2 <= most
-        await postgres.execute("UPDATE batch_job SET starts_at = 'epoch'")
-        most, least = await put_off_by(service, postgres)
-    labels = {"kind": "project.delete", "error": "RaiseError"}
-    assert service.registry.get_sample_value("projectkeys_job_failures_total", labels) == 9
-    await postgres.execute("DROP TRIGGER poison ON deleted_key")
-    await finish(service, postgres)
-    assert await postgres.fetchval("SELECT failures FROM batch_job WHERE project_id = $1", first) == 0
-    assert len(await told(postgres)) == 2 * (MOST + 1)
-
-
-async def test_a_job_that_fails_is_not_tried_in_a_hot_loop(
-    service: Service, postgres: Postgres, poisoned: tuple[int, int]
-) -> None:
-    """The worker itself keeps to the pause."""
-    first, second = poisoned
-    loop = asyncio.get_running_loop()
-    began, task = loop.time(), asyncio.create_task(service.jobs.run())
-    try:
-        finished = "SELECT finished_at IS NOT NULL FROM batch_job WHERE project_id = $1"
-        await until(lambda: postgres.fetchval(finished, second))
-        failures = await postgres.fetchval("SELECT failures FROM batch_job WHERE project_id = $1", first)
-        assert failures >= 1
-        assert loop.time() - began >= sum(2**number / 2 for number in range(failures - 1))
-    finally:
-        await stop(task)
-
-
-async def stop(task: "asyncio.Task[None]") -> None:
-    """Cancel a task and wait for its end."""
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 async def test_a_long_job_holds_up_no_other(service: Service, postgres: Postgres) -> None:

@@ -13,10 +13,8 @@ from service.domain.partition import SHARDS
 from service.postgres import deleted, locked
 from service.postgres.outbox import select_unpublished
 from service.postgres.parked import release_parked
-from service.usecases import jobs
-from service.usecases.batches import MOST
 from service.usecases.replays import Replays
-from tests.batch_jobs import finish, make_due, put_off_by, told, wait_for_locks, write_keys
+from tests.batch_jobs import finish, told, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.events import until
 from tests.outbox import Postgres, waiting
@@ -33,10 +31,10 @@ async def rename(service: Service, project: Project, key: str, name: str) -> Non
     await service.api.change_keys.update(project, key, ProjectKeyChange(name=name), ORIGIN)
 
 
-async def ask(service: Service, *, project: Project | None = None, rate: int | None = None) -> int:
+async def ask(service: Service, *, project: Project | None = None) -> int:
     """Ask for a replay of a project, or of all."""
     organization, of_it = (project.organization.slug, project.slug) if project else (None, None)
-    return await Replays(service.database).ask(ORIGIN, organization=organization, project=of_it, rate=rate)
+    return await Replays(service.database).ask(ORIGIN, organization=organization, project=of_it, rate=None)
 
 
 async def replay(service: Service, postgres: Postgres, project: Project | None = None) -> None:
@@ -214,53 +212,6 @@ async def test_a_replay_of_a_parked_key_waits_behind_what_is_parked(
         flowing = await select_unpublished(connection, shards=range(SHARDS), limit=10)
     assert [row.event.public_key for row in flowing] == [key, key, other]
     assert "replayed" not in flowing[0].event.headers
-
-
-async def test_the_rate_is_kept(service: Service, postgres: Postgres, project: Project) -> None:
-    """No more than so many keys a second, by the database's clock, which is moved here."""
-    await write_keys(postgres, project.id, 250)
-    await ask(service, rate=100)
-    for count, seconds in ((100, 1.0), (200, 1.0), (250, 0.5)):
-        most, least = await put_off_by(service, postgres)
-        assert await waiting(postgres) == count
-        assert least < seconds <= most
-        await make_due(postgres)
-    await finish(service, postgres)
-    assert await waiting(postgres) == 250
-
-
-async def test_a_high_rate_is_kept_in_batches_of_the_usual_size(
-    service: Service, postgres: Postgres, project: Project
-) -> None:
-    """Half a second for a batch at twice its size a second."""
-    await write_keys(postgres, project.id, MOST + 1)
-    await ask(service, rate=2 * MOST)
-    most, least = await put_off_by(service, postgres)
-    assert await waiting(postgres) == MOST
-    assert least < 0.5 <= most
-
-
-async def test_the_worker_wakes_when_the_rate_allows_the_next_batch(
-    service: Service, postgres: Postgres, project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not with its next look for new work: half the rate would be lost, and here all of the test's patience."""
-    monkeypatch.setattr(jobs, "_POLL", 3600)
-    await write_keys(postgres, project.id, 60)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    await ask(service, rate=20)
-    service.jobs.wake()
-    task = asyncio.create_task(service.jobs.run())
-    try:
-        await until(lambda: _all_told(postgres, 60))
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    assert loop.time() - began > 1.9
-
-
-async def _all_told(postgres: Postgres, number: int) -> bool:
-    return await waiting(postgres) == number
 
 
 @pytest.mark.parametrize("seed", range(8))
