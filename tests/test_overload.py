@@ -133,6 +133,22 @@ async def test_only_so_many_are_heard_at_a_time(crowd: tuple[Room, list[asyncio.
     assert [one.done() for one in turned_away] == [True] * 20 + [False] * 80
 
 
+async def test_a_crowd_is_refused_one_after_the_other() -> None:
+    """All at once would hold up the accepted ones; who stands in line gets in if there is room by then."""
+    full = Room(1)
+    full.taken = 1
+    crowd = [asyncio.create_task(full.enter()) for _ in range(120)]
+    await asyncio.sleep(0)
+    assert [one.done() for one in crowd] == [True] * 50 + [False] * 70
+    hearing = asyncio.create_task(full.hear())
+    await asyncio.wait(crowd[50:], return_when=asyncio.FIRST_COMPLETED)
+    assert [one.done() for one in crowd] == [True] * 100 + [False] * 20
+    full.taken = 0
+    await asyncio.wait(crowd)
+    assert [one.result() for one in crowd] == [False] * 100 + [True] * 20
+    hearing.cancel()
+
+
 async def test_the_end_of_the_process_keeps_nobody_waiting(
     crowd: tuple[Room, list[asyncio.Task[None]]],
 ) -> None:

@@ -81,7 +81,7 @@ class _Connection(web.RequestHandler):
         room = self._api.room
         if not _is_framed(request):
             return await super()._handle_request(request, start_time, self._refuse_framing)
-        if room.free > 0 or request_handler is not self._request_handler:
+        if request_handler is not self._request_handler or await room.enter():
             return await super()._handle_request(request, start_time, request_handler)
         answered = await super()._handle_request(request, start_time, self._refuse)
         if request.content.is_eof():  # a connection whose body does not end is about to be closed
