@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench faults clean lock
+.PHONY: help run test lint bench faults clean lock audit
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
@@ -28,6 +28,9 @@ bench: .venv/run.stamp ## measure, side by side in one run
 faults: .venv/run.stamp ## kill, halt and cut off every part under load, and check that no promise is broken
 	@exec $(BIN)/python -m faults
 
+audit: .venv/audit/bin/pip-audit ## ask whether any locked version is known to be vulnerable
+	@scripts/audit
+
 clean: ## remove the environment, the data of `make run` and every cache
 	rm -rf .venv .data .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -40,6 +43,11 @@ lock: .venv/bin/uv ## resolve the hashed locks again
 	@$(PYTHON) -m venv .venv || { echo 'Python has no working venv module here (Debian: the package python3-venv).'; exit 1; }
 	@echo 'Setting up .venv (once; some 100 MB are downloaded) ...'
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+.venv/audit/bin/pip-audit: requirements/audit.txt .venv/bin/uv
+	@$(BIN)/uv venv --quiet --clear .venv/audit
+	@VIRTUAL_ENV=.venv/audit $(BIN)/uv pip install --quiet --require-hashes -r $<
 	@touch $@
 
 .venv/%.stamp: requirements/%.txt pyproject.toml .venv/bin/uv
