@@ -44,7 +44,10 @@ def filter_failure(
     match failure:
         case RejectedPositiveData():
             return not (response.status_code in _USED_BEFORE or b"must be unique" in response.content)
+        case AcceptedNegativeData() if isinstance(case.body, dict):
+            # Of numbers as names some make a slug and some do not, 1.0 and 1, which are one to a schema.
+            return not isinstance(case.body.get("name"), int | float) or "slug" in case.body
         case AcceptedNegativeData():  # whatever a form holds are fields with texts; what has none is empty
-            return case.media_type == "application/json" or isinstance(case.body, dict)
+            return case.media_type == "application/json"
         case _:
             return True
