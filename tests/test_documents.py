@@ -13,7 +13,6 @@ from marshmallow import Schema
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.domain.dsn import is_base_url
-from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, slug_of
 from service.http import schemas
 from service.http.forms import parse_form
 from service.http.openapi import answers, examples
@@ -174,20 +173,6 @@ def test_the_document_accepts_the_forms_that_the_service_accepts(
             readings = [text, int(text)] if re.fullmatch("-?(0|[1-9][0-9]*)", text) else [text]
             is_documented = any(documented.is_valid({**sent, field: one}) for one in readings)
             assert is_documented == _accepts(body, parse_form(urlencode(sent).encode())), sent
-
-
-@pytest.mark.parametrize("kind", ["application/json", "multipart/form-data"])
-@pytest.mark.parametrize(
-    ("operation", "pattern"), [("createOrganization", ORGANIZATION_SLUG), ("createProject", PROJECT_SLUG)]
-)
-def test_a_name_that_makes_no_slug_needs_one(operation: str, pattern: str, kind: str) -> None:
-    """As the handlers refuse it, beyond what the schemas of the bodies check."""
-    [content] = [content for name, content, _ in _bodies() if name == operation]
-    documented = validator(content[kind]["schema"])
-    for name in ("Web", "12", "1 2", "-", "\N{SNOWMAN}", "\N{SNOWMAN} a", "1-", "_1_"):
-        assert documented.is_valid({"name": name}) == (slug_of(name, pattern) is not None), name
-        assert documented.is_valid({"name": name, "slug": "web"})
-        assert not documented.is_valid({"name": "12", "slug": ""})
 
 
 @given(
