@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench faults clean lock audit
+.PHONY: help run test lint bench faults soak clean lock audit
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
@@ -27,6 +27,9 @@ bench: .venv/run.stamp ## measure, side by side in one run
 
 faults: .venv/run.stamp ## kill, halt and cut off every part under load, and check that no promise is broken
 	@exec $(BIN)/python -m faults
+
+soak: .venv/run.stamp ## random faults every 20 seconds for half an hour (MINUTES=n), and flat memory in the end
+	@exec $(BIN)/python -m faults.soak --minutes $(or $(MINUTES),30)
 
 audit: .venv/audit/bin/pip-audit ## ask whether any locked version is known to be vulnerable
 	@scripts/audit

@@ -4,7 +4,7 @@ import asyncio
 import http.client
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from service.dev.ports import remembered_port
 from service.dev.servers import Servers
 
 TOPIC: Final = "project-keys"
+_COMMAND: Final = (sys.executable, "-m", "service")
 _READY_WITHIN: Final = 60.0
 _DRAINED_WITHIN: Final = 60.0
 _ASK_WITHIN: Final = 10.0
@@ -76,31 +77,49 @@ class Subject:
 
 @asynccontextmanager
 async def serving(servers: Servers, data: Path) -> AsyncIterator[Subject]:
-    """`projectkeys serve` on these servers, for the time of the block; its log goes to ``data``.
+    """`projectkeys serve` on these servers, for the time of the block; raises as `replica` does."""
+    environment = environment_of(servers.postgres.url, servers.kafka.bootstrap_servers)
+    token = await prepared(environment)
+    async with replica(environment, token, data) as subject:
+        yield subject
 
-    Raises:
-        BenchError: it does not start, or what the block raises, with the end of the service's log.
-    """
-    port, ops_port = free_port(data, "the API"), free_port(data, "the operators' port")
-    environment = {
+
+def environment_of(database_url: str, bootstrap: str) -> dict[str, str]:
+    """The settings that all replicas share."""
+    return {
         "HOST": "127.0.0.1",
-        "PORT": str(port),
-        "OPS_PORT": str(ops_port),
-        "DATABASE_URL": servers.postgres.url,
-        "KAFKA_BOOTSTRAP_SERVERS": servers.kafka.bootstrap_servers,
+        "DATABASE_URL": database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": bootstrap,
         "KAFKA_TOPIC": TOPIC,
         "SHUTDOWN_DELAY": "0",
         "LOG_LEVEL": "info",
         "LOG_FORMAT": "json",
     }
-    command = (sys.executable, "-m", "service")
-    await output_of(*command, "migrate", environment=environment)
-    token = await output_of(*command, "token", "create", "bench", *_SCOPES, environment=environment)
-    log = data / "service.log"
-    async with running([*command, "serve", "--create-topic"], environment=environment, log=log) as pid:
+
+
+async def prepared(environment: Mapping[str, str]) -> str:
+    """Make the schema, and a token for everything."""
+    await output_of(*_COMMAND, "migrate", environment=environment)
+    token = await output_of(*_COMMAND, "token", "create", "bench", *_SCOPES, environment=environment)
+    return token.strip()
+
+
+@asynccontextmanager
+async def replica(environment: Mapping[str, str], token: str, data: Path) -> AsyncIterator[Subject]:
+    """`projectkeys serve`, for the time of the block; its log goes to ``data``.
+
+    Raises:
+        BenchError: it does not start, or what the block raises, with the end of the service's log.
+    """
+    port, ops_port = free_port(data, "the API"), free_port(data, "the operators' port")
+    ports = {"PORT": str(port), "OPS_PORT": str(ops_port)}
+    log = data / f"service-{port}.log"
+    async with running(
+        [*_COMMAND, "serve", "--create-topic"], environment={**environment, **ports}, log=log
+    ) as pid:
         try:
             await _until_ready(ops_port)
-            yield Subject(pid=pid, port=port, ops_port=ops_port, token=token.strip())
+            yield Subject(pid=pid, port=port, ops_port=ops_port, token=token)
         except BenchError as error:
             raise BenchError(f"{error}\nThe service's last words:\n{_last_words(log)}") from None
 

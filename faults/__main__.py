@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from faults.catalogue import EXPERIMENTS
-from faults.replica import FaultError
+from faults.load import NotHealedError
 from faults.report import Result, table
 from faults.trial import Plan
 from faults.world import World, world
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 2
     print(table(results))
-    if any(one.figures is not None and not one.passed for one in results):
+    if any(one.failed or (one.figures is not None and not one.passed) for one in results):
         return 1
     return 2 if any(one.figures is None for one in results) else 0
 
@@ -101,15 +101,16 @@ async def _one(made: World, name: str, plan: Plan) -> Result:
     _say(f"{name}, seed {plan.seed}, {plan.rounds} rounds: {EXPERIMENTS[name].summary}")
     try:
         result = Result(name, plan, await EXPERIMENTS[name].run(made, plan))
-    except (FaultError, EmbeddedServerError, TimeoutError) as error:
+    except NotHealedError as error:
+        result = Result(name, plan, None, str(error), failed=True)
+    except Exception as error:  # noqa: BLE001 -- whatever it is, the other experiments go on
         result = Result(name, plan, None, f"{type(error).__name__}: {error}")
-    _say(f"{name} took {time.monotonic() - began:.0f} s")
-    _say(table([result]))
+    _say(f"{name} {'passed' if result.passed else 'did NOT pass'} after {time.monotonic() - began:.0f} s")
     return result
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

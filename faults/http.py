@@ -66,7 +66,7 @@ class Line:
         try:
             async with asyncio.timeout(self._within):
                 writer.write("\r\n".join([*head, "", ""]).encode() + text)
-                answer = await _read(reader)
+                answer = await read_answer(reader)
         except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError
             self.close()
             raise NoAnswerError(repr(error)) from None
@@ -95,7 +95,14 @@ class Line:
         return self._streams
 
 
-async def _read(reader: asyncio.StreamReader) -> Answer:
+async def read_answer(reader: asyncio.StreamReader) -> Answer:
+    """A whole answer.
+
+    Raises:
+        OSError: the connection broke.
+        EOFError: it ended too early.
+        ValueError: it is no HTTP.
+    """
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     headers = {}
     for line in filter(None, head[1:]):

@@ -26,21 +26,36 @@ _SHARED: Final = 0.3
 
 _AGAIN_AFTER: Final = 0.2  # seconds
 _MOST_TRIES: Final = 40
+_COME_AGAIN: Final = 503
+
+
+class NotHealedError(Exception):
+    """The service does not come back: a verdict on it; the text says what is missing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How callers go about it: their number, and the seconds between two calls of one."""
+    """How callers go about it.
+
+    Attributes:
+        callers: Their number.
+        pace: Seconds between two calls of one.
+        fresh: Whether every other caller makes a connection for each call.
+        pause: Seconds, about, for which one waits that was told to come again.
+    """
 
     callers: int = 6
     pace: float = 0.01
+    fresh: bool = False
+    pause: float = 0.0
 
 
 @dataclass(slots=True)
 class Load:
     """All calls so far.
 
-    ``ports`` are where the replicas are asked, of whom a caller takes any that is not ``avoided``.
+    ``ports`` are where the replicas are asked, of whom a caller takes any that is not ``avoided``;
+    ``acknowledged`` counts the good answers.
     """
 
     seed: str
@@ -52,11 +67,7 @@ class Load:
     stopping: bool = False
     shared: list[tuple[Tenant, str]] = field(default_factory=list)
     avoided: set[int] = field(default_factory=set)
-
-    @property
-    def acknowledged(self) -> int:
-        """Calls that were answered well."""
-        return sum(call.outcome is Outcome.OK for call in self.calls)
+    acknowledged: int = 0
 
     def unknown_since(self, moment: float) -> list[Call]:
         """Calls begun since then that were not answered, or with a 5xx."""
@@ -75,12 +86,13 @@ class Load:
         """Wait for so many more good answers.
 
         Raises:
-            TimeoutError: they do not come.
+            NotHealedError: they do not come.
         """
-        wanted = self.acknowledged + by
-        async with asyncio.timeout(within):
-            while self.acknowledged < wanted:
-                await asyncio.sleep(0.02)
+        wanted, ends = self.acknowledged + by, time.monotonic() + within
+        while (now := self.acknowledged) < wanted:
+            if time.monotonic() > ends:
+                raise NotHealedError(f"{wanted - now} of {by} good answers did not come within {within:g} s")
+            await asyncio.sleep(0.02)
 
     async def call(
         self,
@@ -110,6 +122,7 @@ class Load:
             call = replace(call, reason=str(error))
         call = replace(call, ended=time.monotonic())
         self.calls.append(call)
+        self.acknowledged += call.outcome is Outcome.OK
         return call
 
 
@@ -131,13 +144,12 @@ async def _asked(lines: Iterable[Line], call: Call, token: str) -> Answer:
 @asynccontextmanager
 async def running(load: Load) -> AsyncIterator[Load]:
     """The callers, for the time of the block; all have their last answer when it ends."""
-    async with asyncio.TaskGroup() as group:
-        for number in range(load.manner.callers):
-            group.create_task(_Caller(load, number).work())
-        try:
-            yield load
-        finally:
-            load.stopping = True
+    callers = [asyncio.create_task(_Caller(load, number).work()) for number in range(load.manner.callers)]
+    try:
+        yield load
+    finally:
+        load.stopping = True
+        await asyncio.gather(*callers)
 
 
 class _Caller:
@@ -150,6 +162,7 @@ class _Caller:
         self._lines = {port: Line(port) for port in load.ports}
         self._mine: list[tuple[Tenant, str]] = []
         self._labels = 0
+        self._fresh = load.manner.fresh and number % 2 == 1
 
     async def work(self) -> None:
         try:
@@ -202,7 +215,13 @@ class _Caller:
     ) -> Call:
         lines = [line for port, line in self._lines.items() if port not in self._load.avoided]
         self._rng.shuffle(lines)
-        return await self._load.call(lines, action, tenant, label=label, key=key, once=once)
+        call = await self._load.call(lines, action, tenant, label=label, key=key, once=once)
+        if self._fresh:
+            for line in lines:
+                line.close()
+        if call.status == _COME_AGAIN:
+            await asyncio.sleep(self._load.manner.pause * self._rng.uniform(0.5, 1.5))
+        return call
 
 
 def _told(call: Call, answer: Answer) -> Call:

@@ -15,12 +15,16 @@ _HEADINGS: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An experiment's end; ``figures`` is None where it could not be run, and ``why`` says why."""
+    """An experiment's end; ``figures`` is None where it came to none, and ``why`` says why.
+
+    ``failed``: the service is to blame for that.
+    """
 
     name: str
     plan: Plan
     figures: Figures | None
     why: str = ""
+    failed: bool = False
 
     @property
     def passed(self) -> bool:
@@ -43,7 +47,7 @@ def _cells(result: Result) -> tuple[str, ...]:
     found, plan = result.figures, result.plan
     head = (result.name, str(plan.seed), str(plan.rounds))
     if found is None:
-        return (*head, *("-",) * 8, "NOT RUN", result.why)
+        return (*head, *("-",) * 8, "FAILED" if result.failed else "NOT RUN", result.why)
     verdict = found.verdict
     return (
         *head,

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from uuid import uuid4
 
 import asyncpg
@@ -71,6 +71,14 @@ class Stage:
         self.replicas.append(made)
         return made
 
+    async def fetch(self, question: str) -> Any:
+        """What the database answers, one value."""
+        connection = await asyncpg.connect(self.database_url, timeout=10)
+        try:
+            return await connection.fetchval(question)
+        finally:
+            await connection.close()
+
     def logs(self) -> list[str]:
         """What the replicas have written, a line each."""
         return [
@@ -86,23 +94,24 @@ def free_port(directory: Path) -> int:
     return remembered_port(directory / f"port-{uuid4().hex}", server="a replica", report=print)
 
 
+async def make_topic(one: Stage) -> None:
+    """Make its topic."""
+    connection = KafkaConnection(tuple(one.world.bootstrap.split(",")))
+    await check_topic(connection, one.topic, partitions=PARTITIONS, create=True, timeout=60)
+
+
 @asynccontextmanager
-async def stage(world: World, rng: random.Random) -> AsyncIterator[Stage]:
+async def stage(world: World, rng: random.Random, *, topic: bool = True) -> AsyncIterator[Stage]:
     """A new database, a new topic, two tenants and a token; the replicas end with the block."""
     name = f"faults_{uuid4().hex}"
     directory = world.directory / name
     directory.mkdir()
     url = await _new_database(world, name)
-    await check_topic(
-        KafkaConnection(tuple(world.bootstrap.split(","))),
-        name,
-        partitions=PARTITIONS,
-        create=True,
-        timeout=60,
-    )
     token = f"sntryu_{secrets.token_hex(32)}"
     tenants = await _provision(url, token, rng)
     made = Stage(world, url, name, tenants, token, directory)
+    if topic:
+        await make_topic(made)
     try:
         yield made
     finally:

@@ -13,7 +13,7 @@ import asyncpg
 
 from faults.checker import Verdict, check
 from faults.evidence import read_ledger, read_log
-from faults.load import Load, Manner, running
+from faults.load import Load, Manner, NotHealedError, running
 from faults.proxy import Proxy
 from faults.replica import FaultError, Replica
 from faults.stage import Stage, stage
@@ -122,12 +122,16 @@ def _complaints(replicas: Sequence[Replica]) -> list[Violation]:
 
 
 async def drained(url: str) -> float:
-    """Wait until the outbox is empty; returns the seconds that took, or the bound if it never is."""
+    """Wait until all that is in the outbox now is published; returns the seconds that took, or the bound.
+
+    Parked rows are waited for too: no experiment parks any.
+    """
     began = time.monotonic()
     connection = await asyncpg.connect(url, timeout=10)
     try:
+        newest = await connection.fetchval("SELECT coalesce(max(seq), 0) FROM outbox")
         while time.monotonic() - began < HEALED_WITHIN:
-            if not await connection.fetchval("SELECT EXISTS (SELECT FROM outbox)"):
+            if not await connection.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE seq <= $1)", newest):
                 break
             await asyncio.sleep(0.02)
     finally:
@@ -143,6 +147,7 @@ async def trial(
     replicas: int = 2,
     manner: Manner | None = None,
     wire: Proxy | None = None,
+    topic: bool = True,
     **settings: str,
 ) -> AsyncIterator[Trial]:
     """Replicas that share the shards, not yet under load.
@@ -153,17 +158,19 @@ async def trial(
         replicas: How many there are.
         manner: How they are asked.
         wire: Stands between them and Postgres.
+        topic: Whether there is one.
         **settings: Of the replicas, beside the usual ones.
     """
     rng = random.Random(plan.seed)
-    async with stage(world, rng) as made:
+    async with stage(world, rng, topic=topic) as made:
         if wire is not None:
             settings = {"DATABASE_URL": through(wire, made.database_url), **settings}
         for _ in range(replicas):
             made.replica(**settings).start()
         for one in made.replicas:
             await one.ready()
-        await shared(made.replicas)
+        if replicas:
+            await shared(made.replicas)
         ports = [one.port for one in made.replicas]
         load = Load(str(plan.seed), ports, made.tenants, made.token, manner or Manner())
         yield Trial(made, load, rng, plan)
@@ -186,7 +193,7 @@ async def shared(replicas: Sequence[Replica], *, within: float = 30.0) -> float:
     """Wait until every shard has an owner and each replica its part; returns the seconds that took.
 
     Raises:
-        FaultError: it does not come to that.
+        NotHealedError: it does not come to that.
     """
     began, parts = time.monotonic(), {12 // len(replicas), -(-12 // len(replicas))}
     while time.monotonic() - began < within:
@@ -197,4 +204,4 @@ async def shared(replicas: Sequence[Replica], *, within: float = 30.0) -> float:
         if sum(owned) == 12 and set(owned) <= parts:  # noqa: PLR2004 -- the number of shards
             return time.monotonic() - began
         await asyncio.sleep(0.05)
-    raise FaultError(f"the shards are not shared after {within:g} s: {owned}")
+    raise NotHealedError(f"the shards are not shared after {within:g} s: {owned}")

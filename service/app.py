@@ -2,12 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import asyncpg
-import structlog
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
@@ -25,11 +25,17 @@ from service.http.room import Room
 from service.http.routes import add_routes
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
-from service.kafka.errors import KafkaFailureError
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
-from service.kafka.topic import TOPIC_CONFIG, check_topic
-from service.metrics import JobMetrics, OutboxMetrics, PoolMetrics, PublisherMetrics, RequestMetrics
+from service.kafka.topic import TOPIC_CONFIG, watch_topic
+from service.metrics import (
+    JobMetrics,
+    LoopMetrics,
+    OutboxMetrics,
+    PoolMetrics,
+    PublisherMetrics,
+    RequestMetrics,
+)
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
 from service.postgres.schema import SchemaError, current_version, problem_with
@@ -49,10 +55,8 @@ from service.usecases.reconcile import Reconcile
 from service.usecases.repair import Repair
 from service.usecases.tokens import Tokens
 
-_log = structlog.get_logger(__name__)
-
-_CHECK_TOPIC_AGAIN: Final = 5.0
-"""Seconds between two tries to look at the topic while Kafka cannot be asked."""
+_DRAIN_WITHIN: Final = 1.0
+"""Seconds, at the end, for creates whose callers have gone: they are done as a whole or not at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +116,7 @@ def build(settings: Settings) -> Service:
     registry = CollectorRegistry()
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)
+    LoopMetrics(registry)
     producer = FencedProducer(
         kafka_connection(settings),
         topic=settings.kafka_topic,
@@ -185,38 +190,33 @@ async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def publishing(service: Service, *, create_topic: bool = False) -> AsyncIterator[None]:
-    """The database's pool and the publisher, until the end of the block; then the shards are handed over."""
+async def publishing(
+    service: Service, *, create_topic: bool = False, publish: bool = True
+) -> AsyncIterator[None]:
+    """The database's pool and the publisher, until the end of the block; then the shards are handed over.
+
+    Without ``publish`` the events are left in the outbox, for other processes.
+    """
+    works = {"jobs": service.jobs.run}
+    if publish:
+        works["publisher"] = service.publisher.run
+        works["topic"] = partial(
+            watch_topic,
+            kafka_connection(service.settings),
+            service.settings.kafka_topic,
+            partitions=SHARDS,
+            create=create_topic,
+        )
     async with AsyncExitStack() as stack:
         await service.database.start()
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
-        for name, work in {
-            "publisher": service.publisher.run,
-            "jobs": service.jobs.run,
-            "topic": lambda: _watch_topic(service.settings, create=create_topic),
-        }.items():
+        for name, work in works.items():
             await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
         yield
-        await service.api.issue_keys.drain()
-
-
-async def _watch_topic(settings: Settings, *, create: bool) -> None:
-    """Say once what is wrong with the topic; Kafka's absence is no reason not to start."""
-    while True:
-        try:
-            state = await check_topic(
-                kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=create
-            )
-        except (KafkaFailureError, OSError) as error:
-            _log.warning("topic_not_checked", error=str(error), retry_in=_CHECK_TOPIC_AGAIN)
-            await asyncio.sleep(_CHECK_TOPIC_AGAIN)
-            continue
-        for problem in state.problems:
-            _log.error("topic_unfit", problem=problem)
-        for warning in state.warnings:
-            _log.warning("topic_weak", warning=warning)
-        return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_DRAIN_WITHIN):
+                await service.api.issue_keys.drain()
 
 
 async def _checks(database: Database, publisher: Publisher) -> dict[str, str]:

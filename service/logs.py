@@ -7,11 +7,12 @@ import logging
 import re
 import sys
 from contextlib import suppress
-from typing import Any, Final, TextIO
+from datetime import UTC, datetime
+from typing import Final, TextIO
 
 import orjson
 import structlog
-from structlog.typing import EventDict
+from structlog.typing import EventDict, Processor
 
 _FLUSH_AFTER: Final = 0.05
 """Seconds that a line may wait; a write for each line costs as much as a fifth of a request."""
@@ -83,14 +84,8 @@ def configure(*, level: str, form: str, stream: TextIO | None = None) -> LineWri
     text = form == "text" or (form == "auto" and stream.isatty())
     writer = LineWriter(stream)
     number = logging.getLevelNamesMapping()[level.upper()]
-    renderer: Any = _text_renderer(colors=stream.isatty()) if text else _json_line
     structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _escape if text else structlog.processors.format_exc_info,
-            renderer,
-        ],
+        processors=_text_processors(colors=stream.isatty()) if text else [_json_line],
         wrapper_class=structlog.make_filtering_bound_logger(number),
         logger_factory=lambda *_: writer,
         cache_logger_on_first_use=True,
@@ -100,16 +95,25 @@ def configure(*, level: str, form: str, stream: TextIO | None = None) -> LineWri
     return writer
 
 
-def _text_renderer(*, colors: bool) -> structlog.dev.ConsoleRenderer:
-    # The default, where the library rich is installed, shows the variables of every frame: tokens among them.
-    return structlog.dev.ConsoleRenderer(
-        colors=colors, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-    )
+def _text_processors(*, colors: bool) -> list[Processor]:
+    return [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _escape,
+        # The default, where the library rich is installed, shows the variables of every frame: tokens among them.
+        structlog.dev.ConsoleRenderer(
+            colors=colors, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+        ),
+    ]
 
 
-def _json_line(_logger: object, _method: str, event: EventDict) -> str:
-    first = {name: event.pop(name) for name in ("timestamp", "level", "event") if name in event}
-    line = {**first, **event}
+def _json_line(logger: object, method: str, event: EventDict) -> str:
+    # One step instead of four: each request pays for its line.
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, method, event)
+    level = "error" if method == "exception" else method
+    moment = datetime.now(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    line = {"timestamp": moment, "level": level, "event": event.pop("event", None), **event}
     try:
         text = orjson.dumps(line, default=str).decode()
     except TypeError:  # half of a character, a number of more than 64 bits: paths can hold the first

@@ -1,5 +1,6 @@
 """What is counted and timed, under the names that /metrics shows."""
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
@@ -137,6 +138,21 @@ class OutboxMetrics:
         self._depth.set(sum(depth for depth, _ in shards.values()))
         self._oldest_age.set(max((age for _, age in shards.values()), default=0))
         self._parked.set(parked)
+
+
+class LoopMetrics:
+    """The event loop; a number that only grows is a leak."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        tasks = Gauge("projectkeys_tasks", "Tasks of the event loop.", registry=registry)
+        tasks.set_function(_running_tasks)
+
+
+def _running_tasks() -> int:
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:  # whoever asks is in no loop
+        return 0
 
 
 class PoolMetrics(Collector):

@@ -24,6 +24,9 @@ _log = structlog.get_logger(__name__)
 _HAND_OVER: Final = 10.0
 """Seconds of SHUTDOWN_TIMEOUT that are kept for handing over the shards; requests under way have the rest."""
 
+_OWN_DESCRIPTORS: Final = 64
+"""Those of the log, of Kafka's brokers, of the operators' port: callers must not use them up."""
+
 _LOOK_EVERY: Final = 0.02
 """Seconds between two looks whether the last request is answered."""
 
@@ -42,19 +45,25 @@ class PortTakenError(Exception):
     """A port is in use; the message says which setting changes it."""
 
 
-async def serve(service: Service, *, create_topic: bool = False, api: bool = True) -> None:
+async def serve(
+    service: Service, *, create_topic: bool = False, api: bool = True, publish: bool = True
+) -> None:
     """Serve until SIGTERM or SIGINT, then stop in order.
 
     Args:
         service: the parts.
         create_topic: create the topic where it is missing.
         api: False publishes alone, with the operators' port only.
+        publish: False leaves the events to other processes.
 
     Raises:
         PortTakenError: somebody else listens there.
     """
     stop = stop_signal()
-    async with publishing(service, create_topic=create_topic), listening(service, api=api):
+    async with (
+        publishing(service, create_topic=create_topic, publish=publish),
+        listening(service, api=api),
+    ):
         _log.info("serving", port=service.settings.port if api else None, ops_port=service.settings.ops_port)
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
@@ -102,6 +111,7 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[None
     ops = web.AppRunner(create_ops_app(service.health, service.registry), access_log=None)
     runner = Runner(
         create_app(service.api),
+        connections=_connections(settings),
         access_log=None,
         auto_decompress=False,  # a compressed body is refused, not unpacked
         keepalive_timeout=settings.keepalive_timeout,
@@ -120,8 +130,16 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[None
         await ops.cleanup()
 
 
+def _connections(settings: Settings) -> int:
+    """As many as are asked for, if the process may have so many descriptors besides its own."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(1, min(settings.max_connections, allowed - _OWN_DESCRIPTORS - settings.database_pool_size))
+
+
 async def _finish(runner: web.AppRunner, service: Service) -> None:
     """Accept no more and wait for what is under way: the runner's own end throws away bytes that still arrive."""
+    # On a busy loop the time to stop comes before the look at the ports: who has connected by then would be reset.
+    await asyncio.sleep(_LOOK_EVERY)
     for site in runner.sites:
         await site.stop()
     service.api.acknowledgements.give_up()

@@ -178,6 +178,12 @@ class Settings:
         "requests answered at a time, about a quarter of a second's work; more get 503 at once",
         check=Range(min=1, max=100_000),
     )
+    max_connections: int = _setting(
+        16_000,
+        "int",
+        "callers' connections at a time, fewer where the process may have fewer files; more are closed at once",
+        check=Range(min=10, max=1_000_000),
+    )
     log_level: str = _setting(
         "info", "str", "debug, info, warning or error", check=OneOf(["debug", "info", "warning", "error"])
     )

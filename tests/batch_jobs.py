@@ -41,6 +41,21 @@ async def make_due(postgres: Postgres) -> None:
     await postgres.execute("UPDATE batch_job SET starts_at = starts_at - interval '1 hour'")
 
 
+async def put_off_by(service: Service, postgres: Postgres, job_id: int = 1) -> tuple[float, float]:
+    """Do a batch; for how many seconds the job then waits, as seen from before the batch and from after it.
+
+    However slow the machine is: the first is more than was meant, the second less.
+    """
+    before = await postgres.fetchval("SELECT clock_timestamp()")
+    assert await service.jobs.step()
+    row = await postgres.fetchrow(
+        "SELECT starts_at, clock_timestamp() AS after FROM batch_job WHERE id = $1", job_id
+    )
+    assert row is not None
+    starts_at = row["starts_at"]
+    return (starts_at - before).total_seconds(), (starts_at - row["after"]).total_seconds()
+
+
 async def told(postgres: Postgres) -> list[tuple[str, str, int]]:
     """Key, type and version of each event in the outbox, in their order."""
     rows = await postgres.fetch("SELECT aggregateid, type, version FROM outbox ORDER BY seq")

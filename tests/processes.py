@@ -177,7 +177,7 @@ async def replica(
     """A replica that is ready; it does not outlive the block."""
     port, ops_port = unused_port(), unused_port()
     settings = {**deployment.environment, "PORT": str(port), "OPS_PORT": str(ops_port), **environment}
-    async with running(command, environment=settings, directory=directory) as process:
+    async with running(*command.split(), environment=settings, directory=directory) as process:
         one = Replica(process, deployment, port, ops_port)
         await until(one.ready, patience=_READY_WITHIN)
         yield one

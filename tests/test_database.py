@@ -6,8 +6,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
+from service.app import Service
 from service.domain.errors import UnavailableError
 from service.postgres.database import Database, Limits
+from service.postgres.outbox import count_outbox, delete_published, select_unpublished
 from tests.outbox import Postgres
 
 
@@ -133,3 +135,37 @@ async def test_a_transaction_that_idles_is_ended_by_the_server(database_url: str
             await _dawdle(database)
         async with database.connection() as connection:
             assert await connection.fetchval("SELECT count(*) FROM organization") == 0
+
+
+async def test_nobody_waits_longer_to_be_connected_than_the_limit() -> None:
+    """The other side takes the connection and says nothing: as for a notification's listener, so for the pool."""
+    async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as mute:
+        url = f"postgresql://u@127.0.0.1:{mute.sockets[0].getsockname()[1]}/d"
+        async with _opened(url, Limits(connect=0.1, acquire=5.0)) as database, asyncio.timeout(3):
+            with pytest.raises(UnavailableError):
+                async with database.listening({}):
+                    pass
+            with pytest.raises(UnavailableError):
+                async with database.connection():
+                    pass
+
+
+async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
+
+
+async def test_no_plan_that_is_kept_reads_the_whole_outbox(service: Service, postgres: Postgres) -> None:
+    """Made while it was empty, it would go on being used when there are thousands of rows."""
+    await postgres.execute("VACUUM ANALYZE outbox")
+    async with service.database.connection() as connection:
+        for _ in range(8):  # from the sixth on the plan is kept
+            await delete_published(connection, [(0, 1, 0)])
+            await select_unpublished(connection, shards=[0], limit=10)
+            await count_outbox(connection, most=10)
+        await connection.execute("SELECT pg_stat_force_next_flush()")
+    await postgres.execute("SELECT pg_stat_force_next_flush()")
+    scans = "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'outbox'"
+    row = await postgres.fetchrow(scans)
+    assert row is not None
+    assert (row["seq_scan"], row["idx_scan"] > 0) == (0, True)

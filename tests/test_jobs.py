@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
-from structlog.testing import capture_logs
 
 from service.app import Service, build
 from service.domain.events import EventType
@@ -138,84 +137,6 @@ async def test_a_change_that_waited_for_the_new_dsn_tells_of_it(service: Service
     [payload] = await postgres.fetch("SELECT payload FROM outbox")
     state = orjson.loads(payload["payload"])
     assert (state["version"], state["dsn"]["public"]) == (3, f"https://{key}@in.example.com/{project.id}")
-
-
-@pytest.fixture
-async def poisoned(service: Service, postgres: Postgres) -> tuple[int, int]:
-    """Two projects that are to be deleted: no key of the first can be, for a fault that nobody has thought of."""
-    first = await make_project(service)
-    second = await make_project(service, organization=first.organization, slug="second")
-    for project in (first, second):
-        await write_keys(postgres, project.id, MOST + 1)
-        await service.api.projects.delete(project, ORIGIN)
-    await postgres.execute(
-        f"""
-        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN RAISE EXCEPTION 'poison' USING DETAIL = 'a value'; END $$;
-        CREATE TRIGGER poison BEFORE INSERT ON deleted_key FOR EACH ROW
-        WHEN (NEW.project_id = {first.id}) EXECUTE FUNCTION fail()
-        """
-    )
-    return first.id, second.id
-
-
-async def test_a_job_that_fails_stops_no_other_and_waits_longer_each_time(
-    service: Service, postgres: Postgres, poisoned: tuple[int, int]
-) -> None:
-    """It is put off, counted and logged without values, and goes on when what it failed of is mended."""
-    first, second = poisoned
-    with capture_logs() as logs:
-        while await service.jobs.step():
-            pass
-    finished = "SELECT finished_at IS NOT NULL FROM batch_job WHERE project_id = $1"
-    assert await postgres.fetchval(finished, second)
-    assert not await postgres.fetchval(finished, first)
-    [line] = [one for one in logs if one["event"] == "job_failed"]
-    assert (line["log_level"], line["kind"], line["failures"]) == ("error", "project.delete", 1)
-    assert line["exc_info"].detail is None
-    pauses = []
-    for failures in range(1, 9):
-        row = await postgres.fetchrow(
-            """
-            SELECT failures, last_error, extract(epoch FROM starts_at - clock_timestamp())::float8 AS pause
-            FROM batch_job WHERE project_id = $1
-            """,
-            first,
-        )
-        assert row is not None
-        assert (row["failures"], row["last_error"]) == (failures, "RaiseError")
-        pauses.append(row["pause"])
-        await make_due(postgres)
-        await service.jobs.step()
-    for pause, longest in zip(pauses, (1, 2, 4, 8, 16, 32, 60, 60), strict=True):
-        assert longest / 2 - 0.5 < pause <= longest
-    labels = {"kind": "project.delete", "error": "RaiseError"}
-    assert service.registry.get_sample_value("projectkeys_job_failures_total", labels) == 9
-    await postgres.execute("DROP TRIGGER poison ON deleted_key")
-    await finish(service, postgres)
-    assert await postgres.fetchval("SELECT failures FROM batch_job WHERE project_id = $1", first) == 0
-    assert len(await told(postgres)) == 2 * (MOST + 1)
-
-
-async def test_a_job_that_fails_is_not_tried_in_a_hot_loop(
-    service: Service, postgres: Postgres, poisoned: tuple[int, int]
-) -> None:
-    """The worker itself keeps to the pause."""
-    first, second = poisoned
-    task = asyncio.create_task(service.jobs.run())
-    try:
-        finished = "SELECT finished_at IS NOT NULL FROM batch_job WHERE project_id = $1"
-        await until(lambda: postgres.fetchval(finished, second))
-        assert await postgres.fetchval("SELECT failures FROM batch_job WHERE project_id = $1", first) <= 2
-    finally:
-        await stop(task)
-
-
-async def stop(task: "asyncio.Task[None]") -> None:
-    """Cancel a task and wait for its end."""
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
 
 
 async def test_a_long_job_holds_up_no_other(service: Service, postgres: Postgres) -> None:

@@ -133,6 +133,22 @@ async def test_only_so_many_are_heard_at_a_time(crowd: tuple[Room, list[asyncio.
     assert [one.done() for one in turned_away] == [True] * 20 + [False] * 80
 
 
+async def test_a_crowd_is_refused_one_after_the_other() -> None:
+    """All at once would hold up the accepted ones; who stands in line gets in if there is room by then."""
+    full = Room(1)
+    full.taken = 1
+    crowd = [asyncio.create_task(full.enter()) for _ in range(120)]
+    await asyncio.sleep(0)
+    assert [one.done() for one in crowd] == [True] * 50 + [False] * 70
+    hearing = asyncio.create_task(full.hear())
+    await asyncio.wait(crowd[50:], return_when=asyncio.FIRST_COMPLETED)
+    assert [one.done() for one in crowd] == [True] * 100 + [False] * 20
+    full.taken = 0
+    await asyncio.wait(crowd)
+    assert [one.result() for one in crowd] == [False] * 100 + [True] * 20
+    hearing.cancel()
+
+
 async def test_the_end_of_the_process_keeps_nobody_waiting(
     crowd: tuple[Room, list[asyncio.Task[None]]],
 ) -> None:
@@ -141,3 +157,21 @@ async def test_the_end_of_the_process_keeps_nobody_waiting(
     full.close()
     async with asyncio.timeout(1):
         await asyncio.gather(*turned_away, full.turn_away())
+
+
+async def test_a_connection_beyond_the_limit_is_closed_at_once(settings: Settings) -> None:
+    """Those that are there go on, and as soon as one of them ends there is place for another."""
+    async with open_site(replace(settings, max_connections=10)) as site:
+        port = site.service.settings.port
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]  # and the site's own
+        assert await site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
+        assert (await site.send("GET", site.keys_path)).status == 200
+        held.pop()[1].close()
+        request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        await until(lambda: _is_answered(site, request))
+        for _, writer in held:
+            writer.close()
+
+
+async def _is_answered(site: Site, request: bytes) -> bool:
+    return (await site.exchange(request)).startswith(b"HTTP/1.1 404 ")

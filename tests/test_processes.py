@@ -81,6 +81,26 @@ async def test_a_publisher_alone_shares_with_a_server(
     assert await check(events, load.made, postgres) == 0
 
 
+async def test_a_server_that_does_not_publish_leaves_that_to_others(
+    deployment: Deployment, postgres: Postgres, tmp_path: Path
+) -> None:
+    """It serves and is ready; its events wait in the outbox until a process comes that publishes."""
+    async with replica(deployment, tmp_path, "serve --no-publish") as server:
+        headers = {"Authorization": f"Bearer {deployment.token}", "Prefer": "wait=1"}
+        async with ClientSession(headers=headers) as session:
+            alone = await session.post(server.keys_url, json={})
+            assert (alone.status, alone.headers["Event-Status"]) == (201, "pending")
+            assert await server.owns(0)
+            assert await waiting(postgres) == 1
+            async with replica(deployment, tmp_path, "publish") as publisher:
+                await until(lambda: publisher.owns(SHARDS))
+                await until(lambda: _is_empty(postgres))
+                both = await session.post(server.keys_url, json={}, headers={"Prefer": "wait=10"})
+                assert (both.status, both.headers["Event-Status"]) == (201, "published")
+        server.process.signal(signal.SIGTERM)
+        assert await server.process.exited(within=5) == 0
+
+
 async def test_what_a_stopped_replica_published_is_taken_over_at_once(
     deployment: Deployment, postgres: Postgres, tmp_path: Path
 ) -> None:

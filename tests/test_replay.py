@@ -13,9 +13,8 @@ from service.domain.partition import SHARDS
 from service.postgres import deleted, locked
 from service.postgres.outbox import select_unpublished
 from service.postgres.parked import release_parked
-from service.usecases.batches import MOST
 from service.usecases.replays import Replays
-from tests.batch_jobs import finish, make_due, told, wait_for_locks, write_keys
+from tests.batch_jobs import finish, told, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.events import until
 from tests.outbox import Postgres, waiting
@@ -32,10 +31,10 @@ async def rename(service: Service, project: Project, key: str, name: str) -> Non
     await service.api.change_keys.update(project, key, ProjectKeyChange(name=name), ORIGIN)
 
 
-async def ask(service: Service, *, project: Project | None = None, rate: int | None = None) -> int:
+async def ask(service: Service, *, project: Project | None = None) -> int:
     """Ask for a replay of a project, or of all."""
     organization, of_it = (project.organization.slug, project.slug) if project else (None, None)
-    return await Replays(service.database).ask(ORIGIN, organization=organization, project=of_it, rate=rate)
+    return await Replays(service.database).ask(ORIGIN, organization=organization, project=of_it, rate=None)
 
 
 async def replay(service: Service, postgres: Postgres, project: Project | None = None) -> None:
@@ -213,56 +212,6 @@ async def test_a_replay_of_a_parked_key_waits_behind_what_is_parked(
         flowing = await select_unpublished(connection, shards=range(SHARDS), limit=10)
     assert [row.event.public_key for row in flowing] == [key, key, other]
     assert "replayed" not in flowing[0].event.headers
-
-
-async def test_the_rate_is_kept(service: Service, postgres: Postgres, project: Project) -> None:
-    """No more than so many keys a second, by the database's clock, which is moved here."""
-    await write_keys(postgres, project.id, 250)
-    await ask(service, rate=100)
-    for count in (100, 200, 250):
-        assert await service.jobs.step()
-        assert await waiting(postgres) == count
-        assert not await service.jobs.step()
-        pause = "SELECT extract(epoch FROM starts_at - clock_timestamp())::float8 FROM batch_job"
-        expected = (count - 1) % 100 / 100
-        assert expected - 0.5 < await postgres.fetchval(pause) <= expected + 0.01
-        await make_due(postgres)
-    await finish(service, postgres)
-    assert await waiting(postgres) == 250
-
-
-async def test_a_high_rate_is_kept_in_batches_of_the_usual_size(
-    service: Service, postgres: Postgres, project: Project
-) -> None:
-    """Half a second for a batch at twice its size a second."""
-    await write_keys(postgres, project.id, MOST + 1)
-    await ask(service, rate=2 * MOST)
-    await service.jobs.step()
-    assert await waiting(postgres) == MOST
-    waits = (await Replays(service.database).state(1)).waits
-    assert 0.2 < waits <= 0.5
-
-
-async def test_the_worker_wakes_when_the_rate_allows_the_next_batch(
-    service: Service, postgres: Postgres, project: Project
-) -> None:
-    """Not with its next look for new work, two seconds later: half the rate would be lost."""
-    await write_keys(postgres, project.id, 60)
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    await ask(service, rate=20)
-    service.jobs.wake()
-    task = asyncio.create_task(service.jobs.run())
-    try:
-        await until(lambda: _all_told(postgres, 60))
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-    assert 1.9 < loop.time() - began < 3.9
-
-
-async def _all_told(postgres: Postgres, number: int) -> bool:
-    return await waiting(postgres) == number
 
 
 @pytest.mark.parametrize("seed", range(8))

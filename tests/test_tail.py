@@ -232,7 +232,7 @@ async def test_ctrl_c_ends_it_at_once(environment: dict[str, str], tmp_path: Pat
         pressed_at = time.monotonic()
         tail.process.signal(signal.SIGINT)
         assert await tail.process.exited(within=5) == 130
-        assert time.monotonic() - pressed_at < 2
+        assert time.monotonic() - pressed_at < 3
         assert tail.process.errors.count("\n") == 1
 
 

@@ -149,6 +149,39 @@ async def test_an_update_that_was_committed_unseen_is_not_done_again_over_a_late
     assert await _events(postgres) == [("created", 1), ("updated", 2), ("updated", 3)]
 
 
+async def test_an_update_that_was_committed_unseen_is_no_404_when_the_key_is_deleted_since(
+    lossy: Service, losses: Losses, postgres: Postgres
+) -> None:
+    """Consumers are told of it, so its caller must not be told that there was nothing to change."""
+    project = await make_project(lossy)
+    key = (await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)).key
+
+    async def delete() -> None:
+        await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
+
+    losses.next.append(Loss.AFTER_COMMIT)
+    losses.meanwhile = delete
+    changed = await lossy.api.change_keys.update(
+        project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
+    )
+    assert (changed.key.label, changed.key.version) == ("New", 2)
+    assert await _events(postgres) == [("created", 1), ("updated", 2), ("deleted", 3)]
+
+
+async def test_an_update_that_changes_nothing_names_no_event_though_its_commit_was_unseen(
+    lossy: Service, losses: Losses, postgres: Postgres
+) -> None:
+    """There is none that its caller could wait for."""
+    project = await make_project(lossy)
+    key = (await lossy.api.issue_keys.issue(NewProjectKey(name="Same"), project, ORIGIN)).key
+    losses.next.append(Loss.AFTER_COMMIT)
+    changed = await lossy.api.change_keys.update(
+        project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN
+    )
+    assert (changed.key.version, changed.event_id, losses.suffered) == (1, None, 1)
+    assert await _events(postgres) == [("created", 1)]
+
+
 @BOTH
 async def test_a_delete_is_one_deletion(
     lossy: Service, losses: Losses, postgres: Postgres, loss: Loss

@@ -18,6 +18,12 @@ def add_to(commands: Commands) -> None:
         run=lambda options: _run(options, api=True),
     )
     _add_options(parser)
+    parser.add_argument(
+        "--no-publish",
+        dest="publish",
+        action="store_false",
+        help="leave the events in the outbox, for `publish` or for change-data capture",
+    )
     parser = add_command(
         commands,
         "publish",
@@ -25,6 +31,7 @@ def add_to(commands: Commands) -> None:
         example="OPS_PORT=8082 projectkeys publish",
         run=lambda options: _run(options, api=False),
     )
+    parser.set_defaults(publish=True)
     _add_options(parser)
 
 
@@ -38,7 +45,7 @@ def _run(options: argparse.Namespace, *, api: bool) -> int:
     read = settings.read()
     writer = logs.configure(level=read.log_level, form=read.log_format)
     try:
-        run(serve(build(read), create_topic=options.create_topic, api=api))
+        run(serve(build(read), create_topic=options.create_topic, api=api, publish=options.publish))
     finally:
         writer.flush()
     return 0

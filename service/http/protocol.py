@@ -6,6 +6,7 @@ Rests on `_make_server`, `_handle_request` and `handle_error` of aiohttp's class
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -21,22 +22,43 @@ _UNREADABLE = 400
 
 
 class Runner(web.AppRunner):
-    """An application's runner whose connections answer in the API's form whatever arrives."""
+    """An application's runner whose connections answer in the API's form whatever arrives.
+
+    Args:
+        app: the API's application.
+        connections: how many there may be at a time; more are closed at once.
+        **options: as for every runner.
+    """
+
+    def __init__(self, app: web.Application, *, connections: int, **options: Any) -> None:
+        super().__init__(app, **options)
+        self._most = connections
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(made, self.app[API])
+        return _Server(made, self.app[API], self._most)
 
 
 class _Server(web.Server):
     """``made``, with connections of our own kind."""
 
-    def __init__(self, made: web.Server, api: Api) -> None:
+    def __init__(self, made: web.Server, api: Api, most: int) -> None:
         super().__init__(made.request_handler, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 -- see above
         self._api = api
+        self._most = most
 
     def __call__(self) -> web.RequestHandler:
+        if len(self._connections) >= self._most:
+            return _Closed()  # type: ignore[return-value]  # -- the loop wants any protocol
         return _Connection(self, self._api, loop=asyncio.get_running_loop(), **self._kwargs)
+
+
+class _Closed(asyncio.Protocol):
+    """A connection beyond the limit: it ends before it has cost anything."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """End it."""
+        transport.close()
 
 
 class _Connection(web.RequestHandler):
@@ -59,10 +81,12 @@ class _Connection(web.RequestHandler):
         room = self._api.room
         if not _is_framed(request):
             return await super()._handle_request(request, start_time, self._refuse_framing)
-        if room.free > 0 or request_handler is not self._request_handler:
+        if request_handler is not self._request_handler or await room.enter():
             return await super()._handle_request(request, start_time, request_handler)
         answered = await super()._handle_request(request, start_time, self._refuse)
-        await room.turn_away()
+        if request.content.is_eof():  # a connection whose body does not end is about to be closed
+            await request.release()  # a crowd's bodies, kept while it waits, would fill the memory
+            await room.turn_away()
         return answered
 
     async def _refuse_framing(self, request: web.BaseRequest) -> web.StreamResponse:

@@ -3,11 +3,19 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
+
+import structlog
 
 from service.kafka.client import KafkaClient, TopicMetadata, error_name
 from service.kafka.connection import KafkaConnection
-from service.kafka.errors import KafkaUnavailableError
+from service.kafka.errors import KafkaFailureError, KafkaUnavailableError
 from service.kafka.producer import MAX_RECORD_BYTES
+
+_log = structlog.get_logger(__name__)
+
+_AGAIN: Final = 5.0
+"""Seconds between two tries to look at the topic while Kafka cannot be asked."""
 
 _HOUR_MS = 3_600_000
 
@@ -165,3 +173,26 @@ def _warnings(in_sync: int) -> tuple[str, ...]:
 
 def _problem(sentence: str) -> TopicState:
     return TopicState(created=False, problems=(sentence,), warnings=())
+
+
+async def watch_topic(connection: KafkaConnection, topic: str, *, partitions: int, create: bool) -> None:
+    """Say once in the log what is wrong with the topic; Kafka's absence is waited out.
+
+    Args:
+        connection: How to reach Kafka.
+        topic: Its name.
+        partitions: How many it must have.
+        create: Create it where it is missing.
+    """
+    while True:
+        try:
+            state = await check_topic(connection, topic, partitions=partitions, create=create)
+        except (KafkaFailureError, OSError) as error:
+            _log.warning("topic_not_checked", error=str(error), retry_in=_AGAIN)
+            await asyncio.sleep(_AGAIN)
+            continue
+        for problem in state.problems:
+            _log.error("topic_unfit", problem=problem)
+        for warning in state.warnings:
+            _log.warning("topic_weak", warning=warning)
+        return

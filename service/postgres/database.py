@@ -97,6 +97,9 @@ class Database:
             else {
                 "application_name": "projectkeys",
                 "jit": "off",  # every statement is short: compiling one takes longer than running it
+                # Plans are kept: one that was made while a table was empty, and that therefore reads all of it, would
+                # go on doing so when it has grown.
+                "enable_seqscan": "off",
                 "statement_timeout": _milliseconds(limits.statement),
                 "lock_timeout": _milliseconds(limits.lock),
                 "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),

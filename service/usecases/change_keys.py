@@ -1,7 +1,7 @@
 """Changing and deleting keys: each change a version, committed together with its event."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -24,6 +24,13 @@ class Changed:
 
     key: ProjectKey
     event_id: UUID | None
+
+
+@dataclass(slots=True)
+class _Update(Write):
+    """``done``: what the last try that came as far as its commit made of the key."""
+
+    done: Changed | None = None
 
 
 class ChangeKeys:
@@ -51,7 +58,7 @@ class ChangeKeys:
             NotFoundError: the project has no such key.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        write = Write(origin, self._clock())
+        write = _Update(origin, self._clock())
         return await settled(lambda: self._update(project, public_key, change, write), write)
 
     async def delete(self, project: Project, public_key: str, origin: Origin) -> UUID:
@@ -65,21 +72,23 @@ class ChangeKeys:
         return await settled(lambda: self._delete(project, public_key, write), write)
 
     async def _update(
-        self, project: Project, public_key: str, change: ProjectKeyChange, write: Write
+        self, project: Project, public_key: str, change: ProjectKeyChange, write: _Update
     ) -> Changed:
         async with self._database.transaction() as connection:
             locked = await lock_key(connection, project, public_key)
+            if write.done is not None and await write.was_committed(connection, project.organization.id):
+                # Somebody may have changed it again since, or deleted it.
+                return write.done if locked is None else replace(write.done, key=locked.key)
             if locked is None:
                 raise NotFoundError(f"key {public_key}")
-            if await write.was_committed(connection, project.organization.id):
-                return Changed(locked.key, write.id)
             key, rows = change.applied_to(locked.key), []
             if key is not locked.key:
                 event = self._event_of(EventType.UPDATED, key, locked, write)
                 rows = [await update_key(connection, project, key, event)]
             await _record(connection, "projectkey.edit", locked, write, _difference(locked.key, key))
+            write.done = Changed(key, write.id if rows else None)
         self._committed(rows)
-        return Changed(key, write.id if rows else None)
+        return write.done
 
     async def _delete(self, project: Project, public_key: str, write: Write) -> UUID:
         async with self._database.transaction() as connection:

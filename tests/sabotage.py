@@ -1,0 +1,40 @@
+"""The service with mistakes that the checker of the experiments has to find: `python -m tests.sabotage serve`."""
+
+import random
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from service.cli.main import main
+from service.domain.events import OutboxRow
+from service.domain.model import ProjectKey
+from service.kafka import owned_shard
+from service.kafka.records import Part
+from service.postgres.issued import Issued
+from service.usecases import events
+from service.usecases.issue_keys import IssueKeys
+
+_rng = random.Random(1)  # noqa: S311 -- hides nothing
+_state_payload = events.state_payload  # type: ignore[attr-defined]  # -- imported there, and replaced here
+_commit = IssueKeys._commit
+
+
+def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
+    """The event tells the secret."""
+    state: dict[str, Any] = _state_payload(key, *arguments)
+    return {**state, "secret": key.secret_key}
+
+
+async def _published_first(self: IssueKeys, batch: Sequence[Issued]) -> Sequence[Issued | Exception]:
+    """The event is published before the commit, which fails now and then."""
+    if _rng.random() < 0.2:
+        self._committed([OutboxRow(10**12 + _rng.randrange(10**9), one.event) for one in batch])
+        raise RuntimeError("the commit fails")
+    return await _commit(self, batch)
+
+
+if __name__ == "__main__":
+    setattr(events, "state_payload", _with_secret)  # noqa: B010 -- the module does not offer it
+    setattr(owned_shard, "parts_of", lambda _: (Part.STATE,))  # noqa: B010 -- no tombstones
+    setattr(IssueKeys, "_commit", _published_first)  # noqa: B010 -- as above
+    sys.exit(main())
