@@ -13,7 +13,7 @@ from typing import Any, Final
 ANSWER_WITHIN: Final = 14.0
 """Seconds; the service's own bound is ten, and a sweep of its deadlines."""
 
-_CONNECT_WITHIN: Final = 2.0
+_CONNECT_WITHIN: Final = 5.0
 
 
 class NobodyThereError(Exception):

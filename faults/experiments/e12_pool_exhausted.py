@@ -15,8 +15,8 @@ from faults.world import World
 
 _RIVALS: Final = 30
 _EXCESS_WITHIN: Final = 1.5
-_LOCK_WITHIN: Final = 4.5
-"""Seconds: a turn at the pool, the lock's time-out, and looking the key up before that."""
+_LOCK_WITHIN: Final = 6.0
+"""Seconds: a turn at the pool to look the key up, another to change it, and the lock's time-out."""
 
 _HEALTHY_WITHIN: Final = 0.1
 _RECOVERED_WITHIN: Final = 2.0

@@ -20,7 +20,7 @@ _SERVER_ERROR: Final = 500
 
 _VALUES: Final[tuple[Any, ...]] = (
     0, -1, 1, 1.5, 2**31, 2**63, 10**400, True, False, None, "", " ", "0", "true", "\0", "\ud800", "\u202e", "x" * 65,
-    "é" * 64, "a" * 32, "'; DROP TABLE project_key; --", [], [[]], {}, {"": {}}, {"window": "1", "count": None},
+    "é" * 64, "a" * 31 + "g", "'; DROP TABLE project_key; --", [], [[]], {}, {"": {}}, {"window": "1", "count": None},
     {"window": 60, "count": 10**30}, {"hasReplay": "maybe"}, "10.x", "latest", "../../x", "<script>", "%s%n",
     "🗝" * 64,
 )  # fmt: skip
