@@ -106,6 +106,8 @@ async def _one(made: World, name: str, plan: Plan) -> Result:
     except Exception as error:  # noqa: BLE001 -- whatever it is, the other experiments go on
         result = Result(name, plan, None, f"{type(error).__name__}: {error}")
     _say(f"{name} {'passed' if result.passed else 'did NOT pass'} after {time.monotonic() - began:.0f} s")
+    if not result.passed:
+        _say(table([result]))
     return result
 
 

@@ -13,6 +13,7 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 _USED_BEFORE = {410, 422}
 """The Idempotency-Key is another request's, or what that made is deleted."""
+_BEYOND_A_SCHEMA = (b"must be unique", b"makes no slug")
 
 _numbers = itertools.count()
 
@@ -39,11 +40,12 @@ def _is_half_of_a_key(value: object) -> bool:
 def filter_failure(
     context: schemathesis.HookContext, failure: Failure, case: Case[Any], response: Response
 ) -> bool:
-    """Drop refusals that come of what is stored, which no schema can tell, and forms that are no object."""
+    """Drop refusals for what no schema can tell, as what is stored, and forms that are no object."""
     del context
     match failure:
         case RejectedPositiveData():
-            return not (response.status_code in _USED_BEFORE or b"must be unique" in response.content)
+            untold = any(words in response.content for words in _BEYOND_A_SCHEMA)
+            return not (untold or response.status_code in _USED_BEFORE)
         case AcceptedNegativeData():  # whatever a form holds are fields with texts; what has none is empty
             return case.media_type == "application/json" or isinstance(case.body, dict)
         case _:

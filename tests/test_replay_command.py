@@ -65,7 +65,7 @@ async def test_it_watches_until_every_key_is_told_again(
     captured = capsys.readouterr()
     assert _said(captured.out) == ["Keys told again: 3."]
     assert "The replay 1 is written down" in captured.err
-    assert "None is running" not in captured.err
+    assert "Nobody publishes" not in captured.err
     async with reading(kafka_bootstrap, topic) as reader:
         seen = await reader.count(6)
     told = defaultdict(list)
@@ -150,7 +150,7 @@ async def test_ctrl_c_leaves_it_running(
     await write_keys(postgres, project.id, 3)
     environment = {"DATABASE_URL": settings.database_url}
     async with running("events", "replay", "--all", environment=environment, directory=tmp_path) as process:
-        await until(lambda: _has_said(process.errors, "None is running at the moment"))
+        await until(lambda: _has_said(process.errors, "Nobody publishes at the moment"))
         await until(lambda: postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job)"))
         process.signal(signal.SIGINT)
         assert await process.exited(within=10) == 130

@@ -8,7 +8,7 @@ from faults.trial import BATCH, Figures, Plan, Trial, shared, trial, under_load
 from faults.world import World
 
 _DIES_WITHIN: Final = 30.0
-_SHORT: Final = ("after-commit", "acknowledged")
+_SHORT: Final = ("after-commit",)
 
 
 async def run(world: World, plan: Plan) -> Figures:

@@ -96,9 +96,9 @@ async def _replay(replays: Replays, options: argparse.Namespace) -> int:
     job_id = await replays.ask(
         command_line_origin(), organization=organization, project=project, rate=options.rate
     )
-    _tell(f"The replay {job_id} is written down; the processes that publish do it.")
-    if not await replays.workers():
-        _tell("None is running at the moment: start `projectkeys serve` or `projectkeys publish`.")
+    _tell(f"The replay {job_id} is written down; the processes of the service do it.")
+    if not await replays.publishers():
+        _tell("Nobody publishes at the moment: start `projectkeys serve` or `projectkeys publish`.")
     try:
         return await _watch(replays, job_id)
     except (asyncio.CancelledError, UnavailableError):

@@ -93,11 +93,3 @@ async def count_keys(connection: Connection, *, organization_id: int | None, pro
     seconds = _COUNT_WITHIN.total_seconds()
     await connection.execute(f"SET LOCAL statement_timeout = '{seconds:g}s'")
     return int(await connection.fetchval(_COUNT, organization_id, project_id, timeout=seconds))
-
-
-_PUBLISHERS: Final = "SELECT count(*) FROM outbox_publisher WHERE lease_until > clock_timestamp()"
-
-
-async def count_publishers(connection: Connection) -> int:
-    """How many processes publish, and so do jobs too."""
-    return int(await connection.fetchval(_PUBLISHERS))

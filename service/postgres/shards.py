@@ -122,3 +122,11 @@ _SIGN_OFF: Final = "DELETE FROM outbox_publisher WHERE name = $1"
 async def sign_off(connection: Connection, *, name: str) -> None:
     """Say that the publisher ``name`` is gone, so that the others share its shards."""
     await connection.execute(_SIGN_OFF, name)
+
+
+_PUBLISHERS: Final = "SELECT count(*) FROM outbox_publisher WHERE lease_until > clock_timestamp()"
+
+
+async def count_publishers(connection: Connection) -> int:
+    """How many processes publish at the moment."""
+    return int(await connection.fetchval(_PUBLISHERS))

@@ -16,6 +16,7 @@ from service.postgres.jobs import JobKind, NewJob, insert_job
 from service.postgres.locked import Batch, LockedKey, lock_keys
 from service.postgres.outbox import count_outbox, insert_events
 from service.postgres.projects import delete_project, hide_project
+from service.postgres.shards import count_publishers
 from service.usecases.events import EventMaker, envelope_headers
 
 MOST: Final = 500
@@ -26,7 +27,12 @@ _CROWDED: Final = 2_000
 
 
 async def is_crowded(connection: Connection) -> bool:
-    """Whether so much is on its way to Kafka that a batch more would keep live events from their place."""
+    """Whether so much is on its way to Kafka that a batch more would keep live events from their place.
+
+    Never where nobody publishes: rows that change-data capture reads stay, and say nothing of what is on its way.
+    """
+    if not await count_publishers(connection):
+        return False
     return await count_outbox(connection, most=_CROWDED) >= _CROWDED
 
 

@@ -7,13 +7,13 @@ from service.postgres.job_states import (
     JobState,
     cancel_replay,
     count_keys,
-    count_publishers,
     select_job,
     select_unfinished,
 )
 from service.postgres.jobs import JobKind, NewJob, insert_job
 from service.postgres.organizations import select_organization
 from service.postgres.projects import select_project
+from service.postgres.shards import count_publishers
 
 
 class Replays:
@@ -72,8 +72,8 @@ class Replays:
         async with self._database.connection() as connection:
             return await select_unfinished(connection, limit=limit)
 
-    async def workers(self) -> int:
-        """How many processes there are that do jobs.
+    async def publishers(self) -> int:
+        """How many processes publish at the moment.
 
         Raises:
             UnavailableError: the database cannot be reached.

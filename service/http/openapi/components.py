@@ -65,7 +65,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         "header",
         "A name of the caller's for this request, bare or in quotes: sent again with the same one within a day, it "
         "happens once.",
-        {"type": "string", "pattern": "^[!-~]{1,255}$"},
+        {"type": "string", "pattern": '^(?!""$)([!-~]{1,255}|"[!-~]{1,255}")$'},
         "3f1c7e0e-6b0b-4c39-8a0f-0b7f4a3f6d1a",
     ),
     "Prefer": Parameter(

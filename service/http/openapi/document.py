@@ -27,7 +27,6 @@ from service.http.openapi.forms import form_of
 from service.http.openapi.operations import OPERATIONS, Operation
 from service.http.openapi.texts import INTRODUCTION, TAGS
 from service.http.routes import RESOURCES, Resource
-from service.http.schemas import NewOrganizationBody, NewProjectBody
 
 Json = dict[str, Any]
 
@@ -37,12 +36,6 @@ _WITH_BODY: Final = (400, 408, 413, 415)
 _WITH_IDEMPOTENCY_KEY: Final = (400, 409, 410, 422)
 _SUCCESS: Final = {200: "Done.", 201: "Made.", 204: "Deleted."}
 _READS: Final = frozenset({"GET"})
-_MAKES_A_SLUG: Final = {
-    "anyOf": [
-        {"required": ["slug"], "properties": {"slug": {"minLength": 1}}},
-        {"properties": {"name": {"type": "string", "pattern": "[A-Za-z]|[0-9][^A-Za-z0-9]+[0-9]"}}},
-    ]
-}
 
 
 @cache
@@ -86,8 +79,8 @@ def _add_components(spec: APISpec) -> None:
     )
     spec.components.schema(FIELD_MISTAKES, dict(FIELD_MISTAKES_SCHEMA))
     for body in (operation.body for operation in OPERATIONS.values() if operation.body is not None):
-        name, more = _name_of(body), _MAKES_A_SLUG if body in {NewOrganizationBody, NewProjectBody} else {}
-        spec.components.schema(name, dict(more), schema=body)
+        name = _name_of(body)
+        spec.components.schema(name, schema=body)
         spec.components.schema(f"{name}Form", form_of(spec.components.schemas[name]))
     for name, parameter in PARAMETERS.items():
         spec.components.parameter(
