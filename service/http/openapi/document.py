@@ -12,19 +12,11 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema
 
-from service.http.openapi.components import (
-    FIELD_MISTAKES,
-    FIELD_MISTAKES_SCHEMA,
-    HEADERS,
-    ON_EVERY_ANSWER,
-    PARAMETERS,
-    REFUSALS,
-    Header,
-    Refused,
-)
+from service.http.openapi.components import HEADERS, ON_EVERY_ANSWER, PARAMETERS, Header
 from service.http.openapi.fields import describe
 from service.http.openapi.forms import form_of
 from service.http.openapi.operations import OPERATIONS, Operation
+from service.http.openapi.refused import FIELD_MISTAKES, FIELD_MISTAKES_SCHEMA, REFUSALS, Refused
 from service.http.openapi.texts import INTRODUCTION, TAGS
 from service.http.routes import RESOURCES, Resource
 
