@@ -7,6 +7,8 @@ from uuid import uuid4
 import orjson
 import pytest
 
+from service.postgres.idempotency import select_made
+from service.usecases import idempotency
 from tests.http_service import ORGANIZATION, Site, stored, storing_nothing, with_more_keys
 
 PROJECTS = f"/api/0/organizations/{ORGANIZATION}/projects/"
@@ -179,3 +181,32 @@ async def test_it_is_harmless_on_changes_and_deletions(site: Site) -> None:
     other = await site.send("PUT", path, json={"name": "B"}, headers=headers)
     assert (first.body["name"], other.body["name"]) == ("A", "B")
     assert (await site.send("DELETE", path, headers=headers)).status == 204
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        (PROJECTS, {"name": "Raced for a project"}),
+        ("/api/0/organizations/", {"name": "Raced for an organization"}),
+        ("", {"public": "ab" * 16}),
+    ],
+    ids=["project", "organization", "own public half"],
+)
+async def test_who_was_overtaken_by_the_same_request_gets_what_that_made(
+    site: Site, monkeypatch: pytest.MonkeyPatch, path: str, body: Any
+) -> None:
+    """Another replica's commit came between the look and the write: what is taken was taken by oneself."""
+    headers = _once()
+    first = await site.send("POST", path or site.keys_path, json=body, headers=headers)
+    looks = 0
+
+    async def look(*arguments: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        return None if looks == 1 else await select_made(*arguments)
+
+    monkeypatch.setattr(idempotency, "select_made", look)
+    async with storing_nothing(site):
+        again = await site.send("POST", path or site.keys_path, json=body, headers=headers)
+    assert (first.status, again.status, again.body) == (201, 201, first.body)
+    assert (again.headers["Idempotent-Replayed"], looks) == ("true", 2)

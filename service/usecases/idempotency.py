@@ -37,10 +37,24 @@ class Idempotency:
             raise KeyInUseError
         self._running.add(at)
         try:
-            async with self._database.connection() as connection:
-                made = await select_made(connection, key)
-            if made is not None and made.fingerprint != key.fingerprint:
-                raise KeyReusedError
-            yield made
+            yield await self.made(key)
         finally:
             self._running.discard(at)
+
+    async def made(self, key: IdempotencyKey | None) -> Made | None:
+        """What an earlier request with ``key`` made.
+
+        To be asked again where what was to be made is there already: another replica, or the first request whose
+        caller has gone, may have been quicker since.
+
+        Raises:
+            KeyReusedError: an earlier request with this key was another one.
+            UnavailableError: the database cannot be reached.
+        """
+        if key is None:
+            return None
+        async with self._database.connection() as connection:
+            made = await select_made(connection, key)
+        if made is not None and made.fingerprint != key.fingerprint:
+            raise KeyReusedError
+        return made

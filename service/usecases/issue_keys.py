@@ -92,11 +92,18 @@ class IssueKeys:
             BusyError: too many creates are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        async with self._idempotency.turn(once) as made:
-            if made is not None:
-                return Answered(await self._again(project, made.target_id), made.event_id, replayed=True)
-            issued = await self._committed_once(asked, self.prepare(asked, project, origin, once))
-            return Answered(issued.key, issued.event.id)
+        async with self._idempotency.turn(once) as earlier:
+            made = earlier
+            if made is None:
+                try:
+                    issued = await self._committed_once(asked, self.prepare(asked, project, origin, once))
+                except TakenError:
+                    made = await self._idempotency.made(once)
+                    if made is None:
+                        raise
+                else:
+                    return Answered(issued.key, issued.event.id)
+            return Answered(await self._again(project, made.target_id), made.event_id, replayed=True)
 
     async def _committed_once(self, asked: NewProjectKey, issued: Issued) -> Issued:
         """Together with others; alone where the key may have existed before, as it may after an uncertain try."""

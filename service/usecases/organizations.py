@@ -89,9 +89,15 @@ class Organizations:
                     await insert_made(connection, once, target_id=new.id, event_id=None)
             return new
 
-        async with self._idempotency.turn(once) as made:
+        async with self._idempotency.turn(once) as earlier:
+            made = earlier
             if made is None:
-                return await settled(attempt, write), False
+                try:
+                    return await settled(attempt, write), False
+                except TakenError:
+                    made = await self._idempotency.made(once)
+                    if made is None:
+                        raise
             return await self.get(str(made.target_id)), True
 
     async def update(

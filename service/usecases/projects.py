@@ -141,9 +141,15 @@ class Projects:
             self._committed([row for row in rows if row is not None])
             return new
 
-        async with self._idempotency.turn(once) as made:
+        async with self._idempotency.turn(once) as earlier:
+            made = earlier
             if made is None:
-                return await settled(attempt, write), False
+                try:
+                    return await settled(attempt, write), False
+                except TakenError:
+                    made = await self._idempotency.made(once)
+                    if made is None:
+                        raise
             return await self._again(organization, made.target_id), True
 
     async def _again(self, organization: Organization, project_id: int) -> Project:
