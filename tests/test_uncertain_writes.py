@@ -197,6 +197,21 @@ async def test_a_delete_is_one_deletion(
         await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
 
 
+async def test_a_projects_update_that_was_committed_unseen_is_no_404_when_it_is_deleted_since(
+    lossy: Service, losses: Losses
+) -> None:
+    """As with a key."""
+    project = await make_project(lossy)
+
+    async def delete() -> None:
+        await lossy.api.projects.delete(project, ORIGIN)
+
+    losses.next.append(Loss.AFTER_COMMIT)
+    losses.meanwhile = delete
+    changed = await lossy.api.projects.update(project, ProjectChange(name="New"), ORIGIN)
+    assert (changed.name, losses.suffered) == ("New", 1)
+
+
 @BOTH
 async def test_an_organization_and_a_project_are_made_once(
     lossy: Service, losses: Losses, postgres: Postgres, loss: Loss

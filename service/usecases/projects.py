@@ -171,10 +171,10 @@ class Projects:
         async def attempt() -> Project:
             async with self._database.transaction() as connection:
                 before = await lock_project(connection, project)
+                if await write.was_committed(connection, project.organization.id):
+                    return before or change.applied_to(project)  # and deleted since
                 if before is None:
                     raise NotFoundError(f"project {project.id}")
-                if await write.was_committed(connection, project.organization.id):
-                    return before
                 after = change.applied_to(before)
                 await update_project(connection, before, slug=after.slug, name=after.name)
                 await _record(connection, before, "project.edit", _difference(before, after), write)
