@@ -38,15 +38,16 @@ new_event AS (
 "hasLogsAndMetrics": false}, "dateCreated": "2026-01-01T00:00:00.000000Z"}',
            '{"x-request-id": "0123456789abcdef0123456789abcdef"}', created_at
     FROM new_key
-    RETURNING aggregateid, seq
+    RETURNING id, aggregateid, seq, created_at
 ),
 new_audit_entry AS (
     INSERT INTO audit_entry (
-        organization_id, project_id, token_id, action, target, request_id, remote_address, data, created_at
+        organization_id, project_id, token_id, action, target, request_id, remote_address, data, change_id,
+        created_at
     )
-    SELECT 1, 1, 1, 'projectkey.create', public_key, '0123456789abcdef0123456789abcdef', '127.0.0.1',
-           '{"name": "Fabulous Key", "rateLimit": null}', created_at
-    FROM new_key
+    SELECT 1, 1, 1, 'projectkey.create', aggregateid, '0123456789abcdef0123456789abcdef', '127.0.0.1',
+           '{"name": "Fabulous Key", "rateLimit": null}', id, created_at
+    FROM new_event
 )
 SELECT aggregateid, seq FROM new_event;
 """

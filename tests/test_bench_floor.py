@@ -1,0 +1,34 @@
+"""The benchmark's rival of every create: it must write what the service writes."""
+
+from bench import floor
+from service.app import Service
+from service.domain.model import NewProjectKey
+from tests.conftest import ORIGIN
+from tests.outbox import Postgres
+
+_COLUMNS = """
+    SELECT (SELECT array_agg(key ORDER BY key) FROM jsonb_each(to_jsonb(project_key)) WHERE value <> 'null') AS key,
+           (SELECT array_agg(key ORDER BY key) FROM jsonb_each(to_jsonb(outbox)) WHERE value <> 'null') AS event,
+           (SELECT array_agg(key ORDER BY key) FROM jsonb_each(to_jsonb(audit_entry)) WHERE value <> 'null') AS entry
+    FROM project_key
+    JOIN outbox ON outbox.aggregateid = project_key.public_key
+    JOIN audit_entry ON audit_entry.target = project_key.public_key
+    WHERE project_key.public_key = $1
+"""
+"""The columns that are filled in the three rows of a key."""
+
+
+async def test_the_rival_fills_the_columns_that_the_service_fills(
+    service: Service, postgres: Postgres
+) -> None:
+    """Or the ratio would compare two different works; what names the caller is the service's alone."""
+    await postgres.execute(floor.TENANT)
+    public_key, _ = await postgres.fetchrow(floor.SCRIPT.rstrip().removesuffix(";")) or ("", 0)
+    project = await service.api.projects.get("bench", "floor")
+    made = await service.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)
+    rival = await postgres.fetchrow(_COLUMNS, public_key)
+    own = await postgres.fetchrow(_COLUMNS, made.key.public_key)
+    assert rival is not None
+    assert own is not None
+    for row in ("key", "event", "entry"):
+        assert set(own[row]) <= set(rival[row])
