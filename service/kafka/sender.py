@@ -26,8 +26,9 @@ _MOST: Final = 200
 """Records of one shard in one batch: some 300 kB of the 1 MB that a broker accepts."""
 
 _FIRST_BACKOFF: Final = 0.1
-_LONGEST_BACKOFF: Final = 5.0
-"""Seconds to wait after the first failure of a shard and at most; Kafka's return is noticed within these."""
+_LONGEST_BACKOFF: Final = 2.0
+"""Seconds to wait after the first failure of a shard and at most; Kafka's return is noticed within these, and six
+tries a second for all twelve shards are no burden while it is away."""
 
 
 class Producer(Protocol):
