@@ -22,8 +22,9 @@ from service.postgres.wakeup import Wakeup
 
 _log = structlog.get_logger(__name__)
 
-_LEAVE_WITHIN: Final = 8.0
-"""Seconds for handing over everything at the end; after that the leases run out by themselves."""
+_LEAVE_WITHIN: Final = 4.0
+"""Seconds for handing over everything at the end, which takes milliseconds; after that the leases run out by
+themselves. With a job's rollback and the pool's end it stays within what SHUTDOWN_TIMEOUT leaves for it."""
 
 _FIRST_RESTART: Final = 0.5
 _LONGEST_RESTART: Final = 30.0
