@@ -3,13 +3,16 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
+from faults.proxy import proxy
 from service.app import Service
 from service.domain.errors import UnavailableError
 from service.postgres.database import Database, Limits
 from service.postgres.outbox import count_outbox, delete_published, select_unpublished
+from tests.kafka_harness import unused_port
 from tests.outbox import Postgres
 
 
@@ -148,6 +151,30 @@ async def test_nobody_waits_longer_to_be_connected_than_the_limit() -> None:
             with pytest.raises(UnavailableError):
                 async with database.connection():
                     pass
+
+
+async def test_who_is_to_end_ends_though_the_rollback_fails(database_url: str) -> None:
+    """The other end has fallen silent: this fault must not take the place of the request to end."""
+    url, writes = urlsplit(database_url), asyncio.Event()
+
+    async def write(database: Database) -> None:
+        async with database.transaction() as connection:
+            writes.set()
+            await connection.execute("SELECT pg_sleep(60)")
+
+    async with (
+        proxy(unused_port(), url.port or 0) as wire,
+        _opened(
+            database_url.replace(f":{url.port}/", f":{wire.port}/"), Limits(statement=0.1, acquire=0.2)
+        ) as database,
+        asyncio.timeout(10),
+    ):
+        writing = asyncio.create_task(write(database))
+        await writes.wait()
+        wire.silence()
+        writing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await writing
 
 
 async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -124,6 +124,7 @@ class Database:
             UncertainError: of these, the one after which a write is committed or is not.
         """
         assert self._pool is not None, "start() comes first"
+        cancellations = _cancellations()
         await self._take_turn()
         in_use = False
         try:
@@ -131,6 +132,9 @@ class Database:
                 in_use = True
                 yield connection
         except _UNAVAILABLE as error:
+            if _cancellations() > cancellations:
+                # The rollback failed too, and took the place of what the caller has to see: that it is to end.
+                raise asyncio.CancelledError from error
             if isinstance(error, _CONNECTIONS_ARE_STALE):
                 await self._pool.expire_connections()
             uncertain = in_use and isinstance(error, _NOBODY_KNOWS)
@@ -193,6 +197,12 @@ class Database:
     def sizes(self) -> tuple[int, int]:
         """How many connections there are, and how many of them are idle."""
         return (0, 0) if self._pool is None else (self._pool.get_size(), self._pool.get_idle_size())
+
+
+def _cancellations() -> int:
+    """How many requests to end the running task has had."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _words(error: Exception) -> str:
