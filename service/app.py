@@ -17,6 +17,7 @@ from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
 from service.http.deadlines import Deadlines
+from service.http.key_texts import KeyTexts
 from service.http.middlewares import answer, record
 from service.http.openapi.pages import add_api_documents
 from service.http.ops import Health
@@ -147,7 +148,7 @@ def build(settings: Settings) -> Service:
         read_keys=ReadKeys(database),
         acknowledgements=acknowledgements,
         audit=Audit(database),
-        ingest=ingest,
+        key_texts=KeyTexts(ingest),
         topic=Topic(settings.kafka_topic, SHARDS, TOPIC_CONFIG),
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,

@@ -51,7 +51,10 @@ class Endpoints:
 
 
 @lru_cache(maxsize=_PROJECTS_KEPT)
-def _endpoints(ingest: Ingest, organization_id: int, ingest_url: str | None, project_id: int) -> Endpoints:
+def project_endpoints(
+    ingest: Ingest, organization_id: int, ingest_url: str | None, project_id: int
+) -> Endpoints:
+    """The addresses of a project, where ``ingest`` or its organization's own ``ingest_url`` put them."""
     canonical = ingest.url
     if ingest.org_subdomains:
         scheme, _, rest = canonical.partition("://")
@@ -67,9 +70,9 @@ def _endpoints(ingest: Ingest, organization_id: int, ingest_url: str | None, pro
 
 
 def endpoints(ingest: Ingest, project: Project) -> Endpoints:
-    """The addresses of ``project``, where ``ingest`` and its organization's own ingest URL put them."""
+    """`project_endpoints` of ``project``."""
     organization = project.organization
-    return _endpoints(ingest, organization.id, organization.ingest_url, project.id)
+    return project_endpoints(ingest, organization.id, organization.ingest_url, project.id)
 
 
 def public_dsn(at: Endpoints, public_key: str) -> str:

@@ -129,6 +129,10 @@ class ProjectKey:
     version: int
     created_at: datetime
 
+    def __hash__(self) -> int:
+        """Of the public key alone: no other key has it, and where keys are kept they are looked up all the time."""
+        return hash(self.public_key)
+
 
 @dataclass(frozen=True, slots=True)
 class ProjectKeyChange:

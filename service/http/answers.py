@@ -8,10 +8,9 @@ import orjson
 from aiohttp import web
 from multidict import CIMultiDict
 
-from service.domain.dsn import Ingest, dsn_urls, endpoints
 from service.domain.errors import ProjectKeyError
-from service.domain.events import wire_loader_options, wire_rate_limit, wire_time
-from service.domain.model import BROWSER_SDK_CHOICES, Organization, Project, ProjectKey
+from service.domain.events import wire_time
+from service.domain.model import Organization, Project
 from service.http.refusals import Refusal, of_domain_error
 
 _EVERY_ANSWER: Final = {
@@ -23,8 +22,6 @@ _EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
     "Server": "projectkeys",
 }
-
-_CHOICES: Final = {"choices": [[version, version] for version in BROWSER_SDK_CHOICES]}
 
 
 class Headers:
@@ -53,18 +50,25 @@ _HEADERS: Final = Headers()
 def json_answer(
     body: Any, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """``body`` as compact UTF-8 JSON.
-
-    Args:
-        body: what orjson can write.
-        status: the HTTP status.
-        allow: the methods of the resource, for the header.
-        headers: more headers.
-    """
+    """``body``, which is what orjson can write, as compact UTF-8 JSON; otherwise as `text_answer`."""
     try:
         text = orjson.dumps(body)
     except TypeError:  # a refusal that quotes a lone surrogate, which UTF-8 cannot write
         text = json.dumps(body, separators=(",", ":")).encode()
+    return text_answer(text, status=status, allow=allow, headers=headers)
+
+
+def text_answer(
+    text: bytes, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """JSON that is written already.
+
+    Args:
+        text: that.
+        status: the HTTP status.
+        allow: the methods of the resource, for the header.
+        headers: more headers.
+    """
     response = web.Response(body=text, status=status, headers=_HEADERS.of(allow, body=True))
     if headers:
         response.headers.update(headers)
@@ -86,25 +90,6 @@ def refused(error: Refusal | ProjectKeyError, *, allow: str = "") -> web.Respons
     if response.headers.get("Connection") == "close":
         response.force_close()
     return response
-
-
-def wire_key(key: ProjectKey, project: Project, ingest: Ingest) -> dict[str, Any]:
-    """A key as clients read it: its 13 members, in their order."""
-    return {
-        "id": key.public_key,
-        "name": key.label,
-        "label": key.label,
-        "public": key.public_key,
-        "secret": key.secret_key,
-        "projectId": project.id,
-        "isActive": key.is_active,
-        "rateLimit": wire_rate_limit(key.rate_limit),
-        "dsn": dsn_urls(endpoints(ingest, project), key.public_key, key.secret_key),
-        "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
-        "browserSdk": _CHOICES,
-        "dateCreated": wire_time(key.created_at),
-        "dynamicSdkLoaderOptions": wire_loader_options(key.loader_options),
-    }
 
 
 def wire_organization(organization: Organization) -> dict[str, Any]:

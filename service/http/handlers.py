@@ -1,12 +1,13 @@
 """The operations on a project's keys: parse, call one use case, answer."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from aiohttp import web
 
 from service.domain.model import NewProjectKey, ProjectKeyChange
-from service.http.answers import empty_answer, json_answer, wire_key
+from service.domain.pages import Page
+from service.http.answers import empty_answer, text_answer
 from service.http.bodies import read_body
 from service.http.pagination import asked_page, link
 from service.http.queries import last
@@ -28,8 +29,8 @@ async def create_key(call: Call) -> web.Response:
     asked: NewProjectKey = load(_NEW_KEY, body)
     once = idempotency_key(call, body)
     made = await call.api.issue_keys.issue(asked, call.project, call.origin, once)
-    return json_answer(
-        wire_key(made.key, call.project, call.api.ingest),
+    return text_answer(
+        call.api.key_texts.one(made.key, call.project),
         status=201,
         allow=call.allow,
         headers=await event_headers(call, made.event_id, made.key.public_key, replayed=made.replayed),
@@ -38,17 +39,14 @@ async def create_key(call: Call) -> web.Response:
 
 async def list_keys(call: Call) -> web.Response:
     """``GET …/keys/``: the newest first; ``status`` leaves out the others, and all of them if it is no status."""
-    page, status = asked_page(call), last(call.request, "status") or ""
+    project, page, status = call.project, asked_page(call), _status(call)
     rows = (
-        await call.api.read_keys.page(call.project, page, active=_STATUSES[status])
-        if status in _STATUSES
-        else []
+        []
+        if status not in _STATUSES
+        else await call.api.read_keys.page(project, page, active=_STATUSES[status])
     )
-    return json_answer(
-        [wire_key(key, call.project, call.api.ingest) for _, key in page.of(rows)],
-        allow=call.allow,
-        headers={"Link": link(call, page, [number for number, _ in rows])},
-    )
+    text = call.api.key_texts.page([key for _, key in page.of(rows)], project)
+    return _listed(call, page, text, [number for number, _ in rows])
 
 
 async def list_organization_keys(call: Call) -> web.Response:
@@ -56,23 +54,29 @@ async def list_organization_keys(call: Call) -> web.Response:
     organization = await call.api.organizations.get(call.organization_name)
     if last(call.request, "team"):
         raise Refusal(404, "Team not found")  # there are no teams, so nobody can name one
-    page, status = asked_page(call), last(call.request, "status") or ""
+    page, status = asked_page(call), _status(call)
+    reads = call.api.read_keys
     rows = (
-        await call.api.read_keys.page_of_organization(organization, page, active=_STATUSES[status])
-        if status in _STATUSES
-        else []
+        []
+        if status not in _STATUSES
+        else await reads.page_of_organization(organization, page, active=_STATUSES[status])
     )
-    return json_answer(
-        [wire_key(key, project, call.api.ingest) for _, key, project in page.of(rows)],
-        allow=call.allow,
-        headers={"Link": link(call, page, [number for number, _, _ in rows])},
-    )
+    text = call.api.key_texts.page_of_many([(key, project) for _, key, project in page.of(rows)])
+    return _listed(call, page, text, [number for number, _, _ in rows])
+
+
+def _status(call: Call) -> str:
+    return last(call.request, "status") or ""
+
+
+def _listed(call: Call, page: Page, text: bytes, found: Sequence[int]) -> web.Response:
+    return text_answer(text, allow=call.allow, headers={"Link": link(call, page, found)})
 
 
 async def get_key(call: Call) -> web.Response:
     """``GET …/keys/{key_id}/``."""
     key = await call.api.read_keys.get(call.project, call.key_id)
-    return json_answer(wire_key(key, call.project, call.api.ingest), allow=call.allow)
+    return text_answer(call.api.key_texts.one(key, call.project), allow=call.allow)
 
 
 async def update_key(call: Call) -> web.Response:
@@ -83,8 +87,8 @@ async def update_key(call: Call) -> web.Response:
     body = await read_body(call.request, timeout=call.api.body_timeout)
     change: ProjectKeyChange = load(_KEY_CHANGE, body)
     changed = await call.api.change_keys.update(call.project, call.key_id, change, call.origin)
-    return json_answer(
-        wire_key(changed.key, call.project, call.api.ingest),
+    return text_answer(
+        call.api.key_texts.one(changed.key, call.project),
         allow=call.allow,
         headers=await event_headers(call, changed.event_id, call.key_id),
     )

@@ -9,6 +9,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from multidict import istr
 
 from service.http.answers import refused
 from service.http.refusals import internal_error, too_slow
@@ -16,6 +17,7 @@ from service.http.state import API, CALLER, FAULT, REQUEST_ID
 
 _log = structlog.get_logger(__name__)
 
+_REQUEST_ID: Final = istr("X-Request-Id")
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -24,11 +26,11 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, answer it, count it and write one line."""
     api = request.app[API]
     began = time.perf_counter()
-    given = request.headers.get("X-Request-Id")
+    given = request.headers.get(_REQUEST_ID)
     request_id = given if given and _REQUEST_ID_FORM.fullmatch(given) else secrets.token_hex(16)
     request[REQUEST_ID] = request_id
     response = await handler(request)
-    response.headers["X-Request-Id"] = request_id
+    response.headers[_REQUEST_ID] = request_id
     api.rate_limits.tell(response.headers, request.get(CALLER), in_flight=api.room.taken)
     if api.draining:
         response.force_close()

@@ -18,6 +18,8 @@ _GREATEST_ID: Final = 2**63 - 1
 _GREATEST_OFFSET: Final = 10_000
 """The cursors that are handed out skip a page at most."""
 
+_WORDS: Final = {False: "false", True: "true"}
+
 
 def asked_page(call: Call) -> Page:
     """The page that ``cursor`` and ``per_page`` name.
@@ -62,13 +64,14 @@ def link(call: Call, page: Page, found: Sequence[int]) -> str:
         page: what it asked for.
         found: the ids of the rows that were found for it, at most its `limit`, greatest first.
     """
+    request = call.request
+    others = urlencode([(key, value) for key, value in request.query.items() if key != "cursor"])
+    url = f"{call.api.links_base}{quote(request.path)}?{others}&cursor="
     previous, newer = _previous(page, found)
     following, older = _next(page, found)
-    return ", ".join(
-        (
-            _relation(call, "previous", previous, results=newer),
-            _relation(call, "next", following, results=older),
-        )
+    return (
+        f'<{url}{previous}>; rel="previous"; results="{_WORDS[newer]}"; cursor="{previous}", '
+        f'<{url}{following}>; rel="next"; results="{_WORDS[older]}"; cursor="{following}"'
     )
 
 
@@ -88,10 +91,3 @@ def _next(page: Page, found: Sequence[int]) -> tuple[str, bool]:
     # Where the page begins with its last row, clients have always seen the offset that leads past a whole page.
     is_alone = found[-1] == (page.start or found[0])
     return f"{found[-1]}:{page.skip + page.size if is_alone else 1}:0", False
-
-
-def _relation(call: Call, name: str, cursor: str, *, results: bool) -> str:
-    request = call.request
-    others = urlencode([(key, value) for key, value in request.query.items() if key != "cursor"])
-    url = f"{call.api.links_base}{quote(request.path)}?{others}&cursor={cursor}"
-    return f'<{url}>; rel="{name}"; results="{str(results).lower()}"; cursor="{cursor}"'

@@ -7,9 +7,9 @@ from typing import Final
 from aiohttp import web
 
 from service.contract.asyncapi import Topic
-from service.domain.dsn import Ingest
 from service.domain.model import Caller, Origin, Project
 from service.http.deadlines import Deadlines
+from service.http.key_texts import KeyTexts
 from service.http.rate_limits import RateLimits
 from service.http.room import Room
 from service.metrics import RequestMetrics
@@ -38,7 +38,7 @@ class Api:
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
     audit: Audit
-    ingest: Ingest
+    key_texts: KeyTexts
     topic: Topic
     links_base: str
     body_timeout: float

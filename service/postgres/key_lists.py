@@ -7,7 +7,7 @@ from typing import Final
 from service.domain.model import Project, ProjectKey
 from service.domain.pages import Page
 from service.postgres.database import Connection
-from service.postgres.keys import KEY_COLUMNS, key_from_row
+from service.postgres.keys import KEY_COLUMNS, known_key
 from service.postgres.projects import PROJECT_COLUMNS, project_from_row
 
 
@@ -31,7 +31,7 @@ _WANTED: Final = """
 # Each is written as a stretch of its index, and in that one's order: with `project_id =` Postgres would rather walk
 # down the numbers of all keys, which is as good only if those of other projects do not lie in between.
 _OLDER: Final = f"""
-    SELECT wanted.position, key.id, {KEY_COLUMNS}
+    SELECT {KEY_COLUMNS}, key.id, wanted.position
     {_WANTED}
     CROSS JOIN LATERAL (
         (
@@ -56,7 +56,7 @@ _OLDER: Final = f"""
 """  # noqa: S608 -- the columns are a constant
 
 _NEWER: Final = f"""
-    SELECT wanted.position, key.id, {KEY_COLUMNS}
+    SELECT {KEY_COLUMNS}, key.id, wanted.position
     {_WANTED}
     CROSS JOIN LATERAL (
         (
@@ -92,7 +92,7 @@ async def select_pages(
             continue
         columns = zip(*(_columns(wanted[position]) for position in positions), strict=True)
         for row in await connection.fetch(statement, *columns):
-            found[positions[row["position"] - 1]].append((row["id"], key_from_row(row)))
+            found[positions[row["position"] - 1]].append((row["id"], known_key(row)))
     return found
 
 
@@ -156,7 +156,7 @@ _NEWER_IDS: Final = """
 """
 
 _BY_IDS: Final = f"""
-    SELECT key.id, {KEY_COLUMNS}, {PROJECT_COLUMNS}
+    SELECT {KEY_COLUMNS}, key.id, {PROJECT_COLUMNS}
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
     JOIN organization ON organization.id = project.organization_id
@@ -175,4 +175,4 @@ async def select_page_of_organization(
     statement = _NEWER_IDS if page.newer else _OLDER_IDS
     ids = await connection.fetch(statement, organization_id, page.first, active, page.skip, page.limit)
     rows = await connection.fetch(_BY_IDS, organization_id, [row["id"] for row in ids])
-    return [(row["id"], key_from_row(row), project_from_row(row)) for row in rows]
+    return [(row["id"], known_key(row), project_from_row(row)) for row in rows]

@@ -1,9 +1,9 @@
 """The table project_key."""
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import orjson
@@ -16,7 +16,12 @@ KEY_COLUMNS: Final = """
     key.project_id, key.label, key.public_key, key.secret_key, key.is_active, key.rate_limit_count,
     key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at
 """
-"""What `key_from_row` reads of the table's alias ``key``."""
+"""What a key is made of, of the table's alias ``key``; the first columns of every row that has one."""
+
+_WIDTH: Final = KEY_COLUMNS.count(",") + 1
+
+_KEPT: Final = 4096
+"""Keys that are kept as they were made of their rows; each is some 600 bytes."""
 
 _SELECT_ONE: Final = f"""
     SELECT {KEY_COLUMNS}
@@ -27,7 +32,7 @@ _SELECT_ONE: Final = f"""
 
 
 async def select_keys(
-    connection: Connection, wanted: Sequence[tuple[int, int, str]]
+    connection: Connection, wanted: Collection[tuple[int, int, str]]
 ) -> dict[tuple[int, str], ProjectKey]:
     """The keys among ``wanted`` that exist, by project id and public key.
 
@@ -36,7 +41,7 @@ async def select_keys(
         wanted: organization id, project id and public key of each.
     """
     rows = await connection.fetch(_SELECT_ONE, *zip(*wanted, strict=True))
-    return {(row["project_id"], row["public_key"]): key_from_row(row) for row in rows}
+    return {(row["project_id"], row["public_key"]): known_key(row) for row in rows}
 
 
 _SELECT_BY_ROW_ID: Final = f"""
@@ -92,20 +97,34 @@ def loader_options_column(options: LoaderOptions) -> str:
 
 
 def key_from_row(row: asyncpg.Record) -> ProjectKey:
-    """The key in a row that has `KEY_COLUMNS`."""
-    count, window = row["rate_limit_count"], row["rate_limit_window"]
-    return ProjectKey(
-        project_id=row["project_id"],
-        label=row["label"],
-        public_key=row["public_key"],
-        secret_key=row["secret_key"],
-        is_active=row["is_active"],
-        rate_limit=None if count is None else RateLimit(window=window, count=count),
-        browser_sdk_version=row["browser_sdk_version"],
-        loader_options=_loader_options(row["loader_options"]),
-        version=row["version"],
-        created_at=row["created_at"],
+    """The key in a row that begins with `KEY_COLUMNS`."""
+    return _key(row[:_WIDTH])
+
+
+def known_key(row: asyncpg.Record) -> ProjectKey:
+    """The same, and the same object for equal rows: for keys that are read again and again."""
+    return _known(row[:_WIDTH])
+
+
+def _key(values: tuple[Any, ...]) -> ProjectKey:
+    project_id, label, public_key, secret_key, is_active, count, window, sdk, options, version, created_at = (
+        values
     )
+    return ProjectKey(
+        project_id=project_id,
+        label=label,
+        public_key=public_key,
+        secret_key=secret_key,
+        is_active=is_active,
+        rate_limit=None if count is None else RateLimit(window=window, count=count),
+        browser_sdk_version=sdk,
+        loader_options=_loader_options(options),
+        version=version,
+        created_at=created_at,
+    )
+
+
+_known: Final = lru_cache(maxsize=_KEPT)(_key)
 
 
 @lru_cache(maxsize=1024)  # five switches make 32 texts; others' spellings make a few more

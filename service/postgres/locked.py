@@ -36,7 +36,7 @@ _LOCK_ONE: Final = """
 """
 
 _SELECT_LOCKED: Final = f"""
-    SELECT key.id AS key_id, {KEY_COLUMNS}, {PROJECT_COLUMNS}
+    SELECT {KEY_COLUMNS}, key.id AS key_id, {PROJECT_COLUMNS}
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
     JOIN organization ON organization.id = project.organization_id

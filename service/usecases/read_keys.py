@@ -1,4 +1,4 @@
-"""Reading keys; what is asked for at the same time, keys or pages, comes in one statement."""
+"""Reading keys; what is asked for at the same time, keys or pages, comes in one statement, and each of it once."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -74,12 +74,14 @@ class ReadKeys:
             )
 
     async def _select_pages(self, wanted: Sequence[KeyPage]) -> Sequence[_Rows | Exception]:
+        once = list(dict.fromkeys(wanted))
         async with self._database.connection() as connection:
-            return await select_pages(connection, wanted)
+            found = dict(zip(once, await select_pages(connection, once), strict=True))
+        return [found[one] for one in wanted]
 
     async def _select(self, wanted: Sequence[_Wanted]) -> Sequence[ProjectKey | Exception]:
         async with self._database.connection() as connection:
-            found = await select_keys(connection, wanted)
+            found = await select_keys(connection, set(wanted))
         return [
             found.get((project_id, public_key)) or NotFoundError(f"key {public_key}")
             for _, project_id, public_key in wanted

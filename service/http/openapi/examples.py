@@ -5,10 +5,11 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.audit import ACTIONS, AuditEntry
-from service.domain.dsn import Ingest
+from service.domain.dsn import Ingest, endpoints
 from service.domain.model import LoaderOptions, Organization, Project, ProjectKey, RateLimit
-from service.http.answers import wire_key, wire_organization, wire_project
+from service.http.answers import wire_organization, wire_project
 from service.http.audit import wire_entry
+from service.http.key_texts import wire_key
 
 _MADE: Final = datetime(2026, 11, 24, 4, 54, 16, 722436, tzinfo=UTC)
 _INGEST: Final = "https://ingest.example.com"
@@ -56,7 +57,7 @@ _entry: Final = AuditEntry(
     created_at=_MADE,
 )
 
-KEY: Final = wire_key(_key, _project, Ingest(_INGEST))
+KEY: Final = wire_key(_key, endpoints(Ingest(_INGEST), _project), _project.default_browser_sdk_version)
 PROJECT: Final = wire_project(_project)
 ORGANIZATION: Final = wire_organization(_organization)
 AUDIT: Final = {"rows": [wire_entry(_entry)], "options": list(ACTIONS)}
