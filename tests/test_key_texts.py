@@ -113,8 +113,8 @@ async def test_what_is_read_at_the_same_time_is_the_same_and_what_is_written_the
     public_key, page = made.key.public_key, Page(size=10)
     gets = await asyncio.gather(*(api.read_keys.get(project, public_key) for _ in range(20)))
     lists = await asyncio.gather(*(api.read_keys.page(project, page) for _ in range(20)))
-    assert {id(key) for key in gets} == {id(rows[0][1]) for rows in lists} == {id(gets[0])}
+    assert {id(key) for key in gets} == {id(rows.keys[0]) for rows in lists} == {id(gets[0])}
     await api.change_keys.update(project, public_key, ProjectKeyChange(name="After"), _ORIGIN)
     assert (await api.read_keys.get(project, public_key)).label == "After"
-    [(_, key)] = await api.read_keys.page(project, page)
+    [key] = (await api.read_keys.page(project, page)).keys
     assert key.label == "After"

@@ -40,13 +40,10 @@ async def create_key(call: Call) -> web.Response:
 async def list_keys(call: Call) -> web.Response:
     """``GET …/keys/``: the newest first; ``status`` leaves out the others, and all of them if it is no status."""
     project, page, status = call.project, asked_page(call), _status(call)
-    rows = (
-        []
-        if status not in _STATUSES
-        else await call.api.read_keys.page(project, page, active=_STATUSES[status])
-    )
-    text = call.api.key_texts.page([key for _, key in page.of(rows)], project)
-    return _listed(call, page, text, [number for number, _ in rows])
+    if status not in _STATUSES:
+        return _listed(call, page, b"[]", [])
+    rows = await call.api.read_keys.page(project, page, active=_STATUSES[status])
+    return _listed(call, page, call.api.key_texts.page(page.of(rows.keys), project), rows.ids)
 
 
 async def list_organization_keys(call: Call) -> web.Response:
@@ -55,12 +52,9 @@ async def list_organization_keys(call: Call) -> web.Response:
     if last(call.request, "team"):
         raise Refusal(404, "Team not found")  # there are no teams, so nobody can name one
     page, status = asked_page(call), _status(call)
-    reads = call.api.read_keys
-    rows = (
-        []
-        if status not in _STATUSES
-        else await reads.page_of_organization(organization, page, active=_STATUSES[status])
-    )
+    if status not in _STATUSES:
+        return _listed(call, page, b"[]", [])
+    rows = await call.api.read_keys.page_of_organization(organization, page, active=_STATUSES[status])
     text = call.api.key_texts.page_of_many([(key, project) for _, key, project in page.of(rows)])
     return _listed(call, page, text, [number for number, _, _ in rows])
 

@@ -65,8 +65,8 @@ def link(call: Call, page: Page, found: Sequence[int]) -> str:
         found: the ids of the rows that were found for it, at most its `limit`, greatest first.
     """
     request = call.request
-    others = urlencode([(key, value) for key, value in request.query.items() if key != "cursor"])
-    url = f"{call.api.links_base}{quote(request.path)}?{others}&cursor="
+    others = [(key, value) for key, value in request.query.items() if key != "cursor"]
+    url = f"{call.api.links_base}{quote(request.path)}?{urlencode(others) if others else ''}&cursor="
     previous, newer = _previous(page, found)
     following, older = _next(page, found)
     return (

@@ -1,8 +1,7 @@
 """Lists of keys: pages of the table project_key, newest first, each at the price of its own rows."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from service.domain.model import Project, ProjectKey
 from service.domain.pages import Page
@@ -11,14 +10,20 @@ from service.postgres.keys import KEY_COLUMNS, known_key
 from service.postgres.projects import PROJECT_COLUMNS, project_from_row
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPage:
+class KeyPage(NamedTuple):
     """A page of a project's keys; ``active`` None is all of them."""
 
     organization_id: int
     project_id: int
     page: Page
     active: bool | None
+
+
+class KeyRows(NamedTuple):
+    """Keys as a list shows them, newest first, and beside them the ids of their rows."""
+
+    ids: list[int]
+    keys: list[ProjectKey]
 
 
 _WANTED: Final = """
@@ -81,18 +86,18 @@ _NEWER: Final = f"""
 """  # noqa: S608 -- the columns are a constant
 
 
-async def select_pages(
-    connection: Connection, wanted: Sequence[KeyPage]
-) -> list[list[tuple[int, ProjectKey]]]:
-    """For each page its keys with their row ids, newest first, and one more where there is one."""
-    found: list[list[tuple[int, ProjectKey]]] = [[] for _ in wanted]
+async def select_pages(connection: Connection, wanted: Sequence[KeyPage]) -> list[KeyRows]:
+    """For each page its keys, and one more where there is one."""
+    found = [KeyRows([], []) for _ in wanted]
     for statement, newer in ((_OLDER, False), (_NEWER, True)):
         positions = [position for position, one in enumerate(wanted) if one.page.newer is newer]
         if not positions:
             continue
         columns = zip(*(_columns(wanted[position]) for position in positions), strict=True)
         for row in await connection.fetch(statement, *columns):
-            found[positions[row["position"] - 1]].append((row["id"], known_key(row)))
+            rows = found[positions[row["position"] - 1]]
+            rows.ids.append(row["id"])
+            rows.keys.append(known_key(row))
     return found
 
 

@@ -7,7 +7,7 @@ from service.domain.errors import NotFoundError
 from service.domain.model import Organization, Project, ProjectKey
 from service.domain.pages import Page
 from service.postgres.database import Database
-from service.postgres.key_lists import KeyPage, select_page_of_organization, select_pages
+from service.postgres.key_lists import KeyPage, KeyRows, select_page_of_organization, select_pages
 from service.postgres.keys import select_keys
 from service.usecases.gathering import Gathering
 
@@ -19,7 +19,6 @@ _WAITING: Final = 2048
 """Reads that may wait: more are told to come again."""
 
 _Wanted = tuple[int, int, str]
-_Rows = list[tuple[int, ProjectKey]]
 
 
 class ReadKeys:
@@ -30,7 +29,7 @@ class ReadKeys:
         self._reads = Gathering[_Wanted, ProjectKey](
             self._select, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
-        self._pages = Gathering[KeyPage, _Rows](
+        self._pages = Gathering[KeyPage, KeyRows](
             self._select_pages, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
@@ -44,10 +43,8 @@ class ReadKeys:
         """
         return await self._reads.submit((project.organization.id, project.id, public_key))
 
-    async def page(
-        self, project: Project, page: Page, *, active: bool | None = None
-    ) -> list[tuple[int, ProjectKey]]:
-        """Keys of ``project`` with their row ids, newest first, and one more than the page has if there is one.
+    async def page(self, project: Project, page: Page, *, active: bool | None = None) -> KeyRows:
+        """Keys of ``project``, and one more than the page has if there is one; not to be changed.
 
         Args:
             project: whose keys.
@@ -73,7 +70,7 @@ class ReadKeys:
                 connection, organization_id=organization.id, page=page, active=active
             )
 
-    async def _select_pages(self, wanted: Sequence[KeyPage]) -> Sequence[_Rows | Exception]:
+    async def _select_pages(self, wanted: Sequence[KeyPage]) -> Sequence[KeyRows | Exception]:
         once = list(dict.fromkeys(wanted))
         async with self._database.connection() as connection:
             found = dict(zip(once, await select_pages(connection, once), strict=True))
