@@ -96,10 +96,18 @@ async def gets(stage: Stage, seconds: int) -> Figures:
 
 
 async def pages(stage: Stage, seconds: int) -> Figures:
-    """Reads of a page."""
+    """Reads of one page: those who ask for the same at the same time share a read."""
     subject = stage.subject
     return await _closed_loop(
         stage, seconds, port=subject.port, pid=subject.pid, requests=[stage.requests.page]
+    )
+
+
+async def pages_of_many(stage: Stage, seconds: int) -> Figures:
+    """Reads of pages of different projects in turn."""
+    subject = stage.subject
+    return await _closed_loop(
+        stage, seconds, port=subject.port, pid=subject.pid, requests=stage.requests.pages
     )
 
 

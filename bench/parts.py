@@ -79,7 +79,12 @@ PARTS: Final[Mapping[str, Part]] = {
     "list": Part(
         "reads of a page of ten keys a second, against the same",
         (measures.pages, measures.bare_pages),
-        _race("GET page of 10, a second", "bare aiohttp, constant bytes, a second", None),
+        _race("GET page of 10, a second", "bare aiohttp, constant bytes, a second", Goal(0.3)),
+    ),
+    "lists": Part(
+        "the same of different projects in turn, which share no read",
+        (measures.pages_of_many, measures.bare_pages),
+        _race("GET pages of 10, of 64 projects, a second", "bare aiohttp, constant bytes, a second", None),
     ),
     "freshness": Part(
         f"from a create to Kafka and to a consumer, at {RATE:.0f} creates a second that wait for nothing",

@@ -21,6 +21,9 @@ from service.postgres.schema import migrate
 
 _FLOOR: Final = "floor"
 _PAGE: Final = 10
+_PROJECTS: Final = 64
+"""Projects whose pages are read in turn: as many as there are connections, so that hardly two ask for the same."""
+
 _READY_WITHIN: Final = 30.0
 _LOOK_EVERY: Final = 0.05
 _BODY: Final = b'{"name":"Fabulous Key"}'
@@ -34,6 +37,7 @@ class Requests:
     written_project: int
     keys: tuple[str, ...]
     page: str
+    pages: tuple[str, ...]
     key_length: int
     page_length: int
 
@@ -91,26 +95,37 @@ async def stage(data: Path, *, cache: Path, report: Callable[[str], None]) -> As
 
 
 async def _provision(subject: Subject) -> Requests:
-    """A project to write into and one to read from, which holds a page of keys and one more."""
+    """A project to write into, and some to read from."""
     await subject.ask("POST", "/api/0/organizations/", {"name": "bench", "slug": "bench"})
-    projects = "/api/0/organizations/bench/projects/"
-    ids = {
-        name: int(
-            orjson.loads(await subject.ask("POST", projects, {"name": name, "defaultKey": False}))["id"]
-        )
-        for name in ("written", "read")
-    }
-    written, read = "/api/0/projects/bench/written/keys/", "/api/0/projects/bench/read/keys/"
-    made = [await subject.ask("POST", read, {"name": "Fabulous Key"}) for _ in range(_PAGE + 1)]
-    keys = [f"{read}{orjson.loads(answer)['id']}/" for answer in made]
+    written = await _project(subject, "written")
+    lists = [await _filled(subject, f"read-{number}") for number in range(_PROJECTS)]
+    path, keys = lists[0]
     return Requests(
-        create=request("POST", written, token=subject.token, body=_BODY).decode(),
-        written_project=ids["written"],
+        create=request("POST", _keys_of("written"), token=subject.token, body=_BODY).decode(),
+        written_project=written,
         keys=tuple(request("GET", key, token=subject.token).decode() for key in keys),
-        page=request("GET", read, token=subject.token).decode(),
+        page=request("GET", path, token=subject.token).decode(),
+        pages=tuple(request("GET", one, token=subject.token).decode() for one, _ in lists),
         key_length=len(await subject.ask("GET", keys[0])),
-        page_length=len(await subject.ask("GET", read)),
+        page_length=len(await subject.ask("GET", path)),
     )
+
+
+async def _project(subject: Subject, name: str) -> int:
+    body = {"name": name, "defaultKey": False}
+    return int(orjson.loads(await subject.ask("POST", "/api/0/organizations/bench/projects/", body))["id"])
+
+
+def _keys_of(project: str) -> str:
+    return f"/api/0/projects/bench/{project}/keys/"
+
+
+async def _filled(subject: Subject, project: str) -> tuple[str, list[str]]:
+    """A new project with a page of keys and one more: the path of their list, and those of the keys."""
+    await _project(subject, project)
+    path = _keys_of(project)
+    made = [await subject.ask("POST", path, {"name": "Fabulous Key"}) for _ in range(_PAGE + 1)]
+    return path, [f"{path}{orjson.loads(answer)['id']}/" for answer in made]
 
 
 async def _floor_database(postgres: EmbeddedPostgres) -> str:
