@@ -33,7 +33,7 @@ class LineWriter:
 
     Args:
         stream: where to.
-        form: makes a line of what was taken, when it is written: many at once cost a quarter of as many alone.
+        form: makes a line of what was taken, when it is written: many in a row cost far less than as many alone.
     """
 
     def __init__(self, stream: TextIO, form: Callable[[Any], str] = str) -> None:
