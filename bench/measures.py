@@ -87,28 +87,24 @@ async def floor_of_creates(stage: Stage, seconds: int) -> Figures:
     return {"rate": rate, "client": used / count * _MICRO, **costs.per_request(count)}
 
 
+async def _reads(stage: Stage, seconds: int, requests: Sequence[str]) -> Figures:
+    subject = stage.subject
+    return await _closed_loop(stage, seconds, port=subject.port, pid=subject.pid, requests=requests)
+
+
 async def gets(stage: Stage, seconds: int) -> Figures:
     """Reads of one key."""
-    subject = stage.subject
-    return await _closed_loop(
-        stage, seconds, port=subject.port, pid=subject.pid, requests=stage.requests.keys
-    )
+    return await _reads(stage, seconds, stage.requests.keys)
 
 
 async def pages(stage: Stage, seconds: int) -> Figures:
     """Reads of one page: those who ask for the same at the same time share a read."""
-    subject = stage.subject
-    return await _closed_loop(
-        stage, seconds, port=subject.port, pid=subject.pid, requests=[stage.requests.page]
-    )
+    return await _reads(stage, seconds, stage.requests.pages[:1])
 
 
 async def pages_of_many(stage: Stage, seconds: int) -> Figures:
     """Reads of pages of different projects in turn."""
-    subject = stage.subject
-    return await _closed_loop(
-        stage, seconds, port=subject.port, pid=subject.pid, requests=stage.requests.pages
-    )
+    return await _reads(stage, seconds, stage.requests.pages)
 
 
 async def bare_keys(stage: Stage, seconds: int) -> Figures:

@@ -36,7 +36,6 @@ class Requests:
     create: str
     written_project: int
     keys: tuple[str, ...]
-    page: str
     pages: tuple[str, ...]
     key_length: int
     page_length: int
@@ -104,7 +103,6 @@ async def _provision(subject: Subject) -> Requests:
         create=request("POST", _keys_of("written"), token=subject.token, body=_BODY).decode(),
         written_project=written,
         keys=tuple(request("GET", key, token=subject.token).decode() for key in keys),
-        page=request("GET", path, token=subject.token).decode(),
         pages=tuple(request("GET", one, token=subject.token).decode() for one, _ in lists),
         key_length=len(await subject.ask("GET", keys[0])),
         page_length=len(await subject.ask("GET", path)),
