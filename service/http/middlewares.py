@@ -1,7 +1,6 @@
 """What surrounds every request: its id, its time, its record, and an answer whatever happens."""
 
 import asyncio
-import random
 import re
 import time
 from typing import Final
@@ -13,7 +12,7 @@ from multidict import istr
 
 from service.http.answers import refused
 from service.http.refusals import internal_error, too_slow
-from service.http.state import API, CALLER, FAULT, REQUEST_ID, Api
+from service.http.state import API, CALLER, FAULT, REQUEST_ID, Api, new_request_id
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +26,7 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
     api = request.app[API]
     began = time.perf_counter()
     given = request.headers.get(_REQUEST_ID)
-    request_id = given if given and _REQUEST_ID_FORM.fullmatch(given) else _new_request_id()
+    request_id = given if given and _REQUEST_ID_FORM.fullmatch(given) else new_request_id()
     request[REQUEST_ID] = request_id
     response = await _answer(api, request, handler)
     response.headers[_REQUEST_ID] = request_id
@@ -48,11 +47,6 @@ async def record(request: web.Request, handler: Handler) -> web.StreamResponse:
         **({"fault": request[FAULT]} if FAULT in request else {}),
     )
     return response
-
-
-def _new_request_id() -> str:
-    # It has to be unlike any other and nothing else: the kernel need not be asked for every request.
-    return f"{random.getrandbits(128):032x}"
 
 
 async def _answer(api: Api, request: web.Request, handler: Handler) -> web.StreamResponse:

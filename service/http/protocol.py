@@ -4,7 +4,6 @@ Rests on `_make_server`, `_handle_request` and `handle_error` of aiohttp's class
 """
 
 import asyncio
-import secrets
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from service.domain.errors import BusyError
 from service.http.answers import refused
 from service.http.refusals import Refusal, internal_error
-from service.http.state import API, Api
+from service.http.state import API, Api, new_request_id
 
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +95,7 @@ class _Connection(web.RequestHandler):
         """As cheap as can be: neither a route is looked for nor a line logged."""
         del request
         response = refused(BusyError("no room"))
-        response.headers["X-Request-Id"] = secrets.token_hex(16)
+        response.headers["X-Request-Id"] = new_request_id()
         self._api.rate_limits.tell(response.headers, None, in_flight=self._api.room.taken)
         if self._api.draining:
             response.force_close()
@@ -118,7 +117,7 @@ class _Connection(web.RequestHandler):
         del message
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was under way")
-        request_id = secrets.token_hex(16)
+        request_id = new_request_id()
         if status == _UNREADABLE:
             _log.info("request_unreadable", error=type(exc).__name__, request_id=request_id)
             refusal = Refusal(status, "The request is not valid HTTP.", {"Connection": "close"})

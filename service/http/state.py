@@ -1,5 +1,6 @@
 """What the application holds for its handlers."""
 
+import random
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -55,6 +56,12 @@ _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{
 API: Final = web.AppKey("api", Api)
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+
+def new_request_id() -> str:
+    """An id unlike any other, and nothing else: the kernel need not be asked for every request."""
+    return f"{random.getrandbits(128):032x}"
+
 
 CALLER: Final = web.RequestKey("caller", Caller)
 """Whose request it is; absent while nobody knows."""
