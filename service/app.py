@@ -18,7 +18,6 @@ from service.domain.errors import UnavailableError
 from service.domain.partition import SHARDS
 from service.http.deadlines import Deadlines
 from service.http.key_texts import KeyTexts
-from service.http.middlewares import record
 from service.http.openapi.pages import add_api_documents
 from service.http.ops import Health
 from service.http.rate_limits import RateLimits
@@ -171,7 +170,7 @@ def build(settings: Settings) -> Service:
 
 def create_app(api: Api) -> web.Application:
     """The API's application."""
-    app = web.Application(middlewares=[record], client_max_size=api.body_limit)
+    app = web.Application(client_max_size=api.body_limit)
     app[API] = api
     add_api_documents(app)
     add_routes(app)

@@ -20,7 +20,7 @@ from service.domain.model import (
     ProjectKeyChange,
     RateLimit,
 )
-from service.domain.pages import Page
+from service.domain.pages import KeyRows, Page
 from service.http.key_texts import KeyTexts, wire_key
 from tests.conftest import make_project
 
@@ -99,7 +99,7 @@ def test_a_list_is_the_keys_with_commas_between() -> None:
     texts, other = KeyTexts(_INGEST), replace(_KEY, public_key="d" * 32)
     for keys in ([], [_KEY], [_KEY, other]):
         expected = [orjson.loads(_expected(key, _PROJECT)) for key in keys]
-        assert orjson.loads(texts.page(keys, _PROJECT)) == expected
+        assert orjson.loads(texts.page(KeyRows([], keys), Page(size=10), _PROJECT)) == expected
         assert orjson.loads(texts.page_of_many([(key, _PROJECT) for key in keys])) == expected
 
 

@@ -1,8 +1,10 @@
-"""Pages of a list that goes by ids, greatest first."""
+"""Pages of a list that goes by ids, greatest first; and the keys that are found for one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
+
+from service.domain.model import ProjectKey
 
 Row = TypeVar("Row")
 
@@ -34,3 +36,14 @@ class Page:
     def of(self, found: Sequence[Row]) -> Sequence[Row]:
         """The page's rows among ``found``, which are at most `limit` and go down."""
         return found[-self.size :] if self.newer else found[: self.size]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class KeyRows:
+    """Keys as a list shows them, newest first, and beside them the ids of their rows.
+
+    Compared by identity, which costs nothing, so that what is made of them can be kept beside them.
+    """
+
+    ids: Sequence[int]
+    keys: Sequence[ProjectKey]

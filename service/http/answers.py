@@ -2,18 +2,18 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
-from multidict import CIMultiDict
 
 from service.domain.errors import ProjectKeyError
 from service.domain.events import wire_time
 from service.domain.model import Organization, Project
+from service.http.answer import Answer
 from service.http.refusals import Refusal, of_domain_error
 
-_EVERY_ANSWER: Final = {
+EVERY_ANSWER: Final = {
     "Content-Language": "en",
     "Vary": "Accept-Language, Cookie",
     "X-Content-Type-Options": "nosniff",
@@ -22,34 +22,19 @@ _EVERY_ANSWER: Final = {
     "Cache-Control": "no-store",
     "Server": "projectkeys",
 }
+"""The headers of all answers; pages keep other caches."""
 
 
-class Headers:
-    """Header sets, each made once; an answer takes a copy."""
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[str, bool], CIMultiDict[str]] = {}
-
-    def of(self, allow: str, *, body: bool) -> CIMultiDict[str]:
-        """The headers of an answer of a resource that allows these methods; not to be changed."""
-        at = (allow, body)
-        made = self._made.get(at)
-        if made is None:
-            made = CIMultiDict(_EVERY_ANSWER)
-            if allow:
-                made["Allow"] = allow
-            if body:
-                made["Content-Type"] = "application/json"
-            self._made[at] = made
-        return made
-
-
-_HEADERS: Final = Headers()
+@cache  # the lists of methods are few
+def _usual(allow: str, content_type: str) -> str:
+    """The headers of every answer of a resource that allows these methods, as they are sent."""
+    headers = {**EVERY_ANSWER, "Allow": allow, "Content-Type": content_type}
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
 
 
 def json_answer(
     body: Any, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
-) -> web.Response:
+) -> Answer:
     """``body``, which is what orjson can write, as compact UTF-8 JSON; otherwise as `text_answer`."""
     try:
         text = orjson.dumps(body)
@@ -59,37 +44,40 @@ def json_answer(
 
 
 def text_answer(
-    text: bytes, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
-) -> web.Response:
-    """JSON that is written already.
+    text: bytes,
+    *,
+    status: int = 200,
+    allow: str = "",
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> Answer:
+    """Text that is written already, usually JSON.
 
     Args:
         text: that.
         status: the HTTP status.
         allow: the methods of the resource, for the header.
         headers: more headers.
+        content_type: what it is; "" where there is none.
     """
-    response = web.Response(body=text, status=status, headers=_HEADERS.of(allow, body=True))
+    answer = Answer(_usual(allow, content_type), text, status=status)
     if headers:
-        response.headers.update(headers)
-    return response
+        answer.headers.update(headers)
+    return answer
 
 
-def empty_answer(*, status: int, allow: str = "", headers: Mapping[str, str] | None = None) -> web.Response:
+def empty_answer(*, status: int, allow: str = "", headers: Mapping[str, str] | None = None) -> Answer:
     """An answer without a body."""
-    response = web.Response(status=status, headers=_HEADERS.of(allow, body=False))
-    if headers:
-        response.headers.update(headers)
-    return response
+    return text_answer(b"", status=status, allow=allow, headers=headers, content_type="")
 
 
-def refused(error: Refusal | ProjectKeyError, *, allow: str = "") -> web.Response:
+def refused(error: Refusal | ProjectKeyError, *, allow: str = "") -> Answer:
     """The answer that ends a request early."""
     refusal = error if isinstance(error, Refusal) else of_domain_error(error)
-    response = json_answer(refusal.body, status=refusal.status, allow=allow, headers=refusal.headers)
-    if response.headers.get("Connection") == "close":
-        response.force_close()
-    return response
+    answer = json_answer(refusal.body, status=refusal.status, allow=allow, headers=refusal.headers)
+    if refusal.ends_connection:
+        answer.force_close()
+    return answer
 
 
 def wire_organization(organization: Organization) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from typing import Any, Final
 
-from aiohttp import web
-
 from service.domain.audit import ACTIONS, AuditEntry, AuditSearch
 from service.domain.events import wire_time
+from service.http.answer import Answer
 from service.http.answers import json_answer
 from service.http.pagination import asked_page, link
 from service.http.queries import last
@@ -15,7 +14,7 @@ from service.http.state import Call
 _GREATEST_ACTOR: Final = 2**63 - 1
 
 
-async def list_entries(call: Call) -> web.Response:
+async def list_entries(call: Call) -> Answer:
     """``GET …/audit-logs/``: the newest first; ``event``, ``actor`` and ``target`` leave out the others."""
     page = asked_page(call)
     found = await call.api.audit.of_organization(call.organization_name, _search(call), page)

@@ -26,25 +26,13 @@ def scopes_of(noun: str) -> Scopes:
     return {"GET": read, "HEAD": read, "POST": write, "PUT": write, "DELETE": (f"{noun}:admin",)}
 
 
-async def authenticate(request: web.Request, tokens: Tokens) -> Caller:
-    """Whom the request's token speaks for.
+def bearer_token(request: web.Request) -> str:
+    """The token that a request carries.
 
     Raises:
         Refusal: 401; no credentials, or none that can be read.
-        TokenInvalidError: there is no such token.
-        TokenExpiredError: its time is over.
     """
-    token = _bearer_token(request.headers.get("Authorization", ""))
-    try:
-        return await tokens.caller(token)
-    except TokenInvalidError:
-        if token.startswith(_ORGANIZATION_TOKEN):
-            raise unauthenticated("Invalid org token") from None
-        raise
-
-
-def _bearer_token(header: str) -> str:
-    scheme, *parts = header.split() or [""]
+    scheme, *parts = request.headers.get("Authorization", "").split() or [""]
     if scheme.lower() != "bearer":
         raise unauthenticated(NO_CREDENTIALS)
     if not parts:
@@ -52,6 +40,21 @@ def _bearer_token(header: str) -> str:
     if len(parts) > 1:
         raise unauthenticated("Invalid token header. Token string should not contain spaces.")
     return parts[0]
+
+
+async def authenticate(tokens: Tokens, token: str) -> Caller:
+    """Whom ``token`` speaks for.
+
+    Raises:
+        TokenInvalidError: there is no such token; Refusal (401) in other words for one of a kind that exists nowhere.
+        TokenExpiredError: its time is over.
+    """
+    try:
+        return await tokens.caller(token)
+    except TokenInvalidError:
+        if token.startswith(_ORGANIZATION_TOKEN):
+            raise unauthenticated("Invalid org token") from None
+        raise
 
 
 def permit_method(caller: Caller, method: str, scopes: Scopes) -> None:

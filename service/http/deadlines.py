@@ -1,6 +1,7 @@
 """The bound on a request's time: one sweeper for all, instead of a timer for each."""
 
 import asyncio
+import time
 from typing import Any, Final
 
 _SWEEP_EVERY: Final = 0.25
@@ -17,7 +18,7 @@ class Deadlines:
 
     def begin(self, task: asyncio.Task[Any]) -> None:
         """The request that ``task`` answers begins."""
-        self._ends[task] = asyncio.get_running_loop().time() + self.seconds
+        self._ends[task] = time.monotonic() + self.seconds
 
     def end(self, task: asyncio.Task[Any]) -> bool:
         """The request is answered; returns whether its time was over, in which case its cancellation is undone."""
@@ -30,10 +31,9 @@ class Deadlines:
 
     async def sweep(self) -> None:
         """Cancel what is over, until cancelled."""
-        loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(_SWEEP_EVERY)
-            now = loop.time()
+            now = time.monotonic()
             for task in [task for task, end in self._ends.items() if end <= now]:
                 del self._ends[task]
                 self._over.add(task)

@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from aiohttp import web
-
 from service.domain.model import NewProjectKey, ProjectKeyChange
 from service.domain.pages import Page
+from service.http.answer import Answer
 from service.http.answers import empty_answer, text_answer
 from service.http.bodies import read_body
 from service.http.pagination import asked_page, link
@@ -23,7 +22,7 @@ _NEW_KEY: Final = NewProjectKeyBody()
 _KEY_CHANGE: Final = ProjectKeyChangeBody()
 
 
-async def create_key(call: Call) -> web.Response:
+async def create_key(call: Call) -> Answer:
     """``POST …/keys/``: 201 with the new key, once it is committed."""
     body = await read_body(call.request, timeout=call.api.body_timeout)
     asked: NewProjectKey = load(_NEW_KEY, body)
@@ -37,16 +36,16 @@ async def create_key(call: Call) -> web.Response:
     )
 
 
-async def list_keys(call: Call) -> web.Response:
+async def list_keys(call: Call) -> Answer:
     """``GET …/keys/``: the newest first; ``status`` leaves out the others, and all of them if it is no status."""
     project, page, status = call.project, asked_page(call), _status(call)
     if status not in _STATUSES:
         return _listed(call, page, b"[]", [])
     rows = await call.api.read_keys.page(project, page, active=_STATUSES[status])
-    return _listed(call, page, call.api.key_texts.page(page.of(rows.keys), project), rows.ids)
+    return _listed(call, page, call.api.key_texts.page(rows, page, project), rows.ids)
 
 
-async def list_organization_keys(call: Call) -> web.Response:
+async def list_organization_keys(call: Call) -> Answer:
     """``GET /api/0/organizations/{organization}/project-keys/``: the keys of all its projects, as `list_keys`."""
     organization = await call.api.organizations.get(call.organization_name)
     if last(call.request, "team"):
@@ -63,17 +62,17 @@ def _status(call: Call) -> str:
     return last(call.request, "status") or ""
 
 
-def _listed(call: Call, page: Page, text: bytes, found: Sequence[int]) -> web.Response:
+def _listed(call: Call, page: Page, text: bytes, found: Sequence[int]) -> Answer:
     return text_answer(text, allow=call.allow, headers={"Link": link(call, page, found)})
 
 
-async def get_key(call: Call) -> web.Response:
+async def get_key(call: Call) -> Answer:
     """``GET …/keys/{key_id}/``."""
     key = await call.api.read_keys.get(call.project, call.key_id)
     return text_answer(call.api.key_texts.one(key, call.project), allow=call.allow)
 
 
-async def update_key(call: Call) -> web.Response:
+async def update_key(call: Call) -> Answer:
     """``PUT …/keys/{key_id}/``: 200 with the key as it is then, once that is committed."""
     await call.api.read_keys.get(
         call.project, call.key_id
@@ -88,7 +87,7 @@ async def update_key(call: Call) -> web.Response:
     )
 
 
-async def delete_key(call: Call) -> web.Response:
+async def delete_key(call: Call) -> Answer:
     """``DELETE …/keys/{key_id}/``: 204, once it is committed."""
     event_id = await call.api.change_keys.delete(call.project, call.key_id, call.origin)
     return empty_answer(

@@ -9,11 +9,15 @@ import orjson
 from service.domain.dsn import Endpoints, Ingest, dsn_urls, project_endpoints
 from service.domain.events import wire_loader_options, wire_rate_limit, wire_time
 from service.domain.model import BROWSER_SDK_CHOICES, Project, ProjectKey
+from service.domain.pages import KeyRows, Page
 
 _CHOICES: Final = {"choices": [[version, version] for version in BROWSER_SDK_CHOICES]}
 
 _KEPT: Final = 4096
 """Keys whose text is kept; each is some 2 000 bytes."""
+
+_KEPT_PAGES: Final = 128
+"""Pages whose text is kept; each is of some 20 000 bytes, at most 200 000."""
 
 
 class KeyTexts:
@@ -22,19 +26,22 @@ class KeyTexts:
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
         self._written = lru_cache(maxsize=_KEPT)(self._write)
+        self._written_pages = lru_cache(maxsize=_KEPT_PAGES)(self._write_page)
 
     def one(self, key: ProjectKey, project: Project) -> bytes:
         """The JSON of one key."""
         return self._written(key, *_beside(project))
 
-    def page(self, keys: Iterable[ProjectKey], project: Project) -> bytes:
-        """The JSON of a list of keys of one project."""
-        beside = _beside(project)
-        return _list([self._written(key, *beside) for key in keys])
+    def page(self, rows: KeyRows, page: Page, project: Project) -> bytes:
+        """The JSON of those of the keys, which are of one project, that are on the page."""
+        return self._written_pages(rows, page, *_beside(project))
 
     def page_of_many(self, keys: Iterable[tuple[ProjectKey, Project]]) -> bytes:
         """The JSON of a list of keys, each of its own project."""
         return _list([self.one(key, project) for key, project in keys])
+
+    def _write_page(self, rows: KeyRows, page: Page, *beside: Any) -> bytes:
+        return _list([self._written(key, *beside) for key in page.of(rows.keys)])
 
     def _write(
         self, key: ProjectKey, organization_id: int, ingest_url: str | None, browser_sdk_version: str

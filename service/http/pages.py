@@ -2,14 +2,16 @@
 
 import gzip
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from aiohttp import web
 
-from service.http.answers import empty_answer, refused
+from service.http.answers import EVERY_ANSWER, empty_answer, refused
+from service.http.record import Handler, recorded
 from service.http.refusals import method_not_allowed
+from service.http.state import API
 
 _ALLOW: Final = "GET, HEAD, OPTIONS"
 
@@ -32,26 +34,28 @@ class Page:
 
 def add_page(app: web.Application, page: Page) -> None:
     """Serve ``page``."""
-    app.router.add_route("*", page.path, _answering(page))
+    app.router.add_route("*", page.path, recorded(app[API], page.path, _answering(page)))
 
 
-def _answering(page: Page) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _answering(page: Page) -> Handler:
     tag = hashlib.sha256(page.body).hexdigest()[:32]
     headers = {
+        **EVERY_ANSWER,
+        "Allow": _ALLOW,
         "Content-Type": page.content_type,
         "ETag": f'"{tag}"',
         "Cache-Control": "public, max-age=31536000, immutable" if page.for_ever else "no-cache",
         **page.headers,
     }
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
         if request.method == "OPTIONS":
             return empty_answer(status=200, allow=_ALLOW)
         if request.method not in {"GET", "HEAD"}:
             return refused(method_not_allowed(request.method), allow=_ALLOW)
         if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
-            return empty_answer(status=304, allow=_ALLOW, headers=_without_type(headers))
-        response = empty_answer(status=200, allow=_ALLOW, headers=headers)
+            return web.Response(status=304, headers=_without_type(headers))
+        response = web.Response(headers=headers)
         response.body = _body(page, request, response)
         return response
 

@@ -13,6 +13,7 @@ from service.http.refusals import Refusal
 from service.http.state import Call
 
 _PER_PAGE: Final = 10
+_FIRST: Final = Page(size=_PER_PAGE)
 _MOST_PER_PAGE: Final = 100
 _GREATEST_ID: Final = 2**63 - 1
 _GREATEST_OFFSET: Final = 10_000
@@ -27,6 +28,8 @@ def asked_page(call: Call) -> Page:
     Raises:
         Refusal: 400; one of them is none.
     """
+    if not call.request.query:
+        return _FIRST
     size = _per_page(last(call.request, "per_page"))
     cursor = last(call.request, "cursor")
     return _page(cursor, size) if cursor else Page(size=size)

@@ -4,7 +4,7 @@ Rests on `_make_server`, `_handle_request` and `handle_error` of aiohttp's class
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 import structlog
@@ -71,16 +71,26 @@ class _Connection(web.RequestHandler):
         super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- what AppRunner was given
         self._api = api
 
-    async def _handle_request(
+    def _handle_request(
+        self,
+        request: web.BaseRequest,
+        start_time: float | None,
+        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        if not _is_framed(request):
+            return super()._handle_request(request, start_time, self._refuse_framing)
+        if request_handler is not self._request_handler or self._api.room.free > 0:
+            return super()._handle_request(request, start_time, request_handler)
+        return self._handle_in_a_crowd(request, start_time, request_handler)
+
+    async def _handle_in_a_crowd(
         self,
         request: web.BaseRequest,
         start_time: float | None,
         request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     ) -> tuple[web.StreamResponse, bool]:
         room = self._api.room
-        if not _is_framed(request):
-            return await super()._handle_request(request, start_time, self._refuse_framing)
-        if request_handler is not self._request_handler or await room.enter():
+        if await room.enter():
             return await super()._handle_request(request, start_time, request_handler)
         answered = await super()._handle_request(request, start_time, self._refuse)
         if request.content.is_eof():  # a connection whose body does not end is about to be closed
@@ -120,7 +130,7 @@ class _Connection(web.RequestHandler):
         request_id = new_request_id()
         if status == _UNREADABLE:
             _log.info("request_unreadable", error=type(exc).__name__, request_id=request_id)
-            refusal = Refusal(status, "The request is not valid HTTP.", {"Connection": "close"})
+            refusal = Refusal(status, "The request is not valid HTTP.", ends_connection=True)
         else:
             _log.error("request_failed", request_id=request_id, exc_info=exc)
             refusal = internal_error(request_id)

@@ -34,13 +34,22 @@ class Refusal(Exception):  # noqa: N818 -- it is an answer, and most of its kind
         status: the HTTP status.
         body: what is told; a text becomes ``{"detail": text}``.
         headers: more headers.
+        ends_connection: what follows on the connection is not read.
     """
 
-    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        body: Any,
+        headers: Mapping[str, str] | None = None,
+        *,
+        ends_connection: bool = False,
+    ) -> None:
         super().__init__(status, body)
         self.status = status
         self.body = {"detail": body} if isinstance(body, str) else body
         self.headers = headers or {}
+        self.ends_connection = ends_connection
 
 
 def unauthenticated(message: str) -> Refusal:
@@ -63,7 +72,7 @@ def method_not_allowed(method: str) -> Refusal:
 
 def body_too_large(limit: int) -> Refusal:
     """413; the connection ends, for what follows on it was never read."""
-    return Refusal(413, f"The request body is larger than {limit} bytes.", {"Connection": "close"})
+    return Refusal(413, f"The request body is larger than {limit} bytes.", ends_connection=True)
 
 
 def too_slow(what: str) -> Refusal:

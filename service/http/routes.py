@@ -8,16 +8,25 @@ from typing import Final
 from aiohttp import web
 
 from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
-from service.domain.model import Project
+from service.domain.model import Caller
 from service.http import audit, handlers, tenants
-from service.http.answers import empty_answer, json_answer, refused
-from service.http.auth import Scopes, authenticate, permit_method, permit_organization, scopes_of
+from service.http.answer import Answer
+from service.http.answers import empty_answer, json_answer, refused, text_answer
+from service.http.auth import (
+    Scopes,
+    authenticate,
+    bearer_token,
+    permit_method,
+    permit_organization,
+    scopes_of,
+)
 from service.http.event_documents import add_event_documents
 from service.http.negotiation import check_acceptable
+from service.http.record import recorded
 from service.http.refusals import Refusal, method_not_allowed, moved
-from service.http.state import API, CALLER, FAULT, Call
+from service.http.state import API, CALLER, FAULT, Api, Call
 
-Handler = Callable[[Call], Awaitable[web.Response]]
+Handler = Callable[[Call], Awaitable[Answer]]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What ids, slugs and keys are made of: Postgres is not asked for anything else, which it might not even take."""
@@ -86,10 +95,13 @@ RESOURCES: Final = (
 
 def add_routes(app: web.Application) -> None:
     """Serve every resource, the events' documents, and an answer for every other path."""
+    api = app[API]
     add_event_documents(app)
     for resource in RESOURCES:
-        app.router.add_route("*", _pattern(resource.path), _dispatcher(resource))
-    app.router.add_route("*", r"/{path:[\s\S]*}", _no_such_path)  # a dot would leave out line ends
+        handler = recorded(api, resource.path, _dispatcher(api, resource))
+        app.router.add_route("*", _pattern(resource.path), handler)
+    # A dot would leave out line ends.
+    app.router.add_route("*", r"/{path:[\s\S]*}", recorded(api, "unknown", _no_such_path))
 
 
 def _pattern(path: str) -> str:
@@ -97,38 +109,57 @@ def _pattern(path: str) -> str:
     return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
-def _dispatcher(resource: Resource) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _dispatcher(api: Api, resource: Resource) -> Callable[[web.Request], Awaitable[Answer]]:
     allow = resource.allow
     handlers_by_method = dict(resource.methods)
     if "GET" in handlers_by_method:
         handlers_by_method["HEAD"] = handlers_by_method["GET"]
+    in_project = resource.path.startswith(_PROJECT)
 
-    async def dispatch(request: web.Request) -> web.Response:
-        if request.method == "OPTIONS":
+    async def dispatch(request: web.Request) -> Answer:
+        method, names = request.method, request.match_info
+        if method == "OPTIONS":
             return empty_answer(status=200, allow=allow)
         try:
-            call = await _permitted(request, resource, allow, known=request.method in handlers_by_method)
-            return await _handled(call, handlers_by_method[request.method])
-        except (BusyError, UnavailableError) as error:
-            request[FAULT] = str(error)
-            return refused(error, allow=allow)
-        except MovedError as error:
-            return refused(moved(request.method, _renamed(request, error.slug), error.slug), allow=allow)
+            # The order decides which of several mistakes is told: who, may they, can one, of what, is it theirs.
+            token = bearer_token(request)
+            caller = api.tokens.known(token) or await authenticate(api.tokens, token)
+            request[CALLER] = caller
+            api.rate_limits.count(caller)
+            permit_method(caller, method, resource.scopes)
+            if method not in handlers_by_method:
+                raise method_not_allowed(method)
+            _check_names(caller, names)
+            project = None
+            if in_project:
+                path = names["organization"], names["project"]
+                project = api.projects.known(*path) or await api.projects.get(*path)
+            if method == "DELETE":  # elsewhere whoever reads the body asks for this, before that is read
+                check_acceptable(request)
+            answer = await handlers_by_method[method](Call(request, api, caller, allow, project))
+            if method in {"GET", "HEAD"}:  # what does not exist is told before what cannot be read
+                check_acceptable(request)
         except (Refusal, ProjectKeyError) as error:
-            return refused(error, allow=allow)
+            return _refusal(request, error, allow)
+        else:
+            return answer
 
     return dispatch
 
 
-async def _handled(call: Call, handler: Handler) -> web.Response:
-    """What does not exist is told before what cannot be read; a body is asked for in between, by its reader."""
-    method = call.request.method
-    if method == "DELETE":
-        check_acceptable(call.request)
-    response = await handler(call)
-    if method in {"GET", "HEAD"}:
-        check_acceptable(call.request)
-    return response
+def _check_names(caller: Caller, names: Mapping[str, str]) -> None:
+    if "organization" in names:
+        permit_organization(caller, names["organization"])
+    if not all(map(_NAME.fullmatch, names.values())):
+        raise NotFoundError("nothing has such a name")
+
+
+def _refusal(request: web.Request, error: Refusal | ProjectKeyError, allow: str) -> Answer:
+    if isinstance(error, MovedError):
+        error = moved(request.method, _renamed(request, error.slug), error.slug)
+    elif isinstance(error, BusyError | UnavailableError):
+        request[FAULT] = str(error)
+    return refused(error, allow=allow)
 
 
 def _renamed(request: web.Request, slug: str) -> str:
@@ -139,27 +170,7 @@ def _renamed(request: web.Request, slug: str) -> str:
     return "/".join(parts) + (f"?{url.raw_query_string}" if url.raw_query_string else "")
 
 
-async def _permitted(request: web.Request, resource: Resource, allow: str, *, known: bool) -> Call:
-    """The order decides which of several mistakes is told: who, may they, can one, of what, is it theirs."""
-    api = request.app[API]
-    caller = await authenticate(request, api.tokens)
-    request[CALLER] = caller
-    api.rate_limits.count(caller)
-    permit_method(caller, request.method, resource.scopes)
-    if not known:
-        raise method_not_allowed(request.method)
-    project: Project | None = None
-    names = request.match_info
-    if "organization" in names:
-        permit_organization(caller, names["organization"])
-    if not all(map(_NAME.fullmatch, names.values())):
-        raise NotFoundError("nothing has such a name")
-    if "project" in names:
-        project = await api.projects.get(names["organization"], names["project"])
-    return Call(request=request, api=api, caller=caller, allow=allow, found_project=project)
-
-
-async def _no_such_path(request: web.Request) -> web.Response:
+async def _no_such_path(request: web.Request) -> Answer:
     if request.path.endswith("/"):
         return empty_answer(status=404)
     suggestion = f"{request.path}/"
@@ -167,10 +178,6 @@ async def _no_such_path(request: web.Request) -> web.Response:
         return json_answer(
             {"info": f"Route not found, did you forget a trailing slash? try: {suggestion}"}, status=404
         )
-    response = empty_answer(status=404)
-    response.content_type = "text/plain"
-    response.text = (
-        "Route not found, did you forget a trailing slash?\n\n"
-        f"try: {suggestion}\n" + " " * (len("try: ") + len(suggestion) - 1) + "^"
-    )
-    return response
+    pointer = " " * (len("try: ") + len(suggestion) - 1) + "^"
+    text = f"Route not found, did you forget a trailing slash?\n\ntry: {suggestion}\n{pointer}"
+    return text_answer(text.encode(errors="replace"), status=404, content_type="text/plain; charset=utf-8")

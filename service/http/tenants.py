@@ -2,9 +2,8 @@
 
 from typing import Final
 
-from aiohttp import web
-
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, OrganizationChange, ProjectChange, slug_of
+from service.http.answer import Answer
 from service.http.answers import empty_answer, json_answer, wire_organization, wire_project
 from service.http.bodies import read_body
 from service.http.pagination import asked_page, link
@@ -27,12 +26,12 @@ _NEW_PROJECT: Final = NewProjectBody()
 _PROJECT_CHANGE: Final = ProjectChangeBody()
 
 
-async def health(call: Call) -> web.Response:
+async def health(call: Call) -> Answer:
     """``GET /api/0/internal/health/``: 200 for every token; clients try theirs here."""
     return json_answer({"problems": [], "healthy": {}}, allow=call.allow)
 
 
-async def create_organization(call: Call) -> web.Response:
+async def create_organization(call: Call) -> Answer:
     """``POST /api/0/organizations/``: for tokens of all organizations."""
     if call.caller.organization_id is not None:
         raise Refusal(403, NO_PERMISSION)
@@ -50,13 +49,13 @@ async def create_organization(call: Call) -> web.Response:
     )
 
 
-async def get_organization(call: Call) -> web.Response:
+async def get_organization(call: Call) -> Answer:
     """``GET /api/0/organizations/{organization}/``."""
     organization = await call.api.organizations.get(call.organization_name)
     return json_answer(wire_organization(organization), allow=call.allow)
 
 
-async def update_organization(call: Call) -> web.Response:
+async def update_organization(call: Call) -> Answer:
     """``PUT /api/0/organizations/{organization}/``: another ingest URL gives all its keys new versions."""
     organization = await call.api.organizations.get(call.organization_name)
     body = await read_body(call.request, timeout=call.api.body_timeout)
@@ -65,7 +64,7 @@ async def update_organization(call: Call) -> web.Response:
     return json_answer(wire_organization(changed), allow=call.allow)
 
 
-async def list_projects(call: Call) -> web.Response:
+async def list_projects(call: Call) -> Answer:
     """``GET /api/0/organizations/{organization}/projects/``: the newest first."""
     organization = await call.api.organizations.get(call.organization_name)
     page = asked_page(call)
@@ -77,7 +76,7 @@ async def list_projects(call: Call) -> web.Response:
     )
 
 
-async def create_project(call: Call) -> web.Response:
+async def create_project(call: Call) -> Answer:
     """``POST /api/0/organizations/{organization}/projects/``: with a first key unless told otherwise."""
     organization = await call.api.organizations.get(call.organization_name)
     body = await read_body(call.request, timeout=call.api.body_timeout)
@@ -93,12 +92,12 @@ async def create_project(call: Call) -> web.Response:
     return json_answer(wire_project(project), status=201, allow=call.allow, headers=_replayed(replayed))
 
 
-async def get_project(call: Call) -> web.Response:
+async def get_project(call: Call) -> Answer:
     """``GET /api/0/projects/{organization}/{project}/``."""
     return json_answer(wire_project(call.project), allow=call.allow)
 
 
-async def update_project(call: Call) -> web.Response:
+async def update_project(call: Call) -> Answer:
     """``PUT /api/0/projects/{organization}/{project}/``: its former slug leads to it from then on."""
     body = await read_body(call.request, timeout=call.api.body_timeout)
     change: ProjectChange = load(_PROJECT_CHANGE, body)
@@ -106,7 +105,7 @@ async def update_project(call: Call) -> web.Response:
     return json_answer(wire_project(changed), allow=call.allow)
 
 
-async def delete_project(call: Call) -> web.Response:
+async def delete_project(call: Call) -> Answer:
     """``DELETE /api/0/projects/{organization}/{project}/``: its keys go with it, each with its event."""
     await call.api.projects.delete(call.project, call.origin)
     return empty_answer(status=204, allow=call.allow)

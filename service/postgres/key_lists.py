@@ -1,10 +1,11 @@
 """Lists of keys: pages of the table project_key, newest first, each at the price of its own rows."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
 
 from service.domain.model import Project, ProjectKey
-from service.domain.pages import Page
+from service.domain.pages import KeyRows, Page
 from service.postgres.database import Connection
 from service.postgres.keys import KEY_COLUMNS, known_key
 from service.postgres.projects import PROJECT_COLUMNS, project_from_row
@@ -19,12 +20,8 @@ class KeyPage(NamedTuple):
     active: bool | None
 
 
-class KeyRows(NamedTuple):
-    """Keys as a list shows them, newest first, and beside them the ids of their rows."""
-
-    ids: list[int]
-    keys: list[ProjectKey]
-
+_KEPT: Final = 128
+"""Lists that are kept as they were made of their rows; each is of some 7 000 bytes, at most 60 000."""
 
 _WANTED: Final = """
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::boolean[])
@@ -36,7 +33,7 @@ _WANTED: Final = """
 # Each is written as a stretch of its index, and in that one's order: with `project_id =` Postgres would rather walk
 # down the numbers of all keys, which is as good only if those of other projects do not lie in between.
 _OLDER: Final = f"""
-    SELECT {KEY_COLUMNS}, key.id, wanted.position
+    SELECT wanted.position, {KEY_COLUMNS}, key.id
     {_WANTED}
     CROSS JOIN LATERAL (
         (
@@ -61,7 +58,7 @@ _OLDER: Final = f"""
 """  # noqa: S608 -- the columns are a constant
 
 _NEWER: Final = f"""
-    SELECT {KEY_COLUMNS}, key.id, wanted.position
+    SELECT wanted.position, {KEY_COLUMNS}, key.id
     {_WANTED}
     CROSS JOIN LATERAL (
         (
@@ -87,18 +84,22 @@ _NEWER: Final = f"""
 
 
 async def select_pages(connection: Connection, wanted: Sequence[KeyPage]) -> list[KeyRows]:
-    """For each page its keys, and one more where there is one."""
-    found = [KeyRows([], []) for _ in wanted]
+    """For each page its keys, and one more where there is one; not to be changed."""
+    found: list[list[tuple[Any, ...]]] = [[] for _ in wanted]
     for statement, newer in ((_OLDER, False), (_NEWER, True)):
         positions = [position for position, one in enumerate(wanted) if one.page.newer is newer]
         if not positions:
             continue
         columns = zip(*(_columns(wanted[position]) for position in positions), strict=True)
         for row in await connection.fetch(statement, *columns):
-            rows = found[positions[row["position"] - 1]]
-            rows.ids.append(row["id"])
-            rows.keys.append(known_key(row))
-    return found
+            found[positions[row[0] - 1]].append(row[1:])
+    return [_known_rows(tuple(rows)) for rows in found]
+
+
+@lru_cache(maxsize=_KEPT)
+def _known_rows(rows: tuple[tuple[Any, ...], ...]) -> KeyRows:
+    """The keys in these rows, and the same object for the same rows: lists are read again and again."""
+    return KeyRows([row[-1] for row in rows], [known_key(row) for row in rows])
 
 
 def _columns(one: KeyPage) -> tuple[object, ...]:

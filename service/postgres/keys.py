@@ -101,7 +101,7 @@ def key_from_row(row: asyncpg.Record) -> ProjectKey:
     return _key(row[:_WIDTH])
 
 
-def known_key(row: asyncpg.Record) -> ProjectKey:
+def known_key(row: asyncpg.Record | tuple[Any, ...]) -> ProjectKey:
     """The same, and the same object for equal rows: for keys that are read again and again."""
     return _known(row[:_WIDTH])
 

@@ -68,6 +68,10 @@ class Projects:
         self._clock = clock
         self._recent = Recent[tuple[str, str], Project](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
 
+    def known(self, organization: str, project: str) -> Project | None:
+        """The project that two parts of a path name, if it was found lately; None is to be asked of `get`."""
+        return self._recent.get((organization, project))
+
     async def get(self, organization: str, project: str) -> Project:
         """The project that two parts of a path name, each by id or slug.
 

@@ -1,13 +1,14 @@
 """Reading keys; what is asked for at the same time, keys or pages, comes in one statement, and each of it once."""
 
+import asyncio
 from collections.abc import Sequence
 from typing import Final
 
 from service.domain.errors import NotFoundError
 from service.domain.model import Organization, Project, ProjectKey
-from service.domain.pages import Page
+from service.domain.pages import KeyRows, Page
 from service.postgres.database import Database
-from service.postgres.key_lists import KeyPage, KeyRows, select_page_of_organization, select_pages
+from service.postgres.key_lists import KeyPage, select_page_of_organization, select_pages
 from service.postgres.keys import select_keys
 from service.usecases.gathering import Gathering
 
@@ -33,18 +34,18 @@ class ReadKeys:
             self._select_pages, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
-    async def get(self, project: Project, public_key: str) -> ProjectKey:
-        """One key of ``project``.
+    def get(self, project: Project, public_key: str) -> asyncio.Future[ProjectKey]:
+        """One key of ``project``, to come.
 
         Raises:
             NotFoundError: the project has no such key.
             BusyError: too many reads are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        return await self._reads.submit((project.organization.id, project.id, public_key))
+        return self._reads.submit((project.organization.id, project.id, public_key))
 
-    async def page(self, project: Project, page: Page, *, active: bool | None = None) -> KeyRows:
-        """Keys of ``project``, and one more than the page has if there is one; not to be changed.
+    def page(self, project: Project, page: Page, *, active: bool | None = None) -> asyncio.Future[KeyRows]:
+        """Keys of ``project`` to come, and one more than the page has if there is one; not to be changed.
 
         Args:
             project: whose keys.
@@ -55,7 +56,7 @@ class ReadKeys:
             BusyError: too many reads are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        return await self._pages.submit(KeyPage(project.organization.id, project.id, page, active))
+        return self._pages.submit(KeyPage(project.organization.id, project.id, page, active))
 
     async def page_of_organization(
         self, organization: Organization, page: Page, *, active: bool | None = None

@@ -48,6 +48,15 @@ class Tokens:
             self._look_up, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
+    def known(self, token: str) -> Caller | None:
+        """Whom ``token`` speaks for, if that was found lately; None is to be asked of `caller`.
+
+        Raises:
+            TokenExpiredError: its time is over.
+        """
+        found = self._recent.get(_hash(token))
+        return None if found is None else self._in_time(*found)
+
     async def caller(self, token: str) -> Caller:
         """Whom ``token`` speaks for.
 
@@ -62,7 +71,9 @@ class Tokens:
         if found is None:
             found = await self._find(token_hash)
             self._recent.put(token_hash, found)
-        caller, expires_at = found
+        return self._in_time(*found)
+
+    def _in_time(self, caller: Caller, expires_at: datetime | None) -> Caller:
         if expires_at is not None and expires_at <= self._clock():
             raise TokenExpiredError
         return caller

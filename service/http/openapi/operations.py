@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from aiohttp import web
 from marshmallow import Schema
 
 from service.http import audit, handlers, schemas, tenants
+from service.http.answer import Answer
 from service.http.openapi import answers, examples
 from service.http.state import Call
 
-Handler = Callable[[Call], Awaitable[web.Response]]
+Handler = Callable[[Call], Awaitable[Answer]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
