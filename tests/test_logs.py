@@ -182,6 +182,7 @@ def test_a_value_that_json_does_not_know_is_written_as_text(configure: Configure
     assert '"great":' in stream.getvalue().replace('": ', '":')
     assert stream.objects[0]["path"] == "/a"
     assert stream.objects[0]["error"] == "no way"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z", stream.objects[0]["timestamp"])
 
 
 def test_on_a_terminal_lines_are_text_and_elsewhere_json(configure: Configure) -> None:

@@ -5,7 +5,7 @@ The cursors, ``value:offset:direction``, are those of Sentry's API, whose client
 
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from service.domain.pages import Page
 from service.http.queries import last
@@ -67,9 +67,10 @@ def link(call: Call, page: Page, found: Sequence[int]) -> str:
         page: what it asked for.
         found: the ids of the rows that were found for it, at most its `limit`, greatest first.
     """
-    request = call.request
-    others = [(key, value) for key, value in request.query.items() if key != "cursor"]
-    url = f"{call.api.links_base}{quote(request.path)}?{urlencode(others) if others else ''}&cursor="
+    query = call.request.query
+    others = urlencode([(key, value) for key, value in query.items() if key != "cursor"]) if query else ""
+    # The names in a list's path are letters, digits, "-" and "_": there is nothing in it to be quoted.
+    url = f"{call.api.links_base}{call.request.path}?{others}&cursor="
     previous, newer = _previous(page, found)
     following, older = _next(page, found)
     return (

@@ -19,6 +19,8 @@ _log = structlog.get_logger(__name__)
 _REQUEST_ID: Final = istr("X-Request-Id")
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _UNAVAILABLE: Final = 503
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Those that are labels; callers must not make any."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -79,7 +81,3 @@ def _tell(api: Api, route: str, request: web.Request, response: web.StreamRespon
         request_id=request_id,
         **values,
     )
-
-
-_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Those that are labels; callers must not make any."""
