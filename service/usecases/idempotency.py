@@ -1,12 +1,14 @@
 """Requests that carry an idempotency key happen once, however often they are sent."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
-from service.domain.errors import KeyInUseError, KeyReusedError
+from service.domain.errors import KeyInUseError, KeyReusedError, TakenError
 from service.domain.idempotency import IdempotencyKey, Made
 from service.postgres.database import Database
 from service.postgres.idempotency import select_made
+
+Result = TypeVar("Result")
 
 
 class Idempotency:
@@ -20,39 +22,32 @@ class Idempotency:
         self._database = database
         self._running: set[tuple[int, str]] = set()
 
-    @asynccontextmanager
-    async def turn(self, key: IdempotencyKey | None) -> AsyncIterator[Made | None]:
-        """The right to do what ``key`` stands for, for the time of the block; gives what an earlier request made.
+    async def once(self, key: IdempotencyKey | None, make: Callable[[], Awaitable[Result]]) -> Result | Made:
+        """What ``make`` makes; or what an earlier request with ``key`` made.
 
         Raises:
             KeyInUseError: an earlier request with this key is still under way.
             KeyReusedError: an earlier request with this key was another one.
-            UnavailableError: the database cannot be reached.
+            UnavailableError: the database cannot be reached; besides, all that ``make`` raises.
         """
         if key is None:
-            yield None
-            return
+            return await make()
         at = (key.token_id, key.text)
         if at in self._running:
             raise KeyInUseError
         self._running.add(at)
         try:
-            yield await self.made(key)
+            return await self._made(key) or await make()
+        except TakenError:
+            # Another replica, or the first request whose caller has gone, may have been quicker meanwhile.
+            made = await self._made(key)
+            if made is None:
+                raise
+            return made
         finally:
             self._running.discard(at)
 
-    async def made(self, key: IdempotencyKey | None) -> Made | None:
-        """What an earlier request with ``key`` made.
-
-        To be asked again where what was to be made is there already: another replica, or the first request whose
-        caller has gone, may have been quicker since.
-
-        Raises:
-            KeyReusedError: an earlier request with this key was another one.
-            UnavailableError: the database cannot be reached.
-        """
-        if key is None:
-            return None
+    async def _made(self, key: IdempotencyKey) -> Made | None:
         async with self._database.connection() as connection:
             made = await select_made(connection, key)
         if made is not None and made.fingerprint != key.fingerprint:

@@ -19,7 +19,7 @@ from service.domain.errors import (
     TakenError,
 )
 from service.domain.events import EventType, OutboxRow
-from service.domain.idempotency import IdempotencyKey
+from service.domain.idempotency import IdempotencyKey, Made
 from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, new_key_half
 from service.postgres.database import Connection, Database
 from service.postgres.deleted import forget_deleted, lock_deleted
@@ -92,18 +92,12 @@ class IssueKeys:
             BusyError: too many creates are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        async with self._idempotency.turn(once) as earlier:
-            made = earlier
-            if made is None:
-                try:
-                    issued = await self._committed_once(asked, self.prepare(asked, project, origin, once))
-                except TakenError:
-                    made = await self._idempotency.made(once)
-                    if made is None:
-                        raise
-                else:
-                    return Answered(issued.key, issued.event.id)
-            return Answered(await self._again(project, made.target_id), made.event_id, replayed=True)
+        issued = await self._idempotency.once(
+            once, lambda: self._committed_once(asked, self.prepare(asked, project, origin, once))
+        )
+        if isinstance(issued, Made):
+            return Answered(await self._again(project, issued.target_id), issued.event_id, replayed=True)
+        return Answered(issued.key, issued.event.id)
 
     async def _committed_once(self, asked: NewProjectKey, issued: Issued) -> Issued:
         """Together with others; alone where the key may have existed before, as it may after an uncertain try."""

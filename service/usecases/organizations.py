@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from service.domain.audit import Action
 from service.domain.errors import NotFoundError, TakenError
-from service.domain.idempotency import IdempotencyKey
+from service.domain.idempotency import IdempotencyKey, Made
 from service.domain.model import Organization, OrganizationChange, Origin
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
@@ -89,16 +89,10 @@ class Organizations:
                     await insert_made(connection, once, target_id=new.id, event_id=None)
             return new
 
-        async with self._idempotency.turn(once) as earlier:
-            made = earlier
-            if made is None:
-                try:
-                    return await settled(attempt, write), False
-                except TakenError:
-                    made = await self._idempotency.made(once)
-                    if made is None:
-                        raise
+        made = await self._idempotency.once(once, lambda: settled(attempt, write))
+        if isinstance(made, Made):
             return await self.get(str(made.target_id)), True
+        return made, False
 
     async def update(
         self, organization: Organization, change: OrganizationChange, origin: Origin

@@ -7,7 +7,7 @@ from typing import Any, Final
 from service.domain.audit import Action
 from service.domain.errors import GoneError, MovedError, NotFoundError, TakenError
 from service.domain.events import OutboxRow
-from service.domain.idempotency import IdempotencyKey
+from service.domain.idempotency import IdempotencyKey, Made
 from service.domain.model import (
     DEFAULT_KEY_NAME,
     NewProjectKey,
@@ -145,16 +145,10 @@ class Projects:
             self._committed([row for row in rows if row is not None])
             return new
 
-        async with self._idempotency.turn(once) as earlier:
-            made = earlier
-            if made is None:
-                try:
-                    return await settled(attempt, write), False
-                except TakenError:
-                    made = await self._idempotency.made(once)
-                    if made is None:
-                        raise
+        made = await self._idempotency.once(once, lambda: settled(attempt, write))
+        if isinstance(made, Made):
             return await self._again(organization, made.target_id), True
+        return made, False
 
     async def _again(self, organization: Organization, project_id: int) -> Project:
         try:
