@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import orjson
-import uvloop
 from aiokafka import AIOKafkaConsumer
 
+from bench import program
 from bench.client import AnswerError, Client, connect
 
 _CONNECTIONS: Final = 32
@@ -153,15 +153,7 @@ async def _measure(plan: Plan) -> Freshness:
 
 def main() -> int:
     """Read the plan, do it, print what came of it."""
-    plan = Plan(**orjson.loads(sys.stdin.buffer.read()))
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            freshness = runner.run(_measure(plan))
-    except (AnswerError, OSError) as error:
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    print(orjson.dumps(freshness).decode())
-    return 0
+    return program.run(Plan, _measure)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 A process of its own: `python -m bench.kit` reads a `Plan` as JSON and prints a `Loaded`.
 """
 
-import asyncio
 import os
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any, Final
 import orjson
 from aiokafka import AIOKafkaProducer
 
+from bench import program
 from service.consumer import NotReadyError, ProjectKeys
 from service.contract.catalogue import described
 from service.domain.partition import SHARDS
@@ -101,14 +101,7 @@ def _resident() -> int:
 
 def main() -> int:
     """Read the plan, do it, print what came of it."""
-    plan = Plan(**orjson.loads(sys.stdin.buffer.read()))
-    try:
-        loaded = asyncio.run(_load(plan))
-    except NotReadyError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(orjson.dumps(loaded).decode())
-    return 0
+    return program.run(Plan, _load, failures=(NotReadyError,), loop_factory=None)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-import uvloop
-
+from bench import program
 from bench.client import AnswerError, Client, connect
 
 _PATIENCE: Final = 10.0
@@ -89,15 +87,7 @@ async def _load(plan: Plan) -> Load:
 
 def main() -> int:
     """Read the plan, do it, print what came of it."""
-    plan = Plan(**orjson.loads(sys.stdin.buffer.read()))
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            load = runner.run(_load(plan))
-    except (AnswerError, OSError) as error:  # a time-out is an OSError too
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    print(orjson.dumps(load).decode())
-    return 0
+    return program.run(Plan, _load)
 
 
 if __name__ == "__main__":

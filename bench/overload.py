@@ -10,9 +10,7 @@ import time
 from dataclasses import dataclass
 from typing import Final
 
-import orjson
-import uvloop
-
+from bench import program
 from bench.client import AnswerError, Client, connect
 from bench.figures import quantile
 
@@ -112,22 +110,14 @@ class _Crowd:
 
 
 async def _load(plan: Plan) -> Overload:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, plan.connections + _SPARE), most))
     return await _Crowd(plan).run()
 
 
 def main() -> int:
     """Read the plan, do it, print what came of it."""
-    plan = Plan(**orjson.loads(sys.stdin.buffer.read()))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, plan.connections + _SPARE), most))
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            found = runner.run(_load(plan))
-    except (AnswerError, OSError) as error:  # a time-out is an OSError too
-        print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        return 1
-    print(orjson.dumps(found).decode())
-    return 0
+    return program.run(Plan, _load)
 
 
 if __name__ == "__main__":
