@@ -28,7 +28,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def recorded(api: Api, route: str, handler: Handler) -> Handler:
     """``handler`` for requests that get an id, an answer within their time, and one line in the log.
 
-    Not a middleware of the library, which costs a request as much as the search for its caller and its project.
+    Not a middleware of the library, whose chain and whose route each request would look for again.
 
     Args:
         api: what counts requests.

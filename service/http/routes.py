@@ -132,8 +132,8 @@ def _dispatcher(api: Api, resource: Resource) -> Callable[[web.Request], Awaitab
             _check_names(caller, names)
             project = None
             if in_project:
-                path = names["organization"], names["project"]
-                project = api.projects.known(*path) or await api.projects.get(*path)
+                at = names["organization"], names["project"]
+                project = api.projects.known(*at) or await api.projects.get(*at)
             if method == "DELETE":  # elsewhere whoever reads the body asks for this, before that is read
                 check_acceptable(request)
             answer = await handlers_by_method[method](Call(request, api, caller, allow, project))
