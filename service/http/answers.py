@@ -10,7 +10,7 @@ import orjson
 from service.domain.errors import ProjectKeyError
 from service.domain.events import wire_time
 from service.domain.model import Organization, Project
-from service.http.answer import Answer
+from service.http.answer import Answer, header_lines
 from service.http.refusals import Refusal, of_domain_error
 
 EVERY_ANSWER: Final = {
@@ -29,7 +29,7 @@ EVERY_ANSWER: Final = {
 def _usual(allow: str, content_type: str) -> str:
     """The headers of every answer of a resource that allows these methods, as they are sent."""
     headers = {**EVERY_ANSWER, "Allow": allow, "Content-Type": content_type}
-    return "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value)
+    return header_lines({name: value for name, value in headers.items() if value})
 
 
 def json_answer(
@@ -60,10 +60,8 @@ def text_answer(
         headers: more headers.
         content_type: what it is; "" where there is none.
     """
-    answer = Answer(_usual(allow, content_type), text, status=status)
-    if headers:
-        answer.headers.update(headers)
-    return answer
+    lines = _usual(allow, content_type)
+    return Answer(lines + header_lines(headers) if headers else lines, text, status=status)
 
 
 def empty_answer(*, status: int, allow: str = "", headers: Mapping[str, str] | None = None) -> Answer:

@@ -12,6 +12,8 @@ from service.usecases.tokens import Tokens
 
 _ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token, none of which exists here
 
+_SCHEME_AND_TOKEN: Final = 2
+
 Scopes = Mapping[str, tuple[str, ...]]
 """By method: the scopes any one of which will do."""
 
@@ -32,14 +34,14 @@ def bearer_token(request: web.Request) -> str:
     Raises:
         Refusal: 401; no credentials, or none that can be read.
     """
-    scheme, *parts = request.headers.get("Authorization", "").split() or [""]
-    if scheme.lower() != "bearer":
+    parts = request.headers.get("Authorization", "").split()
+    if not parts or parts[0].lower() != "bearer":
         raise unauthenticated(NO_CREDENTIALS)
-    if not parts:
+    if len(parts) == 1:
         raise unauthenticated("Invalid token header. No credentials provided.")
-    if len(parts) > 1:
+    if len(parts) > _SCHEME_AND_TOKEN:
         raise unauthenticated("Invalid token header. Token string should not contain spaces.")
-    return parts[0]
+    return parts[1]
 
 
 async def authenticate(tokens: Tokens, token: str) -> Caller:

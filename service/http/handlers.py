@@ -29,7 +29,7 @@ async def create_key(call: Call) -> Answer:
     once = idempotency_key(call, body)
     made = await call.api.issue_keys.issue(asked, call.project, call.origin, once)
     return text_answer(
-        call.api.key_texts.one(made.key, call.project),
+        call.api.key_texts.new(made.key, call.project),
         status=201,
         allow=call.allow,
         headers=await event_headers(call, made.event_id, made.key.public_key, replayed=made.replayed),
@@ -81,7 +81,7 @@ async def update_key(call: Call) -> Answer:
     change: ProjectKeyChange = load(_KEY_CHANGE, body)
     changed = await call.api.change_keys.update(call.project, call.key_id, change, call.origin)
     return text_answer(
-        call.api.key_texts.one(changed.key, call.project),
+        call.api.key_texts.new(changed.key, call.project),
         allow=call.allow,
         headers=await event_headers(call, changed.event_id, call.key_id),
     )

@@ -28,8 +28,12 @@ class KeyTexts:
         self._written = lru_cache(maxsize=_KEPT)(self._write)
         self._written_pages = lru_cache(maxsize=_KEPT_PAGES)(self._write_page)
 
+    def new(self, key: ProjectKey, project: Project) -> bytes:
+        """The JSON of a key that has just been written; not kept, for it may never be asked for."""
+        return self._write(key, *_beside(project))
+
     def one(self, key: ProjectKey, project: Project) -> bytes:
-        """The JSON of one key."""
+        """The JSON of a key that has been read."""
         return self._written(key, *_beside(project))
 
     def page(self, rows: KeyRows, page: Page, project: Project) -> bytes:

@@ -16,7 +16,7 @@ def check_acceptable(request: web.Request) -> None:
     Raises:
         Refusal: 404 another ``format`` was asked for, 406 ``Accept`` leaves out JSON.
     """
-    if last(request, "format") not in {None, "", "json"}:
+    if request.query and last(request, "format") not in {None, "", "json"}:
         raise Refusal(404, "Not found.")
     accepted = request.headers.get("Accept")
     if accepted is None or accepted == "*/*":

@@ -8,6 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
+from service.http.answer import Answer, header_lines
 from service.http.answers import EVERY_ANSWER, empty_answer, refused
 from service.http.record import Handler, recorded
 from service.http.refusals import method_not_allowed
@@ -48,16 +49,16 @@ def _answering(page: Page) -> Handler:
         **page.headers,
     }
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def answer(request: web.Request) -> Answer:
         if request.method == "OPTIONS":
             return empty_answer(status=200, allow=_ALLOW)
         if request.method not in {"GET", "HEAD"}:
             return refused(method_not_allowed(request.method), allow=_ALLOW)
         if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
-            return web.Response(status=304, headers=_without_type(headers))
-        response = web.Response(headers=headers)
-        response.body = _body(page, request, response)
-        return response
+            return Answer(header_lines(_without_type(headers)), status=304)
+        if not page.packed:
+            return Answer(header_lines(headers), page.body)
+        return _unpacked(page, request, headers)
 
     return answer
 
@@ -66,12 +67,10 @@ def _without_type(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name != "Content-Type"}
 
 
-def _body(page: Page, request: web.Request, response: web.Response) -> bytes:
-    if not page.packed:
-        return page.body
-    response.headers["Vary"] = "Accept-Encoding"
-    if "gzip" not in request.headers.get("Accept-Encoding", ""):
-        response.headers["ETag"] = f"W/{response.headers['ETag']}"  # the same page in other bytes
-        return gzip.decompress(page.body)
-    response.headers["Content-Encoding"] = "gzip"
-    return page.body
+def _unpacked(page: Page, request: web.Request, headers: Mapping[str, str]) -> Answer:
+    """As it is for those who can unpack it."""
+    headers = {**headers, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        return Answer(header_lines({**headers, "Content-Encoding": "gzip"}), page.body)
+    weak = f"W/{headers['ETag']}"  # the same page in other bytes
+    return Answer(header_lines({**headers, "ETag": weak}), gzip.decompress(page.body))

@@ -11,7 +11,9 @@ import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from service.domain.errors import BusyError
+from service.http.answer import header_lines
 from service.http.answers import refused
+from service.http.record import tell
 from service.http.refusals import Refusal, internal_error
 from service.http.state import API, Api, new_request_id
 
@@ -104,13 +106,10 @@ class _Connection(web.RequestHandler):
     async def _refuse(self, request: web.BaseRequest) -> web.StreamResponse:
         """As cheap as can be: neither a route is looked for nor a line logged."""
         del request
-        response = refused(BusyError("no room"))
-        response.headers["X-Request-Id"] = new_request_id()
-        self._api.rate_limits.tell(response.headers, None, in_flight=self._api.room.taken)
-        if self._api.draining:
-            response.force_close()
-        self._api.metrics.observe("refused", "OTHER", response.status, 0.0)
-        return response
+        answer = refused(BusyError("no room"))
+        tell(self._api, answer, new_request_id(), None)
+        self._api.metrics.observe("refused", "OTHER", answer.status, 0.0)
+        return answer
 
     def handle_error(
         self,
@@ -134,11 +133,11 @@ class _Connection(web.RequestHandler):
         else:
             _log.error("request_failed", request_id=request_id, exc_info=exc)
             refusal = internal_error(request_id)
-        response = refused(refusal)
-        response.headers["X-Request-Id"] = request_id
-        response.force_close()
-        self._api.metrics.observe("unreadable", "OTHER", response.status, 0.0)
-        return response
+        answer = refused(refusal)
+        answer.add(header_lines({"X-Request-Id": request_id}))
+        answer.force_close()
+        self._api.metrics.observe("unreadable", "OTHER", answer.status, 0.0)
+        return answer
 
 
 def _is_framed(request: web.BaseRequest) -> bool:

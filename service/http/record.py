@@ -10,6 +10,8 @@ import structlog
 from aiohttp import web
 from multidict import istr
 
+from service.domain.model import Caller
+from service.http.answer import Answer
 from service.http.answers import refused
 from service.http.refusals import internal_error, too_slow
 from service.http.state import CALLER, FAULT, REQUEST_ID, Api, new_request_id
@@ -22,7 +24,7 @@ _UNAVAILABLE: Final = 503
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Those that are labels; callers must not make any."""
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Handler = Callable[[web.Request], Awaitable[Answer]]
 
 
 def recorded(api: Api, route: str, handler: Handler) -> Handler:
@@ -36,7 +38,7 @@ def recorded(api: Api, route: str, handler: Handler) -> Handler:
         handler: answers them; what it raises is shown to nobody.
     """
 
-    async def answer(request: web.Request) -> web.StreamResponse:
+    async def respond(request: web.Request) -> Answer:
         began = time.perf_counter()
         given = request.headers.get(_REQUEST_ID)
         request[REQUEST_ID] = given if given and _REQUEST_ID_FORM.fullmatch(given) else new_request_id()
@@ -45,31 +47,34 @@ def recorded(api: Api, route: str, handler: Handler) -> Handler:
         api.room.taken += 1
         api.deadlines.begin(task)
         try:
-            response = await handler(request)
+            answer = await handler(request)
         except asyncio.CancelledError:
             if not api.deadlines.end(task):
                 raise
-            response = refused(too_slow("The request took too long. Try again."))
+            answer = refused(too_slow("The request took too long. Try again."))
         except Exception:  # noqa: BLE001 -- whatever it is, the caller gets an answer
             _log.exception("request_failed", request_id=request[REQUEST_ID], path=request.path)
-            response = refused(internal_error(request[REQUEST_ID]))
+            answer = refused(internal_error(request[REQUEST_ID]))
         finally:
             api.room.taken -= 1
             api.deadlines.end(task)
-        _tell(api, route, request, response, time.perf_counter() - began)
-        return response
+        tell(api, answer, request[REQUEST_ID], request.get(CALLER))
+        _note(api, route, request, answer, time.perf_counter() - began)
+        return answer
 
-    return answer
+    return respond
 
 
-def _tell(api: Api, route: str, request: web.Request, response: web.StreamResponse, seconds: float) -> None:
-    """Tell the caller, the metrics and the log."""
-    request_id = request[REQUEST_ID]
-    response.headers[_REQUEST_ID] = request_id
-    api.rate_limits.tell(response.headers, request.get(CALLER), in_flight=api.room.taken)
+def tell(api: Api, answer: Answer, request_id: str, caller: Caller | None) -> None:
+    """Add what every answer tells: its id, and how much more may be asked."""
+    answer.add(f"X-Request-Id: {request_id}\r\n{api.rate_limits.headers(caller, in_flight=api.room.taken)}")
     if api.draining:
-        response.force_close()
-    status, method = response.status, request.method
+        answer.force_close()
+
+
+def _note(api: Api, route: str, request: web.Request, answer: Answer, seconds: float) -> None:
+    """Tell the metrics and the log."""
+    status, method = answer.status, request.method
     api.metrics.observe(route, method if method in _METHODS else "OTHER", status, seconds)
     values = {"fault": request[FAULT]} if status == _UNAVAILABLE and FAULT in request else {}
     _log.info(
@@ -78,6 +83,6 @@ def _tell(api: Api, route: str, request: web.Request, response: web.StreamRespon
         path=request.path,
         status=status,
         milliseconds=int(seconds * 1e5) / 100,
-        request_id=request_id,
+        request_id=request[REQUEST_ID],
         **values,
     )
