@@ -117,6 +117,8 @@ async def test_a_thousand_connections_that_break_off_leave_nothing(site: Site) -
     for round_ in range(20):
         await asyncio.gather(*(_break_off(site, create[: len(create) - 7 * number]) for number in range(50)))
         assert await _goes_on(site), round_
+    # Those who come later are heard later: now all of them are answered or being answered.
+    assert (await site.exchange(at.get(at.path))).startswith(b"HTTP/1.1 200 ")
     await until(lambda: asyncio.sleep(0, result=not site.service.api.room.taken))
     after = await stored(site)
     made = after["keys"] - before["keys"]

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
@@ -51,6 +52,7 @@ class OutboxRow:
     event: Event
 
 
+@lru_cache(maxsize=256)  # a write tells of one moment three times
 def wire_time(moment: datetime) -> str:
     """ISO 8601 in UTC with ``Z``; the fraction has six digits and is left out when it is zero."""
     text = moment.isoformat() if moment.tzinfo is UTC else moment.astimezone(UTC).isoformat()

@@ -1,5 +1,6 @@
 """Which partition of the topic, and so which shard of the outbox, a key belongs to."""
 
+import struct
 from typing import Final
 
 SHARDS: Final = 12
@@ -24,8 +25,8 @@ def murmur2(data: bytes) -> int:
     length = len(data)
     h = _SEED ^ length
     whole = length & ~3
-    for i in range(0, whole, 4):
-        k = (int.from_bytes(data[i : i + 4], "little") * _M) & _MASK
+    for word in struct.unpack(f"<{whole // 4}I", data[:whole]):
+        k = (word * _M) & _MASK
         k = ((k ^ (k >> 24)) * _M) & _MASK
         h = ((h * _M) & _MASK) ^ k
     if whole < length:

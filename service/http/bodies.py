@@ -64,19 +64,20 @@ async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC10
         raise Refusal(415, "Unsupported content encoding: send the body as it is.", ends_connection=True)
     if (request.content_length or 0) > request.client_max_size:
         raise body_too_large(request.client_max_size)
-    if request.content.is_eof():  # it came with the head: no timer needed
-        return await _bounded(request)
     try:
+        if request.content.is_eof():  # it came with the head: nothing is to be waited for
+            return _bounded(request.content.read_nowait(), request.client_max_size)
         async with asyncio.timeout(timeout):
-            return await _bounded(request)
+            return await request.read()
     except TimeoutError:
         raise Refusal(408, "The request body did not arrive in time.", ends_connection=True) from None
-
-
-async def _bounded(request: web.Request) -> bytes:
-    try:
-        return await request.read()
     except web.HTTPRequestEntityTooLarge:
         raise body_too_large(request.client_max_size) from None
     except ConnectionError:  # nobody reads this answer; the log and the metrics count no fault of the service
         raise Refusal(400, "The connection ended before the request body.", ends_connection=True) from None
+
+
+def _bounded(raw: bytes, limit: int) -> bytes:
+    if len(raw) > limit:
+        raise body_too_large(limit)
+    return raw
