@@ -136,8 +136,11 @@ class _ToJson:
 def _json_logger(level: int) -> type:
     """Loggers of ``level`` and above that hand over events; that of requests, `info`, in a single step."""
 
-    def info(self: _ToJson, event: str, **values: Any) -> None:
-        self._logger.msg((time.time(), "info", event, values))
+    def info(self: _ToJson, event: str, *args: object, **values: Any) -> None:
+        if args or "exc_info" in values:
+            self._proxy_to_logger("info", event % args if args else event, **values)
+        else:
+            self._logger.msg((time.time(), "info", event, values))
 
     quick = {"info": info} if level <= logging.INFO else {}
     return type("JsonLogger", (_ToJson, structlog.make_filtering_bound_logger(level)), quick)
@@ -145,18 +148,15 @@ def _json_logger(level: int) -> type:
 
 def _json_line(event: _Event) -> str:
     at, level, name, values = event
-    line = {"timestamp": datetime.fromtimestamp(at, UTC), "level": level, "event": name, **values}
+    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    line = {"timestamp": moment, "level": level, "event": name, **values}
     try:
-        text = orjson.dumps(line, default=_plain, option=orjson.OPT_UTC_Z).decode()
+        text = orjson.dumps(line, default=str).decode()
     except TypeError:  # half of a character, a number of more than 64 bits: paths can hold the first
-        text = json.dumps(line, default=_plain)
+        text = json.dumps(line, default=str)
     if text.isascii() and "\x7f" not in text:  # nearly always, and quick to see
         return text
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
-
-
-def _plain(value: object) -> str:
-    return value.isoformat().replace("+00:00", "Z") if isinstance(value, datetime) else str(value)
 
 
 def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:

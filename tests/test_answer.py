@@ -42,6 +42,14 @@ async def _exchange(server: BaseTestServer, request: bytes) -> tuple[str, dict[s
         writer.close()
 
 
+def _leave_out(headers: dict[str, str], method: str, version: str, *, empty: bool) -> None:
+    """What the library does not say and the RFC wants to be said."""
+    if version == "HTTP/1.0" and headers.get("Connection") == "close":
+        del headers["Connection"]  # RFC 9112, section 9.6
+    if method == "HEAD" and empty:
+        assert headers.pop("Content-Length") == "0"  # as GET says it
+
+
 @pytest.mark.parametrize("ends", [False, True], ids=["goes on", "ends"])
 @pytest.mark.parametrize(("status", "body"), _SAID, ids=[f"{status}, {len(body)}" for status, body in _SAID])
 async def test_an_answer_is_that_of_the_library(status: int, body: bytes, *, ends: bool) -> None:
@@ -75,16 +83,14 @@ async def test_an_answer_is_that_of_the_library(status: int, body: bytes, *, end
                 told.append(await _exchange(server, request))
             for _, headers, _, _ in told:
                 assert headers.pop("Date").endswith(" GMT")
-            if method == "HEAD" and not body and status != 204:
-                # The library leaves this out, though GET has it.
-                assert told[0][1].pop("Content-Length") == "0"
+            _leave_out(told[0][1], method, version, empty=not body and status != 204)
             assert told[0] == told[1], (method, version, wish)
 
 
-@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb"])
-def test_a_header_with_a_line_end_is_never_made(value: str) -> None:
+@pytest.mark.parametrize("value", ["a\r\nSet-Cookie: b", "a\nb", "a\rb", "a\x00b"])
+def test_a_header_that_could_be_two_is_never_made(value: str) -> None:
     """It would be another header, or another answer."""
-    with pytest.raises(ValueError, match="line end"):
+    with pytest.raises(ValueError, match="cannot be printed"):
         header_lines({**_USUAL, "Location": value})
 
 

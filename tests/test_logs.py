@@ -174,6 +174,19 @@ def test_a_value_that_json_does_not_know_is_written_as_text(configure: Configure
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:]{8}\.\d{6}Z", stream.objects[0]["timestamp"])
 
 
+@pytest.mark.parametrize("level", ["info", "warning"])
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_every_level_takes_arguments_and_errors(form: str, level: str, configure: Configure) -> None:
+    """That of requests too, which goes a shorter way."""
+    stream = Stream()
+    configure(level="info", form=form, stream=stream)
+    log = structlog.get_logger()
+    getattr(log, level)("%d of %s", 3, "four")
+    getattr(log, level)("failed", exc_info=OSError("no way"))
+    assert "3 of four" in stream.getvalue()
+    assert "OSError: no way" in stream.getvalue()
+
+
 def test_on_a_terminal_lines_are_text_and_elsewhere_json(configure: Configure) -> None:
     """With ``auto``; the other two forms do as they say everywhere."""
     shown = {}

@@ -18,9 +18,10 @@ _BUSY = {"detail": "The service is busy. Try again."}
 
 
 @asynccontextmanager
-async def _full(settings: Settings) -> AsyncIterator[tuple[Site, asyncio.Event]]:
-    """A site with room for one request, which is taken by a create until the event is set."""
-    async with open_site(replace(settings, max_requests=1, lock_timeout=9.0, statement_timeout=9.0)) as site:
+async def _full(settings: Settings, *, room_for: int = 1) -> AsyncIterator[tuple[Site, asyncio.Event]]:
+    """A site where creates wait until the event is set; one does, which without more room takes all of it."""
+    changed = replace(settings, max_requests=room_for, lock_timeout=9.0, statement_timeout=9.0)
+    async with open_site(changed) as site:
         done = asyncio.Event()
         locked = asyncio.Event()
 
@@ -58,6 +59,24 @@ async def test_a_request_beyond_the_room_is_refused_at_once(settings: Settings) 
         assert all(answer.body == _BUSY for answer in answers)
         assert all(answer.headers["Server"] == "projectkeys" for answer in answers)
         assert len({answer.headers["X-Request-Id"] for answer in answers}) == 3
+
+
+async def test_those_who_come_in_the_same_moment_do_not_share_a_place(settings: Settings) -> None:
+    """A place is taken in the step that finds it: of a burst on open connections two find room, and no more."""
+    async with _full(settings, room_for=3) as (site, done):
+        port, number = site.service.settings.port, 30
+        connections = [await asyncio.open_connection("127.0.0.1", port) for _ in range(number)]
+        head = f"POST {site.keys_path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {site.token}\r\n"
+        for _, writer in connections:
+            writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}".encode())
+        first = [asyncio.create_task(reader.readline()) for reader, _ in connections]
+        await until(lambda: asyncio.sleep(0, result=sum(one.done() for one in first) == number - 2))
+        assert await _taken(site, 3)
+        done.set()
+        statuses = sorted([(await one).split()[1] for one in first])
+        assert statuses == [b"201"] * 2 + [b"503"] * (number - 2)
+        for _, writer in connections:
+            writer.close()
 
 
 async def test_whoever_comes_again_too_soon_is_heard_when_there_is_room(settings: Settings) -> None:

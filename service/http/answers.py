@@ -57,7 +57,7 @@ def text_answer(
         text: that.
         status: the HTTP status.
         allow: the methods of the resource, for the header.
-        headers: more headers.
+        headers: more headers, none of those that all answers have.
         content_type: what it is; "" where there is none.
     """
     lines = _usual(allow, content_type)

@@ -48,7 +48,8 @@ async def authenticate(tokens: Tokens, token: str) -> Caller:
     """Whom ``token`` speaks for.
 
     Raises:
-        TokenInvalidError: there is no such token; Refusal (401) in other words for one of a kind that exists nowhere.
+        TokenInvalidError: there is no such token.
+        Refusal: 401; the same in other words, for a kind of token that does not exist here.
         TokenExpiredError: its time is over.
     """
     try:

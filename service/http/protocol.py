@@ -81,18 +81,19 @@ class _Connection(web.RequestHandler):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         if not _is_framed(request):
             return super()._handle_request(request, start_time, self._refuse_framing)
-        if request_handler is not self._request_handler or self._api.room.free > 0:
+        if request_handler is not self._request_handler:
             return super()._handle_request(request, start_time, request_handler)
-        return self._handle_in_a_crowd(request, start_time, request_handler)
+        return self._handle_if_there_is_room(request, start_time, request_handler)
 
-    async def _handle_in_a_crowd(
+    async def _handle_if_there_is_room(
         self,
         request: web.BaseRequest,
         start_time: float | None,
         request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     ) -> tuple[web.StreamResponse, bool]:
         room = self._api.room
-        if await room.enter():
+        # Looked for in the step that takes it: between two steps all others could see the same free place.
+        if room.free > 0 or await room.enter():
             return await super()._handle_request(request, start_time, request_handler)
         answered = await super()._handle_request(request, start_time, self._refuse)
         if request.content.is_eof():  # a connection whose body does not end is about to be closed

@@ -1,4 +1,4 @@
-"""What surrounds every request: its id, its time, its record, and an answer whatever happens."""
+"""What surrounds every request that has a route: its id, its time, its record, and an answer whatever happens."""
 
 import asyncio
 import re
@@ -76,6 +76,7 @@ def _note(api: Api, route: str, request: web.Request, answer: Answer, seconds: f
     """Tell the metrics and the log."""
     status, method = answer.status, request.method
     api.metrics.observe(route, method if method in _METHODS else "OTHER", status, seconds)
+    # Asked for only where it can be: to look for what is not there costs an exception.
     values = {"fault": request[FAULT]} if status == _UNAVAILABLE and FAULT in request else {}
     _log.info(
         "request",

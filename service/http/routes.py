@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
 from service.domain.model import Caller
-from service.http import audit, handlers, tenants
+from service.http import audit, handlers, record, tenants
 from service.http.answer import Answer
 from service.http.answers import empty_answer, json_answer, refused, text_answer
 from service.http.auth import (
@@ -22,7 +22,6 @@ from service.http.auth import (
 )
 from service.http.event_documents import add_event_documents
 from service.http.negotiation import check_acceptable
-from service.http.record import recorded
 from service.http.refusals import Refusal, method_not_allowed, moved
 from service.http.state import API, CALLER, FAULT, Api, Call
 
@@ -98,10 +97,10 @@ def add_routes(app: web.Application) -> None:
     api = app[API]
     add_event_documents(app)
     for resource in RESOURCES:
-        handler = recorded(api, resource.path, _dispatcher(api, resource))
+        handler = record.recorded(api, resource.path, _dispatcher(api, resource))
         app.router.add_route("*", _pattern(resource.path), handler)
     # A dot would leave out line ends.
-    app.router.add_route("*", r"/{path:[\s\S]*}", recorded(api, "unknown", _no_such_path))
+    app.router.add_route("*", r"/{path:[\s\S]*}", record.recorded(api, "unknown", _no_such_path))
 
 
 def _pattern(path: str) -> str:
@@ -109,7 +108,7 @@ def _pattern(path: str) -> str:
     return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
-def _dispatcher(api: Api, resource: Resource) -> Callable[[web.Request], Awaitable[Answer]]:
+def _dispatcher(api: Api, resource: Resource) -> record.Handler:
     allow = resource.allow
     handlers_by_method = dict(resource.methods)
     if "GET" in handlers_by_method:

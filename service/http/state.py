@@ -70,7 +70,7 @@ FAULT: Final = web.RequestKey("fault", str)
 """Why a request was answered with 503: for the log, never for the caller."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True)  # not frozen: each request makes one, and freezing would take as long again
 class Call:
     """A request whose caller may make it; ``project`` is there where the path names one."""
 

@@ -80,11 +80,10 @@ class Projects:
             MovedError: it is called otherwise now.
             UnavailableError: the database cannot be reached.
         """
-        at = (organization, project)
-        found = self._recent.get(at)
+        found = self.known(organization, project)
         if found is None:
             found = await self._find(organization, project)
-            self._recent.put(at, found)
+            self._recent.put((organization, project), found)
         return found
 
     async def _find(self, organization: str, project: str) -> Project:

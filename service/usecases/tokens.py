@@ -66,12 +66,7 @@ class Tokens:
             BusyError: too many lookups are waiting.
             UnavailableError: the database cannot be reached.
         """
-        token_hash = _hash(token)
-        found = self._recent.get(token_hash)
-        if found is None:
-            found = await self._find(token_hash)
-            self._recent.put(token_hash, found)
-        return self._in_time(*found)
+        return self.known(token) or self._in_time(*await self._find(_hash(token)))
 
     def _in_time(self, caller: Caller, expires_at: datetime | None) -> Caller:
         if expires_at is not None and expires_at <= self._clock():
@@ -89,6 +84,7 @@ class Tokens:
             scopes=expand(row.scopes),
             rate_limit=row.rate_limit,
         )
+        self._recent.put(token_hash, (caller, row.expires_at))
         return caller, row.expires_at
 
     async def _look_up(self, hashes: Sequence[bytes]) -> Sequence[TokenRow | Exception]:
