@@ -58,7 +58,7 @@ def _answering(page: Page) -> Handler:
             return Answer(header_lines(_without_type(headers)), status=304)
         if not page.packed:
             return Answer(header_lines(headers), page.body)
-        return _unpacked(page, request, headers)
+        return _of_packed(page, request, headers)
 
     return answer
 
@@ -67,8 +67,8 @@ def _without_type(headers: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in headers.items() if name != "Content-Type"}
 
 
-def _unpacked(page: Page, request: web.Request, headers: Mapping[str, str]) -> Answer:
-    """As it is for those who can unpack it."""
+def _of_packed(page: Page, request: web.Request, headers: Mapping[str, str]) -> Answer:
+    """The bytes as they are for those who can unpack them, unpacked for the others."""
     headers = {**headers, "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("Accept-Encoding", ""):
         return Answer(header_lines({**headers, "Content-Encoding": "gzip"}), page.body)

@@ -28,6 +28,7 @@ class RateLimits:
         self._clock = clock
         self._second = -1
         self._counts: dict[int, int] = {}
+        # What all answers of a second have in common, made once: every answer pays for the rest.
         self._of_second = ""
 
     def count(self, caller: Caller) -> None:
