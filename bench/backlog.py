@@ -15,7 +15,7 @@ from bench.subject import Subject
 from service.dev.kafka import EmbeddedKafka
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from service.domain.partition import shard_of
+from service.domain.partitioning import shard_of
 
 _LOOK_EVERY: Final = 0.02
 _DRAINED_WITHIN: Final = 120.0

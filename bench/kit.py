@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from bench import program
 from service.consumer import NotReadyError, ProjectKeys
 from service.contract.catalogue import described
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.kafka.connection import KafkaConnection
 from service.kafka.topic import check_topic
 

@@ -24,7 +24,7 @@ from bench.stream import Effect, Stream, effect_of
 from bench.subject import TOPIC, Subject, environment_of, prepared, replica
 from service.dev.kafka_cluster import EmbeddedKafkaCluster
 from service.dev.postgres import EmbeddedPostgres
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.kafka.connection import KafkaConnection
 from service.kafka.producer import FencedProducer
 

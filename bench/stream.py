@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from bench.figures import quantile
 from bench.processes import BenchError
-from service.domain.partition import shard_of
+from service.domain.partitioning import shard_of
 
 _RATE: Final = 60.0
 """Creates a second: some five a second in each shard, so that a delay is seen to some tenths of a second."""

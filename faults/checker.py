@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from faults import log_rules, state_rules
-from faults.evidence import Ledger, Logged
+from faults.evidence import DiffStore, Logged
 from faults.history import Call, Outcome
 from faults.violation import Violation
 
@@ -43,7 +43,7 @@ class Verdict:
 
 def check(
     calls: Sequence[Call],
-    ledger: Ledger,
+    ledger: DiffStore,
     log: Sequence[Logged],
     *,
     duplicates_allowed: int,
@@ -81,7 +81,7 @@ def check(
 
 def _hygiene(
     calls: Iterable[Call],
-    ledger: Ledger,
+    ledger: DiffStore,
     log: Iterable[Logged],
     texts: Iterable[str],
     tokens: Iterable[str],

@@ -12,7 +12,7 @@ from typing import Any, Final
 from service.cli.main import main
 from service.kafka import table
 from service.kafka.client import KafkaClient
-from service.usecases import change_keys, issue_keys
+from service.usecases import change_keys, create_key
 
 DEATH: Final = 86
 """The exit status."""
@@ -63,9 +63,9 @@ class _Reaper:
 
 
 STEPS: Final[Mapping[str, tuple[object, str, Callable[[_Reaper, Step], Step]]]] = {
-    "before-insert": (issue_keys, "insert_issued", _Reaper.before),
-    "insert-on-its-way": (issue_keys, "insert_issued", _Reaper.amid),
-    "after-commit": (issue_keys, "insert_issued", _Reaper.after),
+    "before-insert": (create_key, "insert_issued", _Reaper.before),
+    "insert-on-its-way": (create_key, "insert_issued", _Reaper.amid),
+    "after-commit": (create_key, "insert_issued", _Reaper.after),
     # The key has changed and its event is written; the audit entry and COMMIT are to come.
     "in-the-transaction": (change_keys, "insert_audit_entry", _Reaper.before),
     "before-send": (KafkaClient, "produce", _Reaper.before),

@@ -32,7 +32,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
+class DiffStore:
     """What Postgres holds.
 
     Attributes:
@@ -85,7 +85,7 @@ _TEXTS: Final = """
 """
 
 
-async def read_ledger(url: str) -> Ledger:
+async def read_ledger(url: str) -> DiffStore:
     """Everything that Postgres holds of keys, in one snapshot."""
     connection = await asyncpg.connect(url, timeout=10)
     try:
@@ -98,7 +98,7 @@ async def read_ledger(url: str) -> Ledger:
             texts = await connection.fetch(_TEXTS)
     finally:
         await connection.close()
-    return Ledger(
+    return DiffStore(
         keys={public_key: Row(*rest) for public_key, *rest in keys},
         gone={public_key: version for public_key, version in gone},  # noqa: C416 -- records are no pairs to mypy
         changes={change_id: Change(action, target) for change_id, action, target in changes},

@@ -25,7 +25,7 @@ class NoAnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A whole answer; names of headers are in lower case."""
 
     status: int
@@ -50,7 +50,7 @@ class Line:
 
     async def ask(
         self, method: str, path: str, *, token: str = "", body: object = None, once: str = ""
-    ) -> Answer:
+    ) -> Response:
         """Send a request and read its answer.
 
         Raises:
@@ -95,7 +95,7 @@ class Line:
         return self._streams
 
 
-async def read_answer(reader: asyncio.StreamReader) -> Answer:
+async def read_answer(reader: asyncio.StreamReader) -> Response:
     """A whole answer.
 
     Raises:
@@ -109,10 +109,10 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
         name, _, value = line.partition(":")
         headers[name.lower()] = value.strip()
     body = await reader.readexactly(int(headers.get("content-length", "0")))
-    return Answer(int(head[0].split()[1]), headers, body)
+    return Response(int(head[0].split()[1]), headers, body)
 
 
-async def ask(port: int, method: str, path: str, *, token: str = "", body: object = None) -> Answer:
+async def ask(port: int, method: str, path: str, *, token: str = "", body: object = None) -> Response:
     """One request over a connection of its own.
 
     Raises:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from faults.history import Action, Call, Outcome, Tenant
-from faults.http import Answer, Line, NoAnswerError, NobodyThereError
+from faults.http import Line, NoAnswerError, NobodyThereError, Response
 
 _CREATES: Final = 0.45
 _UPDATES: Final = 0.45
@@ -129,7 +129,7 @@ class Load:
 _METHODS: Final = {Action.CREATE: "POST", Action.UPDATE: "PUT", Action.DELETE: "DELETE"}
 
 
-async def _asked(lines: Iterable[Line], call: Call, token: str) -> Answer:
+async def _asked(lines: Iterable[Line], call: Call, token: str) -> Response:
     path = call.tenant.keys_path + (f"{call.key}/" if call.key else "")
     body = {"name": call.label} if call.label else None
     reason = "no replica is asked"
@@ -224,7 +224,7 @@ class _Caller:
         return call
 
 
-def _told(call: Call, answer: Answer) -> Call:
+def _told(call: Call, answer: Response) -> Call:
     status = answer.status
     if status >= 500:  # noqa: PLR2004 -- HTTP's own
         return replace(call, status=status, reason=f"{status} {answer.body[:200]!r}")

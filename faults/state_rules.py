@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from faults.evidence import Ledger, Logged
+from faults.evidence import DiffStore, Logged
 from faults.history import Action, Call, Outcome, Tenant
 from faults.log_rules import version_of
 from faults.violation import Violation
@@ -18,7 +18,7 @@ _KINDS: Final = {
 }
 
 
-def lost_keys(calls: Sequence[Call], ledger: Ledger) -> list[Violation]:
+def lost_keys(calls: Sequence[Call], ledger: DiffStore) -> list[Violation]:
     """I1."""
     return [
         Violation("I1", f"{key}: {complaint}")
@@ -35,7 +35,7 @@ def _of_keys(calls: Iterable[Call]) -> Mapping[str, list[Call]]:
     return found
 
 
-def _losses(changes: Sequence[Call], ledger: Ledger, key: str) -> Iterable[str]:
+def _losses(changes: Sequence[Call], ledger: DiffStore, key: str) -> Iterable[str]:
     deletions = [one for one in changes if one.action is Action.DELETE and one.outcome is not Outcome.REFUSED]
     for one in changes:
         asked_before = any(deletion.began < one.ended for deletion in deletions)
@@ -65,7 +65,7 @@ def _is_past(change: Call, known: Iterable[Call]) -> bool:
     )
 
 
-def lost_events(calls: Iterable[Call], ledger: Ledger, events: Sequence[Logged]) -> list[Violation]:
+def lost_events(calls: Iterable[Call], ledger: DiffStore, events: Sequence[Logged]) -> list[Violation]:
     """I2."""
     told = {record.headers.get("ce_id"): record for record in events}
     found = [
@@ -92,7 +92,7 @@ def lost_events(calls: Iterable[Call], ledger: Ledger, events: Sequence[Logged])
     return found
 
 
-def phantoms(calls: Sequence[Call], ledger: Ledger, events: Sequence[Logged]) -> list[Violation]:
+def phantoms(calls: Sequence[Call], ledger: DiffStore, events: Sequence[Logged]) -> list[Violation]:
     """I3."""
     asked = {call.label: call for call in calls if call.label and call.outcome is not Outcome.REFUSED}
     refused = {call.label for call in calls if call.label} - asked.keys()
@@ -116,7 +116,7 @@ def phantoms(calls: Sequence[Call], ledger: Ledger, events: Sequence[Logged]) ->
 
 
 def _inventions(
-    record: Logged, ledger: Ledger, asked: Mapping[str, Call], refused: set[str]
+    record: Logged, ledger: DiffStore, asked: Mapping[str, Call], refused: set[str]
 ) -> Iterable[str]:
     event_id, state = record.headers.get("ce_id", ""), state_of(record)
     change = ledger.changes.get(event_id)
@@ -134,7 +134,7 @@ def _inventions(
         yield f"version {row.version} is {row.label!r} in Postgres and {name!r} in the log"
 
 
-def idempotency(calls: Iterable[Call], ledger: Ledger, events: Sequence[Logged]) -> list[Violation]:
+def idempotency(calls: Iterable[Call], ledger: DiffStore, events: Sequence[Logged]) -> list[Violation]:
     """I6; creations without an idempotency key are bound likewise, for the service itself tries them again."""
     made: defaultdict[str, set[str]] = defaultdict(set)
     for key, row in ledger.keys.items():
@@ -164,7 +164,7 @@ def idempotency(calls: Iterable[Call], ledger: Ledger, events: Sequence[Logged])
     ]
 
 
-def tenants(calls: Iterable[Call], ledger: Ledger, events: Iterable[Logged]) -> list[Violation]:
+def tenants(calls: Iterable[Call], ledger: DiffStore, events: Iterable[Logged]) -> list[Violation]:
     """I7."""
     owner: dict[str, Tenant] = {call.key: call.tenant for call in calls if call.key}
     owner_of_label = {call.label: call.tenant for call in calls if call.label}

@@ -15,14 +15,14 @@ from service.background import background
 from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
-from service.domain.partition import SHARDS
-from service.http.deadlines import Deadlines
-from service.http.key_texts import KeyTexts
-from service.http.openapi.pages import add_api_documents
+from service.domain.partitioning import SHARDS
+from service.http.docs.swagger_page import add_api_documents
 from service.http.ops import Health
-from service.http.rate_limits import RateLimits
-from service.http.room import Room
 from service.http.routes import add_routes
+from service.http.serializers import KeySerializer
+from service.http.server.admission import AdmissionControl
+from service.http.server.deadlines import Deadlines
+from service.http.server.rate_limit import RateLimiter
 from service.http.state import API, Api
 from service.kafka.connection import KafkaConnection
 from service.kafka.producer import FencedProducer
@@ -42,17 +42,17 @@ from service.postgres.schema import SchemaError, current_version, problem_with
 from service.settings import Settings, SettingsError
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
-from service.usecases.batches import KeyBatches
+from service.usecases.bulk_changes import BulkChanges
 from service.usecases.change_keys import ChangeKeys
-from service.usecases.events import EventMaker
+from service.usecases.create_key import CreateKey
+from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
-from service.usecases.issue_keys import IssueKeys
 from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
-from service.usecases.reconcile import Reconcile
-from service.usecases.repair import Repair
+from service.usecases.reconcile.compare import Reconcile
+from service.usecases.reconcile.repair import Repair
 from service.usecases.tokens import Tokens
 
 _DRAIN_WITHIN: Final = 1.0
@@ -132,32 +132,32 @@ def build(settings: Settings) -> Service:
         heartbeat=settings.heartbeat_interval,
     )
     ingest = Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
-    events, idempotency, committed = EventMaker(ingest), Idempotency(database), publisher.hand_over
-    issue_keys = IssueKeys(database, events, idempotency, committed=committed)
-    batches = KeyBatches(events)
+    events, idempotency, committed = EventFactory(ingest), Idempotency(database), publisher.hand_over
+    create_key = CreateKey(database, events, idempotency, committed=committed)
+    batches = BulkChanges(events)
     jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
     api = Api(
         tokens=Tokens(database),
         organizations=Organizations(database, idempotency, scheduled=jobs.wake),
         projects=Projects(
-            database, issue_keys, batches, idempotency, committed=committed, scheduled=jobs.wake
+            database, create_key, batches, idempotency, committed=committed, scheduled=jobs.wake
         ),
-        issue_keys=issue_keys,
+        create_key=create_key,
         change_keys=ChangeKeys(database, events, committed=committed),
         read_keys=ReadKeys(database),
         acknowledgements=acknowledgements,
         audit=Audit(database),
-        key_texts=KeyTexts(ingest),
+        key_serializer=KeySerializer(ingest),
         topic=Topic(settings.kafka_topic, SHARDS, TOPIC_CONFIG),
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
         body_limit=settings.body_limit,
-        room=Room(settings.max_requests),
-        rate_limits=RateLimits(settings.max_requests),
+        admission=AdmissionControl(settings.max_requests),
+        rate_limiter=RateLimiter(settings.max_requests),
         metrics=RequestMetrics(registry),
         deadlines=Deadlines(settings.request_timeout),
     )
-    api.metrics.in_flight.set_function(lambda: api.room.taken)
+    api.metrics.in_flight.set_function(lambda: api.admission.taken)
     outbox_metrics = OutboxMetrics(registry)
     health = Health(
         checks=lambda: _checks(database, publisher),
@@ -183,7 +183,7 @@ async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
     restarts = api.metrics.restarts
     async with (
         background("deadlines", api.deadlines.sweep, restarts),
-        background("room", api.room.hear, restarts),
+        background("room", api.admission.hear, restarts),
         background("token uses", api.tokens.uses.write, restarts),
     ):
         yield
@@ -216,7 +216,7 @@ async def publishing(
         yield
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_WITHIN):
-                await service.api.issue_keys.drain()
+                await service.api.create_key.drain()
 
 
 async def _checks(database: Database, publisher: Publisher) -> dict[str, str]:

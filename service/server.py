@@ -16,7 +16,7 @@ from aiohttp import web
 
 from service.app import Service, create_app, publishing
 from service.http.ops import create_ops_app
-from service.http.protocol import Runner
+from service.http.server.connection import ApiRunner
 from service.settings import Settings
 
 _log = structlog.get_logger(__name__)
@@ -109,7 +109,7 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[None
     """
     settings = service.settings
     ops = web.AppRunner(create_ops_app(service.health, service.registry), access_log=None)
-    runner = Runner(
+    runner = ApiRunner(
         create_app(service.api),
         connections=_connections(settings),
         access_log=None,
@@ -143,10 +143,10 @@ async def _finish(runner: web.AppRunner, service: Service) -> None:
     for site in runner.sites:
         await site.stop()
     service.api.acknowledgements.give_up()
-    service.api.room.close()
+    service.api.admission.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(service.settings.shutdown_timeout - _HAND_OVER):
-            while service.api.room.taken:
+            while service.api.admission.taken:
                 await asyncio.sleep(_LOOK_EVERY)
 
 

@@ -20,7 +20,7 @@ from service.settings import Settings
 ORGANIZATION = "the-interstellar-jurisdiction"
 NOT_FOUND = {"detail": "The requested resource does not exist"}
 NO_PERMISSION = {"detail": "You do not have permission to perform this action."}
-EVERY_ANSWER = {
+COMMON_HEADERS = {
     "Content-Language": "en",
     "Vary": "Accept-Language, Cookie",
     "X-Content-Type-Options": "nosniff",
@@ -36,7 +36,7 @@ _PATIENCE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back: ``body`` is the JSON value, the text where it is none, or None where it is empty."""
 
     status: int
@@ -70,7 +70,7 @@ class Site:
         token: str | None = None,
         headers: Mapping[str, str] | None = None,
         **body: Any,
-    ) -> Answer:
+    ) -> Response:
         """A request with the token of the site; with another if it is named, with none if that is empty."""
         bearer = self.token if token is None else token
         said = {"Authorization": f"Bearer {bearer}"} if bearer else {}
@@ -80,17 +80,17 @@ class Site:
             raw = await response.read()
         is_json = response.headers.get("Content-Type") == "application/json" and raw
         value = json.loads(raw) if is_json else raw.decode() or None  # orjson refuses the half of a character
-        return Answer(response.status, response.headers, value, raw)
+        return Response(response.status, response.headers, value, raw)
 
-    async def create(self, body: Any, **options: Any) -> Answer:
+    async def create(self, body: Any, **options: Any) -> Response:
         """``POST …/keys/`` with a JSON body."""
         return await self.send("POST", self.keys_path, json=body, **options)
 
-    async def post(self, raw: bytes, *, content_type: str = "application/json") -> Answer:
+    async def post(self, raw: bytes, *, content_type: str = "application/json") -> Response:
         """``POST …/keys/`` with these bytes."""
         return await self.send("POST", self.keys_path, data=raw, headers={"Content-Type": content_type})
 
-    async def new_project(self, slug: str, **body: Any) -> Answer:
+    async def new_project(self, slug: str, **body: Any) -> Response:
         """``POST …/projects/`` in the site's organization; without a first key unless one is asked for."""
         path = f"/api/0/organizations/{ORGANIZATION}/projects/"
         return await self.send("POST", path, json={"name": slug, "slug": slug, "defaultKey": False, **body})

@@ -22,7 +22,7 @@ _PATIENCE = ClientTimeout(total=8)
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StoredResult:
     """A key that was answered with 201, and how many seconds the answer took."""
 
     key: str
@@ -42,7 +42,7 @@ class Failure:
 class Load:
     """Every outcome so far; ``refused`` is status and Retry-After of each answer that was not 201."""
 
-    made: list[Made] = field(default_factory=list)
+    made: list[StoredResult] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     stopping: bool = False
@@ -73,7 +73,7 @@ class Load:
     async def _keep(self, response: ClientResponse, seconds: float) -> None:
         body = await response.json()
         if response.status == 201:
-            self.made.append(Made(body["id"], response.headers["Event-Id"], seconds))
+            self.made.append(StoredResult(body["id"], response.headers["Event-Id"], seconds))
         else:
             self.refused.append((response.status, response.headers.get("Retry-After", "")))
 
@@ -93,7 +93,7 @@ async def load_on(*replicas: Replica) -> AsyncIterator[Load]:
 
 
 async def arrived(
-    deployment: Deployment, made: Sequence[Made], *, within: float = 20.0
+    deployment: Deployment, made: Sequence[StoredResult], *, within: float = 20.0
 ) -> list[ConsumerRecord]:
     """All events once there is one of each key in ``made``."""
     wanted = {one.event_id for one in made}
@@ -103,7 +103,7 @@ async def arrived(
         )
 
 
-async def check(events: Sequence[ConsumerRecord], made: Sequence[Made], postgres: Postgres) -> int:
+async def check(events: Sequence[ConsumerRecord], made: Sequence[StoredResult], postgres: Postgres) -> int:
     """Nothing lost, nothing invented, nothing overtaken, and copies are copies; returns how many there are."""
     keys = {row["public_key"] for row in await postgres.fetch("SELECT public_key FROM project_key")}
     assert {one.key for one in made} <= keys, "a key that was answered for is gone"

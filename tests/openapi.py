@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator
 
-from service.http.openapi.document import api_document
+from service.http.docs.openapi import api_document
 
 DOCUMENTED = api_document()
 _METHODS = {"get", "put", "post", "delete"}

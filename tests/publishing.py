@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from prometheus_client import CollectorRegistry
 
 from service.app import open_database
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.kafka.publisher import Publisher
 from service.kafka.sender import Producer
 from service.metrics import PublisherMetrics

@@ -10,13 +10,13 @@ from service.domain.events import OutboxRow
 from service.domain.model import ProjectKey
 from service.kafka import owned_shard
 from service.kafka.records import Part
-from service.postgres.issued import Issued
-from service.usecases import events
-from service.usecases.issue_keys import IssueKeys
+from service.postgres.key_writes import PreparedKey
+from service.usecases import event_factory as events
+from service.usecases.create_key import CreateKey
 
 _rng = random.Random(1)  # noqa: S311 -- hides nothing
 _state_payload = events.state_payload  # type: ignore[attr-defined]  # -- imported there, and replaced here
-_commit = IssueKeys._commit
+_commit = CreateKey._commit
 
 
 def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
@@ -25,7 +25,9 @@ def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
     return {**state, "secret": key.secret_key}
 
 
-async def _published_first(self: IssueKeys, batch: Sequence[Issued]) -> Sequence[Issued | Exception]:
+async def _published_first(
+    self: CreateKey, batch: Sequence[PreparedKey]
+) -> Sequence[PreparedKey | Exception]:
     """The event is published before the commit, which fails now and then."""
     if _rng.random() < 0.2:
         self._committed([OutboxRow(10**12 + _rng.randrange(10**9), one.event) for one in batch])
@@ -36,5 +38,5 @@ async def _published_first(self: IssueKeys, batch: Sequence[Issued]) -> Sequence
 if __name__ == "__main__":
     setattr(events, "state_payload", _with_secret)  # noqa: B010 -- the module does not offer it
     setattr(owned_shard, "parts_of", lambda _: (Part.STATE,))  # noqa: B010 -- no tombstones
-    setattr(IssueKeys, "_commit", _published_first)  # noqa: B010 -- as above
+    setattr(CreateKey, "_commit", _published_first)  # noqa: B010 -- as above
     sys.exit(main())

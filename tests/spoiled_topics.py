@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer, ConsumerRecord
 from service.app import Service
 from service.domain.events import EventType
 from service.domain.model import NewProjectKey, Project, ProjectKeyChange
-from service.domain.partition import shard_of
+from service.domain.partitioning import shard_of
 from tests.conftest import ORIGIN
 from tests.events import header, reading, until
 from tests.outbox import Postgres, waiting
@@ -26,7 +26,7 @@ class Scene:
 
     async def issue(self) -> str:
         """A new key, in both."""
-        made = await self.service.api.issue_keys.issue(NewProjectKey(), self.project, ORIGIN)
+        made = await self.service.api.create_key.issue(NewProjectKey(), self.project, ORIGIN)
         return made.key.public_key
 
     async def rename(self, key: str) -> None:

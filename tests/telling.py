@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaProducer
 
 from service.contract.catalogue import described
 from service.domain.events import Event, EventType, OutboxRow
-from service.domain.partition import shard_of
+from service.domain.partitioning import shard_of
 from service.kafka.marks import fence_record, heartbeat_record
 from service.kafka.records import parts_of, record_of
 from service.kafka.session import Record

@@ -10,11 +10,11 @@ import pytest
 
 from service.app import Service
 from service.domain.audit import ACTIONS, AuditSearch
-from service.domain.pages import Page
+from service.domain.pagination import Page
 from service.domain.scopes import SCOPES
 from service.usecases.parked import Parked
 from tests.conftest import ORIGIN, Api, make_organization
-from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Answer, Site, storing_nothing
+from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Response, Site, storing_nothing
 from tests.outbox import Postgres
 
 PATH = f"/api/0/organizations/{ORGANIZATION}/audit-logs/"
@@ -181,7 +181,7 @@ def _relations(headers: Mapping[str, str]) -> dict[str, tuple[str, bool, str]]:
     return {one[2]: (one[1], one[3] == "true", one[4]) for one in found if one}
 
 
-def _ids(answer: Answer) -> list[int]:
+def _ids(answer: Response) -> list[int]:
     return [int(row["id"]) for row in answer.body["rows"]]
 
 

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 import service.background
 from service.app import build, publishing
 from service.background import background
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.kafka import publisher
 from service.kafka.table import OutboxTable
 from service.settings import Settings

@@ -25,7 +25,7 @@ async def test_the_rival_fills_the_columns_that_the_service_fills(
     await postgres.execute(floor.TENANT)
     public_key, _ = await postgres.fetchrow(floor.SCRIPT.rstrip().removesuffix(";")) or ("", 0)
     project = await service.api.projects.get("bench", "floor")
-    made = await service.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)
+    made = await service.api.create_key.issue(NewProjectKey(), project, ORIGIN)
     rival = await postgres.fetchrow(_COLUMNS, public_key)
     own = await postgres.fetchrow(_COLUMNS, made.key.public_key)
     assert rival is not None

@@ -13,7 +13,7 @@ from service.consumer import Change, KeyState, LoaderOptions, NotReadyError, Pro
 from service.consumer.replica import Counts
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from service.domain.partition import SHARDS, shard_of
+from service.domain.partitioning import SHARDS, shard_of
 from service.kafka.session import Record
 from tests.events import eventually, until
 from tests.kafka_harness import unused_port

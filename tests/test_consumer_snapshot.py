@@ -15,7 +15,7 @@ from service.consumer.errors import SnapshotError
 from service.consumer.replica import Counts
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from tests.events import eventually, until
 from tests.kafka_harness import new_topic, unused_port
 from tests.telling import Teller, telling

@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.http.deadlines import Deadlines
+from service.http.server.deadlines import Deadlines
 
 _TIME = 0.05
 _PATIENCE = 5.0

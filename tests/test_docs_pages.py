@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from service.http.openapi.pages import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE
-from tests.http_service import EVERY_ANSWER, Site
+from service.http.docs.swagger_page import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE
+from tests.http_service import COMMON_HEADERS, Site
 
-SWAGGER_UI = files("service.http.openapi") / "swagger_ui"
+SWAGGER_UI = files("service.http.docs") / "swagger_ui"
 ORIGIN: dict[str, Any] = json.loads((SWAGGER_UI / "ORIGIN.json").read_text())
 SCRIPT = f"/docs/swagger-ui-{ORIGIN['version']}.js"
 STYLE = f"/docs/swagger-ui-{ORIGIN['version']}.css"
@@ -33,8 +33,8 @@ async def test_whoever_asks_gets_the_page_and_what_it_loads(site: Site, path: st
     answer = await site.send("GET", path, token="")
     assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
     own = {"Cache-Control", "Vary"}
-    assert {name: answer.headers.get(name) for name in EVERY_ANSWER if name not in own} == {
-        name: value for name, value in EVERY_ANSWER.items() if name not in own
+    assert {name: answer.headers.get(name) for name in COMMON_HEADERS if name not in own} == {
+        name: value for name, value in COMMON_HEADERS.items() if name not in own
     }
     known = {"If-None-Match": answer.headers["ETag"]}
     assert (await site.send("GET", path, token="", headers=known)).status == 304

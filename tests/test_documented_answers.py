@@ -3,13 +3,13 @@
 import re
 from typing import Any
 
-from service.http.openapi.operations import OPERATIONS
-from service.http.openapi.pages import DOCUMENT
-from tests.http_service import ORGANIZATION, Answer, Site
+from service.http.docs.operations import OPERATIONS
+from service.http.docs.swagger_page import DOCUMENT
+from tests.http_service import ORGANIZATION, Response, Site
 from tests.openapi import DOCUMENTED, operations, resolved, validator
 
 
-def _check(method: str, path: str, answer: Answer) -> None:
+def _check(method: str, path: str, answer: Response) -> None:
     """Fails if the document does not know the answer: its status, its headers, its body."""
     [operation] = [
         operation

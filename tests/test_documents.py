@@ -14,10 +14,11 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service.domain.dsn import is_base_url
 from service.http import schemas
+from service.http.docs import examples
+from service.http.docs import response_schemas as answers
+from service.http.docs.operations import OPERATIONS
+from service.http.errors import HttpError
 from service.http.forms import parse_form
-from service.http.openapi import answers, examples
-from service.http.openapi.operations import OPERATIONS
-from service.http.refusals import Refusal
 from service.http.routes import RESOURCES
 from tests.openapi import DOCUMENTED, operations, resolved, validator
 
@@ -132,7 +133,7 @@ _SAMPLES: list[Any] = [
 def _accepts(body: Schema, sent: Any) -> bool:
     try:
         schemas.load(body, sent)
-    except Refusal:
+    except HttpError:
         return False
     return True
 

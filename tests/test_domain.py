@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.dsn import Ingest, dsn_urls, endpoints, public_dsn
-from service.domain.events import state_payload, wire_time
+from service.domain.events import state_payload, time_to_json
 from service.domain.model import (
     ORGANIZATION_SLUG,
     PROJECT_SLUG,
@@ -24,7 +24,7 @@ from service.domain.model import (
     new_key_half,
     slug_of,
 )
-from service.domain.partition import SHARDS, shard_of
+from service.domain.partitioning import SHARDS, shard_of
 from service.domain.scopes import LEVELS, SCOPES, expand
 
 _PUBLIC, _SECRET = "a" * 32, "b" * 32
@@ -205,17 +205,18 @@ def test_an_organizations_slug_has_a_form(slug: str) -> None:
 )
 def test_a_time_on_the_wire_is_the_same_moment_when_read_back(moment: datetime) -> None:
     """To the microsecond, from whatever zone, always with ``Z``."""
-    text = wire_time(moment)
+    text = time_to_json(moment)
     assert text.endswith("Z")
     assert datetime.fromisoformat(text) == moment
 
 
 def test_a_time_on_the_wire_has_six_digits_or_none() -> None:
     """As clients know it: the fraction is left out when it is zero."""
-    assert wire_time(datetime(2026, 3, 4, 5, 6, 7, 890, UTC)) == "2026-03-04T05:06:07.000890Z"
-    assert wire_time(datetime(2026, 3, 4, 5, 6, 7, 0, UTC)) == "2026-03-04T05:06:07Z"
+    assert time_to_json(datetime(2026, 3, 4, 5, 6, 7, 890, UTC)) == "2026-03-04T05:06:07.000890Z"
+    assert time_to_json(datetime(2026, 3, 4, 5, 6, 7, 0, UTC)) == "2026-03-04T05:06:07Z"
     assert (
-        wire_time(datetime(2026, 3, 4, 1, 0, tzinfo=timezone(timedelta(hours=2)))) == "2026-03-03T23:00:00Z"
+        time_to_json(datetime(2026, 3, 4, 1, 0, tzinfo=timezone(timedelta(hours=2))))
+        == "2026-03-03T23:00:00Z"
     )
 
 

@@ -12,11 +12,11 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from service.contract.asyncapi import Topic, asyncapi_document
 from service.contract.catalogue import described
 from service.domain.events import EventType
-from service.domain.partition import SHARDS
-from service.http.event_documents import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE
-from service.http.event_page import event_page
+from service.domain.partitioning import SHARDS
+from service.http.docs.asyncapi_document import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE
+from service.http.docs.asyncapi_page import event_page
 from service.kafka.topic import TOPIC_CONFIG
-from tests.http_service import EVERY_ANSWER, Site
+from tests.http_service import COMMON_HEADERS, Site
 
 _OFFICIAL = Path(__file__).parent / "asyncapi" / "3.0.0.json.gz"
 _MARKS = {"fence", "heartbeat"}
@@ -119,8 +119,8 @@ async def test_whoever_asks_gets_the_documents(site: Site, path: str, content_ty
     """Without a token, with the headers of every answer; the same bytes each time, and 304 for who has them."""
     answer = await site.send("GET", path, token="")
     assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
-    assert {name: answer.headers.get(name) for name in EVERY_ANSWER if name != "Cache-Control"} == {
-        name: value for name, value in EVERY_ANSWER.items() if name != "Cache-Control"
+    assert {name: answer.headers.get(name) for name in COMMON_HEADERS if name != "Cache-Control"} == {
+        name: value for name, value in COMMON_HEADERS.items() if name != "Cache-Control"
     }
     assert (await site.send("GET", path, token="")).raw == answer.raw
     known = {"If-None-Match": answer.headers["ETag"]}

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.app import Service
-from service.usecases.batches import MOST
+from service.usecases.bulk_changes import MOST
 from tests.batch_jobs import finish, put_off_by, told, write_keys
 from tests.conftest import ORIGIN, make_project
 from tests.events import until

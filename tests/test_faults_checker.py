@@ -7,7 +7,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from faults.checker import Verdict, check
-from faults.evidence import Change, Ledger, Logged, Row
+from faults.evidence import Change, DiffStore, Logged, Row
 from faults.history import Action, Call, Outcome, Tenant
 
 _TENANT: Final = Tenant(1, 2, "/api/0/projects/org/project/keys/")
@@ -48,10 +48,10 @@ def _tombstone(version: int, offset: int) -> Logged:
     return Logged(3, offset, _KEY, None, headers)
 
 
-def _ledger(*kinds: str, deleted: bool = False, **changed: object) -> Ledger:
+def _ledger(*kinds: str, deleted: bool = False, **changed: object) -> DiffStore:
     versions = len(kinds)
     row = Row(1, 2, f"v{versions}", versions, _SECRET)
-    made = Ledger(
+    made = DiffStore(
         keys={} if deleted else {_KEY: row},
         gone={_KEY: versions} if deleted else {},
         changes={_id(number): Change(_KINDS[kind], _KEY) for number, kind in enumerate(kinds, 1)},
@@ -66,7 +66,7 @@ _STATE: Final = _ledger("created", "updated", "updated")
 
 def _verdict(
     calls: Sequence[Call] = _CALLS,
-    ledger: Ledger = _STATE,
+    ledger: DiffStore = _STATE,
     log: Sequence[Logged] = _LOG,
     *,
     allowed: int = 0,

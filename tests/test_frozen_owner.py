@@ -11,7 +11,7 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from service.domain.model import new_key_half
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.settings import Settings
 from tests.brokers import Listener, tuned_kafka
 from tests.events import eventually, header, until

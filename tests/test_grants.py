@@ -15,7 +15,7 @@ from pytest_aiohttp import AiohttpClient
 from service.app import Service, build, create_app, publishing
 from service.dev.servers import Servers
 from service.domain.audit import AuditSearch
-from service.domain.pages import Page
+from service.domain.pagination import Page
 from service.domain.scopes import SCOPES
 from service.settings import Settings
 from tests.commands import run

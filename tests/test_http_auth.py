@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from service.domain.scopes import SCOPES
-from tests.http_service import EVERY_ANSWER, NO_PERMISSION, NOT_FOUND, ORGANIZATION, Site, storing_nothing
+from tests.http_service import COMMON_HEADERS, NO_PERMISSION, NOT_FOUND, ORGANIZATION, Site, storing_nothing
 
 CHALLENGE = 'xBasic realm="api"'
 NOT_PROVIDED = "Authentication credentials were not provided."
@@ -56,7 +56,7 @@ async def test_a_refusal_carries_every_header_of_an_answer(site: Site) -> None:
     """The security headers, the methods of the resource and the request's id."""
     answer = await site.send("GET", site.keys_path, token="", headers={"X-Request-Id": "mine"})
     expected = {
-        **EVERY_ANSWER,
+        **COMMON_HEADERS,
         "Allow": "GET, POST, HEAD, OPTIONS",
         "Content-Type": "application/json",
         "WWW-Authenticate": CHALLENGE,
@@ -165,7 +165,7 @@ async def test_options_needs_no_token_and_has_no_body(site: Site, path: str, all
     """200, empty, and what can be done here."""
     answer = await site.send("OPTIONS", path, token="", headers={"Origin": "https://evil.example"})
     assert (answer.status, answer.raw) == (200, b"")
-    expected = {**EVERY_ANSWER, "Allow": allow, "Content-Length": "0"}
+    expected = {**COMMON_HEADERS, "Allow": allow, "Content-Length": "0"}
     assert {name: answer.headers.get(name) for name in expected} == expected
     assert not [name for name in answer.headers if name.startswith("Access-Control-")]
 

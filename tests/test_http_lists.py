@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Answer, Site
+from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Response, Site
 
 ORGANIZATIONS = "/api/0/organizations/"
 CURSOR = "Invalid cursor parameter."
@@ -24,7 +24,7 @@ async def numbers(site: Site) -> tuple[str, list[int], list[str]]:
     return path, [row["id"] for row in rows], keys
 
 
-def cursors(answer: Answer) -> dict[str, tuple[str, bool]]:
+def cursors(answer: Response) -> dict[str, tuple[str, bool]]:
     """Each relation of an answer's Link header: its cursor and whether there is something there."""
     found = {}
     for part in answer.headers["Link"].split(", "):

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.app import Service
-from service.domain.model import Caller
-from service.http.rate_limits import RateLimits
-from service.http.refusals import Refusal
+from service.domain.model import Principal
+from service.http.errors import HttpError
+from service.http.server.rate_limit import RateLimiter
 from service.usecases.tokens import Tokens
 from tests.http_service import ORGANIZATION, Site, storing_nothing
 
@@ -23,9 +23,9 @@ def told(headers: Mapping[str, str]) -> dict[str, int]:
     return {name: int(headers[f"X-Sentry-Rate-Limit-{name}"]) for name in NAMES}
 
 
-def caller(token_id: int, limit: int | None) -> Caller:
+def caller(token_id: int, limit: int | None) -> Principal:
     """Somebody with this limit."""
-    return Caller(token_id, None, None, frozenset(), limit)
+    return Principal(token_id, None, None, frozenset(), limit)
 
 
 @pytest.mark.parametrize("scope", ["project:read", "org:read", "project:admin"])
@@ -79,7 +79,7 @@ async def test_a_token_with_a_rate_gets_429_beyond_it_and_is_let_in_again_in_the
 ) -> None:
     """In the contract's words; nobody else is held up, and nothing is stored."""
     now = 1000.25
-    monkeypatch.setattr(site.service.api.rate_limits, "_clock", lambda: now)
+    monkeypatch.setattr(site.service.api.rate_limiter, "_clock", lambda: now)
     token = await site.service.api.tokens.create("slow", scopes=["project:write"], rate_limit=2)
     answers = [await site.send("GET", site.keys_path, token=token) for _ in range(2)]
     async with storing_nothing(site):
@@ -104,7 +104,7 @@ def test_in_no_second_more_than_the_limit_pass_and_never_fewer_than_could(
 ) -> None:
     """Whoever asks and whenever: each token is counted by itself."""
     now = 0.0
-    rates = RateLimits(10, clock=lambda: now)
+    rates = RateLimiter(10, clock=lambda: now)
     asked: dict[tuple[int, int], int] = {}
     for who, pause in steps:
         now += pause
@@ -114,7 +114,7 @@ def test_in_no_second_more_than_the_limit_pass_and_never_fewer_than_could(
         if limit is None or asked[at] <= limit:
             rates.count(caller(who, limit))
         else:
-            with pytest.raises(Refusal, match=f"Limit is {limit} requests in 1 seconds"):
+            with pytest.raises(HttpError, match=f"Limit is {limit} requests in 1 seconds"):
                 rates.count(caller(who, limit))
         lines = rates.headers(caller(who, limit), in_flight=20).splitlines()
         figures = told(dict(line.split(": ") for line in lines))

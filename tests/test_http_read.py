@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from yarl import URL
 
-from tests.http_service import EVERY_ANSWER, NOT_FOUND, ORGANIZATION, Site
+from tests.http_service import COMMON_HEADERS, NOT_FOUND, ORGANIZATION, Site
 
 UNKNOWN = "0123456789abcdef" * 2
 
@@ -16,8 +16,8 @@ async def test_a_key_is_read_as_it_was_made(site: Site) -> None:
     path = f"{site.keys_path}{made.body['id']}/"
     answer = await site.send("GET", path, token=await site.new_token("project:read"))
     assert (answer.status, answer.raw) == (200, made.raw)
-    expected = {**EVERY_ANSWER, "Content-Type": "application/json", "Allow": "GET, HEAD, OPTIONS"}
-    assert {name: answer.headers.get(name) for name in EVERY_ANSWER} == EVERY_ANSWER
+    expected = {**COMMON_HEADERS, "Content-Type": "application/json", "Allow": "GET, HEAD, OPTIONS"}
+    assert {name: answer.headers.get(name) for name in COMMON_HEADERS} == COMMON_HEADERS
     assert answer.headers["Content-Type"] == expected["Content-Type"]
     assert {"GET", "HEAD", "OPTIONS"} <= set(answer.headers["Allow"].split(", "))
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Answer, Site, stored, storing_nothing
+from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Response, Site, stored, storing_nothing
 
 ORGANIZATIONS = "/api/0/organizations/"
 PROJECTS = f"{ORGANIZATIONS}{ORGANIZATION}/projects/"
@@ -191,7 +191,7 @@ async def test_a_slug_that_is_in_use_is_409(site: Site) -> None:
     """Also when two want it at the same time; in another organization a project may have it."""
     for path in (ORGANIZATIONS, PROJECTS):
         both = [site.send("POST", path, json={"name": "Twice", "slug": "twice"}) for _ in range(2)]
-        answers: list[Answer] = await asyncio.gather(*both)
+        answers: list[Response] = await asyncio.gather(*both)
         assert sorted(answer.status for answer in answers) == [201, 409]
         async with storing_nothing(site):
             again = await site.send("POST", path, json={"name": "Twice", "slug": "twice"})

@@ -10,7 +10,7 @@ from service.app import Service, build
 from service.domain.events import EventType
 from service.domain.model import OrganizationChange, ProjectChange, ProjectKeyChange
 from service.settings import Settings
-from service.usecases.batches import MOST
+from service.usecases.bulk_changes import MOST
 from tests.batch_jobs import finish, make_due, told, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.events import until

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from service.http.bodies import parse_json
+from service.http.request import parse_json
 from tests.http_service import Site, storing_nothing
 from tests.json_corpus import Text, bad, good, lenient
 

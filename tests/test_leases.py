@@ -9,7 +9,7 @@ import pytest
 
 from service.app import open_database
 from service.domain.errors import UnavailableError
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.kafka.leases import Leases, fair_share
 from service.kafka.owned_shard import OwnedShard
 from service.postgres.database import Database
@@ -26,7 +26,7 @@ class Holder:
     def __init__(self, database: Database, name: str, *, lease: float = _LONG) -> None:
         self.shards: dict[int, OwnedShard] = {}
         self.gained = 0
-        self.settled: list[list[int]] = []
+        self.retry_until_known: list[list[int]] = []
         self.leases = Leases(
             database, self.shards, name=name, lease=lease, gained=self._count, settle=self._settle
         )
@@ -42,7 +42,7 @@ class Holder:
     async def _settle(self, shards: Sequence[OwnedShard], seconds: float) -> None:
         assert all(shard.leaving for shard in shards)
         assert seconds > 0
-        self.settled.append([shard.number for shard in shards])
+        self.retry_until_known.append([shard.number for shard in shards])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
@@ -93,7 +93,7 @@ async def test_a_newcomer_gets_its_half(database: Database) -> None:
     await two.leases.tick()
     assert len(one.shards) == len(two.shards) == SHARDS // 2
     assert one.shards.keys().isdisjoint(two.shards)
-    assert one.settled == [sorted(two.shards)]
+    assert one.retry_until_known == [sorted(two.shards)]
     assert (set(one.epochs.values()), set(two.epochs.values())) == ({1}, {2})
 
 
@@ -161,7 +161,7 @@ async def test_who_leaves_is_followed_at_once(database: Database) -> None:
     await one.leases.tick()
     await one.leases.leave()
     assert one.shards == {}
-    assert one.settled == [list(range(SHARDS))]
+    assert one.retry_until_known == [list(range(SHARDS))]
     await two.leases.tick()
     assert len(two.shards) == SHARDS
     await one.leases.tick()

@@ -11,7 +11,7 @@ import pytest
 
 from service.settings import Settings
 from tests.events import until
-from tests.http_service import Answer, Site, open_site, stored, storing_nothing
+from tests.http_service import Response, Site, open_site, stored, storing_nothing
 
 _BUSY = {"detail": "The service is temporarily unavailable. Try again."}
 _SHORT = 0.3
@@ -51,10 +51,10 @@ async def _all_idle(site: Site) -> bool:
     """Nothing holds a connection, and none of them is in a transaction."""
     size, idle = site.service.database.sizes()
     busy = await site.postgres.fetchval(f"SELECT count(*) {_OURS} AND state <> 'idle'")
-    return size == idle and busy == 0 and site.service.api.room.taken == 0
+    return size == idle and busy == 0 and site.service.api.admission.taken == 0
 
 
-def _told_to_come_again(answer: Answer) -> bool:
+def _told_to_come_again(answer: Response) -> bool:
     return (answer.status, answer.headers["Retry-After"], answer.body) == (503, "1", _BUSY)
 
 

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from service.app import Service
-from service.postgres import audit, key_lists, projects
+from service.postgres import audit, projects
+from service.postgres import key_pages as key_lists
 from tests.conftest import make_organization, make_project
 from tests.outbox import Postgres
 

@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord
 
 from service.app import Service, build, publishing
 from service.consumer import ProjectKeys
-from service.domain.partition import SHARDS, shard_of
+from service.domain.partitioning import SHARDS, shard_of
 from service.settings import Settings
 from tests.conftest import MakeApi
 from tests.events import eventually, header, until

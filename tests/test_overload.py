@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from service.http import room
-from service.http.room import Room
+from service.http.server import admission as room
+from service.http.server.admission import AdmissionControl
 from service.settings import Settings
 from tests.events import until
 from tests.http_service import Site, open_site, storing_nothing
@@ -42,7 +42,7 @@ async def _full(settings: Settings, *, room_for: int = 1) -> AsyncIterator[tuple
 
 
 async def _taken(site: Site, number: int) -> bool:
-    return site.service.api.room.taken == number
+    return site.service.api.admission.taken == number
 
 
 async def test_a_request_beyond_the_room_is_refused_at_once(settings: Settings) -> None:
@@ -123,18 +123,20 @@ async def test_whoever_waits_for_kafka_takes_no_room(settings: Settings) -> None
         assert (one_too_many.status, one_too_many.headers["Event-Status"]) == (201, "pending")
         assert not waiting.done()
         assert (await waiting).status == 201
-        assert (site.service.api.room.taken, site.service.api.room.waiting) == (0, 0)
+        assert (site.service.api.admission.taken, site.service.api.admission.waiting) == (0, 0)
 
 
 async def _waiting(site: Site) -> bool:
-    return site.service.api.room.waiting == 1
+    return site.service.api.admission.waiting == 1
 
 
 @pytest.fixture
-async def crowd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Room, list[asyncio.Task[None]]]]:
+async def crowd(
+    monkeypatch: pytest.MonkeyPatch,
+) -> AsyncIterator[tuple[AdmissionControl, list[asyncio.Task[None]]]]:
     """A full room and a hundred who were turned away, whose time is over at once."""
     monkeypatch.setattr(room, "_COME_AGAIN", 0.0)
-    full = Room(1)
+    full = AdmissionControl(1)
     full.taken = 1
     turned_away = [asyncio.create_task(full.turn_away()) for _ in range(100)]
     await asyncio.sleep(0)
@@ -145,7 +147,9 @@ async def crowd(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Room, li
     await asyncio.gather(*turned_away, return_exceptions=True)
 
 
-async def test_only_so_many_are_heard_at_a_time(crowd: tuple[Room, list[asyncio.Task[None]]]) -> None:
+async def test_only_so_many_are_heard_at_a_time(
+    crowd: tuple[AdmissionControl, list[asyncio.Task[None]]],
+) -> None:
     """In their order; refusing them all at once would take the time of the accepted one."""
     _, turned_away = crowd
     await asyncio.wait(turned_away, return_when=asyncio.FIRST_COMPLETED)
@@ -154,7 +158,7 @@ async def test_only_so_many_are_heard_at_a_time(crowd: tuple[Room, list[asyncio.
 
 async def test_a_crowd_is_refused_one_after_the_other() -> None:
     """All at once would hold up the accepted ones; who stands in line gets in if there is room by then."""
-    full = Room(1)
+    full = AdmissionControl(1)
     full.taken = 1
     crowd = [asyncio.create_task(full.enter()) for _ in range(120)]
     await asyncio.sleep(0)
@@ -169,7 +173,7 @@ async def test_a_crowd_is_refused_one_after_the_other() -> None:
 
 
 async def test_the_end_of_the_process_keeps_nobody_waiting(
-    crowd: tuple[Room, list[asyncio.Task[None]]],
+    crowd: tuple[AdmissionControl, list[asyncio.Task[None]]],
 ) -> None:
     """Neither those who wait nor those who come then."""
     full, turned_away = crowd

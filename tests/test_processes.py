@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
 from faults.proxy import proxy
-from service.domain.partition import SHARDS, shard_of
+from service.domain.partitioning import SHARDS, shard_of
 from service.settings import Settings
 from tests.events import header, until
 from tests.kafka_harness import unused_port

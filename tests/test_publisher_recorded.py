@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.kafka.publisher import Publisher
 from service.kafka.session import Record
 from service.settings import Settings

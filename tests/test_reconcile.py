@@ -8,12 +8,12 @@ import orjson
 import pytest
 
 from service.app import Service, build, kafka_connection, publishing
+from service.domain.differences import Difference, Kind
 from service.domain.model import NewProjectKey
-from service.domain.partition import shard_of
-from service.domain.reconcile import Difference, Kind
+from service.domain.partitioning import shard_of
 from service.kafka.history import history
 from service.settings import Settings
-from service.usecases.ledger import open_ledger
+from service.usecases.reconcile.diff_store import open_diff_store
 from tests import spoiled_topics
 from tests.commands import run
 from tests.conftest import ORIGIN, make_project
@@ -122,7 +122,7 @@ async def test_what_was_known_to_nobody_comes_back_in_a_later_version(
     await scene.published()
     await spoiled_topics.unknown(scene, key)
     await reconcile("--repair")
-    again = await scene.service.api.issue_keys.issue(NewProjectKey(public_key=key), scene.project, ORIGIN)
+    again = await scene.service.api.create_key.issue(NewProjectKey(public_key=key), scene.project, ORIGIN)
     assert again.key.version == 3
     await scene.published()
     assert (await reconcile())[0] == 0
@@ -132,7 +132,7 @@ async def test_events_on_their_way_are_no_differences(service: Service, reconcil
     """They are counted, each key once: the outbox has them, and Kafka will."""
     project = await make_project(service)
     gone, _ = [
-        (await service.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)).key.public_key
+        (await service.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key.public_key
         for _ in range(2)
     ]
     await service.api.change_keys.delete(project, gone, ORIGIN)
@@ -143,8 +143,8 @@ async def test_an_event_that_is_published_after_the_topic_was_read_is_no_differe
     service: Service, topic: str, postgres: Postgres
 ) -> None:
     """It waited when Postgres was looked at, and at the second look it waits no more."""
-    await service.api.issue_keys.issue(NewProjectKey(), await make_project(service), ORIGIN)
-    with open_ledger() as ledger:
+    await service.api.create_key.issue(NewProjectKey(), await make_project(service), ORIGIN)
+    with open_diff_store() as ledger:
         await service.reconcile.read_postgres(ledger, lambda *_: None)
         async for records in history(kafka_connection(service.settings), topic, progress=lambda *_: None):
             ledger.add_told(records)
@@ -158,7 +158,7 @@ async def test_what_changes_after_the_look_at_postgres_is_no_difference(scene: S
     renamed, gone = await scene.issue(), await scene.issue()
     await scene.published()
     connection, topic = kafka_connection(scene.service.settings), scene.topic
-    with open_ledger() as ledger:
+    with open_diff_store() as ledger:
         await scene.service.reconcile.read_postgres(ledger, lambda *_: None)
         await scene.issue()
         await scene.rename(renamed)
@@ -175,7 +175,7 @@ async def test_a_repair_leaves_what_has_changed_since(scene: Scene) -> None:
     """Its own event tells of it, and no older state may follow that one."""
     key = await scene.issue()
     await scene.published()
-    with open_ledger() as ledger:
+    with open_diff_store() as ledger:
         ledger.add_differences([Difference(Kind.STALE, key, known=1, told=1, newest=1)])
         await scene.rename(key)
         assert await scene.service.repair.run(ledger, ORIGIN, lambda *_: None) == 0

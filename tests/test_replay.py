@@ -9,8 +9,9 @@ import pytest
 from service.app import Service
 from service.domain.events import EventType
 from service.domain.model import NewProjectKey, Project, ProjectKeyChange
-from service.domain.partition import SHARDS
-from service.postgres import deleted, locked
+from service.domain.partitioning import SHARDS
+from service.postgres import deleted_keys as deleted
+from service.postgres import key_locks as locked
 from service.postgres.outbox import select_unpublished
 from service.postgres.parked import release_parked
 from service.usecases.replays import Replays
@@ -22,7 +23,7 @@ from tests.outbox import Postgres, waiting
 
 async def issue(service: Service, project: Project, public_key: str | None = None) -> str:
     """A new key's public half."""
-    made = await service.api.issue_keys.issue(NewProjectKey(public_key=public_key), project, ORIGIN)
+    made = await service.api.create_key.issue(NewProjectKey(public_key=public_key), project, ORIGIN)
     return made.key.public_key
 
 

@@ -59,7 +59,7 @@ async def test_it_watches_until_every_key_is_told_again(
     """The records follow in the topic, marked, each with an id of its own and the same state."""
     project = await make_project(publishing_replica)
     for _ in range(3):
-        await publishing_replica.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)
+        await publishing_replica.api.create_key.issue(NewProjectKey(), project, ORIGIN)
     capsys.readouterr()
     assert await run("events", "replay", "--project", f"{project.organization.slug}/{project.slug}") == 0
     captured = capsys.readouterr()
@@ -121,7 +121,7 @@ def _newest(seen: list[ConsumerRecord]) -> dict[str, int]:
 
 
 async def _issue(service: Service, project: Project, key: str) -> None:
-    await service.api.issue_keys.issue(NewProjectKey(public_key=key), project, ORIGIN)
+    await service.api.create_key.issue(NewProjectKey(public_key=key), project, ORIGIN)
 
 
 async def _change_all_the_time(service: Service, project: Project, keys: list[str]) -> None:

@@ -7,7 +7,7 @@ import pytest
 from service.app import Service
 from service.domain.model import Project
 from service.usecases import jobs
-from service.usecases.batches import MOST
+from service.usecases.bulk_changes import MOST
 from service.usecases.replays import Replays
 from tests.batch_jobs import finish, make_due, put_off_by, write_keys
 from tests.conftest import ORIGIN, make_project

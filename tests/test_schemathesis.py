@@ -14,7 +14,7 @@ from aiohttp.test_utils import unused_port
 from service.app import Service, build, publishing
 from service.domain.model import Project
 from service.domain.scopes import SCOPES
-from service.http.openapi.pages import DOCUMENT
+from service.http.docs.swagger_page import DOCUMENT
 from service.http.routes import RESOURCES
 from service.server import listening
 from service.settings import Settings

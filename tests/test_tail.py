@@ -18,7 +18,7 @@ import pytest
 from service.app import Service
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from service.domain.partition import shard_of
+from service.domain.partitioning import shard_of
 from tests.conftest import make_project
 from tests.events import eventually
 from tests.kafka_harness import unused_port

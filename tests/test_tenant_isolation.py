@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from service.http.routes import RESOURCES, Resource
-from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Answer, Site
+from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Response, Site
 
 _EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _TENANTS = [one for one in RESOURCES if "{organization}" in one.path]
@@ -63,7 +63,7 @@ def _paths(resource: Resource, names: Mapping[str, tuple[str, ...]]) -> Iterator
         yield resource.path.format(**dict(zip(parts, chosen, strict=True)))
 
 
-async def _ask(site: Site, method: str, path: str, token: str) -> Answer:
+async def _ask(site: Site, method: str, path: str, token: str) -> Response:
     # The neighbour's own Idempotency-Key, too: what it stands for is theirs.
     return await site.send(
         method,
@@ -75,7 +75,7 @@ async def _ask(site: Site, method: str, path: str, token: str) -> Answer:
     )
 
 
-def _seen(answer: Answer) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
+def _seen(answer: Response) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
     """All of an answer that could tell something."""
     told = {
         name.lower(): value

@@ -17,7 +17,7 @@ from service.domain.model import (
 )
 from service.postgres.database import Limits
 from service.settings import Settings
-from service.usecases.issue_keys import Answered
+from service.usecases.create_key import CreatedKey
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.lossy_database import Loss, Losses, LossyDatabase
 
@@ -67,7 +67,7 @@ async def test_a_create_makes_one_key(
     project = await make_project(lossy)
     asked = NewProjectKey(public_key=public_key)
     losses.next.extend([loss] * times)
-    made = await lossy.api.issue_keys.issue(asked, project, ORIGIN)
+    made = await lossy.api.create_key.issue(asked, project, ORIGIN)
     assert losses.suffered == times
     assert await _keys(postgres) == [made.key.public_key]
     assert await _events(postgres) == [("created", 1)]
@@ -83,13 +83,13 @@ async def test_creates_that_shared_a_lost_flight_are_all_made_once(
 ) -> None:
     """Each caller finds out for itself; a neighbour that is refused is refused all the same."""
     project = await make_project(lossy)
-    taken = (await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)).key
+    taken = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
     asked = [NewProjectKey() for _ in range(20)] + [NewProjectKey(secret_key=taken.secret_key)]
     losses.next.append(loss)
     outcomes = await asyncio.gather(
-        *(lossy.api.issue_keys.issue(one, project, ORIGIN) for one in asked), return_exceptions=True
+        *(lossy.api.create_key.issue(one, project, ORIGIN) for one in asked), return_exceptions=True
     )
-    made = [one for one in outcomes if isinstance(one, Answered)]
+    made = [one for one in outcomes if isinstance(one, CreatedKey)]
     assert len(made) == 20
     assert isinstance(outcomes[-1], TakenError)
     assert losses.suffered == 1
@@ -109,7 +109,7 @@ async def test_a_key_that_was_committed_unseen_and_deleted_since_does_not_come_b
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)
+    await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)
     assert await _keys(postgres) == []
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
 
@@ -120,7 +120,7 @@ async def test_an_update_makes_one_version(
 ) -> None:
     """And answers with the event of that."""
     project = await make_project(lossy)
-    key = (await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
     changed = await lossy.api.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
@@ -135,7 +135,7 @@ async def test_an_update_that_was_committed_unseen_is_not_done_again_over_a_late
 ) -> None:
     """The other caller's change came after it and stands."""
     project = await make_project(lossy)
-    key = (await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
 
     async def change() -> None:
         await lossy.api.change_keys.update(project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN)
@@ -154,7 +154,7 @@ async def test_an_update_that_was_committed_unseen_is_no_404_when_the_key_is_del
 ) -> None:
     """Consumers are told of it, so its caller must not be told that there was nothing to change."""
     project = await make_project(lossy)
-    key = (await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
 
     async def delete() -> None:
         await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
@@ -173,7 +173,7 @@ async def test_an_update_that_changes_nothing_names_no_event_though_its_commit_w
 ) -> None:
     """There is none that its caller could wait for."""
     project = await make_project(lossy)
-    key = (await lossy.api.issue_keys.issue(NewProjectKey(name="Same"), project, ORIGIN)).key
+    key = (await lossy.api.create_key.issue(NewProjectKey(name="Same"), project, ORIGIN)).key
     losses.next.append(Loss.AFTER_COMMIT)
     changed = await lossy.api.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN
@@ -188,7 +188,7 @@ async def test_a_delete_is_one_deletion(
 ) -> None:
     """Not a 404 for whoever deleted it; for the next one it is."""
     project = await make_project(lossy)
-    key = (await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
     event_id = await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
@@ -237,7 +237,7 @@ async def test_changes_of_tenants_are_made_once(
 ) -> None:
     """A renamed project, another ingest URL with its two passes over the keys, a deleted project."""
     project = await make_project(lossy)
-    await lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN)
+    await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)
     losses.next.append(loss)
     renamed = await lossy.api.projects.update(project, ProjectChange(slug="renamed"), ORIGIN)
     losses.next.append(loss)
@@ -259,6 +259,6 @@ async def test_a_database_that_is_away_from_the_start_is_told_at_once(lossy: Ser
     project = await make_project(lossy)
     await lossy.database.close()
     with pytest.raises(UnavailableError) as told:
-        await asyncio.wait_for(lossy.api.issue_keys.issue(NewProjectKey(), project, ORIGIN), 5)
+        await asyncio.wait_for(lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN), 5)
     assert not isinstance(told.value, UncertainError)
     assert losses.suffered == 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from faults.history import Action, Call, Outcome, Tenant
-from faults.http import Answer, read_answer
+from faults.http import Response, read_answer
 from faults.trial import Figures, Plan, Trial, trial, under_load
 from faults.world import World
 
@@ -124,7 +124,7 @@ def _body(rng: random.Random) -> bytes:
     return text if rng.random() < 0.9 else text * rng.randint(0, 2000)  # noqa: PLR2004 -- mostly
 
 
-def _keep(one: Trial, tenant: Tenant, answer: Answer, began: float, ended: float) -> None:
+def _keep(one: Trial, tenant: Tenant, answer: Response, began: float, ended: float) -> None:
     """Nonsense that made a key made it properly."""
     key = answer.json()
     call = Call(Action.CREATE, tenant, key["name"], began, ended, Outcome.OK, answer.status, key["id"])

@@ -11,9 +11,9 @@ import orjson
 
 from service.cli.commands import Commands, add_command, database, say
 from service.domain.audit import ACTIONS, AuditEntry, AuditSearch
-from service.domain.events import wire_time
-from service.domain.pages import Page
-from service.http.audit import wire_entry
+from service.domain.events import time_to_json
+from service.domain.pagination import Page
+from service.http.handlers.audit import audit_entry_to_json
 from service.usecases.audit import Audit
 
 _MOST: Final = 10_000
@@ -100,14 +100,14 @@ async def _project_id(audit: Audit, organization: str | None, project: str | Non
 
 
 def _json_line(entry: AuditEntry) -> str:
-    return orjson.dumps({**wire_entry(entry), "organization": entry.organization_slug}).decode()
+    return orjson.dumps({**audit_entry_to_json(entry), "organization": entry.organization_slug}).decode()
 
 
 def _readable_line(entry: AuditEntry) -> str:
     actor = "command line" if entry.token_id is None else f"{entry.token_name} ({entry.token_id})"
     change = orjson.dumps(entry.data).decode() if entry.data else "nothing"
     line = (
-        f"{wire_time(entry.created_at)[:19]}  {entry.organization_slug or '(all)':20} {entry.action:19} "
+        f"{time_to_json(entry.created_at)[:19]}  {entry.organization_slug or '(all)':20} {entry.action:19} "
         f"{entry.target:32} {actor:24} {entry.remote_address or '-'} {entry.request_id} {change}"
     )
     # Names are the callers' choice: none may steer the terminal.

@@ -17,7 +17,7 @@ from service import logs, settings
 from service.app import Service, build, kafka_connection, open_database, publishing
 from service.cli.commands import Commands, add_command, command_line_origin, say
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.domain.scopes import SCOPES
 from service.kafka.topic import check_topic
 from service.postgres.schema import migrate

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import orjson
 
-from service.domain.events import EventType, wire_time
+from service.domain.events import EventType, time_to_json
 from service.kafka.tail import Seen
 
 _COLOURS: Final[Mapping[str, str]] = {
@@ -57,7 +57,7 @@ def json_line(seen: Seen) -> str:
     line = {
         "partition": seen.partition,
         "offset": seen.offset,
-        "timestamp": wire_time(datetime.fromtimestamp(seen.timestamp_ms / 1000, UTC)),
+        "timestamp": time_to_json(datetime.fromtimestamp(seen.timestamp_ms / 1000, UTC)),
         "key": seen.key,
         "headers": seen.headers,
         "value": value_of(seen),

@@ -7,7 +7,7 @@ from typing import Final
 import orjson
 
 from service.cli.commands import Commands, add_command, command_line_origin, database, say
-from service.domain.events import EventType, wire_time
+from service.domain.events import EventType, time_to_json
 from service.postgres.parked import ParkedRow
 from service.usecases.parked import Parked
 
@@ -83,7 +83,7 @@ def _json_line(row: ParkedRow) -> str:
         "key": row.public_key,
         "type": row.type,
         "version": row.version,
-        "since": wire_time(row.since),
+        "since": time_to_json(row.since),
         "attempts": row.attempts,
         "reason": row.reason,
     }

@@ -12,9 +12,9 @@ from service import settings
 from service.app import Service, build, kafka_connection
 from service.cli.commands import Commands, add_command, command_line_origin, say, started
 from service.cli.progress import Progress
-from service.domain.reconcile import Difference, Kind
+from service.domain.differences import Difference, Kind
 from service.kafka.history import history
-from service.usecases.ledger import Ledger, open_ledger
+from service.usecases.reconcile.diff_store import DiffStore, open_diff_store
 
 _EXAMPLES: Final = 5
 """Keys that are shown of each kind."""
@@ -56,7 +56,7 @@ def add_to(group: Commands) -> None:
 
 async def _run(*, as_json: bool, mend: bool) -> int:
     service = build(settings.read())
-    with open_ledger() as ledger:
+    with open_diff_store() as ledger:
         async with started(service.database):
             with _progress("Postgres") as progress:
                 await service.reconcile.read_postgres(ledger, progress.show)
@@ -70,7 +70,7 @@ async def _run(*, as_json: bool, mend: bool) -> int:
     return 1 if found else 0
 
 
-async def _read_topic(service: Service, ledger: Ledger) -> None:
+async def _read_topic(service: Service, ledger: DiffStore) -> None:
     in_force = service.settings
     with _progress("Topic") as progress:
         pages = history(kafka_connection(in_force), in_force.kafka_topic, progress=progress.show)
@@ -79,7 +79,7 @@ async def _read_topic(service: Service, ledger: Ledger) -> None:
                 ledger.add_told(records)
 
 
-async def _repair(service: Service, ledger: Ledger) -> int:
+async def _repair(service: Service, ledger: DiffStore) -> int:
     with _progress("Repair") as progress:
         return await service.repair.run(ledger, command_line_origin(), progress.show)
 
@@ -93,7 +93,7 @@ def _progress(what: str) -> Iterator[Progress]:
         progress.end()
 
 
-def _readable_lines(report: dict[str, int], found: dict[Kind, int], ledger: Ledger) -> Iterator[str]:
+def _readable_lines(report: dict[str, int], found: dict[Kind, int], ledger: DiffStore) -> Iterator[str]:
     yield f"Keys in Postgres: {report['keys']}. Keys with events on their way: {report['onTheirWay']}."
     for kind, number in found.items():
         yield f"{kind}: {number} ({_MEANING[kind]})"
@@ -115,7 +115,7 @@ def _versions(one: Difference) -> str:
     return f"Postgres: {known}; topic: {told}{newest}{other}"
 
 
-def _json_lines(report: dict[str, int], found: dict[Kind, int], ledger: Ledger) -> Iterator[str]:
+def _json_lines(report: dict[str, int], found: dict[Kind, int], ledger: DiffStore) -> Iterator[str]:
     differences: dict[str, Any] = {
         kind.value: {"count": number, "examples": [_json_example(one) for one in _examples(ledger, kind)]}
         for kind, number in found.items()
@@ -127,5 +127,5 @@ def _json_example(one: Difference) -> dict[str, Any]:
     return {"key": one.public_key, "known": one.known, "told": one.told, "newest": one.newest}
 
 
-def _examples(ledger: Ledger, kind: Kind) -> Iterator[Difference]:
+def _examples(ledger: DiffStore, kind: Kind) -> Iterator[Difference]:
     return islice(ledger.differences(kind), _EXAMPLES)

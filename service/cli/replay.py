@@ -10,7 +10,7 @@ import orjson
 from service.cli.commands import Commands, add_command, command_line_origin, database, say
 from service.cli.progress import Progress
 from service.domain.errors import UnavailableError
-from service.domain.events import wire_time
+from service.domain.events import time_to_json
 from service.postgres.job_states import JobState
 from service.usecases.replays import Replays
 
@@ -164,7 +164,7 @@ def _json_line(state: JobState) -> str:
         "total": state.total,
         "failures": state.failures,
         "lastError": state.last_error,
-        "since": wire_time(state.created_at),
+        "since": time_to_json(state.created_at),
     }
     return orjson.dumps(line).decode()
 

@@ -53,18 +53,18 @@ class OutboxRow:
 
 
 @lru_cache(maxsize=256)  # a write tells of one moment three times
-def wire_time(moment: datetime) -> str:
+def time_to_json(moment: datetime) -> str:
     """ISO 8601 in UTC with ``Z``; the fraction has six digits and is left out when it is zero."""
     text = moment.isoformat() if moment.tzinfo is UTC else moment.astimezone(UTC).isoformat()
     return text.removesuffix("+00:00") + "Z"
 
 
-def wire_rate_limit(limit: RateLimit | None) -> dict[str, int] | None:
+def rate_limit_to_json(limit: RateLimit | None) -> dict[str, int] | None:
     """``{"window": seconds, "count": events}``, or None for no limit."""
     return None if limit is None else {"window": limit.window, "count": limit.count}
 
 
-def wire_loader_options(options: LoaderOptions) -> dict[str, bool]:
+def loader_options_to_json(options: LoaderOptions) -> dict[str, bool]:
     """The loader's switches under their names on the wire."""
     return {
         "hasReplay": options.has_replay,
@@ -84,9 +84,9 @@ def state_payload(key: ProjectKey, project: Project, at: Endpoints) -> dict[str,
         "projectId": project.id,
         "name": key.label,
         "isActive": key.is_active,
-        "rateLimit": wire_rate_limit(key.rate_limit),
+        "rateLimit": rate_limit_to_json(key.rate_limit),
         "dsn": {"public": public_dsn(at, key.public_key)},
         "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
-        "dynamicSdkLoaderOptions": wire_loader_options(key.loader_options),
-        "dateCreated": wire_time(key.created_at),
+        "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
+        "dateCreated": time_to_json(key.created_at),
     }

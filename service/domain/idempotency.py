@@ -17,7 +17,7 @@ class IdempotencyKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class StoredResult:
     """What the first request with a key made: the row's id in its table, and the event that told of it."""
 
     fingerprint: bytes

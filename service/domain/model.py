@@ -22,10 +22,10 @@ DEFAULT_KEY_NAME: Final = "Default"
 """The name of the key that a new project gets; clients tell it apart by this name alone."""
 
 
-class Unsaid(Enum):
+class Unset(Enum):
     """Stands for what a change leaves as it is, where None says something."""
 
-    UNSAID = auto()
+    UNSET = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +63,14 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class OrganizationChange:
-    """What a caller asks to change of an organization; None, or `Unsaid` for the URL, leaves it as it is."""
+    """What a caller asks to change of an organization; None, or `Unset` for the URL, leaves it as it is."""
 
     name: str | None = None
-    ingest_url: str | Unsaid | None = Unsaid.UNSAID
+    ingest_url: str | Unset | None = Unset.UNSET
 
     def applied_to(self, organization: Organization) -> Organization:
         """``organization`` as asked for."""
-        url = organization.ingest_url if isinstance(self.ingest_url, Unsaid) else self.ingest_url
+        url = organization.ingest_url if isinstance(self.ingest_url, Unset) else self.ingest_url
         return replace(organization, name=self.name or organization.name, ingest_url=url)
 
 
@@ -136,14 +136,14 @@ class ProjectKey:
 
 @dataclass(frozen=True, slots=True)
 class ProjectKeyChange:
-    """What a caller asks to change of a key; None, or `Unsaid` for the limit, leaves a member as it is.
+    """What a caller asks to change of a key; None, or `Unset` for the limit, leaves a member as it is.
 
     ``loader_options`` holds only those of the switches that are to change, by the names of `LoaderOptions`.
     """
 
     name: str | None = None
     is_active: bool | None = None
-    rate_limit: RateLimit | Unsaid | None = Unsaid.UNSAID
+    rate_limit: RateLimit | Unset | None = Unset.UNSET
     browser_sdk_version: str | None = None
     loader_options: Mapping[str, bool] = field(default_factory=dict)
 
@@ -153,7 +153,7 @@ class ProjectKeyChange:
             key,
             label=self.name or key.label,
             is_active=key.is_active if self.is_active is None else self.is_active,
-            rate_limit=key.rate_limit if isinstance(self.rate_limit, Unsaid) else self.rate_limit,
+            rate_limit=key.rate_limit if isinstance(self.rate_limit, Unset) else self.rate_limit,
             browser_sdk_version=self.browser_sdk_version or key.browser_sdk_version,
             loader_options=replace(key.loader_options, **self.loader_options),
         )
@@ -166,7 +166,7 @@ def next_version(key: ProjectKey) -> ProjectKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class Principal:
     """Whom a token speaks for, and what it may do.
 
     ``organization_id`` and ``organization_slug`` are None for a token of all organizations. ``scopes`` are

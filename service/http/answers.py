@@ -8,12 +8,12 @@ from typing import Any, Final
 import orjson
 
 from service.domain.errors import ProjectKeyError
-from service.domain.events import wire_time
+from service.domain.events import time_to_json
 from service.domain.model import Organization, Project
-from service.http.answer import Answer, header_lines
-from service.http.refusals import Refusal, of_domain_error
+from service.http.errors import HttpError, from_domain_error
+from service.http.server.response import Response, header_lines
 
-EVERY_ANSWER: Final = {
+COMMON_HEADERS: Final = {
     "Content-Language": "en",
     "Vary": "Accept-Language, Cookie",
     "X-Content-Type-Options": "nosniff",
@@ -28,29 +28,29 @@ EVERY_ANSWER: Final = {
 @cache  # the lists of methods are few
 def _usual(allow: str, content_type: str) -> str:
     """The headers of every answer of a resource that allows these methods, as they are sent."""
-    headers = {**EVERY_ANSWER, "Allow": allow, "Content-Type": content_type}
+    headers = {**COMMON_HEADERS, "Allow": allow, "Content-Type": content_type}
     return header_lines({name: value for name, value in headers.items() if value})
 
 
-def json_answer(
+def json_response(
     body: Any, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
-) -> Answer:
-    """``body``, which is what orjson can write, as compact UTF-8 JSON; otherwise as `text_answer`."""
+) -> Response:
+    """``body``, which is what orjson can write, as compact UTF-8 JSON; otherwise as `bytes_response`."""
     try:
         text = orjson.dumps(body)
     except TypeError:  # a refusal that quotes a lone surrogate, which UTF-8 cannot write
         text = json.dumps(body, separators=(",", ":")).encode()
-    return text_answer(text, status=status, allow=allow, headers=headers)
+    return bytes_response(text, status=status, allow=allow, headers=headers)
 
 
-def text_answer(
+def bytes_response(
     text: bytes,
     *,
     status: int = 200,
     allow: str = "",
     headers: Mapping[str, str] | None = None,
     content_type: str = "application/json",
-) -> Answer:
+) -> Response:
     """Text that is written already, usually JSON.
 
     Args:
@@ -61,40 +61,40 @@ def text_answer(
         content_type: what it is; "" where there is none.
     """
     lines = _usual(allow, content_type)
-    return Answer(lines + header_lines(headers) if headers else lines, text, status=status)
+    return Response(lines + header_lines(headers) if headers else lines, text, status=status)
 
 
-def empty_answer(*, status: int, allow: str = "", headers: Mapping[str, str] | None = None) -> Answer:
+def empty_response(*, status: int, allow: str = "", headers: Mapping[str, str] | None = None) -> Response:
     """An answer without a body."""
-    return text_answer(b"", status=status, allow=allow, headers=headers, content_type="")
+    return bytes_response(b"", status=status, allow=allow, headers=headers, content_type="")
 
 
-def refused(error: Refusal | ProjectKeyError, *, allow: str = "") -> Answer:
+def error_response(error: HttpError | ProjectKeyError, *, allow: str = "") -> Response:
     """The answer that ends a request early."""
-    refusal = error if isinstance(error, Refusal) else of_domain_error(error)
-    answer = json_answer(refusal.body, status=refusal.status, allow=allow, headers=refusal.headers)
+    refusal = error if isinstance(error, HttpError) else from_domain_error(error)
+    answer = json_response(refusal.body, status=refusal.status, allow=allow, headers=refusal.headers)
     if refusal.ends_connection:
         answer.force_close()
     return answer
 
 
-def wire_organization(organization: Organization) -> dict[str, Any]:
+def organization_to_json(organization: Organization) -> dict[str, Any]:
     """An organization as far as clients of keys read it."""
     return {
         "id": str(organization.id),
         "slug": organization.slug,
         "name": organization.name,
-        "dateCreated": wire_time(organization.created_at),
+        "dateCreated": time_to_json(organization.created_at),
         "ingestUrl": organization.ingest_url,
     }
 
 
-def wire_project(project: Project) -> dict[str, Any]:
+def project_to_json(project: Project) -> dict[str, Any]:
     """A project as far as clients of keys read it."""
     return {
         "id": str(project.id),
         "slug": project.slug,
         "name": project.name,
-        "dateCreated": wire_time(project.created_at),
-        "organization": wire_organization(project.organization),
+        "dateCreated": time_to_json(project.created_at),
+        "organization": organization_to_json(project.organization),
     }

@@ -6,8 +6,8 @@ from typing import Final
 from aiohttp import web
 
 from service.domain.errors import TokenInvalidError
-from service.domain.model import Caller
-from service.http.refusals import NO_CREDENTIALS, NO_PERMISSION, Refusal, insufficient_scope, unauthenticated
+from service.domain.model import Principal
+from service.http.errors import NO_CREDENTIALS, NO_PERMISSION, HttpError, insufficient_scope, unauthenticated
 from service.usecases.tokens import Tokens
 
 _ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token, none of which exists here
@@ -44,7 +44,7 @@ def bearer_token(request: web.Request) -> str:
     return parts[1]
 
 
-async def authenticate(tokens: Tokens, token: str) -> Caller:
+async def authenticate(tokens: Tokens, token: str) -> Principal:
     """Whom ``token`` speaks for.
 
     Raises:
@@ -60,7 +60,7 @@ async def authenticate(tokens: Tokens, token: str) -> Caller:
         raise
 
 
-def permit_method(caller: Caller, method: str, scopes: Scopes) -> None:
+def permit_method(caller: Principal, method: str, scopes: Scopes) -> None:
     """Let the caller use ``method``.
 
     Raises:
@@ -71,7 +71,7 @@ def permit_method(caller: Caller, method: str, scopes: Scopes) -> None:
         raise insufficient_scope(needed)
 
 
-def permit_organization(caller: Caller, id_or_slug: str) -> None:
+def permit_organization(caller: Principal, id_or_slug: str) -> None:
     """Let the caller into an organization.
 
     Raises:
@@ -80,4 +80,4 @@ def permit_organization(caller: Caller, id_or_slug: str) -> None:
     if caller.organization_id is None:
         return
     if id_or_slug not in {caller.organization_slug, str(caller.organization_id)}:
-        raise Refusal(403, NO_PERMISSION)
+        raise HttpError(403, NO_PERMISSION)

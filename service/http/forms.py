@@ -7,7 +7,7 @@ from email.policy import HTTP
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
-from service.http.refusals import Refusal
+from service.http.errors import HttpError
 
 _MOST_FIELDS: Final = 100
 """A key has not twenty; each costs time to read."""
@@ -38,10 +38,10 @@ def parse_multipart(raw: bytes, content_type: str) -> dict[str, Any]:
     head = f"Content-Type: {content_type}\r\n\r\n".encode(errors="replace")
     boundary = BytesParser(policy=HTTP).parsebytes(head, headersonly=True).get_boundary()
     if not boundary:
-        raise Refusal(400, "Multipart form parse error - the Content-Type names no boundary.")
+        raise HttpError(400, "Multipart form parse error - the Content-Type names no boundary.")
     line = f"--{boundary}".encode()
     if line not in raw:
-        raise Refusal(
+        raise HttpError(
             400, "Multipart form parse error - the body has not the boundary that the Content-Type names."
         )
     if raw.count(line) > _MOST_FIELDS + 1:
@@ -74,5 +74,5 @@ def _members(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return members
 
 
-def _too_many() -> Refusal:
-    return Refusal(400, f"The form has more than {_MOST_FIELDS} fields.")
+def _too_many() -> HttpError:
+    return HttpError(400, f"The form has more than {_MOST_FIELDS} fields.")

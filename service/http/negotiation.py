@@ -4,8 +4,8 @@ from typing import Final
 
 from aiohttp import web
 
+from service.http.errors import HttpError
 from service.http.queries import last
-from service.http.refusals import Refusal
 
 _MATCHING: Final = frozenset({"application/json", "application/*", "*/*"})
 
@@ -17,10 +17,10 @@ def check_acceptable(request: web.Request) -> None:
         Refusal: 404 another ``format`` was asked for, 406 ``Accept`` leaves out JSON.
     """
     if request.query and last(request, "format") not in {None, "", "json"}:
-        raise Refusal(404, "Not found.")
+        raise HttpError(404, "Not found.")
     accepted = request.headers.get("Accept")
     if accepted is None or accepted == "*/*":
         return
     kinds = (kind.partition(";")[0].strip().lower() for kind in accepted.split(","))
     if _MATCHING.isdisjoint(kinds):
-        raise Refusal(406, "Could not satisfy the request Accept header.")
+        raise HttpError(406, "Could not satisfy the request Accept header.")

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
-from service.domain.pages import Page
+from service.domain.pagination import Page
+from service.http.errors import HttpError
 from service.http.queries import last
-from service.http.refusals import Refusal
-from service.http.state import Call
+from service.http.state import RequestContext
 
 _PER_PAGE: Final = 10
 _FIRST: Final = Page(size=_PER_PAGE)
@@ -22,16 +22,16 @@ _GREATEST_OFFSET: Final = 10_000
 _WORDS: Final = {False: "false", True: "true"}
 
 
-def asked_page(call: Call) -> Page:
+def asked_page(context: RequestContext) -> Page:
     """The page that ``cursor`` and ``per_page`` name.
 
     Raises:
         Refusal: 400; one of them is none.
     """
-    if not call.request.query:
+    if not context.request.query:
         return _FIRST
-    size = _per_page(last(call.request, "per_page"))
-    cursor = last(call.request, "cursor")
+    size = _per_page(last(context.request, "per_page"))
+    cursor = last(context.request, "cursor")
     return _page(cursor, size) if cursor else Page(size=size)
 
 
@@ -41,14 +41,14 @@ def _per_page(said: str | None) -> int:
     try:
         size = int(said)
     except ValueError:
-        raise Refusal(400, "Invalid per_page parameter.") from None
+        raise HttpError(400, "Invalid per_page parameter.") from None
     if not 1 <= size <= _MOST_PER_PAGE:
-        raise Refusal(400, f"Invalid per_page value. Must be between 1 and {_MOST_PER_PAGE}.")
+        raise HttpError(400, f"Invalid per_page value. Must be between 1 and {_MOST_PER_PAGE}.")
     return size
 
 
 def _page(cursor: str, size: int) -> Page:
-    invalid = Refusal(400, "Invalid cursor parameter.")
+    invalid = HttpError(400, "Invalid cursor parameter.")
     try:
         value, offset, direction = (int(part) for part in cursor.split(":"))
     except ValueError:
@@ -59,18 +59,18 @@ def _page(cursor: str, size: int) -> Page:
     return Page(size=size, start=value if value or newer else None, skip=offset, newer=newer)
 
 
-def link(call: Call, page: Page, found: Sequence[int]) -> str:
+def link(context: RequestContext, page: Page, found: Sequence[int]) -> str:
     """The Link header beside ``page``.
 
     Args:
-        call: the request.
+        context: the request.
         page: what it asked for.
         found: the ids of the rows that were found for it, at most its `limit`, greatest first.
     """
-    query = call.request.query
+    query = context.request.query
     others = urlencode([(key, value) for key, value in query.items() if key != "cursor"]) if query else ""
     # The names in a list's path are letters, digits, "-" and "_": there is nothing in it to be quoted.
-    url = f"{call.api.links_base}{call.request.path}?{others}&cursor="
+    url = f"{context.api.links_base}{context.request.path}?{others}&cursor="
     previous, newer = _previous(page, found)
     following, older = _next(page, found)
     return (

@@ -8,10 +8,8 @@ from typing import Final
 from aiohttp import web
 
 from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
-from service.domain.model import Caller
-from service.http import audit, handlers, record, tenants
-from service.http.answer import Answer
-from service.http.answers import empty_answer, json_answer, refused, text_answer
+from service.domain.model import Principal
+from service.http.answers import bytes_response, empty_response, error_response, json_response
 from service.http.auth import (
     Scopes,
     authenticate,
@@ -20,12 +18,16 @@ from service.http.auth import (
     permit_organization,
     scopes_of,
 )
-from service.http.event_documents import add_event_documents
+from service.http.docs.asyncapi_document import add_event_documents
+from service.http.errors import HttpError, method_not_allowed, moved
+from service.http.handlers import audit, tenants
+from service.http.handlers import keys as handlers
 from service.http.negotiation import check_acceptable
-from service.http.refusals import Refusal, method_not_allowed, moved
-from service.http.state import API, CALLER, FAULT, Api, Call
+from service.http.server import middleware as record
+from service.http.server.response import Response
+from service.http.state import API, FAULT, PRINCIPAL, Api, RequestContext
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[RequestContext], Awaitable[Response]]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """What ids, slugs and keys are made of: Postgres is not asked for anything else, which it might not even take."""
@@ -97,10 +99,10 @@ def add_routes(app: web.Application) -> None:
     api = app[API]
     add_event_documents(app)
     for resource in RESOURCES:
-        handler = record.recorded(api, resource.path, _dispatcher(api, resource))
+        handler = record.with_request_context(api, resource.path, _dispatcher(api, resource))
         app.router.add_route("*", _pattern(resource.path), handler)
     # A dot would leave out line ends.
-    app.router.add_route("*", r"/{path:[\s\S]*}", record.recorded(api, "unknown", _no_such_path))
+    app.router.add_route("*", r"/{path:[\s\S]*}", record.with_request_context(api, "unknown", _no_such_path))
 
 
 def _pattern(path: str) -> str:
@@ -115,16 +117,16 @@ def _dispatcher(api: Api, resource: Resource) -> record.Handler:
         handlers_by_method["HEAD"] = handlers_by_method["GET"]
     in_project = resource.path.startswith(_PROJECT)
 
-    async def dispatch(request: web.Request) -> Answer:
+    async def dispatch(request: web.Request) -> Response:
         method, names = request.method, request.match_info
         if method == "OPTIONS":
-            return empty_answer(status=200, allow=allow)
+            return empty_response(status=200, allow=allow)
         try:
             # The order decides which of several mistakes is told: who, may they, can one, of what, is it theirs.
             token = bearer_token(request)
             caller = api.tokens.known(token) or await authenticate(api.tokens, token)
-            request[CALLER] = caller
-            api.rate_limits.count(caller)
+            request[PRINCIPAL] = caller
+            api.rate_limiter.count(caller)
             permit_method(caller, method, resource.scopes)
             if method not in handlers_by_method:
                 raise method_not_allowed(method)
@@ -135,10 +137,10 @@ def _dispatcher(api: Api, resource: Resource) -> record.Handler:
                 project = api.projects.known(*at) or await api.projects.get(*at)
             if method == "DELETE":  # elsewhere whoever reads the body asks for this, before that is read
                 check_acceptable(request)
-            answer = await handlers_by_method[method](Call(request, api, caller, allow, project))
+            answer = await handlers_by_method[method](RequestContext(request, api, caller, allow, project))
             if method in {"GET", "HEAD"}:  # what does not exist is told before what cannot be read
                 check_acceptable(request)
-        except (Refusal, ProjectKeyError) as error:
+        except (HttpError, ProjectKeyError) as error:
             return _refusal(request, error, allow)
         else:
             return answer
@@ -146,19 +148,19 @@ def _dispatcher(api: Api, resource: Resource) -> record.Handler:
     return dispatch
 
 
-def _check_names(caller: Caller, names: Mapping[str, str]) -> None:
+def _check_names(caller: Principal, names: Mapping[str, str]) -> None:
     if "organization" in names:
         permit_organization(caller, names["organization"])
     if not all(map(_NAME.fullmatch, names.values())):
         raise NotFoundError("nothing has such a name")
 
 
-def _refusal(request: web.Request, error: Refusal | ProjectKeyError, allow: str) -> Answer:
+def _refusal(request: web.Request, error: HttpError | ProjectKeyError, allow: str) -> Response:
     if isinstance(error, MovedError):
         error = moved(request.method, _renamed(request, error.slug), error.slug)
     elif isinstance(error, BusyError | UnavailableError):
         request[FAULT] = str(error)
-    return refused(error, allow=allow)
+    return error_response(error, allow=allow)
 
 
 def _renamed(request: web.Request, slug: str) -> str:
@@ -169,14 +171,14 @@ def _renamed(request: web.Request, slug: str) -> str:
     return "/".join(parts) + (f"?{url.raw_query_string}" if url.raw_query_string else "")
 
 
-async def _no_such_path(request: web.Request) -> Answer:
+async def _no_such_path(request: web.Request) -> Response:
     if request.path.endswith("/"):
-        return empty_answer(status=404)
+        return empty_response(status=404)
     suggestion = f"{request.path}/"
     if request.headers.get("Content-Type", "").startswith("application/json"):
-        return json_answer(
+        return json_response(
             {"info": f"Route not found, did you forget a trailing slash? try: {suggestion}"}, status=404
         )
     pointer = " " * (len("try: ") + len(suggestion) - 1) + "^"
     text = f"Route not found, did you forget a trailing slash?\n\ntry: {suggestion}\n{pointer}"
-    return text_answer(text.encode(errors="replace"), status=404, content_type="text/plain; charset=utf-8")
+    return bytes_response(text.encode(errors="replace"), status=404, content_type="text/plain; charset=utf-8")

@@ -16,10 +16,10 @@ from service.domain.model import (
     ProjectChange,
     ProjectKeyChange,
     RateLimit,
-    Unsaid,
+    Unset,
 )
+from service.http.errors import HttpError
 from service.http.fields import BaseUrl, Choice, EmptyOrInteger, Hex32, Name, Slug, Switch, Text, kind_of
-from service.http.refusals import Refusal
 
 _GREATEST_COUNT: Final = 2**31 - 1
 _GREATEST_WINDOW: Final = 86_400
@@ -50,13 +50,13 @@ def load(schema: Schema, value: Any) -> Any:
         Refusal: 400, naming every field that is wrong.
     """
     if value is None:
-        raise Refusal(400, {"non_field_errors": ["No data provided"]})
+        raise HttpError(400, {"non_field_errors": ["No data provided"]})
     if not isinstance(value, dict):
-        raise Refusal(400, {"non_field_errors": [_not_an_object(value)]})
+        raise HttpError(400, {"non_field_errors": [_not_an_object(value)]})
     try:
         return schema.load(value)
     except ValidationError as error:
-        raise Refusal(400, error.messages) from None
+        raise HttpError(400, error.messages) from None
 
 
 def _not_an_object(value: object) -> str:
@@ -70,7 +70,7 @@ class RateLimitMembers(Body):
     count = EmptyOrInteger(greatest=_GREATEST_COUNT, required=True)
 
 
-class RateLimitField(fields.Field[RateLimit | Unsaid | None]):
+class RateLimitField(fields.Field[RateLimit | Unset | None]):
     """``{"window": seconds, "count": events}``; zero, null or "" for either is no limit, ``{}`` is unsaid.
 
     Args:
@@ -86,12 +86,12 @@ class RateLimitField(fields.Field[RateLimit | Unsaid | None]):
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> RateLimit | Unsaid | None:
+    ) -> RateLimit | Unset | None:
         del attr, data, kwargs
         if not isinstance(value, dict):
             raise ValidationError({"non_field_errors": [_not_an_object(value)]})
         if not value.keys() & {"window", "count"}:
-            return Unsaid.UNSAID
+            return Unset.UNSET
         members = self.MEMBERS.load(value)
         return RateLimit(**members) if members["window"] and members["count"] else None
 
@@ -213,7 +213,7 @@ class NewProjectKeyBody(Body):
         """The use case is checked and not honoured: keys of this API are users' keys."""
         data.pop("use_case", None)
         data["loader_options"] = LoaderOptions(**(data.get("loader_options") or {}))
-        if data.get("rate_limit") is Unsaid.UNSAID:
+        if data.get("rate_limit") is Unset.UNSET:
             del data["rate_limit"]
         return NewProjectKey(**data)
 

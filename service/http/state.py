@@ -8,16 +8,16 @@ from typing import Final
 from aiohttp import web
 
 from service.contract.asyncapi import Topic
-from service.domain.model import Caller, Origin, Project
-from service.http.deadlines import Deadlines
-from service.http.key_texts import KeyTexts
-from service.http.rate_limits import RateLimits
-from service.http.room import Room
+from service.domain.model import Origin, Principal, Project
+from service.http.serializers import KeySerializer
+from service.http.server.admission import AdmissionControl
+from service.http.server.deadlines import Deadlines
+from service.http.server.rate_limit import RateLimiter
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.change_keys import ChangeKeys
-from service.usecases.issue_keys import IssueKeys
+from service.usecases.create_key import CreateKey
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
@@ -34,18 +34,18 @@ class Api:
     tokens: Tokens
     organizations: Organizations
     projects: Projects
-    issue_keys: IssueKeys
+    create_key: CreateKey
     change_keys: ChangeKeys
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
     audit: Audit
-    key_texts: KeyTexts
+    key_serializer: KeySerializer
     topic: Topic
     links_base: str
     body_timeout: float
     body_limit: int
-    room: Room
-    rate_limits: RateLimits
+    admission: AdmissionControl
+    rate_limiter: RateLimiter
     metrics: RequestMetrics
     deadlines: Deadlines
     draining: bool = False
@@ -63,7 +63,7 @@ def new_request_id() -> str:
     return f"{random.getrandbits(128):032x}"
 
 
-CALLER: Final = web.RequestKey("caller", Caller)
+PRINCIPAL: Final = web.RequestKey("caller", Principal)
 """Whose request it is; absent while nobody knows."""
 
 FAULT: Final = web.RequestKey("fault", str)
@@ -71,12 +71,12 @@ FAULT: Final = web.RequestKey("fault", str)
 
 
 @dataclass(slots=True)  # not frozen: each request makes one, and freezing would take as long again
-class Call:
+class RequestContext:
     """A request whose caller may make it; ``project`` is there where the path names one."""
 
     request: web.Request
     api: Api
-    caller: Caller
+    caller: Principal
     allow: str
     found_project: Project | None
 

@@ -10,7 +10,7 @@ from aiokafka.errors import KafkaError
 from service.consumer.errors import MalformedError, ReadAnewError
 from service.consumer.log import open_log
 from service.consumer.records import told_by
-from service.domain.reconcile import Heard
+from service.domain.differences import TopicRecord
 from service.kafka.connection import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 
@@ -19,7 +19,7 @@ _PUBLIC_KEY: Final = re.compile(rb"[0-9a-f]{32}")
 
 async def history(
     connection: KafkaConnection, topic: str, *, progress: Callable[[int, int], None]
-) -> AsyncGenerator[list[Heard], None]:
+) -> AsyncGenerator[list[TopicRecord], None]:
     """Every record of a key, those of one key in their order, some hundred at a time.
 
     As the consumer kit understands them: a record that it would pass over still hides those before it from readers
@@ -49,12 +49,12 @@ async def history(
         raise KafkaUnavailableError(f"the topic {topic} cannot be read: {error}; look at KAFKA_*") from None
 
 
-def _heard(record: Any) -> Heard | None:
+def _heard(record: Any) -> TopicRecord | None:
     if record.key is None or not _PUBLIC_KEY.fullmatch(record.key):
         return None
     key = record.key.decode()
     with suppress(MalformedError):
         told = told_by(record)
         if told is not None:
-            return Heard(key, told.version, told.value)
-    return Heard(key, 0, None if record.value is None else b"")
+            return TopicRecord(key, told.version, told.value)
+    return TopicRecord(key, 0, None if record.value is None else b"")

@@ -10,7 +10,7 @@ from typing import Final
 import structlog
 
 from service.domain.errors import UnavailableError
-from service.domain.partition import SHARDS
+from service.domain.partitioning import SHARDS
 from service.kafka.owned_shard import OwnedShard, hold
 from service.postgres.database import Database
 from service.postgres.shards import (

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import orjson
 
-from service.domain.events import SOURCE, wire_time
+from service.domain.events import SOURCE, time_to_json
 from service.kafka.session import Record
 
 
@@ -16,7 +16,7 @@ def fence_record() -> Record:
 
 def heartbeat_record() -> Record:
     """Something to measure the way by, for whoever reads the topic, when nothing happens."""
-    return _mark("heartbeat", {"time": wire_time(datetime.now(UTC))})
+    return _mark("heartbeat", {"time": time_to_json(datetime.now(UTC))})
 
 
 def _mark(name: str, value: dict[str, str]) -> Record:
@@ -26,7 +26,7 @@ def _mark(name: str, value: dict[str, str]) -> Record:
         "ce_id": str(uuid.uuid4()),
         "ce_source": SOURCE,
         "ce_type": f"projectkeys.{name}",
-        "ce_time": wire_time(now),
+        "ce_time": time_to_json(now),
         "content-type": "application/json",
     }
     encoded = tuple((header, text.encode()) for header, text in headers.items())

@@ -4,7 +4,7 @@ from enum import Enum, auto
 from typing import Final
 from uuid import uuid5
 
-from service.domain.events import SOURCE, Event, EventType, OutboxRow, wire_time
+from service.domain.events import SOURCE, Event, EventType, OutboxRow, time_to_json
 from service.kafka.session import Record
 
 _SCHEMA_MAJOR: Final = 1
@@ -44,7 +44,7 @@ def record_of(row: OutboxRow, part: Part = Part.STATE) -> Record:
         "ce_id": _id_of(event, part),
         "ce_source": SOURCE,
         "ce_type": event.type,
-        "ce_time": wire_time(event.occurred_at),
+        "ce_time": time_to_json(event.occurred_at),
         "ce_subject": event.public_key,
         "ce_dataschema": f"urn:projectkeys:schema:{event.type}:{_SCHEMA_MAJOR}",
         "ce_partitionkey": event.public_key,

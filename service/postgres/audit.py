@@ -8,7 +8,7 @@ import orjson
 
 from service.domain.audit import Action, AuditEntry, AuditSearch
 from service.domain.model import Origin
-from service.domain.pages import Page
+from service.domain.pagination import Page
 from service.postgres.database import Connection
 
 _INSERT: Final = """

@@ -6,8 +6,8 @@ from typing import Final
 from service.domain.events import Event, OutboxRow
 from service.domain.model import Project, ProjectKey
 from service.postgres.database import Connection
+from service.postgres.key_locks import LockedKey
 from service.postgres.keys import loader_options_column
-from service.postgres.locked import LockedKey
 from service.postgres.outbox import insert_events
 
 _UPDATE: Final = """

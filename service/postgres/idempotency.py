@@ -7,7 +7,7 @@ from uuid import UUID
 import asyncpg
 
 from service.domain.errors import KeyInUseError
-from service.domain.idempotency import IdempotencyKey, Made
+from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.postgres.database import Connection
 
 CONSTRAINT: Final = "idempotency_pkey"
@@ -26,7 +26,7 @@ _FORGET_ONE: Final = """
 """
 
 
-async def select_made(connection: Connection, key: IdempotencyKey) -> Made | None:
+async def select_made(connection: Connection, key: IdempotencyKey) -> StoredResult | None:
     """What the first request with ``key`` made, if it made something and that is less than a day ago."""
     row = await connection.fetchrow(_SELECT, key.token_id, key.text, KEPT)
     if row is None:
@@ -34,7 +34,7 @@ async def select_made(connection: Connection, key: IdempotencyKey) -> Made | Non
     if row["is_old"]:  # and nobody has come by to forget it
         await connection.execute(_FORGET_ONE, key.token_id, key.text, KEPT)
         return None
-    return Made(fingerprint=row["fingerprint"], target_id=row["target_id"], event_id=row["event_id"])
+    return StoredResult(fingerprint=row["fingerprint"], target_id=row["target_id"], event_id=row["event_id"])
 
 
 _INSERT: Final = """

@@ -8,7 +8,7 @@ from typing import Any, Final
 import asyncpg
 import orjson
 
-from service.domain.events import wire_loader_options
+from service.domain.events import loader_options_to_json
 from service.domain.model import LoaderOptions, ProjectKey, RateLimit
 from service.postgres.database import Connection
 
@@ -93,7 +93,7 @@ async def select_standing(connection: Connection, key: ProjectKey) -> Standing:
 
 def loader_options_column(options: LoaderOptions) -> str:
     """``options`` as the column holds them."""
-    return orjson.dumps(wire_loader_options(options)).decode()
+    return orjson.dumps(loader_options_to_json(options)).decode()
 
 
 def key_from_row(row: asyncpg.Record) -> ProjectKey:

@@ -6,7 +6,7 @@ import asyncpg
 
 from service.domain.errors import TakenError
 from service.domain.model import Organization, Project
-from service.domain.pages import Page
+from service.domain.pagination import Page
 from service.postgres.database import Connection
 from service.postgres.organizations import ORGANIZATION_COLUMNS, id_and_slug, organization_from_row
 

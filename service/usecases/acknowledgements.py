@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
-from service.domain.partition import shard_of
+from service.domain.partitioning import shard_of
 from service.postgres.database import Database
 from service.postgres.outbox import is_waiting
 

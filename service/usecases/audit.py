@@ -2,7 +2,7 @@
 
 from service.domain.audit import AuditEntry, AuditSearch
 from service.domain.errors import NotFoundError
-from service.domain.pages import Page
+from service.domain.pagination import Page
 from service.postgres.audit import select_entries, select_entries_of_all
 from service.postgres.database import Database
 from service.postgres.organizations import select_organization

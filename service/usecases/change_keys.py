@@ -8,14 +8,14 @@ from uuid import UUID
 
 from service.domain.audit import Action
 from service.domain.errors import NotFoundError
-from service.domain.events import Event, EventType, OutboxRow, wire_loader_options, wire_rate_limit
+from service.domain.events import Event, EventType, OutboxRow, loader_options_to_json, rate_limit_to_json
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version
 from service.postgres.audit import insert_audit_entry
 from service.postgres.changed import delete_keys, update_key
 from service.postgres.database import Connection, Database
-from service.postgres.locked import LockedKey, lock_key
-from service.usecases.events import EventMaker
-from service.usecases.settling import Write, settled
+from service.postgres.key_locks import LockedKey, lock_key
+from service.usecases.event_factory import EventFactory
+from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Changed:
 
 
 @dataclass(slots=True)
-class _Update(Write):
+class _Update(WriteAttempt):
     """``done``: what the last try that came as far as its commit made of the key."""
 
     done: Changed | None = None
@@ -39,7 +39,7 @@ class ChangeKeys:
     def __init__(
         self,
         database: Database,
-        events: EventMaker,
+        events: EventFactory,
         *,
         committed: Callable[[Sequence[OutboxRow]], None],
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -59,7 +59,7 @@ class ChangeKeys:
             UnavailableError: the database cannot be reached or did not answer in time.
         """
         write = _Update(origin, self._clock())
-        return await settled(lambda: self._update(project, public_key, change, write), write)
+        return await retry_until_known(lambda: self._update(project, public_key, change, write), write)
 
     async def delete(self, project: Project, public_key: str, origin: Origin) -> UUID:
         """Delete a key of ``project``; returns the id of its last event.
@@ -68,8 +68,8 @@ class ChangeKeys:
             NotFoundError: the project has no such key.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        write = Write(origin, self._clock())
-        return await settled(lambda: self._delete(project, public_key, write), write)
+        write = WriteAttempt(origin, self._clock())
+        return await retry_until_known(lambda: self._delete(project, public_key, write), write)
 
     async def _update(
         self, project: Project, public_key: str, change: ProjectKeyChange, write: _Update
@@ -90,7 +90,7 @@ class ChangeKeys:
         self._committed(rows)
         return write.done
 
-    async def _delete(self, project: Project, public_key: str, write: Write) -> UUID:
+    async def _delete(self, project: Project, public_key: str, write: WriteAttempt) -> UUID:
         async with self._database.transaction() as connection:
             locked = await lock_key(connection, project, public_key)
             if await write.was_committed(connection, project.organization.id):
@@ -103,14 +103,14 @@ class ChangeKeys:
         self._committed(rows)
         return write.id
 
-    def _event_of(self, kind: EventType, key: ProjectKey, locked: LockedKey, write: Write) -> Event:
+    def _event_of(self, kind: EventType, key: ProjectKey, locked: LockedKey, write: WriteAttempt) -> Event:
         return self._events.event_of(
             kind, key, locked.project, event_id=write.id, moment=write.moment, origin=write.origin
         )
 
 
 async def _record(
-    connection: Connection, action: Action, locked: LockedKey, write: Write, data: dict[str, Any]
+    connection: Connection, action: Action, locked: LockedKey, write: WriteAttempt, data: dict[str, Any]
 ) -> None:
     await insert_audit_entry(
         connection,
@@ -129,11 +129,11 @@ def _difference(before: ProjectKey, after: ProjectKey) -> dict[str, Any]:
     pairs = {
         "name": (before.label, after.label),
         "isActive": (before.is_active, after.is_active),
-        "rateLimit": (wire_rate_limit(before.rate_limit), wire_rate_limit(after.rate_limit)),
+        "rateLimit": (rate_limit_to_json(before.rate_limit), rate_limit_to_json(after.rate_limit)),
         "browserSdkVersion": (before.browser_sdk_version, after.browser_sdk_version),
         "dynamicSdkLoaderOptions": (
-            wire_loader_options(before.loader_options),
-            wire_loader_options(after.loader_options),
+            loader_options_to_json(before.loader_options),
+            loader_options_to_json(after.loader_options),
         ),
     }
     return {name: {"from": old, "to": new} for name, (old, new) in pairs.items() if old != new}

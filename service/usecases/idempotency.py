@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from service.domain.errors import KeyInUseError, KeyReusedError, TakenError
-from service.domain.idempotency import IdempotencyKey, Made
+from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.postgres.database import Database
 from service.postgres.idempotency import select_made
 
@@ -22,7 +22,9 @@ class Idempotency:
         self._database = database
         self._running: set[tuple[int, str]] = set()
 
-    async def once(self, key: IdempotencyKey | None, make: Callable[[], Awaitable[Result]]) -> Result | Made:
+    async def once(
+        self, key: IdempotencyKey | None, make: Callable[[], Awaitable[Result]]
+    ) -> Result | StoredResult:
         """What ``make`` makes; or what an earlier request with ``key`` made.
 
         Raises:
@@ -47,7 +49,7 @@ class Idempotency:
         finally:
             self._running.discard(at)
 
-    async def _made(self, key: IdempotencyKey) -> Made | None:
+    async def _made(self, key: IdempotencyKey) -> StoredResult | None:
         async with self._database.connection() as connection:
             made = await select_made(connection, key)
         if made is not None and made.fingerprint != key.fingerprint:

@@ -14,13 +14,13 @@ import structlog
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
 from service.metrics import JobMetrics
+from service.postgres.batch_jobs import Job, JobKind, advance_job, lock_next_job, next_due, postpone_job
 from service.postgres.database import Connection, Database, forget_values
-from service.postgres.deleted import lock_gone
+from service.postgres.deleted_keys import lock_gone
 from service.postgres.idempotency import forget_old
-from service.postgres.jobs import Job, JobKind, advance_job, lock_next_job, next_due, postpone_job
-from service.postgres.locked import Batch, LockedKey, lock_keys
+from service.postgres.key_locks import Batch, LockedKey, lock_keys
 from service.postgres.projects import delete_project
-from service.usecases.batches import MOST, KeyBatches, is_crowded
+from service.usecases.bulk_changes import MOST, BulkChanges, is_crowded
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class Jobs:
     def __init__(
         self,
         database: Database,
-        batches: KeyBatches,
+        batches: BulkChanges,
         *,
         committed: Callable[[Sequence[OutboxRow]], None],
         metrics: JobMetrics,

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from service.domain.audit import Action
 from service.domain.errors import NotFoundError, TakenError
-from service.domain.idempotency import IdempotencyKey, Made
+from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.domain.model import Organization, OrganizationChange, Origin
 from service.postgres.audit import insert_audit_entry
+from service.postgres.batch_jobs import JobKind, NewJob, insert_job
 from service.postgres.database import Connection, Database
 from service.postgres.idempotency import insert_made
-from service.postgres.jobs import JobKind, NewJob, insert_job
 from service.postgres.organizations import (
     insert_organization,
     lock_organization,
@@ -20,7 +20,7 @@ from service.postgres.organizations import (
     update_organization,
 )
 from service.usecases.idempotency import Idempotency
-from service.usecases.settling import Write, settled
+from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _STRAGGLERS: Final = timedelta(seconds=30)
 """For so long after a change of the ingest URL a key may still come whose creation began with the former one: the
@@ -76,7 +76,7 @@ class Organizations:
             KeyReusedError: the key ``once`` belongs to another request.
             UnavailableError: the database cannot be reached.
         """
-        write = Write(origin, self._clock())
+        write = WriteAttempt(origin, self._clock())
 
         async def attempt() -> Organization:
             async with self._database.transaction() as connection:
@@ -89,8 +89,8 @@ class Organizations:
                     await insert_made(connection, once, target_id=new.id, event_id=None)
             return new
 
-        made = await self._idempotency.once(once, lambda: settled(attempt, write))
-        if isinstance(made, Made):
+        made = await self._idempotency.once(once, lambda: retry_until_known(attempt, write))
+        if isinstance(made, StoredResult):
             return await self.get(str(made.target_id)), True
         return made, False
 
@@ -102,7 +102,7 @@ class Organizations:
         Raises:
             UnavailableError: the database cannot be reached.
         """
-        write = Write(origin, self._clock())
+        write = WriteAttempt(origin, self._clock())
 
         async def attempt() -> Organization:
             async with self._database.transaction() as connection:
@@ -116,19 +116,19 @@ class Organizations:
                     await _schedule_new_dsns(connection, after, write)
             return after
 
-        changed = await settled(attempt, write)
+        changed = await retry_until_known(attempt, write)
         self._scheduled()
         return changed
 
 
-async def _made_before(connection: Connection, slug: str, write: Write) -> Organization:
+async def _made_before(connection: Connection, slug: str, write: WriteAttempt) -> Organization:
     found = await select_organization(connection, slug)
     if found is None or not await write.was_committed(connection, found.id):
         raise TakenError("slug")
     return found
 
 
-async def _schedule_new_dsns(connection: Connection, organization: Organization, write: Write) -> None:
+async def _schedule_new_dsns(connection: Connection, organization: Organization, write: WriteAttempt) -> None:
     """All keys at once, and later those that came meanwhile: their creation may not have known of the change."""
     job = NewJob(kind=JobKind.DSN_CHANGE, organization_id=organization.id, origin=write.origin)
     await insert_job(connection, job)
@@ -137,7 +137,11 @@ async def _schedule_new_dsns(connection: Connection, organization: Organization,
 
 
 async def _record(
-    connection: Connection, organization: Organization, action: Action, data: dict[str, Any], write: Write
+    connection: Connection,
+    organization: Organization,
+    action: Action,
+    data: dict[str, Any],
+    write: WriteAttempt,
 ) -> None:
     await insert_audit_entry(
         connection,

@@ -4,10 +4,11 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from service.concurrency.ttl_cache import TtlCache
 from service.domain.audit import Action
 from service.domain.errors import GoneError, MovedError, NotFoundError, TakenError
 from service.domain.events import OutboxRow
-from service.domain.idempotency import IdempotencyKey, Made
+from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.domain.model import (
     DEFAULT_KEY_NAME,
     NewProjectKey,
@@ -16,11 +17,11 @@ from service.domain.model import (
     Project,
     ProjectChange,
 )
-from service.domain.pages import Page
+from service.domain.pagination import Page
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
 from service.postgres.idempotency import insert_made
-from service.postgres.issued import insert_issued
+from service.postgres.key_writes import insert_keys
 from service.postgres.projects import (
     insert_project,
     lock_project,
@@ -29,11 +30,10 @@ from service.postgres.projects import (
     select_redirect,
     update_project,
 )
-from service.usecases.batches import KeyBatches
+from service.usecases.bulk_changes import BulkChanges
+from service.usecases.create_key import CreateKey
 from service.usecases.idempotency import Idempotency
-from service.usecases.issue_keys import IssueKeys
-from service.usecases.recent import Recent
-from service.usecases.settling import Write, settled
+from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _KEPT_SECONDS: Final = 5.0
 """How long a project that was found stays good unasked."""
@@ -51,8 +51,8 @@ class Projects:
     def __init__(
         self,
         database: Database,
-        keys: IssueKeys,
-        batches: KeyBatches,
+        keys: CreateKey,
+        batches: BulkChanges,
         idempotency: Idempotency,
         *,
         committed: Callable[[Sequence[OutboxRow]], None],
@@ -66,7 +66,7 @@ class Projects:
         self._committed = committed
         self._scheduled = scheduled
         self._clock = clock
-        self._recent = Recent[tuple[str, str], Project](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
+        self._recent = TtlCache[tuple[str, str], Project](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
 
     def known(self, organization: str, project: str) -> Project | None:
         """The project that two parts of a path name, if it was found lately; None is to be asked of `get`."""
@@ -126,7 +126,7 @@ class Projects:
             GoneError: what the first request with the key ``once`` made is deleted.
             UnavailableError: the database cannot be reached.
         """
-        write = Write(origin, self._clock())
+        write = WriteAttempt(origin, self._clock())
 
         async def attempt() -> Project:
             rows: Sequence[OutboxRow | None] = []
@@ -138,14 +138,14 @@ class Projects:
                 await _record(connection, new, "project.create", {"name": name}, write)
                 if default_key:
                     first = self._keys.prepare(NewProjectKey(name=DEFAULT_KEY_NAME), new, origin)
-                    rows = await insert_issued(connection, [first])
+                    rows = await insert_keys(connection, [first])
                 if once is not None:
                     await insert_made(connection, once, target_id=new.id, event_id=None)
             self._committed([row for row in rows if row is not None])
             return new
 
-        made = await self._idempotency.once(once, lambda: settled(attempt, write))
-        if isinstance(made, Made):
+        made = await self._idempotency.once(once, lambda: retry_until_known(attempt, write))
+        if isinstance(made, StoredResult):
             return await self._again(organization, made.target_id), True
         return made, False
 
@@ -163,7 +163,7 @@ class Projects:
             TakenError: the slug is in use in this organization.
             UnavailableError: the database cannot be reached.
         """
-        write = Write(origin, self._clock())
+        write = WriteAttempt(origin, self._clock())
 
         async def attempt() -> Project:
             async with self._database.transaction() as connection:
@@ -177,7 +177,7 @@ class Projects:
                 await _record(connection, before, "project.edit", _difference(before, after), write)
             return after
 
-        changed = await settled(attempt, write)
+        changed = await retry_until_known(attempt, write)
         self._recent.clear()
         return changed
 
@@ -188,12 +188,12 @@ class Projects:
             NotFoundError: it is gone.
             UnavailableError: the database cannot be reached.
         """
-        write = Write(origin, self._clock())
-        await settled(lambda: self._delete(project, write), write)
+        write = WriteAttempt(origin, self._clock())
+        await retry_until_known(lambda: self._delete(project, write), write)
         self._recent.clear()
         self._scheduled()
 
-    async def _delete(self, project: Project, write: Write) -> None:
+    async def _delete(self, project: Project, write: WriteAttempt) -> None:
         organization_id = project.organization.id
         async with self._database.transaction() as connection:
             locked = await lock_project(connection, project)
@@ -207,7 +207,7 @@ class Projects:
 
 
 async def _made_before(
-    connection: Connection, organization: Organization, slug: str, write: Write
+    connection: Connection, organization: Organization, slug: str, write: WriteAttempt
 ) -> Project:
     found = await select_project(connection, organization=str(organization.id), project=slug)
     if found is None or not await write.was_committed(connection, organization.id):
@@ -216,7 +216,7 @@ async def _made_before(
 
 
 async def _record(
-    connection: Connection, project: Project, action: Action, data: dict[str, Any], write: Write
+    connection: Connection, project: Project, action: Action, data: dict[str, Any], write: WriteAttempt
 ) -> None:
     await insert_audit_entry(
         connection,

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
+from service.concurrency.batcher import Batcher
 from service.domain.errors import NotFoundError
 from service.domain.model import Organization, Project, ProjectKey
-from service.domain.pages import KeyRows, Page
+from service.domain.pagination import KeyRows, Page
 from service.postgres.database import Database
-from service.postgres.key_lists import KeyPage, select_page_of_organization, select_pages
+from service.postgres.key_pages import KeyPage, select_page_of_organization, select_pages
 from service.postgres.keys import select_keys
-from service.usecases.gathering import Gathering
 
 _FLIGHTS: Final = 1
 """Statements under way at a time: with two, each carries half as much, which costs a page of a list two fifths."""
@@ -27,10 +27,10 @@ class ReadKeys:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._reads = Gathering[_Wanted, ProjectKey](
+        self._reads = Batcher[_Wanted, ProjectKey](
             self._select, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
-        self._pages = Gathering[KeyPage, KeyRows](
+        self._pages = Batcher[KeyPage, KeyRows](
             self._select_pages, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 

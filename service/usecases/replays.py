@@ -2,6 +2,7 @@
 
 from service.domain.errors import NotFoundError
 from service.domain.model import Origin
+from service.postgres.batch_jobs import JobKind, NewJob, insert_job
 from service.postgres.database import Connection, Database
 from service.postgres.job_states import (
     JobState,
@@ -10,7 +11,6 @@ from service.postgres.job_states import (
     select_job,
     select_unfinished,
 )
-from service.postgres.jobs import JobKind, NewJob, insert_job
 from service.postgres.organizations import select_organization
 from service.postgres.projects import select_project
 from service.postgres.shards import count_publishers

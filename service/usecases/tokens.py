@@ -7,19 +7,19 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import uuid4
 
+from service.concurrency.batcher import Batcher
+from service.concurrency.ttl_cache import TtlCache
 from service.domain.audit import Action
 from service.domain.errors import NotFoundError, TokenExpiredError, TokenInvalidError
-from service.domain.events import wire_time
-from service.domain.model import Caller, Origin
+from service.domain.events import time_to_json
+from service.domain.model import Origin, Principal
 from service.domain.scopes import expand
 from service.domain.tokens import new_token, weakness
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
 from service.postgres.organizations import select_organization
 from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hashes
-from service.usecases.gathering import Gathering
-from service.usecases.recent import Recent
-from service.usecases.token_uses import TokenUses
+from service.usecases.token_usage import TokenUsage
 
 _KEPT_SECONDS: Final = 5.0
 """How long a token that was found stays good unasked, and so how long a revoked one can live."""
@@ -42,13 +42,15 @@ class Tokens:
     ) -> None:
         self._database = database
         self._clock = clock
-        self.uses = TokenUses(database, clock=clock)
-        self._recent = Recent[bytes, tuple[Caller, datetime | None]](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
-        self._lookups = Gathering[bytes, TokenRow](
+        self.uses = TokenUsage(database, clock=clock)
+        self._recent = TtlCache[bytes, tuple[Principal, datetime | None]](
+            seconds=_KEPT_SECONDS, most=_KEPT_MOST
+        )
+        self._lookups = Batcher[bytes, TokenRow](
             self._look_up, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
-    def known(self, token: str) -> Caller | None:
+    def known(self, token: str) -> Principal | None:
         """Whom ``token`` speaks for, if that was found lately; None is to be asked of `caller`.
 
         Raises:
@@ -57,7 +59,7 @@ class Tokens:
         found = self._recent.get(_hash(token))
         return None if found is None else self._in_time(*found)
 
-    async def caller(self, token: str) -> Caller:
+    async def caller(self, token: str) -> Principal:
         """Whom ``token`` speaks for.
 
         Raises:
@@ -68,16 +70,16 @@ class Tokens:
         """
         return self.known(token) or self._in_time(*await self._find(_hash(token)))
 
-    def _in_time(self, caller: Caller, expires_at: datetime | None) -> Caller:
+    def _in_time(self, caller: Principal, expires_at: datetime | None) -> Principal:
         if expires_at is not None and expires_at <= self._clock():
             raise TokenExpiredError
         return caller
 
-    async def _find(self, token_hash: bytes) -> tuple[Caller, datetime | None]:
+    async def _find(self, token_hash: bytes) -> tuple[Principal, datetime | None]:
         row = await self._lookups.submit(token_hash)
         if row.expires_at is None or row.expires_at > self._clock():
             self.uses.note(row)
-        caller = Caller(
+        caller = Principal(
             token_id=row.id,
             organization_id=row.organization_id,
             organization_slug=row.organization_slug,
@@ -137,7 +139,7 @@ class Tokens:
                 "tokenId": token_id,
                 "scopes": list(scopes),
                 "rateLimit": rate_limit,
-                "expiresAt": expires_at and wire_time(expires_at),
+                "expiresAt": expires_at and time_to_json(expires_at),
             }
             await _record(connection, "token.create", organization_id, name, data, origin)
         return text

@@ -1,0 +1,1 @@
+"""Building blocks for asynchronous work; they know nothing of keys."""

@@ -1,0 +1,76 @@
+"""Answers that stay the same as long as the process lives: documents, and the pages that show them."""
+
+import gzip
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from service.http.answers import COMMON_HEADERS, empty_response, error_response
+from service.http.errors import method_not_allowed
+from service.http.server.middleware import Handler, with_request_context
+from service.http.server.response import Response, header_lines
+from service.http.state import API
+
+_ALLOW: Final = "GET, HEAD, OPTIONS"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Constant bytes under a path, for everybody: no token is asked for.
+
+    ``packed`` says that ``body`` is compressed by gzip; ``for_ever`` that no other bytes will ever stand under this
+    path, so that browsers need not ask again. All others are asked for each time, and sent if they have changed.
+    """
+
+    path: str
+    content_type: str
+    body: bytes = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    packed: bool = False
+    for_ever: bool = False
+
+
+def add_page(app: web.Application, page: Page) -> None:
+    """Serve ``page``."""
+    app.router.add_route("*", page.path, with_request_context(app[API], page.path, _answering(page)))
+
+
+def _answering(page: Page) -> Handler:
+    tag = hashlib.sha256(page.body).hexdigest()[:32]
+    headers = {
+        **COMMON_HEADERS,
+        "Allow": _ALLOW,
+        "Content-Type": page.content_type,
+        "ETag": f'"{tag}"',
+        "Cache-Control": "public, max-age=31536000, immutable" if page.for_ever else "no-cache",
+        **page.headers,
+    }
+
+    async def answer(request: web.Request) -> Response:
+        if request.method == "OPTIONS":
+            return empty_response(status=200, allow=_ALLOW)
+        if request.method not in {"GET", "HEAD"}:
+            return error_response(method_not_allowed(request.method), allow=_ALLOW)
+        if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
+            return Response(header_lines(_without_type(headers)), status=304)
+        if not page.packed:
+            return Response(header_lines(headers), page.body)
+        return _of_packed(page, request, headers)
+
+    return answer
+
+
+def _without_type(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name != "Content-Type"}
+
+
+def _of_packed(page: Page, request: web.Request, headers: Mapping[str, str]) -> Response:
+    """The bytes as they are for those who can unpack them, unpacked for the others."""
+    headers = {**headers, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        return Response(header_lines({**headers, "Content-Encoding": "gzip"}), page.body)
+    weak = f"W/{headers['ETag']}"  # the same page in other bytes
+    return Response(header_lines({**headers, "ETag": weak}), gzip.decompress(page.body))

@@ -1,0 +1,73 @@
+"""The audit of an organization: what was changed in it, by whom, when and from where."""
+
+from typing import Any, Final
+
+from service.domain.audit import ACTIONS, AuditEntry, AuditSearch
+from service.domain.events import time_to_json
+from service.http.answers import json_response
+from service.http.errors import HttpError
+from service.http.pagination import asked_page, link
+from service.http.queries import last
+from service.http.server.response import Response
+from service.http.state import RequestContext
+
+_GREATEST_ACTOR: Final = 2**63 - 1
+
+
+async def list_entries(context: RequestContext) -> Response:
+    """``GET …/audit-logs/``: the newest first; ``event``, ``actor`` and ``target`` leave out the others."""
+    page = asked_page(context)
+    found = await context.api.audit.of_organization(context.organization_name, _search(context), page)
+    return json_response(
+        {"rows": [audit_entry_to_json(one) for one in page.of(found)], "options": ACTIONS},
+        allow=context.allow,
+        headers={"Link": link(context, page, [one.id for one in found])},
+    )
+
+
+def audit_entry_to_json(entry: AuditEntry) -> dict[str, Any]:
+    """An entry as clients read it."""
+    return {
+        "id": str(entry.id),
+        "event": entry.action,
+        "actor": _actor(entry),
+        "dateCreated": time_to_json(entry.created_at),
+        "ipAddress": entry.remote_address,
+        "target": entry.target,
+        "projectId": entry.project_id,
+        "data": entry.data,
+        "requestId": entry.request_id,
+        "changeId": str(entry.change_id),
+    }
+
+
+def _actor(entry: AuditEntry) -> dict[str, str | None]:
+    if entry.token_id is None:
+        return {"id": None, "name": "command line"}
+    return {"id": str(entry.token_id), "name": entry.token_name}
+
+
+def _search(context: RequestContext) -> AuditSearch:
+    return AuditSearch(
+        action=_text(last(context.request, "event")),
+        token_id=_number(last(context.request, "actor")),
+        target=_text(last(context.request, "target")),
+    )
+
+
+def _text(said: str | None) -> str | None:
+    """What an entry must have; "", which none has, for what Postgres cannot hold."""
+    if not said:
+        return None
+    return said if said.isprintable() else ""
+
+
+def _number(said: str | None) -> int | None:
+    if not said:
+        return None
+    if not (said.isascii() and said.isdigit()):
+        raise HttpError(400, {"actor": ["A valid integer is required."]})
+    number = int(said[:20])
+    if number > _GREATEST_ACTOR:
+        raise HttpError(400, {"actor": [f"Ensure this value is less than or equal to {_GREATEST_ACTOR}."]})
+    return number

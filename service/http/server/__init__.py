@@ -1,0 +1,1 @@
+"""The HTTP server layer: connections, admission control, deadlines, rate limits and responses."""

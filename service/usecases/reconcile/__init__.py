@@ -1,0 +1,1 @@
+"""The comparison of the topic with Postgres, and the repair of differences."""
