@@ -78,7 +78,10 @@ RESOURCES: Final = (
         {**scopes_of("org"), "POST": ("project:write", "org:write")},
     ),
     Resource(
-        "/api/0/organizations/{organization}/audit-logs/", {"GET": audit.list_entries}, scopes_of("org")
+        "/api/0/organizations/{organization}/audit-logs/",
+        {"GET": audit.list_entries},
+        # Entries name tokens and client addresses, so reading them requires more than org:read.
+        {**scopes_of("org"), "GET": ("org:write", "org:admin"), "HEAD": ("org:write", "org:admin")},
     ),
     Resource(
         "/api/0/organizations/{organization}/",

@@ -92,6 +92,7 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         id="listAuditEntries",
         tag="organizations",
         summary="List what was changed, the newest first",
+        description="Requires `org:write` or `org:admin`: entries name tokens and the addresses of clients.",
         answer=answers.AuditAnswer,
         answered=examples.AUDIT,
         parameters=("event", "actor", "target", *_PAGES),

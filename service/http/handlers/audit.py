@@ -15,7 +15,10 @@ _GREATEST_ACTOR: Final = 2**63 - 1
 
 
 async def list_entries(context: RequestContext) -> Response:
-    """``GET …/audit-logs/``: the newest first; ``event``, ``actor`` and ``target`` leave out the others."""
+    """``GET …/audit-logs/``: the newest first; ``event``, ``actor`` and ``target`` leave out the others.
+
+    Requires ``org:write`` or ``org:admin``.
+    """
     page = asked_page(context)
     found = await context.api.audit.of_organization(context.organization_name, _search(context), page)
     return json_response(
