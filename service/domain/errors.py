@@ -57,5 +57,9 @@ class TokenInvalidError(ProjectKeyError):
     """There is no such token, or it was revoked."""
 
 
+class TooManyUnknownTokensError(ProjectKeyError):
+    """The client's address has presented too many unknown tokens in this second."""
+
+
 class TokenExpiredError(ProjectKeyError):
     """The token's time is over."""

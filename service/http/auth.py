@@ -44,16 +44,17 @@ def bearer_token(request: web.Request) -> str:
     return parts[1]
 
 
-async def authenticate(tokens: Tokens, token: str) -> Principal:
-    """Whom ``token`` speaks for.
+async def authenticate(tokens: Tokens, token: str, address: str | None) -> Principal:
+    """Whom ``token``, presented by a client at ``address``, speaks for.
 
     Raises:
         TokenInvalidError: there is no such token.
+        TooManyUnknownTokensError: too many unknown tokens came from this address in this second.
         Refusal: 401; the same in other words, for a kind of token that does not exist here.
         TokenExpiredError: its time is over.
     """
     try:
-        return await tokens.caller(token)
+        return await tokens.caller(token, address=address)
     except TokenInvalidError:
         if token.startswith(_ORGANIZATION_TOKEN):
             raise unauthenticated("Invalid org token") from None

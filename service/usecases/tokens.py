@@ -19,17 +19,32 @@ from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
 from service.postgres.organizations import select_organization
 from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hashes
+from service.usecases.failed_lookups import FailedLookups
 from service.usecases.token_usage import TokenUsage
 
 _KEPT_SECONDS: Final = 5.0
-"""How long a token that was found stays good unasked, and so how long a revoked one can live."""
+"""Seconds for which the result of a look-up is cached: a revoked token can be valid for that long, and a token that
+was presented before it was created is refused for that long."""
 
 _KEPT_MOST: Final = 10_000
+"""Entries of each cache."""
 
-_FLIGHTS: Final = 2
+_VALID_BEFORE_SECONDS: Final = 3600.0
+"""Seconds after its last look-up for which a token's next one does not wait behind those of unknown tokens."""
+
+_FAILED_LOOKUPS: Final = 100
+"""Failed look-ups per second and client address. Behind a proxy all clients share one address, and clients with
+outdated tokens must not use the limit up: the negative cache makes that 500 different tokens at a time."""
+
+_ADDRESSES: Final = 10_000
+
+_LOOKUP_FLIGHTS: Final = 2
+_FIRST_LOOKUP_FLIGHTS: Final = 1
+"""Connections to Postgres that look-ups of tokens not seen before can use at a time."""
+
 _MOST: Final = 64
 _WAITING: Final = 2048
-"""Lookups that may wait: more are told to come again."""
+"""Look-ups of each kind that can wait; further ones get 503."""
 
 _COMMAND_LINE: Final = Origin(token_id=None, request_id="cli")
 
@@ -46,8 +61,15 @@ class Tokens:
         self._recent = TtlCache[bytes, tuple[Principal, datetime | None]](
             seconds=_KEPT_SECONDS, most=_KEPT_MOST
         )
+        # Apart from the valid ones: however many unknown tokens arrive, they evict no valid one.
+        self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
+        self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, most=_KEPT_MOST)
+        self._failed = FailedLookups(limit=_FAILED_LOOKUPS, addresses=_ADDRESSES)
         self._lookups = Batcher[bytes, TokenRow](
-            self._look_up, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
+            self._look_up, flights=_LOOKUP_FLIGHTS, most=_MOST, waiting=_WAITING
+        )
+        self._first_lookups = Batcher[bytes, TokenRow](
+            self._look_up, flights=_FIRST_LOOKUP_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
     def known(self, token: str) -> Principal | None:
@@ -59,24 +81,30 @@ class Tokens:
         found = self._recent.get(_hash(token))
         return None if found is None else self._in_time(*found)
 
-    async def caller(self, token: str) -> Principal:
+    async def caller(self, token: str, *, address: str | None = None) -> Principal:
         """Whom ``token`` speaks for.
+
+        Args:
+            token: the token.
+            address: the client's, whose failed look-ups are limited; None is no limit.
 
         Raises:
             TokenInvalidError: there is no such token, or it was revoked.
             TokenExpiredError: its time is over.
+            TooManyUnknownTokensError: the token is not cached, and ``address`` has reached its limit.
             BusyError: too many lookups are waiting.
             UnavailableError: the database cannot be reached.
         """
-        return self.known(token) or self._in_time(*await self._find(_hash(token)))
+        return self.known(token) or self._in_time(*await self._find(_hash(token), address))
 
     def _in_time(self, caller: Principal, expires_at: datetime | None) -> Principal:
         if expires_at is not None and expires_at <= self._clock():
             raise TokenExpiredError
         return caller
 
-    async def _find(self, token_hash: bytes) -> tuple[Principal, datetime | None]:
-        row = await self._lookups.submit(token_hash)
+    async def _find(self, token_hash: bytes, address: str | None) -> tuple[Principal, datetime | None]:
+        row = await self._row(token_hash, address)
+        self._valid_before.put(token_hash, value=True)
         if row.expires_at is None or row.expires_at > self._clock():
             self.uses.note(row)
         caller = Principal(
@@ -88,6 +116,20 @@ class Tokens:
         )
         self._recent.put(token_hash, (caller, row.expires_at))
         return caller, row.expires_at
+
+    async def _row(self, token_hash: bytes, address: str | None) -> TokenRow:
+        if self._unknown.get(token_hash):
+            raise TokenInvalidError
+        lookups = self._lookups
+        if not self._valid_before.get(token_hash):
+            self._failed.check(address)
+            lookups = self._first_lookups
+        try:
+            return await lookups.submit(token_hash)
+        except TokenInvalidError:
+            self._unknown.put(token_hash, value=True)
+            self._failed.count(address)
+            raise
 
     async def _look_up(self, hashes: Sequence[bytes]) -> Sequence[TokenRow | Exception]:
         async with self._database.connection() as connection:

@@ -170,12 +170,13 @@ REFUSALS: Final[Mapping[int, Refused]] = {
     ),
     429: Refused(
         "TooMany",
-        "The token has no request left in this second.",
+        "The token has no request left in this second, or its client address has sent too many unknown tokens.",
         {
             "forty": {
                 "detail": "You are attempting to use this endpoint too frequently. "
                 "Limit is 40 requests in 1 seconds"
-            }
+            },
+            "unknown tokens": _of(errors.TooManyUnknownTokensError()),
         },
         headers=("Retry-After",),
     ),
