@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _ORGANIZATION: Final = "the-interstellar-jurisdiction"
 _PROJECT: Final = "pump-station"
+_LOCAL_HOST: Final = "127.0.0.1"
 _DATA: Final = Path(".data")
 _CACHE: Final = Path(".cache")
 _ENVIRONMENT: Final = "dev.env"
@@ -49,7 +50,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run() -> int:
-    read = settings.read()
+    read = _with_local_host(settings.read())
     _embedded_servers()
     writer = logs.configure(level=read.log_level, form=read.log_format)
     try:
@@ -59,6 +60,12 @@ def _run() -> int:
     finally:
         writer.flush()
     return 0
+
+
+def _with_local_host(read: Settings) -> Settings:
+    """Return ``read``, listening on 127.0.0.1 unless HOST is set: a development service is for this machine alone."""
+    is_set = os.environ.get("HOST") or os.environ.get("HOST_FILE")
+    return read if is_set else replace(read, host=_LOCAL_HOST)
 
 
 def _embedded_servers() -> Callable[..., AbstractAsyncContextManager["Servers"]]:

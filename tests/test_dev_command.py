@@ -1,0 +1,53 @@
+"""`projectkeys dev`: which addresses it listens on."""
+
+import asyncio
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from service.settings import Settings
+from tests.events import until
+from tests.kafka_harness import unused_port
+from tests.processes import running
+
+
+@pytest.mark.parametrize(
+    ("host", "is_reachable"),
+    [
+        pytest.param({}, False, id="HOST is not set"),
+        pytest.param({"HOST": ""}, False, id="HOST is empty"),
+        pytest.param({"HOST": "0.0.0.0"}, True, id="HOST is every address"),  # noqa: S104 -- what is tested
+    ],
+)
+async def test_both_ports_are_reachable_by_127_0_0_1_alone_unless_host_is_set(
+    host: dict[str, str], *, is_reachable: bool, settings: Settings, tmp_path: Path
+) -> None:
+    """127.0.0.2 stands for every other address of the machine."""
+    ports = unused_port(), unused_port()
+    environment = {
+        "PORT": str(ports[0]),
+        "OPS_PORT": str(ports[1]),
+        "DATABASE_URL": settings.database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        "KAFKA_TOPIC": f"dev-{uuid4().hex}",
+        **host,
+    }
+    async with running("dev", environment=environment, directory=tmp_path) as process:
+
+        async def is_started() -> bool:
+            assert process.running, process.errors
+            return "Ctrl-C stops everything." in process.output
+
+        await until(is_started, patience=20)
+        assert [await _accepts("127.0.0.1", port) for port in ports] == [True, True]
+        assert [await _accepts("127.0.0.2", port) for port in ports] == [is_reachable, is_reachable]
+
+
+async def _accepts(address: str, port: int) -> bool:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(address, port), 5)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
