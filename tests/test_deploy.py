@@ -4,6 +4,7 @@ import re
 import tomllib
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import kubernetes_validate
 import pytest
@@ -14,7 +15,15 @@ from service.settings import NAMES
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 MANIFESTS = DEPLOY / "manifests"
-PODS = ("deployment.yaml", "migrate-job.yaml")
+COMMAND_POD = "../command-pod.yaml"
+PODS = ("deployment.yaml", "migrate-job.yaml", COMMAND_POD)
+SECRETS = {
+    "deployment.yaml": "../service-secret.example.yaml",
+    "migrate-job.yaml": "../owner-secret.example.yaml",
+    COMMAND_POD: "../owner-secret.example.yaml",
+}
+"""Each pod's Secret."""
+
 UID = 65532
 
 
@@ -26,15 +35,15 @@ def load(name: str) -> dict[str, Any]:
 
 
 def names() -> list[str]:
-    """Name every manifest that goes to the cluster, the example of the Secret too."""
+    """Name every manifest that goes to the cluster, the examples of the Secrets and the command pod too."""
     listed: list[str] = load("kustomization.yaml")["resources"]
-    return [*listed, "../secret.example.yaml"]
+    return [*listed, *sorted(set(SECRETS.values())), COMMAND_POD]
 
 
 def pod(name: str) -> dict[str, Any]:
-    """Take the pod's part out of a Deployment or a Job."""
-    spec: dict[str, Any] = load(name)["spec"]["template"]["spec"]
-    return spec
+    """Take the pod's part out of a Deployment, a Job or a Pod."""
+    spec: dict[str, Any] = load(name)["spec"]
+    return spec["template"]["spec"] if "template" in spec else spec
 
 
 def container(name: str) -> dict[str, Any]:
@@ -85,12 +94,13 @@ def test_everything_lives_in_one_namespace_that_enforces_the_restricted_profile(
 
 def test_the_pods_tested_here_are_all_there_are() -> None:
     """A new kind of workload would escape the tests of PODS."""
-    assert {name for name in names() if "template" in load(name).get("spec", {})} == set(PODS)
+    specs = {name: load(name).get("spec", {}) for name in names()}
+    assert {name for name in specs if specs[name].keys() & {"template", "containers"}} == set(PODS)
 
 
 @pytest.mark.parametrize("name", PODS)
 def test_the_pod_keeps_to_the_restricted_profile(name: str) -> None:
-    """Nothing shared with the node, nobody is root, no volume but the secret, no rights in the cluster."""
+    """Nothing shared with the node, nobody is root, no volume but the Secret, no rights in the cluster."""
     spec, account = pod(name), load("service-account.yaml")
     assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
     assert [volume.keys() for volume in spec["volumes"]] == [{"name", "secret"}]
@@ -165,14 +175,16 @@ def test_every_selector_means_the_servers_and_not_the_migration() -> None:
     assert load("pod-disruption-budget.yaml")["spec"]["selector"]["matchLabels"] == labels
     assert [spread["labelSelector"]["matchLabels"] for spread in spreads] == [labels, labels]
     assert load("migrate-job.yaml")["spec"]["template"]["metadata"]["labels"] != labels
+    assert load(COMMAND_POD)["metadata"]["labels"] != labels
     assert load("network-policy.yaml")["spec"]["podSelector"]["matchLabels"].items() <= labels.items()
 
 
 def test_the_first_step_of_the_instructions_applies_no_server() -> None:
     """`-l app.kubernetes.io/component!=server` brings what the migration needs, and no pod but its own."""
-    labels = {name: load(name)["metadata"]["labels"] for name in names()}
+    resources = load("kustomization.yaml")["resources"]
+    labels = {name: load(name)["metadata"]["labels"] for name in resources}
     first = {name for name in labels if labels[name].get("app.kubernetes.io/component") != "server"}
-    needed = {"namespace.yaml", "service-account.yaml", "config-map.yaml", "../secret.example.yaml"}
+    needed = {"namespace.yaml", "service-account.yaml", "config-map.yaml"}
     assert first == {*needed, "migrate-job.yaml"}
 
 
@@ -181,19 +193,28 @@ def test_the_migration_ends() -> None:
     spec = load("migrate-job.yaml")["spec"]
     limits = ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
     assert all(0 < spec[limit] <= 3600 for limit in limits)
-    assert [container(name)["args"] for name in PODS] == [["serve"], ["migrate"]]
+    migrate = ["migrate", "--grant-to", "projectkeys_service"]
+    assert [container(name).get("args") for name in PODS] == [["serve"], migrate, None]
+
+
+def test_the_command_pod_ends_by_itself() -> None:
+    """The owner's Secret is not mounted for longer than an hour by a pod that nobody deleted."""
+    spec = pod(COMMAND_POD)
+    assert (spec["activeDeadlineSeconds"], spec["restartPolicy"]) == (3600, "Never")
+    assert container(COMMAND_POD)["command"] == ["sleep", "3600"]
 
 
 @pytest.mark.parametrize("name", PODS)
 def test_every_setting_is_one_the_service_knows_and_finds(name: str) -> None:
     """A misspelt setting would leave the default in force; a wrong path would stop every pod."""
-    config, secret = load("config-map.yaml"), load("../secret.example.yaml")
+    config, secret = load("config-map.yaml"), load(SECRETS[name])
     assert {setting for setting in config["data"] if setting.removesuffix("_FILE") not in NAMES} == set()
     assert container(name)["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
     assert "env" not in container(name)
     [mount], [volume] = container(name)["volumeMounts"], pod(name)["volumes"]
     files = {path for setting, path in config["data"].items() if setting.endswith("_FILE")}
-    assert files == {f"{mount['mountPath']}/{key}" for key in secret["stringData"]}
+    [authority] = parse_qs(urlsplit(secret["stringData"]["database-url"]).query)["sslrootcert"]
+    assert {*files, authority} == {f"{mount['mountPath']}/{key}" for key in secret["stringData"]}
     # Readable for the service's group alone.
     assert volume["secret"] == {"secretName": secret["metadata"]["name"], "defaultMode": 0o440}
 
@@ -209,8 +230,7 @@ def test_every_place_names_the_image_of_this_version() -> None:
 
 def test_the_image_is_built_from_hashes_and_runs_as_nobody() -> None:
     """Two stages, every package by its hash, a numeric user, signals straight to the service."""
-    assert words_of("FROM") == ["${BASE} AS builder", "${BASE}"]
-    assert "BASE=python:3.13-slim" in words_of("ARG")
+    assert words_of("FROM") == ["${BASE}@${BASE_DIGEST} AS builder", "${BASE}@${BASE_DIGEST}"]
     installs = re.findall(r"pip install ([^&]+)", " && ".join(words_of("RUN")))
     assert [install.strip().removeprefix("--no-cache-dir ") for install in installs] == [
         "--require-hashes -r requirements/uv.txt",
@@ -219,6 +239,21 @@ def test_the_image_is_built_from_hashes_and_runs_as_nobody() -> None:
     ]
     assert words_of("USER") == [f"{UID}:{UID}"]
     assert (words_of("ENTRYPOINT"), words_of("CMD")) == (['["projectkeys"]'], ['["serve"]'])
+
+
+@pytest.mark.parametrize(
+    ("digest", "is_valid"),
+    [(f"sha256:{'0a' * 32}", True), ("", False), ("latest", False), ("sha256:0a", False)],
+    ids=["a digest", "no digest", "a tag", "a part of a digest"],
+)
+def test_the_build_refuses_a_base_without_a_digest(digest: str, *, is_valid: bool) -> None:
+    """Without the argument, which has no default, the base's name is no valid reference to an image."""
+    arguments = dict(word.partition("=")[::2] for word in words_of("ARG") if word != "BASE")
+    assert (arguments["BASE_DIGEST"], "BASE_DIGEST" in words_of("ARG")) == ("", True)
+    base = words_of("FROM")[1].replace("${BASE}", "python:3.13-slim").replace("${BASE_DIGEST}", digest)
+    # As github.com/distribution/reference reads one; `@` must be followed by a digest.
+    reference = re.compile(r"[a-z0-9./-]+(:[\w][\w.-]{0,127})?(@[a-z0-9]+:[0-9a-f]{32,})?")
+    assert bool(reference.fullmatch(base)) == is_valid
 
 
 def test_the_image_holds_neither_the_embedded_servers_nor_what_built_it() -> None:
