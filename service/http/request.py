@@ -19,6 +19,14 @@ _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
 }
 """How a body of each type is read; the second argument is the whole Content-Type."""
 
+_MAX_CONTENT_TYPE: Final = 256
+"""Characters: the type, a boundary of at most 70 characters (RFC 2046) and a charset fit."""
+
+_TOO_DEEP: Final = "nested too deeply"
+_MAX_DEPTH: Final = 200
+"""Arrays and objects inside one another. No body of the API needs more than three; Python's recursion limit ends
+what writes a deeper value, and orjson writes no more than 254."""
+
 
 async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: ASYNC109 -- a setting; the bound is here
     """The value of the body: any in JSON, an object in a form; an empty body is ``{}``.
@@ -29,6 +37,8 @@ async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: AS
     """
     raw = await _read(request, timeout)
     content_type = request.headers.get("Content-Type", "")
+    if raw and len(content_type) > _MAX_CONTENT_TYPE:
+        raise HttpError(400, f"The Content-Type is longer than {_MAX_CONTENT_TYPE} characters.")
     parse = _PARSERS.get(content_type.partition(";")[0].strip().lower())
     if raw and parse is None:
         raise HttpError(415, f'Unsupported media type "{content_type}" in request.')
@@ -46,13 +56,39 @@ def parse_json(raw: bytes) -> Any:
         Refusal: 400, with the reason.
     """
     try:
-        return orjson.loads(raw)
+        value = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        try:
-            return json.loads(raw.decode(), parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise HttpError(400, f"JSON parse error - {reason}") from None
+        value = _parse_leniently(raw)
+    # A value has as many brackets as it is deep, and most have few: these are not looked through.
+    if raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
+        raise _parse_error(_TOO_DEEP)
+    return value
+
+
+def _parse_leniently(raw: bytes) -> Any:
+    try:
+        return json.loads(raw.decode(), parse_constant=_refuse_constant)
+    except RecursionError:
+        raise _parse_error(_TOO_DEEP) from None
+    except ValueError as error:
+        raise _parse_error(str(error)) from None
+
+
+def _is_deeper(value: Any, depth: int) -> bool:
+    """Return whether more than ``depth`` arrays and objects of ``value`` are inside one another; no recursion."""
+    level = [value]
+    for _ in range(depth + 1):
+        containers = [item for item in level if isinstance(item, dict | list)]
+        level = [
+            child for item in containers for child in (item.values() if isinstance(item, dict) else item)
+        ]
+        if not containers:
+            return False
+    return True
+
+
+def _parse_error(reason: str) -> HttpError:
+    return HttpError(400, f"JSON parse error - {reason}")
 
 
 def _refuse_constant(name: str) -> None:
