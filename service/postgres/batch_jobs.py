@@ -1,5 +1,6 @@
 """The table batch_job: work that is done a batch at a time, by whichever replica is free."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -64,6 +65,38 @@ async def insert_job(connection: Connection, job: NewJob) -> int:
     )
 
 
+_RESTART: Final = """
+    UPDATE batch_job
+    SET after_id = 0, done = 0, made_since = $3, starts_at = greatest(starts_at, clock_timestamp() + $4::interval),
+        token_id = $5, request_id = $6
+    WHERE finished_at IS NULL AND kind = $1 AND organization_id = $2
+      AND (made_since IS NULL) = ($3::timestamptz IS NULL)
+    RETURNING id
+"""
+
+
+async def restart_or_insert_job(connection: Connection, job: NewJob) -> None:
+    """Restart the open job of this kind over an organization's keys, or insert it if none is open.
+
+    A job over all keys and a job over the keys made since a time are two jobs. The caller holds the lock of the
+    organization's row, so no other transaction inserts one. The update waits for the batch in progress, which holds
+    the lock of the job's row: that batch cannot overwrite the restart, and the next batch reads the organization as
+    the caller commits it.
+    """
+    origin = job.origin
+    restarted = await connection.fetchval(
+        _RESTART,
+        job.kind,
+        job.organization_id,
+        job.made_since,
+        job.delay,
+        origin.token_id,
+        origin.request_id,
+    )
+    if restarted is None:
+        await insert_job(connection, job)
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Work under way: keys up to the row id ``after_id`` are done, then deleted ones up to ``after_deleted``."""
@@ -85,15 +118,24 @@ _LOCK_NEXT: Final = """
            request_id
     FROM batch_job
     WHERE finished_at IS NULL AND starts_at <= clock_timestamp()
-    ORDER BY starts_at, id
+    ORDER BY coalesce(array_position($1::bigint[], coalesce(organization_id, $2)), 0), starts_at, id
     LIMIT 1
     FOR UPDATE SKIP LOCKED
 """
 
+ALL_ORGANIZATIONS: Final = 0
+"""Stands for the organization's id where a job belongs to none; no organization has this id."""
 
-async def lock_next_job(connection: Connection) -> Job | None:
-    """The work that has been due for longest and that nobody does now; nobody else can until this ends."""
-    row = await connection.fetchrow(_LOCK_NEXT)
+
+async def lock_next_job(connection: Connection, served: Sequence[int]) -> Job | None:
+    """Lock the job whose turn it is until the transaction ends; None if no unlocked job is due.
+
+    Args:
+        connection: in a transaction.
+        served: ids of organizations, or `ALL_ORGANIZATIONS`, in the order in which they last had a batch. Jobs of
+            other organizations precede theirs; of one organization, the job that has been due for longest is first.
+    """
+    row = await connection.fetchrow(_LOCK_NEXT, served, ALL_ORGANIZATIONS)
     return None if row is None else _job(row)
 
 

@@ -14,7 +14,15 @@ import structlog
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
 from service.metrics import JobMetrics
-from service.postgres.batch_jobs import Job, JobKind, advance_job, lock_next_job, next_due, postpone_job
+from service.postgres.batch_jobs import (
+    ALL_ORGANIZATIONS,
+    Job,
+    JobKind,
+    advance_job,
+    lock_next_job,
+    next_due,
+    postpone_job,
+)
 from service.postgres.database import Connection, Database, forget_values
 from service.postgres.deleted_keys import lock_gone
 from service.postgres.idempotency import forget_old
@@ -40,9 +48,16 @@ _HOUSEKEEPING: Final = 60.0
 
 _FORGOTTEN_AT_A_TIME: Final = 1_000
 
+_SERVED: Final = 1_000
+"""Organizations whose last turn is remembered; an older one counts as not served."""
+
 
 class Jobs:
-    """Does the work in the table batch_job; ``committed`` is told of every event that has committed."""
+    """Does the work in the table batch_job; ``committed`` is told of every event that has committed.
+
+    Organizations take turns, one batch each: however many jobs one of them has, a job of another waits for at most
+    one batch of each process.
+    """
 
     def __init__(
         self,
@@ -58,6 +73,8 @@ class Jobs:
         self._metrics = metrics
         self._woken = asyncio.Event()
         self._tidy_at = 0.0
+        # Ids of organizations in the order of their last turns.
+        self._served: dict[int, None] = {}
 
     def wake(self) -> None:
         """There may be work."""
@@ -97,9 +114,10 @@ class Jobs:
             UnavailableError: the database cannot be reached; the batch will come again.
         """
         async with self._database.transaction() as connection:
-            job = await lock_next_job(connection)
+            job = await lock_next_job(connection, list(self._served))
             if job is None:
                 return False
+            self._took_turn(job)
             try:
                 async with connection.transaction():
                     rows = await self._batch(connection, job)
@@ -109,6 +127,13 @@ class Jobs:
         self._metrics.keys.labels(job.kind).inc(len(rows))
         self._committed(rows)
         return True
+
+    def _took_turn(self, job: Job) -> None:
+        organization_id = ALL_ORGANIZATIONS if job.organization_id is None else job.organization_id
+        self._served.pop(organization_id, None)
+        self._served[organization_id] = None
+        if len(self._served) > _SERVED:
+            del self._served[next(iter(self._served))]
 
     async def _failed(self, connection: Connection, job: Job, error: Exception) -> None:
         """Put a job off; its lock is still held, unless the connection itself is what failed."""

@@ -10,7 +10,7 @@ from service.domain.errors import NotFoundError, TakenError
 from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.domain.model import Organization, OrganizationChange, Origin
 from service.postgres.audit import insert_audit_entry
-from service.postgres.batch_jobs import JobKind, NewJob, insert_job
+from service.postgres.batch_jobs import JobKind, NewJob, restart_or_insert_job
 from service.postgres.database import Connection, Database
 from service.postgres.idempotency import insert_made
 from service.postgres.organizations import (
@@ -129,11 +129,16 @@ async def _made_before(connection: Connection, slug: str, write: WriteAttempt) -
 
 
 async def _schedule_new_dsns(connection: Connection, organization: Organization, write: WriteAttempt) -> None:
-    """All keys at once, and later those that came meanwhile: their creation may not have known of the change."""
+    """Schedule a pass over all keys now, and a pass over the newest keys later.
+
+    The second pass is for keys whose creation began in a process that had not read the change. At most one of each
+    is open for an organization: another change restarts both. The restarted first pass has all keys that were
+    committed before the last change, so the second one needs none that are older than `_STRAGGLERS` before it.
+    """
     job = NewJob(kind=JobKind.DSN_CHANGE, organization_id=organization.id, origin=write.origin)
-    await insert_job(connection, job)
+    await restart_or_insert_job(connection, job)
     later = replace(job, made_since=write.moment - _STRAGGLERS, delay=_STRAGGLERS)
-    await insert_job(connection, later)
+    await restart_or_insert_job(connection, later)
 
 
 async def _record(
