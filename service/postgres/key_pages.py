@@ -27,15 +27,17 @@ _WANTED: Final = """
     FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::integer[], $5::integer[], $6::boolean[])
          WITH ORDINALITY AS wanted (organization_id, project_id, start, skip, most, active, position)
     JOIN project ON project.id = wanted.project_id AND project.organization_id = wanted.organization_id
+                    AND project.deleted_at IS NULL
 """
 
 # Two halves, of which one is read: the second goes by the index of keys that are switched off, which are few.
 # Each is written as a stretch of its index, and in that one's order: with `project_id =` Postgres would rather walk
 # down the numbers of all keys, which is as good only if those of other projects do not lie in between.
+# LEFT JOIN: a page without keys is a row of NULLs, so that a page without a row is that of a deleted project.
 _OLDER: Final = f"""
     SELECT wanted.position, {KEY_COLUMNS}, key.id
     {_WANTED}
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         (
             SELECT key.id, {KEY_COLUMNS}
             FROM project_key AS key
@@ -53,14 +55,14 @@ _OLDER: Final = f"""
             ORDER BY key.project_id DESC, key.id DESC
             OFFSET wanted.skip LIMIT wanted.most
         )
-    ) AS key
+    ) AS key ON true
     ORDER BY wanted.position, key.id DESC
 """  # noqa: S608 -- the columns are a constant
 
 _NEWER: Final = f"""
     SELECT wanted.position, {KEY_COLUMNS}, key.id
     {_WANTED}
-    CROSS JOIN LATERAL (
+    LEFT JOIN LATERAL (
         (
             SELECT key.id, {KEY_COLUMNS}
             FROM project_key AS key
@@ -78,13 +80,16 @@ _NEWER: Final = f"""
             ORDER BY key.project_id, key.id
             OFFSET wanted.skip LIMIT wanted.most
         )
-    ) AS key
+    ) AS key ON true
     ORDER BY wanted.position, key.id DESC
 """  # noqa: S608 -- the columns are a constant
 
 
-async def select_pages(connection: Connection, wanted: Sequence[KeyPage]) -> list[KeyRows]:
-    """For each page its keys, and one more where there is one; not to be changed."""
+async def select_pages(connection: Connection, wanted: Sequence[KeyPage]) -> list[KeyRows | None]:
+    """For each page its keys, and one more where there is one; None where the project is deleted.
+
+    The results are shared and must not be changed.
+    """
     found: list[list[tuple[Any, ...]]] = [[] for _ in wanted]
     for statement, newer in ((_OLDER, False), (_NEWER, True)):
         positions = [position for position, one in enumerate(wanted) if one.page.newer is newer]
@@ -93,7 +98,13 @@ async def select_pages(connection: Connection, wanted: Sequence[KeyPage]) -> lis
         columns = zip(*(_columns(wanted[position]) for position in positions), strict=True)
         for row in await connection.fetch(statement, *columns):
             found[positions[row[0] - 1]].append(row[1:])
-    return [_known_rows(tuple(rows)) for rows in found]
+    return [_page(rows) for rows in found]
+
+
+def _page(rows: list[tuple[Any, ...]]) -> KeyRows | None:
+    if not rows:
+        return None
+    return _known_rows(() if rows[0][-1] is None else tuple(rows))
 
 
 @lru_cache(maxsize=_KEPT)
@@ -166,7 +177,7 @@ _BY_IDS: Final = f"""
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
     JOIN organization ON organization.id = project.organization_id
-    WHERE organization.id = $1 AND key.id = ANY ($2::bigint[])
+    WHERE organization.id = $1 AND key.id = ANY ($2::bigint[]) AND project.deleted_at IS NULL
     ORDER BY key.id DESC
 """  # noqa: S608 -- the columns are constants
 

@@ -27,6 +27,7 @@ _SELECT_ONE: Final = f"""
     SELECT {KEY_COLUMNS}
     FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS wanted (organization_id, project_id, public_key)
     JOIN project ON project.id = wanted.project_id AND project.organization_id = wanted.organization_id
+                    AND project.deleted_at IS NULL
     JOIN project_key AS key ON key.public_key = wanted.public_key AND key.project_id = project.id
 """  # noqa: S608 -- the columns are the constant above
 
@@ -34,7 +35,7 @@ _SELECT_ONE: Final = f"""
 async def select_keys(
     connection: Connection, wanted: Collection[tuple[int, int, str]]
 ) -> dict[tuple[int, str], ProjectKey]:
-    """The keys among ``wanted`` that exist, by project id and public key.
+    """The keys among ``wanted`` that exist in projects that are not deleted, by project id and public key.
 
     Args:
         connection: where to read.
@@ -48,14 +49,14 @@ _SELECT_BY_ROW_ID: Final = f"""
     SELECT {KEY_COLUMNS}
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
-    WHERE project.organization_id = $1 AND project.id = $2 AND key.id = $3
+    WHERE project.organization_id = $1 AND project.id = $2 AND key.id = $3 AND project.deleted_at IS NULL
 """  # noqa: S608 -- the columns are the constant above
 
 
 async def select_by_row_id(
     connection: Connection, *, organization_id: int, project_id: int, row_id: int
 ) -> ProjectKey | None:
-    """The key of a project whose row has this id."""
+    """The key of a project whose row has this id; None if there is none or the project is deleted."""
     row = await connection.fetchrow(_SELECT_BY_ROW_ID, organization_id, project_id, row_id)
     return None if row is None else key_from_row(row)
 

@@ -27,6 +27,7 @@ from service.postgres.deleted_keys import forget_deleted, lock_deleted
 from service.postgres.idempotency import CONSTRAINT
 from service.postgres.key_writes import PreparedKey, insert_keys
 from service.postgres.keys import select_by_row_id, select_standing
+from service.postgres.projects import select_project
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
 from service.usecases.uncertain_writes import retry_until_known
@@ -146,9 +147,12 @@ class CreateKey:
             key = await select_by_row_id(
                 connection, organization_id=project.organization.id, project_id=project.id, row_id=row_id
             )
-        if key is None:
+            if key is not None:
+                return key
+            parts = {"organization": str(project.organization.id), "project": str(project.id)}
+            if await select_project(connection, **parts) is None:
+                raise NotFoundError(f"project {project.id}")
             raise GoneError
-        return key
 
     async def _commit(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
         async with self._database.connection() as connection:

@@ -53,6 +53,7 @@ class ReadKeys:
             active: only those that are, or are not; None is all of them.
 
         Raises:
+            NotFoundError: the project is deleted.
             BusyError: too many reads are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
@@ -75,7 +76,7 @@ class ReadKeys:
         once = list(dict.fromkeys(wanted))
         async with self._database.connection() as connection:
             found = dict(zip(once, await select_pages(connection, once), strict=True))
-        return [found[one] for one in wanted]
+        return [found[one] or NotFoundError(f"project {one.project_id}") for one in wanted]
 
     async def _select(self, wanted: Sequence[_Wanted]) -> Sequence[ProjectKey | Exception]:
         async with self._database.connection() as connection:
