@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import crowds, kit, measures
+from bench import crowds, fairness, kit, measures
 from bench.figures import ratios
 from bench.measures import BACKLOG, COMMIT_TO_ACK, KIT_BYTES, KIT_RATE, RATE, Figures, Measure
 from bench.report import COSTS, Goal, Row
@@ -100,6 +100,11 @@ PARTS: Final[Mapping[str, Part]] = {
         "creates a second when far more are asked for than can be done, against the peak",
         (crowds.measure,),
         crowds.rows,
+    ),
+    "fairness": Part(
+        "the latency of one tenant's creates beside another tenant's load, against the same alone",
+        (fairness.measure,),
+        fairness.rows,
     ),
     "backlog": Part(
         f"{BACKLOG} events after an outage of Kafka, while {RATE:.0f} keys a second are made",

@@ -85,6 +85,36 @@ async def test_a_call_that_would_wait_too_long_is_told_to_come_again() -> None:
     assert [await call for call in calls] == ["done 0", "done 1", "done 2"]
 
 
+async def test_tenants_fill_the_flights_in_turn() -> None:
+    """However many calls of one of them wait, each flight carries as many of another's as it can."""
+    airport = Airport(most=4)
+    airport.calls.submit(0, tenant=1)
+    async with landed(airport):
+        for number in range(1, 8):
+            airport.calls.submit(number, tenant=1)
+        for number in (21, 22, 23):
+            airport.calls.submit(number, tenant=2)
+        airport.calls.submit(31, tenant=3)
+    assert airport.departed == [[0], [1, 21, 31, 2], [22, 3, 23, 4], [5, 6, 7]]
+
+
+async def test_a_full_queue_refuses_the_tenant_that_has_the_most_calls_in_it() -> None:
+    """Its newest call makes room for another tenant's, and it can add none itself."""
+    airport = Airport(waiting=3)
+    airport.calls.submit(0, tenant=1)
+    async with landed(airport):
+        flood = [airport.calls.submit(number, tenant=1) for number in (1, 2, 3)]
+        with pytest.raises(BusyError):
+            airport.calls.submit(4, tenant=1)
+        other = airport.calls.submit(21, tenant=2)
+        with pytest.raises(BusyError):
+            airport.calls.submit(5, tenant=1)
+    assert await other == "done 21"
+    assert [await call for call in flood[:2]] == ["done 1", "done 2"]
+    with pytest.raises(BusyError):
+        await flood[2]
+
+
 async def test_the_error_of_one_call_is_its_callers_alone() -> None:
     """Neighbours in the same flight get their results."""
     airport = Airport()

@@ -1,11 +1,11 @@
 """Calls that arrive while one is under way go together into the next one."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from service.domain.errors import BusyError
+from service.usecases.turns import TenantQueue
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,7 +15,7 @@ Run = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers calls into flights.
+    """Gathers calls into flights, which tenants fill in turn.
 
     A lone call goes at once. A caller that goes away changes nothing: its flight has left or will leave all the
     same.
@@ -24,28 +24,27 @@ class Batcher(Generic[Item, Result]):
         run: does the work of a flight.
         flights: how many flights may be under way at a time.
         most: how many calls one flight may carry.
-        waiting: how many calls may wait for a flight.
+        waiting: how many calls may wait for a flight; beyond them the tenant that has the most is refused.
     """
 
     def __init__(self, run: Run[Item, Result], *, flights: int, most: int, waiting: int) -> None:
         self._run = run
         self._flights = flights
         self._most = most
-        self._waiting = waiting
-        self._queue: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._queue = TenantQueue[tuple[Item, asyncio.Future[Result]]](waiting)
         self._under_way: set[asyncio.Task[None]] = set()
 
-    def submit(self, item: Item) -> asyncio.Future[Result]:
-        """The result to come for ``item``.
+    def submit(self, item: Item, *, tenant: int = 0) -> asyncio.Future[Result]:
+        """The result to come for ``item``; `BusyError` if it has to leave the queue for another tenant's.
 
         Raises:
-            BusyError: as many calls wait as may wait.
+            BusyError: as many calls wait as may wait, and no other tenant has more of them.
         """
-        if len(self._queue) >= self._waiting:
-            raise BusyError(f"{self._waiting} calls are waiting")
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
-        self._queue.append((item, future))
+        removed = self._queue.put(tenant, (item, future))
+        if removed is not None:
+            _settle(removed[1], BusyError("calls of other tenants are waiting"))
         if len(self._under_way) < self._flights:
             self._under_way.add(loop.create_task(self._fly()))
         return future
@@ -57,7 +56,7 @@ class Batcher(Generic[Item, Result]):
 
     async def _fly(self) -> None:
         while self._queue:
-            calls = [self._queue.popleft() for _ in range(min(self._most, len(self._queue)))]
+            calls = [self._queue.take() for _ in range(min(self._most, len(self._queue)))]
             try:
                 results = await self._run([item for item, _ in calls])
             except Exception as error:  # noqa: BLE001 -- whatever it is, each caller must learn of it

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from service.domain.audit import Action
@@ -15,7 +15,15 @@ from service.postgres.changed import delete_keys, update_key
 from service.postgres.database import Connection, Database
 from service.postgres.key_locks import LockedKey, lock_key
 from service.usecases.event_factory import EventFactory
+from service.usecases.turns import TenantSlots
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
+
+_SLOTS: Final = 4
+"""Changes in progress at the same time: each holds a connection, and creates and reads need the others."""
+
+_WAITING: Final = 1024
+_WAIT: Final = 1.0
+"""Changes that may wait for a slot, and seconds that each may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +56,7 @@ class ChangeKeys:
         self._events = events
         self._committed = committed
         self._clock = clock
+        self._slots = TenantSlots(slots=_SLOTS, waiting=_WAITING, seconds=_WAIT)
 
     async def update(
         self, project: Project, public_key: str, change: ProjectKeyChange, origin: Origin
@@ -56,20 +65,24 @@ class ChangeKeys:
 
         Raises:
             NotFoundError: the project has no such key.
+            BusyError: too many changes are waiting, most of them of this tenant.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
         write = _Update(origin, self._clock())
-        return await retry_until_known(lambda: self._update(project, public_key, change, write), write)
+        async with self._slots.slot(project.organization.id):
+            return await retry_until_known(lambda: self._update(project, public_key, change, write), write)
 
     async def delete(self, project: Project, public_key: str, origin: Origin) -> UUID:
         """Delete a key of ``project``; returns the id of its last event.
 
         Raises:
             NotFoundError: the project has no such key.
+            BusyError: too many changes are waiting, most of them of this tenant.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
         write = WriteAttempt(origin, self._clock())
-        return await retry_until_known(lambda: self._delete(project, public_key, write), write)
+        async with self._slots.slot(project.organization.id):
+            return await retry_until_known(lambda: self._delete(project, public_key, write), write)
 
     async def _update(
         self, project: Project, public_key: str, change: ProjectKeyChange, write: _Update

@@ -30,6 +30,7 @@ from service.postgres.keys import select_by_row_id, select_standing
 from service.postgres.projects import select_project
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
+from service.usecases.turns import TenantSlots
 from service.usecases.uncertain_writes import retry_until_known
 
 _FLIGHTS: Final = 1
@@ -40,6 +41,12 @@ _MOST: Final = 64
 
 _WAITING: Final = 1024
 """Creates that may wait for a flight: about a quarter of a second of work; more are told to come again."""
+
+_ALONE: Final = 2
+"""Creates in a transaction of their own at the same time: each holds a connection."""
+
+_WAIT: Final = 1.0
+"""Seconds that such a create may wait for its turn."""
 
 _LETTERS: Final = 10
 """The longest word of a generated name."""
@@ -79,6 +86,8 @@ class CreateKey:
             self._commit, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
         )
 
+        self._alone = TenantSlots(slots=_ALONE, waiting=_WAITING, seconds=_WAIT)
+
     async def issue(
         self, asked: NewProjectKey, project: Project, origin: Origin, once: IdempotencyKey | None = None
     ) -> CreatedKey:
@@ -90,7 +99,7 @@ class CreateKey:
             KeyInUseError: a request with the key ``once`` is under way.
             KeyReusedError: the key ``once`` belongs to another request.
             GoneError: what the first request with the key ``once`` made is deleted.
-            BusyError: too many creates are waiting.
+            BusyError: too many creates are waiting, most of them of this tenant.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
         issued = await self._idempotency.once(
@@ -107,9 +116,10 @@ class CreateKey:
         async def attempt() -> PreparedKey:
             nonlocal alone
             if alone:
-                return await self._commit_alone(issued, chosen=asked.public_key is not None)
+                async with self._alone.slot(issued.project.organization.id):
+                    return await self._commit_alone(issued, chosen=asked.public_key is not None)
             alone = True
-            return await self._flights.submit(issued)
+            return await self._flights.submit(issued, tenant=issued.project.organization.id)
 
         return await retry_until_known(attempt)
 

@@ -42,7 +42,8 @@ class ReadKeys:
             BusyError: too many reads are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        return self._reads.submit((project.organization.id, project.id, public_key))
+        organization_id = project.organization.id
+        return self._reads.submit((organization_id, project.id, public_key), tenant=organization_id)
 
     def page(self, project: Project, page: Page, *, active: bool | None = None) -> asyncio.Future[KeyRows]:
         """Keys of ``project`` to come, and one more than the page has if there is one; not to be changed.
@@ -57,7 +58,8 @@ class ReadKeys:
             BusyError: too many reads are waiting.
             UnavailableError: the database cannot be reached or did not answer in time.
         """
-        return self._pages.submit(KeyPage(project.organization.id, project.id, page, active))
+        organization_id = project.organization.id
+        return self._pages.submit(KeyPage(organization_id, project.id, page, active), tenant=organization_id)
 
     async def page_of_organization(
         self, organization: Organization, page: Page, *, active: bool | None = None

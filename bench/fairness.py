@@ -1,0 +1,153 @@
+"""Latency of one tenant's creates, alone and while another tenant keeps many connections busy.
+
+A process of its own for the latency: `python -m bench.fairness` reads a `Plan` as JSON and prints a `Latencies`.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import uuid4
+
+import orjson
+
+from bench import load, program
+from bench.client import AnswerError, Client, connect, request
+from bench.figures import quantile, ratios
+from bench.processes import result_of
+from bench.report import Row
+from bench.stage import Stage
+from bench.subject import Subject
+
+_CONNECTIONS: Final = 32
+"""Connections of the other tenant that create keys, and as many that change them."""
+
+_CHANGED: Final = 32
+"""Keys of the other tenant that are changed in turn."""
+
+_PAUSE: Final = 0.005
+"""Seconds between a response and the next create: no more than one is in progress."""
+
+_WARM_UP: Final = 0.5
+"""Seconds of load before the first create is measured."""
+
+_PATIENCE: Final = 40.0
+_MILLI: Final = 1e3
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The create to send, over one connection, for so many seconds."""
+
+    port: int
+    request: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """Seconds from each request to its response."""
+
+    seconds: Sequence[float]
+
+
+async def _latencies(plan: Plan) -> Latencies:
+    loop, prepared, seconds = asyncio.get_running_loop(), plan.request.encode(), list[float]()
+    response: asyncio.Future[None]
+
+    def answered(_client: Client, _body: bytes) -> None:
+        response.set_result(None)
+
+    def failed(error: AnswerError) -> None:
+        response.set_exception(error)
+
+    client = Client(expected=201, answered=answered, failed=failed)
+    await connect(plan.port, client)
+    until = time.perf_counter() + plan.seconds
+    while (began := time.perf_counter()) < until:
+        response = loop.create_future()
+        client.send(prepared)
+        await asyncio.wait_for(response, _PATIENCE)
+        seconds.append(time.perf_counter() - began)
+        await asyncio.sleep(_PAUSE)
+    client.close()
+    return Latencies(seconds)
+
+
+async def measure(stage: Stage, seconds: int) -> Mapping[str, float]:
+    """p50 and p99 alone and beside the other tenant's load, and that load's responses a second."""
+    subject, plan = stage.subject, Plan(stage.subject.port, stage.requests.create, seconds)
+    alone = Latencies(**await result_of("bench.fairness", plan, limit=seconds + _PATIENCE))
+    create, changes = await _other_tenant(subject)
+    duration = seconds + 2 * _WARM_UP + 1  # and the start of the measuring process
+    async with asyncio.TaskGroup() as group:
+        loads = [
+            group.create_task(
+                result_of(
+                    "bench.load",
+                    load.Plan(subject.port, requests, expected, _CONNECTIONS, duration),
+                    limit=duration + _PATIENCE,
+                )
+            )
+            for requests, expected in (([create], 201), (changes, 200))
+        ]
+        await asyncio.sleep(_WARM_UP)
+        beside = Latencies(**await result_of("bench.fairness", plan, limit=seconds + _PATIENCE))
+    found = [load.Load(**task.result()) for task in loads]
+    await subject.drained()
+    return {
+        f"{name} p{percent}": quantile(seen.seconds, percent / 100) * _MILLI
+        for name, seen in (("alone", alone), ("beside", beside))
+        for percent in (50, 99)
+    } | {"creates": found[0].answers / found[0].seconds, "changes": found[1].answers / found[1].seconds}
+
+
+async def _other_tenant(subject: Subject) -> tuple[str, list[str]]:
+    """A new organization's requests: the create of a key, and a change of each of some keys."""
+    slug = f"other-{uuid4().hex[:8]}"
+    await subject.ask("POST", "/api/0/organizations/", {"name": slug, "slug": slug})
+    body = {"name": "written", "defaultKey": False}
+    await subject.ask("POST", f"/api/0/organizations/{slug}/projects/", body)
+    path, token = f"/api/0/projects/{slug}/written/keys/", subject.token
+    keys = [orjson.loads(await subject.ask("POST", path, {}))["id"] for _ in range(_CHANGED)]
+    changes = [
+        request("PUT", f"{path}{key}/", token=token, body=orjson.dumps({"name": name})).decode()
+        for name in ("One", "Two")
+        for key in keys
+    ]
+    return request("POST", path, token=token, body=b'{"name":"Fabulous Key"}').decode(), changes
+
+
+def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
+    """The lines of the table."""
+
+    def of(name: str) -> list[float]:
+        return [figures[name] for (figures,) in rounds]
+
+    return [
+        Row("POST key of one tenant alone, p50, ms", of("alone p50")),
+        Row(
+            "  beside another tenant's load, p50, ms",
+            of("beside p50"),
+            ratios(of("beside p50"), of("alone p50")),
+        ),
+        Row("POST key of one tenant alone, p99, ms", of("alone p99")),
+        Row(
+            "  beside another tenant's load, p99, ms",
+            of("beside p99"),
+            ratios(of("beside p99"), of("alone p99")),
+        ),
+        Row("  the other tenant's creates, a second", of("creates")),
+        Row("  the other tenant's changes, a second", of("changes")),
+    ]
+
+
+def main() -> int:
+    """Read the plan, execute it, print the latencies."""
+    return program.run(Plan, _latencies)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
