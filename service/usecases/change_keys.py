@@ -18,11 +18,11 @@ from service.usecases.event_factory import EventFactory
 from service.usecases.turns import TenantSlots
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
-_SLOTS: Final = 4
+_SLOTS: Final = 5
 """Changes in progress at the same time: each holds a connection, and creates and reads need the others."""
 
 _WAITING: Final = 1024
-_WAIT: Final = 1.0
+_WAIT: Final = 3.0
 """Changes that may wait for a slot, and seconds that each may."""
 
 

@@ -45,7 +45,7 @@ _WAITING: Final = 1024
 _ALONE: Final = 2
 """Creates in a transaction of their own at the same time: each holds a connection."""
 
-_WAIT: Final = 1.0
+_WAIT: Final = 3.0
 """Seconds that such a create may wait for its turn."""
 
 _LETTERS: Final = 10
