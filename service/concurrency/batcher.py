@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
+from service.concurrency.tenant_queue import TenantQueue
 from service.domain.errors import BusyError
-from service.usecases.turns import TenantQueue
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+from service.concurrency.tenant_queue import TenantSlots
 from service.domain.audit import Action
 from service.domain.errors import NotFoundError
 from service.domain.events import Event, EventType, OutboxRow, loader_options_to_json, rate_limit_to_json
@@ -15,7 +16,6 @@ from service.postgres.changed import delete_keys, update_key
 from service.postgres.database import Connection, Database
 from service.postgres.key_locks import LockedKey, lock_key
 from service.usecases.event_factory import EventFactory
-from service.usecases.turns import TenantSlots
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _SLOTS: Final = 5

@@ -11,6 +11,7 @@ import asyncpg
 import petname
 
 from service.concurrency.batcher import Batcher
+from service.concurrency.tenant_queue import TenantSlots
 from service.domain.errors import (
     BusyError,
     GoneError,
@@ -30,7 +31,6 @@ from service.postgres.keys import select_by_row_id, select_standing
 from service.postgres.projects import select_project
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
-from service.usecases.turns import TenantSlots
 from service.usecases.uncertain_writes import retry_until_known
 
 _FLIGHTS: Final = 1

@@ -6,10 +6,10 @@ from contextlib import suppress
 import pytest
 
 from service.app import Service
+from service.concurrency.tenant_queue import TenantSlots
 from service.domain.errors import BusyError
 from service.domain.model import NewProjectKey, ProjectKeyChange
 from service.usecases import change_keys
-from service.usecases.turns import TenantSlots
 from tests.batch_jobs import wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.events import until
