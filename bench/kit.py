@@ -15,7 +15,7 @@ import orjson
 from aiokafka import AIOKafkaProducer
 
 from bench import program
-from service.consumer import NotReadyError, ProjectKeys
+from projectkeys_consumer import NotReadyError, ProjectKeys
 from service.contract.catalogue import described
 from service.domain.partitioning import SHARDS
 from service.kafka.connection import KafkaConnection

@@ -1,4 +1,4 @@
-"""Who is told of keys that change: one at a time, never an old version after a new one."""
+"""Callbacks for changed keys: one call at a time, never an older version after a newer one."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,147 +6,153 @@ from functools import partial
 
 import pytest
 
-from service.consumer import Change, ProjectKeys, feed
-from service.consumer.feed import Feed
+from projectkeys_consumer import Change, ProjectKeys, backoff
+from projectkeys_consumer.subscription import Subscription
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from tests.events import eventually, until
-from tests.telling import Teller, telling
+from tests.topic_writer import TopicWriter, topic_writer
 
-_SOON = 5.0
+_TIMEOUT = 5.0
 
 
 @pytest.fixture
-async def teller(kafka_bootstrap: str, topic: str) -> AsyncIterator[Teller]:
-    """Something that writes into a topic of one test."""
-    async with telling(kafka_bootstrap, topic) as opened:
+async def writer(kafka_bootstrap: str, topic: str) -> AsyncIterator[TopicWriter]:
+    """A writer to the topic of one test."""
+    async with topic_writer(kafka_bootstrap, topic) as opened:
         yield opened
 
 
 @pytest.fixture
 def keys(kafka_bootstrap: str, topic: str) -> ProjectKeys:
-    """A reader of the same topic, not started."""
+    """A reader of the same topic that has not been started."""
     return ProjectKeys(bootstrap_servers=kafka_bootstrap, topic=topic)
 
 
-class Notes:
-    """A callback that notes what it is told, and raises as often as it is said."""
+class RecordingCallback:
+    """A callback that records its changes and raises in the first ``failures`` calls."""
 
     def __init__(self, *, failures: int = 0) -> None:
-        self.told: list[Change] = []
+        self.changes: list[Change] = []
         self.failures = failures
 
     async def __call__(self, change: Change) -> None:
-        """Note it."""
-        self.told.append(change)
+        """Record the change."""
+        self.changes.append(change)
         if self.failures:
             self.failures -= 1
-            raise RuntimeError("not now")
+            raise RuntimeError("failure of the test")
 
-    async def reach(self, number: int) -> bool:
-        """Whether it was told so often."""
-        return len(self.told) >= number
+    async def has_calls(self, number: int) -> bool:
+        """Whether it was called at least ``number`` times."""
+        return len(self.changes) >= number
 
     @property
     def last(self) -> dict[str, int]:
-        """The version of each key that was told last, negative for one that is gone."""
-        return {one.public_key: one.version if one.state else -one.version for one in self.told}
+        """The last version of each key, negative for a deleted one."""
+        return {
+            change.public_key: change.version if change.state else -change.version for change in self.changes
+        }
 
 
-async def test_each_change_is_told(teller: Teller, keys: ProjectKeys) -> None:
-    """A new key, an update, a deletion: with the state that is served at this moment."""
-    notes, key = Notes(), new_key_half()
-    keys.on_change(notes)
+async def test_the_callback_is_called_for_each_change(writer: TopicWriter, keys: ProjectKeys) -> None:
+    """A new key, an update and a deletion, each with the current state."""
+    callback, key = RecordingCallback(), new_key_half()
+    keys.on_change(callback)
     async with keys:
-        await keys.ready(_SOON)
-        for version, kind in enumerate(EventType, 1):
-            await teller.tell(key, version, kind)
-            await until(partial(notes.reach, version), patience=_SOON)
-    assert [(one.public_key, one.version, one.state is None) for one in notes.told] == [
+        await keys.ready(_TIMEOUT)
+        for version, event_type in enumerate(EventType, 1):
+            await writer.write(key, version, event_type)
+            await until(partial(callback.has_calls, version), patience=_TIMEOUT)
+    assert [(change.public_key, change.version, change.state is None) for change in callback.changes] == [
         (key, 1, False),
         (key, 2, False),
         (key, 3, True),
     ]
 
 
-async def test_what_was_there_is_told_to_who_asks_for_everything(teller: Teller, keys: ProjectKeys) -> None:
-    """Before the start or after it; who wants changes alone hears of none."""
-    living, deleted = new_key_half(), new_key_half()
-    await teller.tell(living, 4)
-    await teller.tell(deleted, 2, EventType.DELETED)
-    early, late, changes = Notes(), Notes(), Notes()
-    keys.on_change(early, everything=True)
+async def test_include_existing_adds_a_call_for_each_known_key(
+    writer: TopicWriter, keys: ProjectKeys
+) -> None:
+    """Whether it is registered before or after the start; other callbacks are called for changes only."""
+    existing, deleted = new_key_half(), new_key_half()
+    await writer.write(existing, 4)
+    await writer.write(deleted, 2, EventType.DELETED)
+    early, late, changes = RecordingCallback(), RecordingCallback(), RecordingCallback()
+    keys.on_change(early, include_existing=True)
     keys.on_change(changes)
     async with keys:
-        await keys.ready(_SOON)
-        keys.on_change(late, everything=True)
-        await until(lambda: early.reach(2), patience=_SOON)
-        await until(lambda: late.reach(2), patience=_SOON)
-        assert early.last == late.last == {living: 4, deleted: -2}
-        await teller.tell(living, 5)
-        await until(lambda: changes.reach(1), patience=_SOON)
-    assert changes.last == {living: 5}
+        await keys.ready(_TIMEOUT)
+        keys.on_change(late, include_existing=True)
+        await until(lambda: early.has_calls(2), patience=_TIMEOUT)
+        await until(lambda: late.has_calls(2), patience=_TIMEOUT)
+        assert early.last == late.last == {existing: 4, deleted: -2}
+        await writer.write(existing, 5)
+        await until(lambda: changes.has_calls(1), patience=_TIMEOUT)
+    assert changes.last == {existing: 5}
 
 
-async def test_a_callback_that_raises_is_told_again_and_stops_nobody(
-    teller: Teller, keys: ProjectKeys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+async def test_a_callback_that_raises_is_retried_and_blocks_no_other(
+    writer: TopicWriter, keys: ProjectKeys, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """After a pause, with the key as it is then; other callbacks, and `get`, never notice."""
-    monkeypatch.setattr(feed, "_FIRST_BACKOFF", 0.01)
-    failing, other, key = Notes(failures=3), Notes(), new_key_half()
+    """After a pause, with the state that is current then; other callbacks and `get` are not affected."""
+    monkeypatch.setattr(backoff, "INITIAL_DELAY", 0.01)
+    failing, other, key = RecordingCallback(failures=3), RecordingCallback(), new_key_half()
     keys.on_change(failing)
     keys.on_change(other)
     async with keys:
-        await keys.ready(_SOON)
-        await teller.tell(key, 1)
-        await until(lambda: failing.reach(4), patience=_SOON)
+        await keys.ready(_TIMEOUT)
+        await writer.write(key, 1)
+        await until(lambda: failing.has_calls(4), patience=_TIMEOUT)
         assert keys.get(key) is not None
     assert failing.last == {key: 1}
-    assert [one.version for one in other.told] == [1]
-    assert caplog.text.count(f"A callback failed for the key {key}") == 3
+    assert [change.version for change in other.changes] == [1]
+    assert caplog.text.count(f"The callback failed for the key {key}") == 3
 
 
-async def test_a_key_that_always_fails_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes behind the others each time."""
-    monkeypatch.setattr(feed, "_FIRST_BACKOFF", 0.0)
-    told: list[bytes] = []
+async def test_a_key_whose_callback_always_fails_blocks_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is queued again after the other keys."""
+    monkeypatch.setattr(backoff, "INITIAL_DELAY", 0.0)
+    called: list[bytes] = []
 
     async def callback(change: Change) -> None:
-        told.append(bytes.fromhex(change.public_key))
-        if told[-1] == b"bad":
+        called.append(bytes.fromhex(change.public_key))
+        if called[-1] == b"bad":
             raise RuntimeError
 
-    running = Feed(callback, lambda key: Change(key.hex(), 1, None), everything=False)
-    running.add([b"bad", b"one", b"two"])
-    task = asyncio.create_task(running.run())
-    await eventually(lambda: b"two" in told, patience=_SOON)
-    assert told[:4] == [b"bad", b"one", b"two", b"bad"][: len(told)]
+    subscription = Subscription(callback, lambda key: Change(key.hex(), 1, None), include_existing=False)
+    subscription.add([b"bad", b"one", b"two"])
+    task = asyncio.create_task(subscription.run())
+    await eventually(lambda: b"two" in called, patience=_TIMEOUT)
+    assert called[:4] == [b"bad", b"one", b"two", b"bad"][: len(called)]
     task.cancel()
 
 
-async def test_a_slow_callback_skips_versions_and_never_goes_back(teller: Teller, keys: ProjectKeys) -> None:
-    """While it is at work a key waits once, however often it changes; then the newest version is told."""
-    gate, notes, key = asyncio.Event(), Notes(), new_key_half()
+async def test_a_slow_callback_skips_versions(writer: TopicWriter, keys: ProjectKeys) -> None:
+    """During a call a key is queued once, however often it changes; the next call gets the newest version."""
+    finish, callback, key = asyncio.Event(), RecordingCallback(), new_key_half()
 
     async def slow(change: Change) -> None:
-        await notes(change)
-        await gate.wait()
+        await callback(change)
+        await finish.wait()
 
     keys.on_change(slow)
     async with keys:
-        await keys.ready(_SOON)
-        await teller.tell(key, 1)
-        await until(lambda: notes.reach(1), patience=_SOON)
+        await keys.ready(_TIMEOUT)
+        await writer.write(key, 1)
+        await until(lambda: callback.has_calls(1), patience=_TIMEOUT)
         for version in range(2, 9):
-            await teller.tell(key, version)
-        await keys.wait_for(key, 8, _SOON)
-        gate.set()
-        await until(lambda: notes.reach(2), patience=_SOON)
-    assert [one.version for one in notes.told] == [1, 8]
+            await writer.write(key, version)
+        await keys.wait_for(key, 8, _TIMEOUT)
+        finish.set()
+        await until(lambda: callback.has_calls(2), patience=_TIMEOUT)
+    assert [change.version for change in callback.changes] == [1, 8]
 
 
-async def test_the_end_of_the_block_ends_a_callback_that_hangs(teller: Teller, keys: ProjectKeys) -> None:
-    """It is cancelled; the program goes on."""
+async def test_the_end_of_the_block_cancels_a_callback_that_hangs(
+    writer: TopicWriter, keys: ProjectKeys
+) -> None:
+    """The program continues after the block."""
     hanging = asyncio.Event()
 
     async def hang(_: Change) -> None:
@@ -154,8 +160,8 @@ async def test_the_end_of_the_block_ends_a_callback_that_hangs(teller: Teller, k
         await asyncio.Event().wait()
 
     keys.on_change(hang)
-    async with asyncio.timeout(_SOON):
+    async with asyncio.timeout(_TIMEOUT):
         async with keys:
-            await keys.ready(_SOON)
-            await teller.tell(new_key_half(), 1)
+            await keys.ready(_TIMEOUT)
+            await writer.write(new_key_half(), 1)
             await hanging.wait()

@@ -1,77 +1,97 @@
-"""The consumer kit's parts that no broker is needed for: how far it has read, and what it remembers."""
+"""Parts of the consumer kit that need no broker: read progress, the table, and agreement with the service."""
+
+import dataclasses
 
 import pytest
 
-from service.consumer import table
-from service.consumer.progress import Progress
-from service.consumer.records import Told
-from service.consumer.table import Table
+import projectkeys_consumer
+from projectkeys_consumer import ProjectKeys, table
+from projectkeys_consumer.read_progress import ReadProgress
+from projectkeys_consumer.records import KeyUpdate
+from projectkeys_consumer.table import KeyTable
+from service.domain import model
 
 _A, _B = b"a" * 16, b"b" * 16
 
 
-def _begun(*, ends: dict[int, int], at: float) -> Progress:
-    progress = Progress()
-    progress.begin(dict.fromkeys(ends, 0), ends, at=at)
+def _begun(*, ends: dict[int, int], now: float) -> ReadProgress:
+    progress = ReadProgress()
+    progress.begin(dict.fromkeys(ends, 0), ends, now=now)
     return progress
 
 
-def test_all_is_known_once_every_partition_has_passed_its_mark() -> None:
-    """One that has not is enough; ends that came since do not count."""
-    progress = _begun(ends={0: 2, 1: 1}, at=10.0)
-    assert not progress.advance({0: 2, 1: 0}, {0: 9, 1: 9}, answered_at=11.0)
-    assert progress.behind == 16
-    assert progress.advance({0: 2, 1: 1}, {0: 9, 1: 9}, answered_at=12.0)
-    assert progress.since == 10.0
+def test_reading_is_complete_when_every_partition_has_reached_its_target() -> None:
+    """One partition that has not is enough to wait; later ends do not count."""
+    progress = _begun(ends={0: 2, 1: 1}, now=10.0)
+    assert not progress.advance({0: 2, 1: 0}, {0: 9, 1: 9}, responded_at=11.0)
+    assert progress.unread_records == 16
+    assert progress.advance({0: 2, 1: 1}, {0: 9, 1: 9}, responded_at=12.0)
+    assert progress.complete_as_of == 10.0
 
 
-def test_with_records_all_the_time_the_mark_moves_on() -> None:
-    """It is never caught up with the end, and yet knows everything of a moment that moves with the clock."""
-    progress = _begun(ends={0: 1}, at=10.0)
-    moments = []
+def test_the_target_advances_while_records_arrive_continuously() -> None:
+    """The reader never reaches the end, but the time as of which it is complete advances with the clock."""
+    progress = _begun(ends={0: 1}, now=10.0)
+    times = []
     for second in range(1, 6):
-        assert progress.advance({0: second * 5}, {0: second * 5 + 1}, answered_at=10.0 + second)
-        moments.append(progress.since)
-    assert moments == [10.0, 11.0, 12.0, 13.0, 14.0]
+        assert progress.advance({0: second * 5}, {0: second * 5 + 1}, responded_at=10.0 + second)
+        times.append(progress.complete_as_of)
+    assert times == [10.0, 11.0, 12.0, 13.0, 14.0]
 
 
-def test_while_nothing_comes_all_is_known_as_of_the_last_answer() -> None:
-    """The ends have been passed already when they are told."""
-    progress = _begun(ends={0: 1}, at=10.0)
-    assert progress.advance({0: 1}, {0: 1}, answered_at=15.0)
-    assert (progress.since, progress.behind) == (15.0, 0)
-    assert progress.advance({0: 1}, {0: 1}, answered_at=None)
-    assert progress.since == 15.0
+def test_an_idle_topic_is_complete_as_of_the_last_response() -> None:
+    """The positions have reached the reported ends already."""
+    progress = _begun(ends={0: 1}, now=10.0)
+    assert progress.advance({0: 1}, {0: 1}, responded_at=15.0)
+    assert (progress.complete_as_of, progress.unread_records) == (15.0, 0)
+    assert progress.advance({0: 1}, {0: 1}, responded_at=None)
+    assert progress.complete_as_of == 15.0
 
 
-def test_the_quietest_partition_is_told_of() -> None:
-    """None while one has never had a record; a record that is older than the last changes nothing."""
-    progress = _begun(ends={0: 1, 1: 1}, at=10.0)
-    progress.saw(0, 20.0)
-    assert progress.quiet(30.0) is None
-    progress.saw(1, 25.0)
-    progress.saw(1, 5.0)
-    assert progress.quiet(30.0) == 10.0
+def test_idle_seconds_are_those_of_the_partition_without_records_for_longest() -> None:
+    """None while a partition has had no record; a record with an older timestamp changes nothing."""
+    progress = _begun(ends={0: 1, 1: 1}, now=10.0)
+    progress.add_record(0, 20.0)
+    assert progress.idle_seconds(30.0) is None
+    progress.add_record(1, 25.0)
+    progress.add_record(1, 5.0)
+    assert progress.idle_seconds(30.0) == 10.0
 
 
-def test_the_versions_of_the_latest_deletions_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many of them; a key that is deleted once more counts as new among them."""
-    monkeypatch.setattr(table, "MOST_DELETED", 2)
-    held = Table()
+def test_a_limited_number_of_deleted_versions_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The latest deletions; a key that is deleted again counts as the latest."""
+    monkeypatch.setattr(table, "MAX_DELETED", 2)
+    keys = KeyTable()
     for key, version in ((_A, 1), (_B, 1), (_A, 2), (b"c" * 16, 1)):
-        assert held.apply(Told(key, version, None))
-    assert [held.version(key) for key in (_A, _B)] == [2, 0]
-    assert not held.apply(Told(_A, 1, b"late"))
+        assert keys.apply(KeyUpdate(key, version, None))
+    assert [keys.version(key) for key in (_A, _B)] == [2, 0]
+    assert not keys.apply(KeyUpdate(_A, 1, b"late"))
 
 
-def test_a_table_that_is_built_anew_shares_what_is_the_same() -> None:
-    """A million keys are read a second time without room for two million."""
-    old = Table()
-    old.apply(Told(_A, 1, b"state"))
-    old.apply(Told(_B, 1, b"state"))
-    new = Table(like=old)
-    new.apply(Told(_A, 1, b"state"))
+def test_a_rebuilt_table_shares_equal_values() -> None:
+    """Reading the topic again does not need twice the memory."""
+    old = KeyTable()
+    old.apply(KeyUpdate(_A, 1, b"state"))
+    old.apply(KeyUpdate(_B, 1, b"state"))
+    new = KeyTable(shared_with=old)
+    new.apply(KeyUpdate(_A, 1, b"state"))
     assert new.states[_A] is old.states[_A]
-    new.loaded()
+    new.release_shared()
     assert list(new.differences(old)) == [_B]
     assert list(old.differences(new)) == [_B]
+
+
+def test_an_unknown_argument_raises_an_error() -> None:
+    """Aiokafka would report it only as a failed connection, which is retried."""
+    with pytest.raises(TypeError, match="unknown options: snapshot_every"):
+        ProjectKeys(bootstrap_servers="localhost:9092", snapshot_every=1.0)  # type: ignore[call-arg]  # -- the test
+
+
+@pytest.mark.parametrize("name", ["RateLimit", "LoaderOptions"])
+def test_the_values_of_the_kit_and_of_the_service_agree(name: str) -> None:
+    """The kit has its own definitions, because it does not import the service."""
+    in_kit, in_service = (
+        [(field.name, field.type, field.default) for field in dataclasses.fields(getattr(module, name))]
+        for module in (projectkeys_consumer, model)
+    )
+    assert in_kit == in_service

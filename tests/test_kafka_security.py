@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from projectkeys_consumer import NotReadyError, ProjectKeys
 from service.app import build, kafka_connection, publishing
-from service.consumer import NotReadyError, ProjectKeys
 from service.settings import Settings, SettingsError
 from tests.conftest import MakeApi
 from tests.events import eventually

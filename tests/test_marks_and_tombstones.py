@@ -8,8 +8,8 @@ import orjson
 import pytest
 from aiokafka import ConsumerRecord
 
+from projectkeys_consumer import ProjectKeys
 from service.app import Service, build, publishing
-from service.consumer import ProjectKeys
 from service.domain.partitioning import SHARDS, shard_of
 from service.settings import Settings
 from tests.conftest import MakeApi
@@ -88,7 +88,7 @@ async def test_heartbeats_go_through_every_partition(beating_service: Service) -
     ) as keys:
         await keys.ready(10.0)
         assert len(keys) == 0
-        await eventually(lambda: (keys.lag().quiet or 99) < 1)
+        await eventually(lambda: (keys.lag().idle_seconds or 99) < 1)
 
 
 async def _have_beaten(service: Service, times: int) -> bool:

@@ -23,15 +23,15 @@ from tests.conftest import make_project
 from tests.events import eventually
 from tests.kafka_harness import unused_port
 from tests.processes import ROOT, Process, running
-from tests.telling import Teller, records_of, telling
+from tests.topic_writer import TopicWriter, records_of, topic_writer
 
 _ENDS_WITHIN = 15.0
 
 
 @pytest.fixture
-async def teller(kafka_bootstrap: str, topic: str) -> AsyncIterator[Teller]:
-    """Something that writes into a topic of one test."""
-    async with telling(kafka_bootstrap, topic) as opened:
+async def writer(kafka_bootstrap: str, topic: str) -> AsyncIterator[TopicWriter]:
+    """A writer to the topic of one test."""
+    async with topic_writer(kafka_bootstrap, topic) as opened:
         yield opened
 
 
@@ -72,17 +72,17 @@ async def _tail(*words: str, environment: Mapping[str, str], directory: Path) ->
 
 
 async def test_events_are_shown_as_they_come(
-    teller: Teller, environment: dict[str, str], tmp_path: Path
+    writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """From now on, one a line, the tombstone too; what was there before and the service's marks are not."""
     key = new_key_half()
-    await teller.tell(new_key_half(), 1)
+    await writer.write(new_key_half(), 1)
     async with _tail(environment=environment, directory=tmp_path) as tail:
-        await teller.mark()
+        await writer.write_control_records()
         for version, kind in enumerate(EventType, 1):
-            await teller.tell(key, version, kind, name="Fabulous 'Key'")
+            await writer.write(key, version, kind, name="Fabulous 'Key'")
         lines = await tail.shows(4)
-        assert tail.process.errors == f"Watching {teller.topic}; Ctrl-C ends it.\n"
+        assert tail.process.errors == f"Watching {writer.topic}; Ctrl-C ends it.\n"
     about = "project 1 \"Fabulous 'Key'\""
     assert lines == [
         f"04:54:16.000 projectkey.created   {key} v1 {about}",
@@ -93,11 +93,11 @@ async def test_events_are_shown_as_they_come(
 
 
 async def test_from_the_beginning_as_json(
-    teller: Teller, environment: dict[str, str], tmp_path: Path
+    writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Each record whole: where it stands, its time, headers and value."""
     key = new_key_half()
-    await teller.tell(key, 1, EventType.DELETED)
+    await writer.write(key, 1, EventType.DELETED)
     async with _tail("--from", "beginning", "--json", environment=environment, directory=tmp_path) as tail:
         state, tombstone = (json.loads(line) for line in await tail.shows(2))
     assert (state["partition"], state["offset"], tombstone["offset"]) == (shard_of(key), 0, 1)
@@ -114,16 +114,16 @@ async def _of(tail: Tail, number: int) -> list[tuple[str, int, bool]]:
 
 
 async def test_filters_show_what_was_asked_for(
-    teller: Teller, environment: dict[str, str], service: Service, tmp_path: Path
+    writer: TopicWriter, environment: dict[str, str], service: Service, tmp_path: Path
 ) -> None:
     """A project by its id or by its names, with the tombstones of its keys; keys; types; all of them together."""
     project = await make_project(service)
     ours, theirs = new_key_half(), new_key_half()
     for key, number in ((ours, project.id), (theirs, project.id + 1)):
         for version, kind in enumerate(EventType, 1):
-            await teller.tell(key, version, kind, projectId=number)
+            await writer.write(key, version, kind, projectId=number)
     end = new_key_half()
-    await teller.append(records_of(end, 1, projectId=project.id), shard_of(ours))
+    await writer.append(records_of(end, 1, projectId=project.id), shard_of(ours))
     all_of_ours = [(ours, 1, False), (ours, 2, False), (ours, 3, False), (ours, 3, True)]
     slug = f"{project.organization.slug}/{project.slug}"
     for words, expected in (
@@ -155,13 +155,13 @@ async def test_a_filter_that_can_match_nothing_is_told(
 
 
 async def test_whatever_is_in_the_topic_is_shown_and_harms_no_terminal(
-    teller: Teller, environment: dict[str, str], tmp_path: Path
+    writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """Values that are no JSON or no state, keys that would move the cursor; the next event is shown all the same."""
     [record] = records_of(new_key_half(), 1)
     strange = [replace(record, value=b"{"), replace(record, value=b"[]"), replace(record, key=b"\x1b[2J")]
     key = new_key_half()
-    await teller.append([*strange, *records_of(key, 1, name="\x1b[31mred")], 0)
+    await writer.append([*strange, *records_of(key, 1, name="\x1b[31mred")], 0)
     async with _tail("--from", "beginning", environment=environment, directory=tmp_path) as tail:
         lines = await tail.shows(4)
         assert "\x1b" not in tail.process.output
@@ -210,12 +210,12 @@ async def _read(terminal: int, until: str) -> str:
 
 
 async def test_a_terminal_gets_colours_unless_they_are_not_wanted(
-    teller: Teller, environment: dict[str, str]
+    writer: TopicWriter, environment: dict[str, str]
 ) -> None:
     """A colour for each type; none with NO_COLOR, none for machines."""
     key = new_key_half()
     for version, kind in enumerate(EventType, 1):
-        await teller.tell(key, version, kind)
+        await writer.write(key, version, kind)
     async with _on_a_terminal(environment=environment) as (_, terminal):
         said = await _read(terminal, "tombstone")
         colours = re.findall(r"\x1b\[(\d+)mprojectkey\.(\w+)", said)
@@ -237,10 +237,10 @@ async def test_ctrl_c_ends_it_at_once(environment: dict[str, str], tmp_path: Pat
 
 
 async def test_it_ends_with_whoever_reads_it(
-    teller: Teller, environment: dict[str, str], tmp_path: Path
+    writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
     """As before `| head -1`, though nothing more comes; there is no complaint."""
-    await teller.tell(new_key_half(), 1)
+    await writer.write(new_key_half(), 1)
     reads, writes = os.pipe()
     errors = tmp_path / "errors"
     with errors.open("wb") as told:
@@ -259,7 +259,7 @@ async def test_it_ends_with_whoever_reads_it(
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert errors.read_text() == f"Watching {teller.topic}; Ctrl-C ends it.\n"
+    assert errors.read_text() == f"Watching {writer.topic}; Ctrl-C ends it.\n"
 
 
 async def test_without_kafka_or_topic_it_says_so(environment: dict[str, str], tmp_path: Path) -> None:

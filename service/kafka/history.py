@@ -7,9 +7,9 @@ from typing import Any, Final
 
 from aiokafka.errors import KafkaError
 
-from service.consumer.errors import MalformedError, ReadAnewError
-from service.consumer.log import open_log
-from service.consumer.records import told_by
+from projectkeys_consumer.errors import MalformedRecordError, ResyncRequiredError
+from projectkeys_consumer.records import parse_record
+from projectkeys_consumer.topic_reader import open_topic_reader
 from service.domain.differences import TopicRecord
 from service.kafka.connection import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
@@ -34,18 +34,18 @@ async def history(
         KafkaUnavailableError: Kafka cannot be reached or refuses, or there is no such topic.
     """
     try:
-        async with open_log(connection.client_options(), topic) as log:
-            begins, ends = await log.beginnings(), await log.ends()
-            log.seek(begins)
+        async with open_topic_reader(connection.client_options(), topic) as reader:
+            begins, ends = await reader.beginnings(), await reader.ends()
+            reader.seek(begins)
             total = sum(ends.values()) - sum(begins.values())
             left = total
             while left > 0:
-                records = await log.read()
+                records = await reader.read()
                 yield [heard for record in records if (heard := _heard(record)) is not None]
-                positions = await log.positions()
+                positions = await reader.positions()
                 left = sum(max(0, end - positions[partition]) for partition, end in ends.items())
                 progress(total - left, total)
-    except (KafkaError, OSError, ReadAnewError) as error:  # TimeoutError is an OSError
+    except (KafkaError, OSError, ResyncRequiredError) as error:  # TimeoutError is an OSError
         raise KafkaUnavailableError(f"the topic {topic} cannot be read: {error}; look at KAFKA_*") from None
 
 
@@ -53,8 +53,8 @@ def _heard(record: Any) -> TopicRecord | None:
     if record.key is None or not _PUBLIC_KEY.fullmatch(record.key):
         return None
     key = record.key.decode()
-    with suppress(MalformedError):
-        told = told_by(record)
-        if told is not None:
-            return TopicRecord(key, told.version, told.value)
+    with suppress(MalformedRecordError):
+        update = parse_record(record)
+        if update is not None:
+            return TopicRecord(key, update.version, update.value)
     return TopicRecord(key, 0, None if record.value is None else b"")

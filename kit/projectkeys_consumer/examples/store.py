@@ -1,23 +1,23 @@
-"""Every key in a store of texts, such as Redis: ``dsn:<public key>`` holds what a gate has to know."""
+"""Keep every key in a key-value store such as Redis: ``dsn:<public key>`` holds what an ingest service needs."""
 
 import json
 from typing import Protocol
 
-from service.consumer import Change, ProjectKeys
+from projectkeys_consumer import Change, ProjectKeys
 
 
 class Store(Protocol):
-    """What is asked of the store; `redis.asyncio.Redis` is one."""
+    """The methods that the store must have, for example `redis.asyncio.Redis`."""
 
     async def set(self, name: str, value: str, /) -> object:
-        """Hold ``value`` under ``name``."""
+        """Store ``value`` under ``name``."""
 
     async def delete(self, name: str, /) -> object:
-        """Hold nothing under ``name``, whether or not there was anything."""
+        """Remove ``name`` if it exists."""
 
 
 def mirror(keys: ProjectKeys, store: Store) -> None:
-    """Keep ``store`` like ``keys``, for as long as those are read; every key is written once at the start."""
+    """Copy ``keys`` to ``store`` while they are read; every key is written once at the start."""
 
     async def write(change: Change) -> None:
         name = f"dsn:{change.public_key}"
@@ -25,12 +25,12 @@ def mirror(keys: ProjectKeys, store: Store) -> None:
             await store.delete(name)
         else:
             limit = change.state.rate_limit
-            told = {
+            value = {
                 "version": change.version,
                 "project": change.state.project_id,
                 "active": change.state.is_active,
                 "limit": None if limit is None else [limit.count, limit.window],
             }
-            await store.set(name, json.dumps(told))
+            await store.set(name, json.dumps(value))
 
-    keys.on_change(write, everything=True)
+    keys.on_change(write, include_existing=True)

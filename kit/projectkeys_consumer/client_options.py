@@ -1,4 +1,4 @@
-"""How Kafka is reached, as aiokafka's clients want to be told."""
+"""Keyword arguments for aiokafka's clients."""
 
 import ssl
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from aiokafka.abc import AbstractTokenProvider
 
 
 class Security(TypedDict, total=False):
-    """What a cluster may ask of its readers; the names and meanings are aiokafka's.
+    """Options for TLS and SASL; names and meanings are those of aiokafka.
 
     ``security_protocol`` is `PLAINTEXT` (the default), `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`. Without an
     ``ssl_context`` the system's certificates are trusted. ``sasl_mechanism`` is `PLAIN`, `SCRAM-SHA-256`,
@@ -28,13 +28,18 @@ class Security(TypedDict, total=False):
 def client_options(
     bootstrap_servers: str | Sequence[str], *, client_id: str, security: Security
 ) -> dict[str, Any]:
-    """The keyword arguments that all of aiokafka's clients share.
+    """Build the keyword arguments that all of aiokafka's clients share.
 
     Args:
-        bootstrap_servers: `host:port` of some of the brokers, with commas between or as a sequence.
-        client_id: the name under which the brokers' logs and quotas know this process.
-        security: what the cluster asks for.
+        bootstrap_servers: `host:port` of some brokers, separated by commas or as a sequence.
+        client_id: the name of this process in the brokers' logs and quotas.
+        security: TLS and SASL options.
+
+    Raises:
+        TypeError: ``security`` has an unknown option.
     """
+    if unknown := security.keys() - Security.__annotations__.keys():
+        raise TypeError(f"unknown options: {', '.join(sorted(unknown))}")
     servers = bootstrap_servers.split(",") if isinstance(bootstrap_servers, str) else list(bootstrap_servers)
     options: dict[str, Any] = {"bootstrap_servers": servers, "client_id": client_id, **security}
     if security.get("security_protocol", "").endswith("SSL") and "ssl_context" not in security:

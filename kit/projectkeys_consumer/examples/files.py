@@ -1,4 +1,4 @@
-"""Every key in a file of its own: ``python -m service.consumer.examples.files localhost:9092 /var/lib/keys``."""
+"""Keep one JSON file per key: ``python -m projectkeys_consumer.examples.files localhost:9092 /var/lib/keys``."""
 
 import asyncio
 import dataclasses
@@ -6,13 +6,13 @@ import json
 import sys
 from pathlib import Path
 
-from service.consumer import Change, ProjectKeys
+from projectkeys_consumer import Change, ProjectKeys
 
 
 async def mirror(keys: ProjectKeys, directory: Path) -> None:
-    """Keep ``directory`` like ``keys``, for as long as those are read; returns once they are ready.
+    """Copy ``keys`` to ``directory`` while they are read; return when they are ready.
 
-    A file is replaced whole, so that whoever reads it never finds half of one.
+    Files are replaced atomically, so a reader never gets an incomplete one.
     """
 
     async def write(change: Change) -> None:
@@ -24,20 +24,20 @@ async def mirror(keys: ProjectKeys, directory: Path) -> None:
             new.write_text(json.dumps(dataclasses.asdict(change.state), default=str))
             new.replace(path)
 
-    keys.on_change(write, everything=True)
+    keys.on_change(write, include_existing=True)
     await keys.ready()
-    _sweep(directory, set(keys.public_keys()))
+    _remove_unknown(directory, set(keys.public_keys()))
 
 
-def _sweep(directory: Path, known: set[str]) -> None:
-    """Remove keys that were deleted so long ago that nobody tells of it any more."""
+def _remove_unknown(directory: Path, known: set[str]) -> None:
+    """Remove the files of keys that were deleted so long ago that the topic has no tombstone of them."""
     for path in directory.glob("*.json"):
         if path.stem not in known:
             path.unlink()
 
 
 async def main(bootstrap_servers: str, directory: Path) -> None:
-    """Mirror until ended; the directory must be there."""
+    """Mirror the keys until cancelled; the directory must exist."""
     async with ProjectKeys(bootstrap_servers=bootstrap_servers, snapshot=directory / "snapshot") as keys:
         await mirror(keys, directory)
         await asyncio.Event().wait()

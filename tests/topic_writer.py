@@ -1,4 +1,4 @@
-"""A topic of the service's records, written as the service writes them and without it."""
+"""Writes records to a topic in the service's format, without the service."""
 
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -19,14 +19,16 @@ from service.kafka.session import Record
 _OCCURRED_AT = datetime(2026, 11, 24, 4, 54, 16, tzinfo=UTC)
 
 
-def records_of(key: str, version: int, kind: EventType = EventType.UPDATED, **changes: Any) -> list[Record]:
-    """What a version of ``key`` becomes in the log; ``changes`` are members of the state by their wire names."""
-    shown = described()["projectkey.created.1"].example
+def records_of(
+    key: str, version: int, event_type: EventType = EventType.UPDATED, **changes: Any
+) -> list[Record]:
+    """Build the records of one version of ``key``; ``changes`` are members of its state by their JSON names."""
+    example = described()["projectkey.created.1"].example
     dsn = {"public": f"https://{key}@ingest.example.com/1"}
-    state = {**shown, "dsn": dsn, **changes, "id": key, "version": version}
+    state = {**example, "dsn": dsn, **changes, "id": key, "version": version}
     event = Event(
         id=uuid4(),
-        type=kind,
+        type=event_type,
         public_key=key,
         version=version,
         shard=shard_of(key),
@@ -37,40 +39,42 @@ def records_of(key: str, version: int, kind: EventType = EventType.UPDATED, **ch
     return [record_of(OutboxRow(seq=version, event=event), part) for part in parts_of(event)]
 
 
-class Teller:
-    """Appends to one topic; everything has been acknowledged when a method returns."""
+class TopicWriter:
+    """Appends records to one topic; each method returns when the records have been acknowledged."""
 
     def __init__(self, producer: AIOKafkaProducer, topic: str) -> None:
         self._producer = producer
         self.topic = topic
 
-    async def tell(self, key: str, version: int, kind: EventType = EventType.UPDATED, **changes: Any) -> None:
-        """A version of a key; a deletion is two records."""
-        await self.append(records_of(key, version, kind, **changes), shard_of(key))
+    async def write(
+        self, key: str, version: int, event_type: EventType = EventType.UPDATED, **changes: Any
+    ) -> None:
+        """Write one version of a key; a deletion is two records."""
+        await self.append(records_of(key, version, event_type, **changes), shard_of(key))
 
-    async def mark(self, partition: int = 0) -> None:
-        """A fence and a heartbeat."""
+    async def write_control_records(self, partition: int = 0) -> None:
+        """Write a fence and a heartbeat."""
         await self.append([fence_record(), heartbeat_record()], partition)
 
     async def append(self, records: Sequence[Record], partition: int) -> None:
-        """Any records."""
-        for one in records:
+        """Write any records."""
+        for record in records:
             await self._producer.send_and_wait(
                 self.topic,
-                key=one.key,
-                value=one.value,
-                headers=list(one.headers),
-                timestamp_ms=one.timestamp_ms,
+                key=record.key,
+                value=record.value,
+                headers=list(record.headers),
+                timestamp_ms=record.timestamp_ms,
                 partition=partition,
             )
 
 
 @asynccontextmanager
-async def telling(bootstrap: str, topic: str) -> AsyncIterator[Teller]:
-    """Something that writes into ``topic``, for the time of the block."""
+async def topic_writer(bootstrap: str, topic: str) -> AsyncIterator[TopicWriter]:
+    """Open a writer to ``topic``, for the duration of the block."""
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all")
     await producer.start()
     try:
-        yield Teller(producer, topic)
+        yield TopicWriter(producer, topic)
     finally:
         await producer.stop()

@@ -1,0 +1,57 @@
+"""Parses the records of the topic; unknown types are ignored."""
+
+import re
+from typing import Any, Final, NamedTuple
+
+from projectkeys_consumer.errors import MalformedRecordError
+from projectkeys_consumer.state import decode_state
+
+_DELETED: Final = b"projectkey.deleted"
+_TYPES: Final = frozenset({b"projectkey.created", b"projectkey.updated", _DELETED})
+_MAJOR_VERSION: Final = b":1"
+"""The suffix of the schema names that this release can read."""
+
+_PUBLIC_KEY: Final = re.compile(rb"[0-9a-f]{32}")
+_VERSION: Final = re.compile(rb"[1-9][0-9]{0,17}")
+
+
+class KeyUpdate(NamedTuple):
+    """One version of a key: ``key`` has 16 bytes; ``value`` is the undecoded state, None for a deletion."""
+
+    key: bytes
+    version: int
+    value: bytes | None
+
+
+def parse_record(record: Any) -> KeyUpdate | None:
+    """Parse a record of aiokafka; return None for unknown types and for the service's control records.
+
+    Raises:
+        MalformedRecordError: the type is known, but the record does not match its schema.
+    """
+    if record.key is None or record.key.startswith(b"_"):
+        return None
+    headers = dict(record.headers)
+    event_type = headers.get("ce_type")
+    if event_type not in _TYPES:
+        return None
+    if not _PUBLIC_KEY.fullmatch(record.key):
+        raise MalformedRecordError("the record's key is not a public key")
+    key = bytes.fromhex(record.key.decode())
+    if record.value is None:
+        return KeyUpdate(key, _tombstone_version(event_type, headers), None)
+    if not headers.get("ce_dataschema", _MAJOR_VERSION).endswith(_MAJOR_VERSION):
+        raise MalformedRecordError(
+            "the schema has a later major version than this release can read; upgrade the kit"
+        )
+    state = decode_state(record.value)
+    if state.public_key != record.key.decode():
+        raise MalformedRecordError("the value's id is not the record's key")
+    return KeyUpdate(key, state.version, None if event_type == _DELETED else record.value)
+
+
+def _tombstone_version(event_type: bytes, headers: dict[str, bytes]) -> int:
+    version = headers.get("ce_keyversion", b"")
+    if event_type != _DELETED or not _VERSION.fullmatch(version):
+        raise MalformedRecordError("the record has no value and is not a valid tombstone")
+    return int(version)
