@@ -14,11 +14,11 @@ from service.domain.partitioning import shard_of
 from service.kafka.history import history
 from service.settings import Settings
 from service.usecases.reconcile.diff_store import open_diff_store
-from tests import spoiled_topics
+from tests import inconsistencies
 from tests.commands import run
 from tests.conftest import ORIGIN, make_project
+from tests.inconsistencies import ReconcileSetup
 from tests.outbox import Postgres
-from tests.spoiled_topics import Scene
 
 Command = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
 
@@ -39,11 +39,13 @@ def here(settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch) -> Set
 
 
 @pytest.fixture
-async def scene(here: Settings, kafka_bootstrap: str, postgres: Postgres) -> AsyncIterator[Scene]:
+async def scene(here: Settings, kafka_bootstrap: str, postgres: Postgres) -> AsyncIterator[ReconcileSetup]:
     """A service that publishes."""
     service = build(here)
     async with publishing(service):
-        yield Scene(service, await make_project(service), postgres, kafka_bootstrap, here.kafka_topic)
+        yield ReconcileSetup(
+            service, await make_project(service), postgres, kafka_bootstrap, here.kafka_topic
+        )
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def reconcile(capsys: pytest.CaptureFixture[str]) -> Command:
     return command
 
 
-async def test_what_both_have_is_right(scene: Scene, reconcile: Command) -> None:
+async def test_what_both_have_is_right(scene: ReconcileSetup, reconcile: Command) -> None:
     """Keys in several versions, deleted ones, and one that has come back."""
     for _ in range(3):
         await scene.issue()
@@ -77,30 +79,33 @@ async def test_nothing_is_right_with_nothing(reconcile: Command) -> None:
 
 
 @pytest.mark.parametrize(
-    ("spoil", "kind"),
+    ("create_difference", "kind"),
     [
-        (spoiled_topics.never_told, Kind.MISSING),
-        (spoiled_topics.compacted_away, Kind.MISSING),
-        (spoiled_topics.not_told_of_its_change, Kind.STALE),
-        (spoiled_topics.changed_without_a_version, Kind.STALE),
-        (spoiled_topics.an_older_version_is_the_last, Kind.STALE),
-        (spoiled_topics.hidden_by_what_nobody_can_read, Kind.STALE),
-        (spoiled_topics.unknown, Kind.PHANTOM),
-        (spoiled_topics.of_an_unknown_organization, Kind.PHANTOM),
-        (spoiled_topics.of_a_later_version, Kind.PHANTOM),
-        (spoiled_topics.of_a_later_version_than_the_last, Kind.PHANTOM),
-        (spoiled_topics.deleted_in_the_topic_alone, Kind.PHANTOM),
-        (spoiled_topics.deletion_not_told, Kind.WRONGLY_PRESENT),
-        (spoiled_topics.deletion_before_what_the_topic_tells, Kind.WRONGLY_PRESENT),
+        (inconsistencies.key_without_event, Kind.MISSING),
+        (inconsistencies.record_removed, Kind.MISSING),
+        (inconsistencies.change_without_event, Kind.STALE),
+        (inconsistencies.change_without_version, Kind.STALE),
+        (inconsistencies.older_version_last, Kind.STALE),
+        (inconsistencies.unreadable_record_last, Kind.STALE),
+        (inconsistencies.key_missing_in_postgres, Kind.PHANTOM),
+        (inconsistencies.unknown_organization, Kind.PHANTOM),
+        (inconsistencies.later_version_in_topic, Kind.PHANTOM),
+        (inconsistencies.later_version_not_last, Kind.PHANTOM),
+        (inconsistencies.deleted_in_topic_only, Kind.PHANTOM),
+        (inconsistencies.deletion_without_event, Kind.WRONGLY_PRESENT),
+        (inconsistencies.deletion_before_later_version, Kind.WRONGLY_PRESENT),
     ],
 )
 async def test_what_differs_is_told_and_mended(
-    scene: Scene, reconcile: Command, spoil: Callable[[Scene, str], Awaitable[None]], kind: Kind
+    scene: ReconcileSetup,
+    reconcile: Command,
+    create_difference: Callable[[ReconcileSetup, str], Awaitable[None]],
+    kind: Kind,
 ) -> None:
     """Exit code 1; after --repair and publishing 0, and consumers who heard everything have what Postgres has."""
     key, _ = await scene.issue(), await scene.issue()
     await scene.published()
-    await spoil(scene, key)
+    await create_difference(scene, key)
     code, report = await reconcile()
     assert code == 1
     assert {name: found["count"] for name, found in report["differences"].items()} == {kind: 1}
@@ -115,12 +120,12 @@ async def test_what_differs_is_told_and_mended(
 
 
 async def test_what_was_known_to_nobody_comes_back_in_a_later_version(
-    scene: Scene, reconcile: Command
+    scene: ReconcileSetup, reconcile: Command
 ) -> None:
     """The repair remembers its deletion: consumers would pass over version 1."""
     key = await scene.issue()
     await scene.published()
-    await spoiled_topics.unknown(scene, key)
+    await inconsistencies.key_missing_in_postgres(scene, key)
     await reconcile("--repair")
     again = await scene.service.api.create_key.issue(NewProjectKey(public_key=key), scene.project, ORIGIN)
     assert again.key.version == 3
@@ -153,7 +158,7 @@ async def test_an_event_that_is_published_after_the_topic_was_read_is_no_differe
         assert ledger.counts() == {}
 
 
-async def test_what_changes_after_the_look_at_postgres_is_no_difference(scene: Scene) -> None:
+async def test_what_changes_after_the_look_at_postgres_is_no_difference(scene: ReconcileSetup) -> None:
     """New keys, newer versions and deletions that the topic tells of and the look did not see."""
     renamed, gone = await scene.issue(), await scene.issue()
     await scene.published()
@@ -171,7 +176,7 @@ async def test_what_changes_after_the_look_at_postgres_is_no_difference(scene: S
         assert ledger.counts() == {}
 
 
-async def test_a_repair_leaves_what_has_changed_since(scene: Scene) -> None:
+async def test_a_repair_leaves_what_has_changed_since(scene: ReconcileSetup) -> None:
     """Its own event tells of it, and no older state may follow that one."""
     key = await scene.issue()
     await scene.published()
@@ -182,7 +187,9 @@ async def test_a_repair_leaves_what_has_changed_since(scene: Scene) -> None:
     assert await scene.postgres.fetchval("SELECT version FROM project_key") == 2
 
 
-async def test_a_parked_key_is_told_and_left_to_its_own_command(scene: Scene, reconcile: Command) -> None:
+async def test_a_parked_key_is_told_and_left_to_its_own_command(
+    scene: ReconcileSetup, reconcile: Command
+) -> None:
     """Telling again would wait behind what is parked."""
     await _park(scene, await scene.issue())
     for arguments in ((), ("--repair",)):
@@ -191,7 +198,7 @@ async def test_a_parked_key_is_told_and_left_to_its_own_command(scene: Scene, re
         assert {name: found["count"] for name, found in report["differences"].items()} == {Kind.PARKED: 1}
 
 
-async def _park(scene: Scene, key: str) -> None:
+async def _park(scene: ReconcileSetup, key: str) -> None:
     await scene.published()
     await scene.postgres.execute(
         """
@@ -203,7 +210,9 @@ async def _park(scene: Scene, key: str) -> None:
     )
 
 
-async def test_people_read_sentences_with_examples(scene: Scene, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_people_read_sentences_with_examples(
+    scene: ReconcileSetup, capsys: pytest.CaptureFixture[str]
+) -> None:
     """What is wrong, with which keys, and what to do; a plain line when all is well."""
     keys = [await scene.issue() for _ in range(7)]
     await scene.published()

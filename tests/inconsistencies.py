@@ -1,4 +1,4 @@
-"""A topic and a Postgres that are to be compared, and all the ways in which they can be made to differ."""
+"""A topic and a database to compare, and functions that make them differ, one for each kind of difference."""
 
 from dataclasses import dataclass
 
@@ -15,8 +15,8 @@ from tests.outbox import Postgres, waiting
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """A service, its project, and the two sides to be compared."""
+class ReconcileSetup:
+    """A service, a project, and the two data stores to compare."""
 
     service: Service
     project: Project
@@ -25,27 +25,27 @@ class Scene:
     topic: str
 
     async def issue(self) -> str:
-        """A new key, in both."""
-        made = await self.service.api.create_key.issue(NewProjectKey(), self.project, ORIGIN)
-        return made.key.public_key
+        """Create a key in both and return it."""
+        created = await self.service.api.create_key.issue(NewProjectKey(), self.project, ORIGIN)
+        return created.key.public_key
 
     async def rename(self, key: str) -> None:
-        """Another version, in both."""
+        """Write a new version of a key to both."""
         await self.service.api.change_keys.update(self.project, key, ProjectKeyChange(name="Newer"), ORIGIN)
 
     async def delete(self, key: str) -> None:
-        """Delete a key, in both."""
+        """Delete a key in both."""
         await self.service.api.change_keys.delete(self.project, key, ORIGIN)
 
     async def published(self) -> None:
-        """Wait until Kafka has everything."""
+        """Wait until all events are published."""
         await until(self._is_empty)
 
     async def _is_empty(self) -> bool:
         return await waiting(self.postgres) == 0
 
     async def write(self, key: str, value: bytes | None, **headers: str) -> None:
-        """Write a record behind the service's back."""
+        """Write a record to the topic, without the service."""
         producer = AIOKafkaProducer(bootstrap_servers=self.bootstrap)
         await producer.start()
         try:
@@ -60,74 +60,74 @@ class Scene:
             await producer.stop()
 
     async def record_of(self, key: str) -> ConsumerRecord:
-        """The first record of a key."""
+        """Return the first record of a key."""
         async with reading(self.bootstrap, self.topic) as reader:
-            seen = await reader.until(lambda seen: any(one.key.decode() == key for one in seen))
-        return next(one for one in seen if one.key.decode() == key)
+            seen = await reader.until(lambda seen: any(record.key.decode() == key for record in seen))
+        return next(record for record in seen if record.key.decode() == key)
 
     async def consumed(self) -> dict[str, str]:
-        """Names by key, as a consumer has them that takes newer versions alone."""
-        held: dict[str, tuple[int, str | None]] = {}
+        """Return the names by key, as a consumer has them that applies newer versions only."""
+        latest: dict[str, tuple[int, str | None]] = {}
         async with reading(self.bootstrap, self.topic) as reader:
             count = int(await self.postgres.fetchval("SELECT count(*) FROM project_key"))
-            for one in await reader.until(lambda seen: len({record.key for record in seen}) >= count):
-                key, version = one.key.decode(), int(header(one, "ce_keyversion") or 0)
-                if version > held.get(key, (0, None))[0]:
-                    gone = one.value is None or header(one, "ce_type") == EventType.DELETED
-                    held[key] = (version, None if gone else orjson.loads(one.value)["name"])
-        return {key: name for key, (_, name) in held.items() if name is not None}
+            for record in await reader.until(lambda seen: len({one.key for one in seen}) >= count):
+                key, version = record.key.decode(), int(header(record, "ce_keyversion") or 0)
+                if version > latest.get(key, (0, None))[0]:
+                    deleted = record.value is None or header(record, "ce_type") == EventType.DELETED
+                    latest[key] = (version, None if deleted else orjson.loads(record.value)["name"])
+        return {key: name for key, (_, name) in latest.items() if name is not None}
 
 
-async def never_told(scene: Scene, key: str) -> None:
-    """A key that no event was ever written of."""
+async def key_without_event(scene: ReconcileSetup, key: str) -> None:
+    """A key without an event."""
     other = "e" * 32
     await scene.postgres.execute(
         """
         INSERT INTO project_key (project_id, label, public_key, secret_key, loader_options)
-        SELECT project_id, 'Never told', $2, $2, loader_options FROM project_key WHERE public_key = $1
+        SELECT project_id, 'Without event', $2, $2, loader_options FROM project_key WHERE public_key = $1
         """,
         key,
         other,
     )
 
 
-async def compacted_away(scene: Scene, key: str) -> None:
-    """Somebody has deleted the key's record."""
+async def record_removed(scene: ReconcileSetup, key: str) -> None:
+    """A tombstone that the service did not write removes the key's record."""
     await scene.write(key, None)
 
 
-async def not_told_of_its_change(scene: Scene, key: str) -> None:
-    """A version without an event."""
+async def change_without_event(scene: ReconcileSetup, key: str) -> None:
+    """A new version without an event."""
     await scene.postgres.execute(
         "UPDATE project_key SET label = 'Changed', version = 2 WHERE public_key = $1", key
     )
 
 
-async def changed_without_a_version(scene: Scene, key: str) -> None:
+async def change_without_version(scene: ReconcileSetup, key: str) -> None:
     """Another state in the same version."""
     await scene.postgres.execute("UPDATE project_key SET label = 'Changed' WHERE public_key = $1", key)
 
 
-async def an_older_version_is_the_last(scene: Scene, key: str) -> None:
-    """What compaction would keep is not the newest."""
+async def older_version_last(scene: ReconcileSetup, key: str) -> None:
+    """The last record, which compaction keeps, has an older version."""
     first = await scene.record_of(key)
     await scene.rename(key)
     await scene.published()
     await scene.write(key, first.value, **{name: value.decode() for name, value in first.headers})
 
 
-async def hidden_by_what_nobody_can_read(scene: Scene, key: str) -> None:
-    """The last record is no event."""
+async def unreadable_record_last(scene: ReconcileSetup, key: str) -> None:
+    """The last record is not an event."""
     await scene.write(key, b"not JSON", ce_type="projectkey.updated")
 
 
-async def unknown(scene: Scene, key: str) -> None:
-    """Postgres has lost the key."""
+async def key_missing_in_postgres(scene: ReconcileSetup, key: str) -> None:
+    """Postgres does not have the key."""
     await scene.postgres.execute("DELETE FROM project_key WHERE public_key = $1", key)
 
 
-async def of_an_unknown_organization(scene: Scene, key: str) -> None:
-    """Postgres has never had the key, nor its organization."""
+async def unknown_organization(scene: ReconcileSetup, key: str) -> None:
+    """Postgres has neither the key nor its organization."""
     last = await scene.record_of(key)
     other = "d" * 32
     state = orjson.loads(last.value) | {"id": other, "organizationId": 4711}
@@ -135,8 +135,8 @@ async def of_an_unknown_organization(scene: Scene, key: str) -> None:
     await scene.write(other, orjson.dumps(state), **headers)
 
 
-async def of_a_later_version(scene: Scene, key: str) -> None:
-    """Postgres has lost a version."""
+async def later_version_in_topic(scene: ReconcileSetup, key: str) -> None:
+    """The topic has a later version than Postgres."""
     await scene.rename(key)
     await scene.published()
     await scene.postgres.execute(
@@ -144,35 +144,35 @@ async def of_a_later_version(scene: Scene, key: str) -> None:
     )
 
 
-async def of_a_later_version_than_the_last(scene: Scene, key: str) -> None:
-    """As well, and the topic's last record is older still."""
+async def later_version_not_last(scene: ReconcileSetup, key: str) -> None:
+    """The topic has a later version than Postgres, and its last record has an older one."""
     first = await scene.record_of(key)
-    await of_a_later_version(scene, key)
+    await later_version_in_topic(scene, key)
     await scene.write(key, first.value, **{name: value.decode() for name, value in first.headers})
 
 
-async def deleted_in_the_topic_alone(scene: Scene, key: str) -> None:
-    """Postgres has lost the deletion."""
+async def deleted_in_topic_only(scene: ReconcileSetup, key: str) -> None:
+    """The topic has a deletion that Postgres does not have."""
     await scene.write(key, None, ce_type="projectkey.deleted", ce_keyversion="2")
 
 
-async def deletion_not_told(scene: Scene, key: str) -> None:
+async def deletion_without_event(scene: ReconcileSetup, key: str) -> None:
     """A deletion without an event."""
     await scene.postgres.execute(
         """
-        WITH gone AS (DELETE FROM project_key WHERE public_key = $1 RETURNING public_key, project_id)
+        WITH deleted AS (DELETE FROM project_key WHERE public_key = $1 RETURNING public_key, project_id)
         INSERT INTO deleted_key (public_key, organization_id, project_id, version)
-        SELECT public_key, $2, project_id, 2 FROM gone
+        SELECT public_key, $2, project_id, 2 FROM deleted
         """,
         key,
         scene.project.organization.id,
     )
 
 
-async def deletion_before_what_the_topic_tells(scene: Scene, key: str) -> None:
-    """As well, and the topic tells of a version after it."""
+async def deletion_before_later_version(scene: ReconcileSetup, key: str) -> None:
+    """A deletion without an event, with a lower version than the topic's last record."""
     for _ in range(2):
         await scene.rename(key)
         await scene.postgres.execute("UPDATE project_key SET label = 'Other' WHERE public_key = $1", key)
     await scene.published()
-    await deletion_not_told(scene, key)
+    await deletion_without_event(scene, key)
