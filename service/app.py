@@ -16,7 +16,9 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
+from service.http.arriving import ArrivingBodies
 from service.http.docs.swagger_page import add_api_documents
+from service.http.new_connections import NewConnections
 from service.http.ops import Health
 from service.http.routes import add_routes
 from service.http.serializers import KeySerializer
@@ -24,6 +26,7 @@ from service.http.server.admission import AdmissionControl
 from service.http.server.deadlines import Deadlines
 from service.http.server.rate_limit import RateLimiter
 from service.http.state import API, Api
+from service.http.unsent import UnsentResponses
 from service.kafka.connection import KafkaConnection
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher
@@ -136,6 +139,7 @@ def build(settings: Settings) -> Service:
     create_key = CreateKey(database, events, idempotency, committed=committed)
     batches = BulkChanges(events)
     jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
+    metrics, admission = RequestMetrics(registry), AdmissionControl(settings.max_requests)
     api = Api(
         tokens=Tokens(database),
         organizations=Organizations(database, idempotency, scheduled=jobs.wake),
@@ -152,12 +156,22 @@ def build(settings: Settings) -> Service:
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
         body_limit=settings.body_limit,
-        admission=AdmissionControl(settings.max_requests),
+        admission=admission,
+        arriving=ArrivingBodies(settings.arriving_limit, admission),
+        unsent=UnsentResponses(
+            settings.unsent_limit, settings.send_timeout, lambda bound: metrics.aborted.labels(bound).inc()
+        ),
+        new_connections=NewConnections(
+            settings.max_new_connections,
+            settings.header_timeout,
+            lambda: metrics.aborted.labels("max_new_connections").inc(),
+        ),
         rate_limiter=RateLimiter(settings.max_requests),
-        metrics=RequestMetrics(registry),
+        metrics=metrics,
         deadlines=Deadlines(settings.request_timeout),
     )
-    api.metrics.in_flight.set_function(lambda: api.admission.taken)
+    metrics.in_flight.set_function(lambda: admission.taken)
+    metrics.unsent.set_function(lambda: api.unsent.size)
     outbox_metrics = OutboxMetrics(registry)
     health = Health(
         checks=lambda: _checks(database, publisher),

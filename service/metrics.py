@@ -26,6 +26,17 @@ class RequestMetrics(Collector):
         self.in_flight = Gauge(
             "projectkeys_http_requests_in_flight", "Requests being answered.", registry=registry
         )
+        self.unsent = Gauge(
+            "projectkeys_http_unsent_response_bytes",
+            "Bytes of responses that their clients have not read.",
+            registry=registry,
+        )
+        self.aborted = Counter(
+            "projectkeys_http_connections_aborted",
+            "Connections that were ended before their time, by the bound that they exceeded.",
+            ("bound",),
+            registry=registry,
+        )
         self.restarts = Counter(
             "projectkeys_background_restarts",
             "Faults of work that goes on beside the requests, after which it began again.",

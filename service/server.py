@@ -146,7 +146,7 @@ async def _finish(runner: web.AppRunner, service: Service) -> None:
     service.api.admission.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(service.settings.shutdown_timeout - _HAND_OVER):
-            while service.api.admission.taken:
+            while service.api.admission.taken or len(service.api.unsent):
                 await asyncio.sleep(_LOOK_EVERY)
 
 

@@ -121,7 +121,7 @@ class Settings:
     body_timeout: float = _setting(
         5.0,
         "float",
-        "seconds for a request's body to arrive: a thousandth would do, slower ones hold room on purpose",
+        "seconds for a request's body to arrive: a thousandth would do, slower ones are sent so on purpose",
         check=_BOUND,
     )
     body_limit: int = _setting(
@@ -129,6 +129,27 @@ class Settings:
         "int",
         "bytes of a request's body: a key needs less than 1000",
         check=Range(min=1024, max=2**24),
+    )
+    arriving_limit: int = _setting(
+        2**24,
+        "int",
+        "bytes of request bodies that have not arrived yet, 16384 for each at least; one token may have a quarter; "
+        "requests beyond it get 503",
+        check=Range(min=65536, max=2**32),
+    )
+    send_timeout: float = _setting(
+        15.0,
+        "float",
+        "seconds for a client to read a response, after which its connection is aborted: the largest page has "
+        "1.7 MB, which take 14 at 1 Mbit/s",
+        check=_BOUND,
+    )
+    unsent_limit: int = _setting(
+        2**25,
+        "int",
+        "bytes of responses that their clients have not read: a third of what the deployment's memory limit leaves "
+        "free at 10 000 connections; beyond it the connection that is slow for longest is aborted",
+        check=Range(min=2**20, max=2**32),
     )
     connect_timeout: float = _setting(
         5.0,
@@ -169,8 +190,21 @@ class Settings:
     keepalive_timeout: float = _setting(
         75.0,
         "float",
-        "seconds an idle connection, or one whose head does not come, is kept; longer than proxies keep theirs",
+        "seconds an idle connection is kept between two requests; longer than proxies keep theirs",
         check=_BOUND,
+    )
+    header_timeout: float = _setting(
+        10.0,
+        "float",
+        "seconds for the first request's head to arrive on a new connection: clients send it at once",
+        check=_BOUND,
+    )
+    max_new_connections: int = _setting(
+        1000,
+        "int",
+        "connections of one address that have sent no whole request head; more are closed at once; 0: no limit. "
+        "Those of a proxy, which have one address, count only until their first request",
+        check=Range(min=0, max=1_000_000),
     )
     max_requests: int = _setting(
         1000,

@@ -34,6 +34,8 @@ async def run(world: World, plan: Plan) -> Figures:
         plan,
         replicas=1,
         KEEPALIVE_TIMEOUT=str(_KEEPALIVE),
+        HEADER_TIMEOUT=str(_KEEPALIVE),
+        MAX_NEW_CONNECTIONS="0",  # all attackers have one address
         BODY_TIMEOUT=str(_BODY),
         MAX_REQUESTS="3000",
     ) as one:

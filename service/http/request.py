@@ -11,6 +11,7 @@ from aiohttp import web
 from service.http.errors import HttpError, body_too_large
 from service.http.forms import parse_form, parse_multipart
 from service.http.negotiation import check_acceptable
+from service.http.state import API, PRINCIPAL
 
 _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
     "application/json": lambda raw, _: parse_json(raw),
@@ -34,6 +35,7 @@ async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: AS
     Raises:
         Refusal: 400 it cannot be read, 406 the caller takes no JSON, 408 it did not arrive in time, 413 too large,
             415 not a type that is read.
+        BusyError: too many bodies are arriving.
     """
     raw = await _read(request, timeout)
     content_type = request.headers.get("Content-Type", "")
@@ -103,8 +105,10 @@ async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC10
     try:
         if request.content.is_eof():  # it came with the head: nothing is to be waited for
             return _bounded(request.content.read_nowait(), request.client_max_size)
-        async with asyncio.timeout(timeout):
-            return await request.read()
+        expected = request.client_max_size if request.content_length is None else request.content_length
+        with request.app[API].arriving.admit(request[PRINCIPAL].token_id, expected):
+            async with asyncio.timeout(timeout):
+                return await request.read()
     except TimeoutError:
         raise HttpError(408, "The request body did not arrive in time.", ends_connection=True) from None
     except web.HTTPRequestEntityTooLarge:

@@ -9,10 +9,13 @@ from aiohttp import web
 
 from service.contract.asyncapi import Topic
 from service.domain.model import Origin, Principal, Project
+from service.http.arriving import ArrivingBodies
+from service.http.new_connections import NewConnections
 from service.http.serializers import KeySerializer
 from service.http.server.admission import AdmissionControl
 from service.http.server.deadlines import Deadlines
 from service.http.server.rate_limit import RateLimiter
+from service.http.unsent import UnsentResponses
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -45,6 +48,9 @@ class Api:
     body_timeout: float
     body_limit: int
     admission: AdmissionControl
+    arriving: ArrivingBodies
+    unsent: UnsentResponses
+    new_connections: NewConnections
     rate_limiter: RateLimiter
     metrics: RequestMetrics
     deadlines: Deadlines

@@ -48,6 +48,9 @@ def _answering(page: Page) -> Handler:
         "Cache-Control": "public, max-age=31536000, immutable" if page.for_ever else "no-cache",
         **page.headers,
     }
+    unchanged = header_lines({name: value for name, value in headers.items() if name != "Content-Type"})
+    # Made once: unpacking takes 17 ms, and each response would keep its own copy until its client has read it.
+    plain, packed = _plain_and_packed(page, headers)
 
     async def answer(request: web.Request) -> Response:
         if request.method == "OPTIONS":
@@ -55,22 +58,19 @@ def _answering(page: Page) -> Handler:
         if request.method not in {"GET", "HEAD"}:
             return error_response(method_not_allowed(request.method), allow=_ALLOW)
         if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
-            return Response(header_lines(_without_type(headers)), status=304)
-        if not page.packed:
-            return Response(header_lines(headers), page.body)
-        return _of_packed(page, request, headers)
+            return Response(unchanged, status=304)
+        lines, body = packed if "gzip" in request.headers.get("Accept-Encoding", "") else plain
+        return Response(lines, body, is_constant=True)
 
     return answer
 
 
-def _without_type(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name != "Content-Type"}
-
-
-def _of_packed(page: Page, request: web.Request, headers: Mapping[str, str]) -> Response:
-    """The bytes as they are for those who can unpack them, unpacked for the others."""
+def _plain_and_packed(page: Page, headers: Mapping[str, str]) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+    """Header lines and body for clients without gzip and for those with it; one for both if it is not packed."""
+    if not page.packed:
+        plain = header_lines(headers), page.body
+        return plain, plain
     headers = {**headers, "Vary": "Accept-Encoding"}
-    if "gzip" in request.headers.get("Accept-Encoding", ""):
-        return Response(header_lines({**headers, "Content-Encoding": "gzip"}), page.body)
-    weak = f"W/{headers['ETag']}"  # the same page in other bytes
-    return Response(header_lines({**headers, "ETag": weak}), gzip.decompress(page.body))
+    weak = {**headers, "ETag": f"W/{headers['ETag']}"}  # the same page in other bytes
+    packed = header_lines({**headers, "Content-Encoding": "gzip"}), page.body
+    return (header_lines(weak), gzip.decompress(page.body)), packed

@@ -33,6 +33,8 @@ class AdmissionControl:
         """Requests being answered."""
         self.waiting = 0
         """Those of them whose work is done and that wait for Kafka: they cost nothing, so they take no room."""
+        self.arriving = 0
+        """Those of them whose body has not arrived: they wait for their client alone, so they take no room."""
         self._budget = _REFUSALS
         self._line: deque[asyncio.Future[None]] = deque()
         self._turned_away: deque[tuple[float, asyncio.Future[None]]] = deque()
@@ -42,7 +44,7 @@ class AdmissionControl:
     @property
     def free(self) -> int:
         """For how many more requests there is room; less than one for none."""
-        return self.most - self.taken + self.waiting
+        return self.most - self.taken + self.waiting + self.arriving
 
     async def enter(self) -> bool:
         """Whether there is room for a request; False as soon as it is its turn to be refused."""

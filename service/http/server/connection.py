@@ -1,11 +1,12 @@
 """What is answered where no handler is asked: to bytes that are not HTTP, and to requests beyond the room.
 
-Rests on `_make_server`, `_handle_request` and `handle_error` of aiohttp's classes; tests on raw sockets hold them.
+Rests on `_make_server`, `_handle_request`, `handle_error`, `_waiter` and `BaseRequest._message` of aiohttp's classes;
+tests on raw sockets hold them.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
@@ -16,10 +17,14 @@ from service.http.errors import HttpError, internal_error
 from service.http.server.middleware import add_common_headers
 from service.http.server.response import header_lines
 from service.http.state import API, Api, new_request_id
+from service.http.unsent import Connection
 
 _log = structlog.get_logger(__name__)
 
 _UNREADABLE = 400
+
+_HEAD_LIMIT: Final = 32 * 1024
+"""Bytes of a request's head: the parser bounds each header alone, and a megabyte of all of them."""
 
 
 class ApiRunner(web.AppRunner):
@@ -62,16 +67,43 @@ class _RejectedConnection(asyncio.Protocol):
         transport.close()
 
 
-class _ClientConnection(web.RequestHandler):
+class _ClientConnection(Connection):
     """One client's connection."""
 
-    __slots__ = ("_api",)
+    __slots__ = ("_api", "_head_size", "_is_new")
 
     def __init__(
         self, server: web.Server, api: Api, *, loop: asyncio.AbstractEventLoop, **options: object
     ) -> None:
-        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- what AppRunner was given
+        super().__init__(server, api.unsent, loop=loop, **options)
         self._api = api
+        self._is_new = True
+        self._head_size = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin, unless too many connections of the same address have sent no request yet."""
+        peer = transport.get_extra_info("peername")
+        if self._api.new_connections.add(self, peer[0] if peer else ""):
+            super().connection_made(transport)
+        else:
+            cast("asyncio.Transport", transport).abort()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget it."""
+        self._api.new_connections.remove(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse ``data``; the connection is aborted if it is more of a head than a head may have."""
+        super().data_received(data)
+        waiter = self._waiter
+        if waiter is None or waiter.done():  # a request is being handled, or is about to be
+            self._head_size = 0
+            return
+        self._head_size += len(data)
+        if self._head_size > _HEAD_LIMIT:
+            self._api.metrics.aborted.labels("head_limit").inc()
+            self.abort()
 
     def _handle_request(
         self,
@@ -79,6 +111,14 @@ class _ClientConnection(web.RequestHandler):
         start_time: float | None,
         request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        if self._is_new:
+            self._is_new = False
+            self._api.new_connections.remove(self)
+        message = request._message  # noqa: SLF001 -- its public name is deprecated
+        if message.upgrade:
+            # The parser drops what follows in the same read. No protocol is offered here, so the request is handled
+            # as if it asked for none, and is the last of its connection.
+            request._message = message._replace(should_close=True)  # noqa: SLF001 -- see above
         if not _has_valid_framing(request):
             return super()._handle_request(request, start_time, self._refuse_framing)
         if request_handler is not self._request_handler:

@@ -9,6 +9,8 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
+from service.http.unsent import LARGE, Connection
+
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
 """204 has no body to have a length; that of a 304 would be another answer's: RFC 9110, section 8.6."""
 
@@ -38,12 +40,16 @@ class Response(web.StreamResponse):
         headers: lines as `header_lines` makes them.
         body: all of it.
         status: the HTTP status.
+        is_constant: the process keeps ``body`` anyway, so that a client that does not read it costs no memory.
     """
 
-    def __init__(self, headers: str, body: bytes = b"", *, status: int = 200) -> None:
+    def __init__(
+        self, headers: str, body: bytes = b"", *, status: int = 200, is_constant: bool = False
+    ) -> None:
         super().__init__(status=status)
         self._lines = headers
         self._whole_body = body
+        self._is_constant = is_constant
         self._kept = False
 
     def add(self, headers: str) -> None:
@@ -59,8 +65,25 @@ class Response(web.StreamResponse):
         """Send it, and wait while the connection takes no more."""
         self._kept = request.keep_alive and super().keep_alive is not False
         head = self._head(is_newer=request.version >= HttpVersion11)
-        await request.writer.write_eof(head if request.method == "HEAD" else head + self._whole_body)
+        if request.method == "HEAD":
+            await request.writer.write_eof(head)
+        elif len(self._whole_body) < LARGE:
+            await request.writer.write_eof(head + self._whole_body)
+        else:
+            await self._write_large(request, head)
         return request.writer
+
+    async def _write_large(self, request: web.BaseRequest, head: bytes) -> None:
+        """Send head and body apart: joined they would be a copy, which a client that does not read would keep."""
+        connection = request.protocol
+        if isinstance(connection, Connection):
+            connection.response_size = 0 if self._is_constant else len(self._whole_body)
+        try:
+            await request.writer.write(head)
+            await request.writer.write_eof(self._whole_body)
+        finally:
+            if isinstance(connection, Connection):
+                connection.response_size = 0
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Nothing: all of it has been sent."""

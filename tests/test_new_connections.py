@@ -1,0 +1,85 @@
+"""Connections without a complete request head: a limit for each address, a deadline and a size."""
+
+import asyncio
+import time
+from dataclasses import replace
+
+import pytest
+
+from service.settings import Settings
+from tests.events import until
+from tests.http_service import Site, open_site
+
+_READ = b"GET /nowhere/ HTTP/1.1\r\nHost: a\r\n\r\n"
+_HALF = b"GET / HTTP/1.1\r\nHost: a\r\nX-Slow: "
+_HEADERS = [f"X-{number}: {'a' * 1000}\r\n".encode() for number in range(100)]
+_SLACK = 2.0
+
+
+async def test_an_address_has_a_limit_of_connections_without_a_request(settings: Settings) -> None:
+    """More are closed at once; connections that have sent a request are not counted."""
+    async with open_site(replace(settings, max_new_connections=3)) as site:
+        port = site.service.settings.port
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
+        silent[1][1].write(_HALF)
+        await until(lambda: _is_closed(site))
+        assert (await site.send("GET", site.keys_path)).status == 200
+        reader, writer = silent[0]
+        writer.write(_READ)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+        another = await asyncio.open_connection("127.0.0.1", port)
+        another[1].write(_READ)
+        assert (await another[0].readline()).startswith(b"HTTP/1.1 404 ")
+        silent[2][1].close()
+        await until(lambda: _is_answered(site))
+        for _, each in [*silent, another]:
+            each.close()
+
+
+async def _is_closed(site: Site) -> bool:
+    try:
+        return await site.exchange(_READ.replace(b"Host", b"Connection: close\r\nHost")) == b""
+    except ConnectionResetError:
+        return True
+
+
+async def _is_answered(site: Site) -> bool:
+    return not await _is_closed(site)
+
+
+async def test_without_the_limit_all_connections_of_an_address_are_kept(settings: Settings) -> None:
+    """0 switches it off."""
+    async with open_site(replace(settings, max_new_connections=0)) as site:
+        port = site.service.settings.port
+        silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
+        assert await _is_answered(site)
+        for _, writer in silent:
+            writer.close()
+
+
+async def test_the_first_head_has_its_own_deadline(settings: Settings) -> None:
+    """A connection that is silent or slow from the beginning ends; one that waits for its next request does not."""
+    async with open_site(replace(settings, header_timeout=0.3, keepalive_timeout=30.0)) as site:
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
+        writer.write(_READ)
+        assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
+        began = time.monotonic()
+        assert [await site.exchange(b""), await site.exchange(_HALF)] == [b"", b""]
+        assert time.monotonic() - began < 2 * 0.3 + _SLACK
+        writer.write(_READ)
+        await reader.readuntil(b"HTTP/1.1 404 ")
+        writer.close()
+
+
+@pytest.mark.parametrize("before", [b"", _READ], ids=["first", "second"])
+async def test_a_head_has_a_limit_of_its_size(site: Site, before: bytes) -> None:
+    """Each header is short enough, all of them together would take a megabyte for each connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
+    async with asyncio.timeout(_SLACK):
+        if before:
+            writer.write(before)
+            await reader.readuntil(b"HTTP/1.1 404 ")
+        writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(_HEADERS))
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+    writer.close()
