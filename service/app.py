@@ -16,17 +16,17 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
-from service.http.arriving import ArrivingBodies
 from service.http.docs.swagger_page import add_api_documents
-from service.http.new_connections import NewConnections
 from service.http.ops import Health
 from service.http.routes import add_routes
 from service.http.serializers import KeySerializer
 from service.http.server.admission import AdmissionControl
+from service.http.server.arriving_bodies import ArrivingBodies
 from service.http.server.deadlines import Deadlines
+from service.http.server.new_connections import NewConnections
 from service.http.server.rate_limit import RateLimiter
+from service.http.server.unsent_responses import UnsentResponses
 from service.http.state import API, Api
-from service.http.unsent import UnsentResponses
 from service.kafka.connection import KafkaConnection
 from service.kafka.producer import FencedProducer
 from service.kafka.publisher import Publisher

@@ -10,8 +10,8 @@ import pytest
 
 from service.domain.errors import BusyError
 from service.domain.scopes import SCOPES
-from service.http.arriving import ArrivingBodies
 from service.http.server.admission import AdmissionControl
+from service.http.server.arriving_bodies import ArrivingBodies
 from service.settings import Settings
 from tests.events import until
 from tests.http_service import Site, open_site

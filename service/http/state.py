@@ -9,13 +9,13 @@ from aiohttp import web
 
 from service.contract.asyncapi import Topic
 from service.domain.model import Origin, Principal, Project
-from service.http.arriving import ArrivingBodies
-from service.http.new_connections import NewConnections
 from service.http.serializers import KeySerializer
 from service.http.server.admission import AdmissionControl
+from service.http.server.arriving_bodies import ArrivingBodies
 from service.http.server.deadlines import Deadlines
+from service.http.server.new_connections import NewConnections
 from service.http.server.rate_limit import RateLimiter
-from service.http.unsent import UnsentResponses
+from service.http.server.unsent_responses import UnsentResponses
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit

@@ -16,8 +16,8 @@ from service.http.answers import error_response
 from service.http.errors import HttpError, internal_error
 from service.http.server.middleware import add_common_headers
 from service.http.server.response import header_lines
+from service.http.server.unsent_responses import Connection
 from service.http.state import API, Api, new_request_id
-from service.http.unsent import Connection
 
 _log = structlog.get_logger(__name__)
 

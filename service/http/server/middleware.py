@@ -67,9 +67,8 @@ def with_request_context(api: Api, route: str, handler: Handler) -> Handler:
 
 def add_common_headers(api: Api, answer: Response, request_id: str, caller: Principal | None) -> None:
     """Add what every answer tells: its id, and how much more may be asked."""
-    answer.add(
-        f"X-Request-Id: {request_id}\r\n{api.rate_limiter.headers(caller, in_flight=api.admission.most - api.admission.free)}"
-    )
+    in_flight = api.admission.most - api.admission.free
+    answer.add(f"X-Request-Id: {request_id}\r\n{api.rate_limiter.headers(caller, in_flight=in_flight)}")
     if api.draining:
         answer.force_close()
 

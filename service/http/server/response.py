@@ -9,7 +9,7 @@ from typing import Final
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-from service.http.unsent import LARGE, Connection
+from service.http.server.unsent_responses import LARGE, Connection
 
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
 """204 has no body to have a length; that of a 304 would be another answer's: RFC 9110, section 8.6."""
