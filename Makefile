@@ -21,6 +21,8 @@ lint: .venv/test.stamp ## style, types and the directions between the packages
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/squawk --assume-in-transaction schema.sql
+	@$(BIN)/squawk service/postgres/migrations/*.sql
 
 bench: .venv/run.stamp ## measure, side by side in one run
 	@exec $(BIN)/python -m bench

@@ -1,21 +1,29 @@
--- The whole current schema. `projectkeys migrate` runs it on an empty database, in one transaction.
+-- The whole current schema. `projectkeys migrate` runs this file on an empty database, in one transaction. Databases of
+-- earlier releases get to the same schema by the files in service/postgres/migrations/.
 
 CREATE TABLE schema_version (
     version     integer PRIMARY KEY,
     applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE schema_version IS 'Which versions of the schema were applied; the greatest is the current one.';
+COMMENT ON TABLE schema_version IS 'The greatest version is the current one; a program is not ready on a greater one than its own.';
 INSERT INTO schema_version (version) VALUES (1);
+
+CREATE TABLE schema_migration (
+    -- The file's name without ".sql". Unique: a migration is applied once.
+    name        text PRIMARY KEY CHECK (name ~ '^[0-9]{4}_[a-z0-9_]+$'),
+    applied_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+COMMENT ON TABLE schema_migration IS 'The migrations that were applied to this database.';
 
 -- Tenants ---------------------------------------------------------------------------------------
 
 CREATE TABLE organization (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- Unique: a slug in a path names one organization. Never digits alone: those are an id.
+    -- Unique: a slug in a path names one organization. Never digits alone: a path with digits names an id.
     slug        text NOT NULL UNIQUE
                 CHECK (slug ~ '^[a-zA-Z0-9][a-zA-Z0-9-]{0,49}$' AND slug !~ '^[0-9]+$' AND slug !~ '-$'),
     name        text NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
-    -- Replaces INGEST_URL in the DSNs of this organization's keys.
+    -- Replaces INGEST_URL in the DSNs of this organization's keys; NULL: INGEST_URL applies.
     ingest_url  text,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -25,15 +33,16 @@ CREATE TABLE project (
     organization_id bigint NOT NULL REFERENCES organization,
     slug            text NOT NULL CHECK (slug ~ '^[a-z0-9_-]{1,50}$' AND slug !~ '^[0-9]+$'),
     name            text NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
-    -- What a key reports that names no version of its own.
+    -- The version of the browser SDK for keys that have none of their own.
     default_browser_sdk_version text NOT NULL DEFAULT '10.x',
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- Set where its keys are too many to go with it in one transaction: from then on nobody finds it.
+    -- Set when the project has too many keys to delete in one transaction. No request finds it from then on, and a
+    -- batch job deletes its keys.
     deleted_at      timestamptz
 );
--- A slug names one living project of its organization; also finds it by both.
+-- Prevents two projects with one slug in an organization, those being deleted aside. Finds a project by its path.
 CREATE UNIQUE INDEX project_slug_taken ON project (organization_id, slug) WHERE deleted_at IS NULL;
--- Lists an organization's projects newest first, a page at a time, without sorting.
+-- Lists an organization's projects newest first, one page at a time, without a sort.
 CREATE INDEX project_newest_first ON project (organization_id, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE project_slug_redirect (
@@ -42,28 +51,28 @@ CREATE TABLE project_slug_redirect (
     project_id      bigint NOT NULL REFERENCES project ON DELETE CASCADE,
     PRIMARY KEY (organization_id, slug)
 );
-COMMENT ON TABLE project_slug_redirect IS 'Where a project has gone that was called so; a living project of this name comes first.';
+COMMENT ON TABLE project_slug_redirect IS 'Former slugs of projects; a project that has the slug now takes precedence.';
 
 -- Keys ------------------------------------------------------------------------------------------
 
 CREATE TABLE project_key (
-    -- Lists go by it, newest first; never shown to callers.
+    -- The order of lists, newest first; never part of a response.
     id                  bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     project_id          bigint NOT NULL REFERENCES project,
     label               text NOT NULL CHECK (length(label) BETWEEN 1 AND 64),
-    -- Unique over all tenants: a DSN is looked up by it alone.
+    -- Unique over all organizations: a DSN is looked up by it alone.
     public_key          text NOT NULL CHECK (public_key ~ '^[a-f0-9]{32}$'),
     secret_key          text NOT NULL CHECK (secret_key ~ '^[a-f0-9]{32}$'),
     is_active           boolean NOT NULL DEFAULT true,
-    -- Events of one window of seconds; both or neither: half a limit has no meaning.
+    -- Events per window, and the window in seconds. Both or neither: one of them alone is no limit.
     rate_limit_count    integer CHECK (rate_limit_count > 0),
     rate_limit_window   integer CHECK (rate_limit_window BETWEEN 1 AND 86400),
     use_case            text NOT NULL DEFAULT 'user' CHECK (use_case IN ('user', 'profiling', 'tempest', 'demo')),
-    -- NULL: the project's default.
+    -- NULL: the project's default_browser_sdk_version applies.
     browser_sdk_version text,
-    -- The five switches of the browser loader, each member true or false.
+    -- The five options of the browser loader, each member true or false.
     loader_options      json NOT NULL,
-    -- 1 at first, one more with each change of the row; consumers apply an event only if its version is newer.
+    -- Grows by one with each change of the row. Consumers apply an event only if its version is newer.
     version             bigint NOT NULL DEFAULT 1 CHECK (version > 0),
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -71,30 +80,30 @@ CREATE TABLE project_key (
     CONSTRAINT project_key_secret_key_taken UNIQUE (secret_key),
     CONSTRAINT project_key_rate_limit_is_whole CHECK ((rate_limit_count IS NULL) = (rate_limit_window IS NULL))
 );
--- Lists a project's keys newest first, a page at a time, without sorting.
+-- Lists a project's keys newest first, one page at a time, without a sort.
 CREATE INDEX project_key_newest_first ON project_key (project_id, id);
--- Lists those that were switched off, which are few, without reading all the others.
+-- Lists a project's inactive keys, which are few, without reading the active ones.
 CREATE INDEX project_key_switched_off ON project_key (project_id, id) WHERE NOT is_active;
 
 CREATE TABLE deleted_key (
     public_key      text PRIMARY KEY,
-    -- Its owner, and no other, may issue this public key again.
+    -- Only this organization may create a key with this public key again.
     organization_id bigint NOT NULL REFERENCES organization,
     project_id      bigint NOT NULL,
-    -- The version of its deletion; a key issued again goes on from here, or consumers would ignore it.
+    -- The version of the deletion. A key that is created again continues from it, or consumers would ignore the key.
     version         bigint NOT NULL CHECK (version > 1),
     deleted_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
-COMMENT ON TABLE deleted_key IS 'Keys that are gone: what a replay has to tell tombstones of.';
+COMMENT ON TABLE deleted_key IS 'Deleted keys; a replay publishes their tombstones again.';
 
 -- The outbox ------------------------------------------------------------------------------------
--- A row is written in the transaction of the change it tells of and deleted when Kafka has acknowledged it.
--- The columns that Debezium's outbox router expects have the names it expects.
+-- The transaction that changes a key inserts the row of its event; the publisher deletes it when Kafka has acknowledged
+-- the record. Columns that Debezium's outbox event router reads have the names that it expects.
 
 CREATE TABLE outbox (
-    -- Order of the events of one key: its row is locked before this number is drawn.
+    -- The order of the events of one key: the key's row is locked before this number is assigned.
     seq           bigint GENERATED ALWAYS AS IDENTITY,
-    -- The event's id; a resend has the same.
+    -- The event's id. A record that is sent again has the same id.
     id            uuid NOT NULL,
     aggregatetype text NOT NULL DEFAULT 'project-keys',
     -- The public key, which is the record's key in Kafka.
@@ -103,87 +112,88 @@ CREATE TABLE outbox (
     version       bigint NOT NULL,
     -- The topic's partition: murmur2 of the public key.
     shard         smallint NOT NULL CHECK (shard >= 0),
-    -- json, not jsonb: a resend has the same bytes.
+    -- json, not jsonb: a record that is sent again has the same bytes.
     payload       json NOT NULL,
     headers       json NOT NULL,
     created_at    timestamptz NOT NULL DEFAULT clock_timestamp(),
     attempts      integer NOT NULL DEFAULT 0,
     last_error    text,
-    -- Set when Kafka has refused the row for good.
+    -- Set when Kafka has refused the record permanently.
     parked_at     timestamptz,
     -- The owner of a shard reads its rows in this order.
     PRIMARY KEY (shard, seq)
 )
--- Rows live for milliseconds: vacuum early, or the index's head fills with dead entries.
+-- Rows exist for milliseconds. Vacuum early, or reads of the oldest rows pass many dead index entries.
 WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000,
       autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 10000);
 
--- Later events of a parked key wait behind it; all other keys flow. Tiny: looks for such a row, or lists them.
+-- Finds the keys with a parked event, whose later events are not published until it is resolved. Lists parked events.
 CREATE INDEX outbox_parked ON outbox (shard, aggregateid) WHERE parked_at IS NOT NULL;
 
 CREATE TABLE outbox_shard (
     shard       smallint PRIMARY KEY CHECK (shard >= 0),
-    -- The process that publishes this shard; NULL: nobody, free to take.
+    -- The process that publishes this shard; NULL: none, any process may take the shard.
     owner       text,
-    -- One more with each change of hands: what an earlier owner still wants to delete is refused.
+    -- Grows by one with each change of the owner. Deletes by an earlier owner have no effect.
     epoch       bigint NOT NULL DEFAULT 0,
     lease_until timestamptz
 );
-COMMENT ON TABLE outbox_shard IS 'Who publishes which shard, and until when unless renewed (time of the database).';
+COMMENT ON TABLE outbox_shard IS 'Leases of the shards, by the clock of the database.';
 INSERT INTO outbox_shard (shard) SELECT generate_series(0, 11);
 
 CREATE TABLE outbox_publisher (
     name        text PRIMARY KEY,
     lease_until timestamptz NOT NULL
 );
-COMMENT ON TABLE outbox_publisher IS 'The processes that publish; their number says how many shards each may hold.';
+COMMENT ON TABLE outbox_publisher IS 'The processes that publish; each owns at most its equal share of the shards.';
 
--- Callers ---------------------------------------------------------------------------------------
+-- Tokens, idempotency keys and the audit log -----------------------------------------------------
 
 CREATE TABLE api_token (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- NULL: a token for all organizations.
+    -- NULL: the token is valid for all organizations.
     organization_id bigint REFERENCES organization,
     name            text NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
-    -- sha256 of the whole token; the token itself is nowhere. Unique: it is what a token is found by.
+    -- sha256 of the whole token, which itself is not stored. Unique: a token is looked up by its hash.
     token_hash      bytea NOT NULL UNIQUE CHECK (length(token_hash) = 32),
-    -- Shown in lists, so that people can tell their tokens apart.
+    -- Shown in lists, so that users can distinguish their tokens.
     last_four       text NOT NULL CHECK (length(last_four) = 4),
     scopes          text[] NOT NULL
                     CHECK (cardinality(scopes) > 0 AND scopes <@ ARRAY['project:read', 'project:write', 'project:admin',
                                                                      'org:read', 'org:write', 'org:admin']),
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- Requests a second, of each process; NULL: no limit.
+    -- Requests per second in each process; NULL: no limit.
     rate_limit      integer CHECK (rate_limit > 0),
     expires_at      timestamptz,
-    -- To the minute: it is written at most so often.
+    -- Written at most once a minute.
     last_used_at    timestamptz,
     revoked_at      timestamptz
 );
 
 CREATE TABLE idempotency (
-    -- A key is its caller's own: two tokens may use the same text.
+    -- Part of the primary key: two tokens may use the same idempotency key.
     token_id    bigint NOT NULL,
     key         text NOT NULL CHECK (length(key) BETWEEN 1 AND 255),
-    -- sha256 of method, path and body: another request under the same key is a mistake.
+    -- sha256 of method, path and body: a different request with the same idempotency key is refused.
     fingerprint bytea NOT NULL CHECK (length(fingerprint) = 32),
-    -- What was made: the row's id in the table that the path belongs to. Never the answer, which holds a secret.
+    -- The id of the created row in the table of the path. Never the response, which contains a secret.
     target_id   bigint NOT NULL,
     event_id    uuid,
     created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (token_id, key)
 );
-COMMENT ON TABLE idempotency IS 'Idempotency-Keys that made something, for 24 hours; written in the transaction of what they made.';
--- Forgets the old ones.
+COMMENT ON TABLE idempotency IS 'Idempotency keys of the last 24 hours, inserted in the transaction of what they created.';
+-- Finds the rows that are older than 24 hours, which are deleted.
 CREATE INDEX idempotency_oldest_first ON idempotency (created_at);
 
--- Who did what, without secrets; written in the transaction of the change, and never changed or deleted by the service.
+-- The audit log: who changed what, without secrets. The transaction of the change inserts the row; the service never
+-- updates or deletes one.
 CREATE TABLE audit_entry (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- NULL: the installation's own, such as a token for all organizations.
+    -- NULL: the change concerns no organization, such as a token for all organizations.
     organization_id bigint,
     project_id      bigint,
-    -- NULL: the command line.
+    -- NULL: a command, not a request.
     token_id        bigint,
     action          text NOT NULL,
     -- A public key, a slug or a token's name.
@@ -191,46 +201,51 @@ CREATE TABLE audit_entry (
     request_id      text NOT NULL,
     remote_address  text,
     data            json NOT NULL,
-    -- The change's own id, which its event has too: proves that a change whose commit nobody saw was committed.
+    -- The id of the change and of its event. Shows whether a change was committed whose COMMIT got no response.
     change_id       uuid NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 -- Lists an organization's entries newest first, and finds a change among the newest.
 CREATE INDEX audit_entry_newest_first ON audit_entry (organization_id, id);
+-- These list the entries of one target, one token or one action newest first, without reading the organization's others.
+CREATE INDEX audit_entry_target ON audit_entry (target, organization_id, id);
+CREATE INDEX audit_entry_token ON audit_entry (token_id, organization_id, id);
+CREATE INDEX audit_entry_action ON audit_entry (action, organization_id, id);
 
--- Work that is done a batch at a time, by whichever replica is free -------------------------------
+-- Work in batches, done by one replica at a time ------------------------------------------------
 
 CREATE TABLE batch_job (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- project.delete: a project's keys, then the project. dsn.change: every key of an organization gets a new version,
-    -- because its DSN is another one now. replay: the state of keys, and what became of deleted ones, is sent again.
+    -- project.delete: deletes a project's keys, then the project. dsn.change: gives every key of an organization a new
+    -- version, because its DSN has changed. replay: publishes the state of keys and the tombstones of deleted ones again.
     kind            text NOT NULL CHECK (kind IN ('project.delete', 'dsn.change', 'replay')),
-    -- NULL: all of them.
+    -- NULL: all organizations.
     organization_id bigint,
     project_id      bigint,
-    -- Keys up to this row id are done; of deleted keys, which come last, those up to this public key.
+    -- Keys up to this row id are done. Deleted keys come last; of them, those up to this public key are done.
     after_id        bigint NOT NULL DEFAULT 0,
     after_deleted   text,
-    -- Only keys made from then on; NULL: all.
+    -- Only keys created since then; NULL: all.
     made_since      timestamptz,
-    -- Not before: a second pass waits for writes that began before the change was known to all, a rate and a failure
-    -- for their time to be over. The job whose turn came first goes first, so that a long one holds up no other.
+    -- The time of the next batch. It is later than now for a second pass, which waits for writes that began before all
+    -- processes had read the change, for a job with a rate, and after a failure. The job with the earliest time runs
+    -- first, so that a long job delays no other.
     starts_at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-    -- Keys a second; NULL: as fast as it goes.
+    -- Keys per second; NULL: no limit.
     rate            integer CHECK (rate > 0),
     done            bigint NOT NULL DEFAULT 0,
-    -- How many keys there were when it was asked for; NULL where nobody watches.
+    -- The number of keys when the job was created; NULL: not counted.
     total           bigint,
-    -- Batches that have failed one after another, and why the last one did.
+    -- The number of consecutive batches that failed, and the error of the last one.
     failures        integer NOT NULL DEFAULT 0,
     last_error      text,
-    -- What the audit and the events' envelopes keep of whoever asked for it.
+    -- The token and the request that created the job, for the audit log and the events.
     token_id        bigint,
     request_id      text NOT NULL,
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     finished_at     timestamptz,
-    -- Ended before its end, by command; a replay alone can be: the others are halves of a change.
+    -- Only a replay can be cancelled: the other kinds complete a change that was committed.
     cancelled       boolean NOT NULL DEFAULT false CHECK (NOT cancelled OR (kind = 'replay' AND finished_at IS NOT NULL))
 );
--- Finds what is to be done next.
+-- Finds the job that runs next.
 CREATE INDEX batch_job_unfinished ON batch_job (starts_at) WHERE finished_at IS NULL;

@@ -17,7 +17,7 @@ from bench.processes import BenchError, running
 from bench.subject import Subject, free_port, serving
 from service.dev.postgres import EmbeddedPostgres
 from service.dev.servers import Servers, embedded_servers
-from service.postgres.schema import migrate
+from service.postgres.migrate import migrate
 
 _FLOOR: Final = "floor"
 _PAGE: Final = 10

@@ -18,7 +18,7 @@ from faults.world import World
 from service.dev.ports import remembered_port
 from service.kafka.connection import KafkaConnection
 from service.kafka.topic import check_topic
-from service.postgres.schema import migrate
+from service.postgres.migrate import migrate
 
 PARTITIONS: Final = 12
 _TENANTS: Final = 2

@@ -41,7 +41,7 @@ from service.metrics import (
 )
 from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
-from service.postgres.schema import SchemaError, current_version, problem_with
+from service.postgres.schema import SchemaError, problem_with, select_schema_state
 from service.settings import Settings, SettingsError
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -240,7 +240,7 @@ async def _checks(database: Database, publisher: Publisher) -> dict[str, str]:
 async def _check_postgres(database: Database) -> str:
     try:
         async with database.connection() as connection:
-            return problem_with(await current_version(connection)) or "ok"
+            return problem_with(await select_schema_state(connection)) or "ok"
     except SchemaError as error:
         return str(error)
     except UnavailableError as error:

@@ -21,7 +21,7 @@ from service.dev.kafka import EmbeddedKafka
 from service.dev.servers import Servers, embedded_servers
 from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
-from service.postgres.schema import migrate
+from service.postgres.migrate import migrate
 from service.settings import Settings
 from tests.http_service import Site, open_site
 from tests.kafka_harness import new_topic

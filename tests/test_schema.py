@@ -1,4 +1,4 @@
-"""The schema: made once, by one, never backwards."""
+"""The schema of an empty database, and which states of a database a program can work with."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,7 +6,11 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from service.postgres.schema import CURRENT, SchemaError, current_version, migrate, problem_with
+from service.postgres.migrate import FRESH, migrate
+from service.postgres.migration_files import known_migrations
+from service.postgres.schema import CURRENT, SchemaError, SchemaState, problem_with, select_schema_state
+
+KNOWN = frozenset(migration.name for migration in known_migrations())
 
 
 @pytest.fixture
@@ -20,52 +24,70 @@ async def empty(empty_database_url: str) -> AsyncIterator["asyncpg.Connection[as
 async def test_an_empty_database_becomes_current_once(
     empty: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
-    """The second time there is nothing to do, and what is there stays."""
-    assert await current_version(empty) == 0
-    assert await migrate(empty) is True
-    assert await current_version(empty) == CURRENT
+    """The second run has nothing to do and keeps the rows."""
+    assert await select_schema_state(empty) == SchemaState()
+    assert await migrate(empty) == [FRESH]
+    assert await select_schema_state(empty) == SchemaState(CURRENT, KNOWN)
     await empty.execute("INSERT INTO organization (slug, name) VALUES ('acme', 'Acme')")
-    assert await migrate(empty) is False
+    assert await migrate(empty) == []
     assert await empty.fetchval("SELECT slug FROM organization") == "acme"
 
 
-async def test_two_migrations_at_once_are_one(empty_database_url: str) -> None:
-    """Replicas that start together: one does it, the others wait and find it done."""
+async def test_of_three_concurrent_migrations_one_creates_the_schema(empty_database_url: str) -> None:
+    """The other two wait for it and find nothing to do."""
     connections = [await asyncpg.connect(empty_database_url) for _ in range(3)]
     try:
-        done = await asyncio.gather(*(migrate(connection) for connection in connections))
+        applied = await asyncio.gather(*(migrate(connection, wait=10) for connection in connections))
     finally:
         for connection in connections:
             await connection.close()
-    assert sorted(done) == [False, False, True]
+    assert sorted(applied) == [[], [], [FRESH]]
 
 
-async def test_a_newer_database_is_left_alone(empty: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """An old release that is still about does no harm and says what to do."""
+async def test_migrate_does_not_change_a_database_of_a_greater_version(
+    empty: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    """The previous release cannot run on it; the error says what to do."""
     await migrate(empty)
     await empty.execute("INSERT INTO schema_version (version) VALUES ($1)", CURRENT + 1)
     with pytest.raises(SchemaError, match="deploy a newer release"):
         await migrate(empty)
-    assert await current_version(empty) == CURRENT + 1
+    assert (await select_schema_state(empty)).version == CURRENT + 1
 
 
-async def test_a_migration_that_fails_leaves_nothing_behind(
+async def test_unknown_migrations_of_a_later_release_are_no_problem(
     empty: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
-    """It is one transaction: the next try begins anew."""
+    """After a rollback the previous release is ready, and its `migrate` succeeds, while the version is the same."""
+    await migrate(empty)
+    await empty.execute("INSERT INTO schema_migration (name) VALUES ('9999_of_a_later_release')")
+    assert problem_with(await select_schema_state(empty)) is None
+    assert await migrate(empty) == []
+
+
+async def test_a_failed_creation_of_the_schema_leaves_nothing(
+    empty: "asyncpg.Connection[asyncpg.Record]",
+) -> None:
+    """It is one transaction, and the next run starts from an empty database again."""
     await empty.execute("CREATE TABLE api_token (id bigint)")
     with pytest.raises(asyncpg.DuplicateTableError):
         await migrate(empty)
     await empty.execute("DROP TABLE api_token")
-    assert await current_version(empty) == 0
-    assert await migrate(empty) is True
+    assert await select_schema_state(empty) == SchemaState()
+    assert await migrate(empty) == [FRESH]
 
 
 def test_a_problem_is_a_sentence_with_what_to_do() -> None:
-    """None for the current version, else which version there is and which command or release mends it."""
-    assert problem_with(CURRENT) is None
-    older, newer = problem_with(CURRENT - 1), problem_with(CURRENT + 1)
+    """None for the current schema, else what is wrong and which command or release resolves it."""
+    assert problem_with(SchemaState(CURRENT, KNOWN)) is None
+    older, newer = (problem_with(SchemaState(version, KNOWN)) for version in (CURRENT - 1, CURRENT + 1))
     assert older is not None
     assert f"version {CURRENT - 1}, {CURRENT} is needed: run `projectkeys migrate`" in older
     assert newer is not None
     assert f"version {CURRENT + 1}, newer than this program's {CURRENT}" in newer
+
+
+def test_a_missing_migration_is_a_problem_that_names_it() -> None:
+    """A program that runs before its migrations is not ready."""
+    problem = problem_with(SchemaState(CURRENT, KNOWN - {"0002_audit_entry_indexes"}))
+    assert problem == "the schema lacks the migrations 0002_audit_entry_indexes: run `projectkeys migrate`"

@@ -25,7 +25,8 @@ _NAMES_IT = re.compile(
     r"(?:organization_id|organization\.id|^UPDATE organization SET [\w$, =]+ WHERE id) ="
     r" (?:\$\d|coalesce\(\$1|asked\.|wanted\.)"
     r"|organization_id >= (\$\d) AND organization_id <= \1"
-    r"|\(\w+\.organization_id, \w+\.id\) (?:<=|>) \((\$\d), [^)]+\) AND \w+\.organization_id [<>]= \2"
+    r"|\((?P<columns>(?:\w+\.\w+, )?\w+\.organization_id), \w+\.id\) (?:<=|>)"
+    r" \((?P<values>(?:\$\d::\w+, )?\$\d), [^)]+\) AND \(?(?P=columns)\)? [<>]= \(?(?P=values)(?!\d)"
     r"|INSERT INTO \w+ \([^)]*\borganization_id\b"
 )
 """An equation, a range of one value (which an index can be read along), or a column of the new row."""
@@ -83,6 +84,8 @@ def test_every_statement_on_a_tenants_rows_names_the_tenant() -> None:
         "INSERT INTO project (slug) VALUES ($1)",
         "SELECT slug FROM project WHERE organization_id >= $1 AND organization_id <= $2",
         "SELECT slug FROM project WHERE (project.organization_id, project.id) <= ($1, $2)",
+        "SELECT slug FROM project WHERE (x.organization_id, x.id) <= ($1, $2) AND (x.organization_id) >= ($2)",
+        "SELECT slug FROM project WHERE (project.slug, project.id) <= ($1::text, $2) AND (project.slug) >= ($1)",
     ],
 )
 def test_a_statement_that_forgets_the_tenant_would_be_found(text: str) -> None:

@@ -12,7 +12,7 @@ from service import settings
 from service.app import open_database
 from service.domain.model import Origin
 from service.postgres.database import Database
-from service.postgres.schema import SchemaError, problem_with
+from service.postgres.schema import SchemaError, SchemaState, problem_with
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no public name
 """Where subcommands are declared."""
@@ -69,7 +69,7 @@ async def started(database: Database) -> AsyncIterator[None]:
         await _connect(database)
         yield
     except asyncpg.UndefinedTableError:
-        raise SchemaError(problem_with(0) or "") from None
+        raise SchemaError(problem_with(SchemaState()) or "") from None
     except asyncpg.PostgresError as error:
         raise ValueError(f"the database refused: {error.args[0]}") from None
     finally:

@@ -20,7 +20,7 @@ from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.partitioning import SHARDS
 from service.domain.scopes import SCOPES
 from service.kafka.topic import check_topic
-from service.postgres.schema import migrate
+from service.postgres.migrate import migrate
 from service.server import check_ports_free, drain, listening, run, stop_signal
 from service.settings import Settings
 from service.usecases.tokens import Tokens

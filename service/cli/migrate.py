@@ -1,50 +1,115 @@
-"""`migrate`: the database's schema."""
+"""`migrate`: creates the database's schema, or brings it up to date."""
 
+import argparse
 import asyncio
+import time
+from typing import Final
 
 from service.cli.commands import Commands, add_command, database, say
-from service.postgres.grants import grant_rights
-from service.postgres.schema import CURRENT, SchemaError, current_version, migrate, problem_with
+from service.domain.errors import UnavailableError
+from service.postgres.database import Database
+from service.postgres.migrate import FRESH, migrate
+from service.postgres.schema import CURRENT, SchemaError, problem_with, select_schema_state
+
+_CONNECT_POLL: Final = 0.5
+"""Seconds between two attempts to connect."""
+_LONGEST_WAIT: Final = 86_400.0
+
+_EPILOG: Final = """
+
+exit codes:
+  0   the schema is current, or newer in a way that this program can work with
+  1   it is not; the message on stderr says why and what to do
+  2   the arguments are not valid
+  78  the settings are not valid"""
 
 
 def add_to(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the subcommand."""
     parser = add_command(
         commands,
         "migrate",
-        summary="make the database's schema current",
-        example="DATABASE_URL=postgresql://… projectkeys migrate\n"
-        "  DATABASE_URL=postgresql://owner… projectkeys migrate --grant-to projectkeys_service",
-        run=lambda options: asyncio.run(_check() if options.check else _migrate(options.grant_to)),
+        summary="create the database's schema or bring it up to date",
+        example="DATABASE_URL=postgresql://owner… projectkeys migrate\n"
+        "  DATABASE_URL=postgresql://owner… projectkeys migrate --wait 300 --grant-to projectkeys_service",
+        run=lambda options: asyncio.run(_run(options)),
+    )
+    parser.epilog = f"{parser.epilog}{_EPILOG}"
+    parser.add_argument(
+        "--wait",
+        type=_seconds,
+        default=0.0,
+        metavar="SECONDS",
+        help="wait at most this long for the database to accept connections and for a migration that another process "
+        "runs; the work itself has no limit (0: do not wait)",
     )
     either = parser.add_mutually_exclusive_group()
     either.add_argument(
         "--check", action="store_true", help="change nothing; exit 1 if there is something to do"
     )
     either.add_argument(
-        "--grant-to", metavar="ROLE", help="also give this role, which the service connects as, what it needs"
+        "--grant-to",
+        metavar="ROLE",
+        help="also grant this role, which the service connects as, what it needs",
     )
 
 
-async def _migrate(role: str | None) -> int:
-    async with database() as opened, opened.transaction() as connection:
-        changed = await migrate(connection)
-        if role is not None:
-            await grant_rights(connection, role)
-    say(
-        f"The schema is now at version {CURRENT}."
-        if changed
-        else f"The schema is at version {CURRENT} already."
-    )
-    if role is not None:
-        say(f"The role {role} may do what the service needs, and no more.")
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds <= _LONGEST_WAIT:
+        raise argparse.ArgumentTypeError(f"a number of seconds from 0 to {_LONGEST_WAIT:g} is needed")
+    return seconds
+
+
+async def _run(options: argparse.Namespace) -> int:
+    deadline = time.monotonic() + options.wait
+    await _wait_for_database(deadline)
+    async with database() as opened:
+        if options.check:
+            await _check(opened)
+        else:
+            await _migrate(opened, max(deadline - time.monotonic(), 0.0), options.grant_to)
     return 0
 
 
-async def _check() -> int:
-    async with database() as opened, opened.connection() as connection:
-        problem = problem_with(await current_version(connection))
+async def _wait_for_database(deadline: float) -> None:
+    """Return when the database accepts a connection, or at the deadline; the next connection reports the failure."""
+    reported = ""
+    while time.monotonic() < deadline:
+        try:
+            async with database():
+                return
+        except UnavailableError as error:
+            if str(error) != reported:
+                reported = str(error)
+                say(f"Waiting for the database: {reported}")
+        await asyncio.sleep(min(_CONNECT_POLL, max(deadline - time.monotonic(), 0.0)))
+
+
+async def _migrate(opened: Database, wait: float, role: str | None) -> None:
+    if not opened.takes_notifications:
+        raise SchemaError(
+            "migrate needs a session of its own: connect to Postgres directly, with DATABASE_PGBOUNCER=false"
+        )
+    async with opened.connection() as connection:
+        applied = await migrate(connection, wait=wait, grant_to=role, report=say)
+    match applied:
+        case []:
+            say(f"The schema is current already (version {CURRENT}).")
+        case [name] if name == FRESH:
+            say(f"Created the schema (version {CURRENT}).")
+        case names:
+            say(f"Applied {', '.join(names)}; the schema is current (version {CURRENT}).")
+    if role is not None:
+        say(f"The role {role} has the rights that the service needs, and no others.")
+
+
+async def _check(opened: Database) -> None:
+    async with opened.connection() as connection:
+        problem = problem_with(await select_schema_state(connection))
     if problem:
         raise SchemaError(problem)
-    say(f"The schema is at version {CURRENT}.")
-    return 0
+    say(f"The schema is current (version {CURRENT}).")

@@ -1,4 +1,4 @@
-"""The table audit_entry: who did what. Never a secret."""
+"""The table audit_entry, the audit log: who changed what. It never contains a secret."""
 
 from typing import Any, Final
 from uuid import UUID
@@ -30,9 +30,9 @@ async def insert_audit_entry(
     origin: Origin,
     change_id: UUID,
 ) -> None:
-    """Record a change, in its own transaction.
+    """Insert the entry of a change, in the transaction of the change.
 
-    ``organization_id`` None is the installation itself; ``change_id`` is the event's id where there is one.
+    ``organization_id`` is None if the change concerns no organization; ``change_id`` is the id of the event, if any.
     """
     await connection.execute(
         _INSERT,
@@ -63,11 +63,11 @@ _IS_RECORDED: Final = """
 """
 
 _NEWEST: Final = 100_000
-"""Entries that are looked at: more than one organization can get in the time of a request."""
+"""The number of entries to search: more than an organization gets within the time of a request."""
 
 
 async def is_recorded(connection: Connection, *, organization_id: int, change_id: UUID) -> bool:
-    """Whether a change was committed that was tried a moment ago."""
+    """Return whether a recent change was committed."""
     return bool(await connection.fetchval(_IS_RECORDED, organization_id, change_id, _NEWEST))
 
 
@@ -80,45 +80,86 @@ _ENTRIES: Final = """
     LEFT JOIN api_token AS token ON token.id = entry.token_id
 """
 
-_FOUND: Final = """
-    ($1::bigint IS NULL OR entry.project_id = $1) AND ($2::bigint IS NULL OR entry.token_id = $2)
-    AND ($3::text IS NULL OR entry.action = $3) AND ($4::text IS NULL OR entry.target = $4)
-    AND ($5::timestamptz IS NULL OR entry.created_at >= $5)
-"""
+_FILTERS: Final = {
+    "entry.project_id": "($1::bigint IS NULL OR entry.project_id = $1)",
+    "entry.token_id": "($2::bigint IS NULL OR entry.token_id = $2)",
+    "entry.action": "($3::text IS NULL OR entry.action = $3)",
+    "entry.target": "($4::text IS NULL OR entry.target = $4)",
+    "entry.created_at": "($5::timestamptz IS NULL OR entry.created_at >= $5)",
+}
 
-# Written as stretches of the index by organization, in its order: Postgres would rather walk past others' entries.
-_OLDER: Final = f"""
-    SELECT {_ENTRIES}
-    WHERE (entry.organization_id, entry.id) <= ($9, $6::bigint) AND entry.organization_id >= $9 AND {_FOUND}
-    ORDER BY entry.organization_id DESC, entry.id DESC
-    OFFSET $7 LIMIT $8
-"""
 
-_NEWER: Final = f"""
-    SELECT {_ENTRIES}
-    WHERE (entry.organization_id, entry.id) > ($9, $6::bigint) AND entry.organization_id <= $9 AND {_FOUND}
-    ORDER BY entry.organization_id, entry.id
-    OFFSET $7 LIMIT $8
-"""
+def _older(columns: str, values: str) -> str:
+    """Return a statement that reads an index on ``columns`` and the id backwards from $6, where they have ``values``.
+
+    The columns are bounded from both sides and never compared for equality: otherwise Postgres may take another
+    index for the order and read the entries of other organizations.
+    """
+    return f"""
+        SELECT {_ENTRIES}
+        WHERE ({columns}, entry.id) <= ({values}, $6::bigint) AND ({columns}) >= ({values})
+        AND {_filters_without(columns)}
+        ORDER BY {", ".join(f"{column} DESC" for column in columns.split(", "))}, entry.id DESC
+        OFFSET $7 LIMIT $8
+    """
+
+
+def _newer(columns: str, values: str) -> str:
+    """Return a statement that reads the same index forwards from the first entry after $6."""
+    return f"""
+        SELECT {_ENTRIES}
+        WHERE ({columns}, entry.id) > ({values}, $6::bigint) AND ({columns}) <= ({values})
+        AND {_filters_without(columns)}
+        ORDER BY {columns}, entry.id
+        OFFSET $7 LIMIT $8
+    """
+
+
+def _filters_without(columns: str) -> str:
+    return " AND ".join(text for column, text in _FILTERS.items() if column not in columns.split(", "))
+
+
+_OLDER: Final = _older("entry.organization_id", "$9")
+_NEWER: Final = _newer("entry.organization_id", "$9")
+_OLDER_OF_TARGET: Final = _older("entry.target, entry.organization_id", "$4::text, $9")
+_NEWER_OF_TARGET: Final = _newer("entry.target, entry.organization_id", "$4::text, $9")
+_OLDER_OF_TOKEN: Final = _older("entry.token_id, entry.organization_id", "$2::bigint, $9")
+_NEWER_OF_TOKEN: Final = _newer("entry.token_id, entry.organization_id", "$2::bigint, $9")
+_OLDER_OF_ACTION: Final = _older("entry.action, entry.organization_id", "$3::text, $9")
+_NEWER_OF_ACTION: Final = _newer("entry.action, entry.organization_id", "$3::text, $9")
+
+
+def _statement(search: AuditSearch, *, newer: bool) -> str:
+    """Return the statement that reads the fewest entries: of one target, else one token, else one action."""
+    if search.target is not None:
+        return _NEWER_OF_TARGET if newer else _OLDER_OF_TARGET
+    if search.token_id is not None:
+        return _NEWER_OF_TOKEN if newer else _OLDER_OF_TOKEN
+    if search.action is not None:
+        return _NEWER_OF_ACTION if newer else _OLDER_OF_ACTION
+    return _NEWER if newer else _OLDER
 
 
 async def select_entries(
     connection: Connection, organization_id: int, search: AuditSearch, page: Page
 ) -> list[AuditEntry]:
-    """The entries of one organization that were asked for, newest first."""
-    statement = _NEWER if page.newer else _OLDER
+    """Return the entries of an organization that match ``search``, newest first."""
+    statement = _statement(search, newer=page.newer)
     rows = await connection.fetch(statement, *_arguments(search, page), organization_id)
     entries = [_from_row(row) for row in rows]
     return entries[::-1] if page.newer else entries
 
 
 _OF_ALL: Final = f"""
-    SELECT {_ENTRIES} WHERE entry.id <= $6 AND {_FOUND} ORDER BY entry.id DESC OFFSET $7 LIMIT $8
+    SELECT {_ENTRIES}
+    WHERE entry.id <= $6 AND {_filters_without("")}
+    ORDER BY entry.id DESC
+    OFFSET $7 LIMIT $8
 """
 
 
 async def select_entries_of_all(connection: Connection, search: AuditSearch, page: Page) -> list[AuditEntry]:
-    """The entries of every organization, and of the installation itself, that were asked for, newest first."""
+    """Return the entries that match ``search`` of all organizations and of none, newest first."""
     return [_from_row(row) for row in await connection.fetch(_OF_ALL, *_arguments(search, page))]
 
 

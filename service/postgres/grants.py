@@ -1,4 +1,4 @@
-"""What the service's role may do: less than the owner of the tables."""
+"""The rights of the service's role: fewer than those of the tables' owner."""
 
 from pathlib import Path
 from typing import Final
@@ -8,15 +8,20 @@ from service.postgres.schema import SchemaError
 
 _FILE: Final = Path(__file__).with_name("grants.sql")
 
+# In an empty database this connection's role is going to be the owner.
 _SELECT_ROLE: Final = """
-    SELECT pg_has_role(role.oid, schema_version.relowner, 'MEMBER') AS is_owner, current_schema() AS schema
-    FROM pg_roles AS role, pg_class AS schema_version
-    WHERE role.rolname = $1 AND schema_version.oid = 'schema_version'::regclass
+    SELECT pg_has_role(
+        role.oid,
+        coalesce((SELECT relowner FROM pg_class WHERE oid = to_regclass('schema_version')), current_user::regrole),
+        'MEMBER'
+    ) AS is_owner
+    FROM pg_roles AS role
+    WHERE role.rolname = $1
 """
 
 
-async def grant_rights(connection: Connection, role: str) -> None:
-    """Give ``role`` the service's rights and no others, in its caller's transaction.
+async def check_role(connection: Connection, role: str) -> None:
+    """Check that ``role`` can be the service's.
 
     Raises:
         SchemaError: there is no such role, or it has the owner's rights.
@@ -24,16 +29,20 @@ async def grant_rights(connection: Connection, role: str) -> None:
     row = await connection.fetchrow(_SELECT_ROLE, role)
     if row is None:
         raise SchemaError(
-            f"there is no role {role}: make it by CREATE ROLE {_quoted(role)} LOGIN PASSWORD '…', then come again"
+            f"there is no role {role}: create it with CREATE ROLE {_quoted(role)} LOGIN PASSWORD '…', "
+            "then run this again"
         )
     if row["is_owner"]:
         raise SchemaError(
-            f"the role {role} has the rights of the tables' owner: name another, which the service connects as"
+            f"the role {role} has the rights of the tables' owner: name another one, which the service connects as"
         )
-    text = _FILE.read_text()
-    await connection.execute(
-        text.replace(':"role"', _quoted(role)).replace(':"schema"', _quoted(row["schema"]))
-    )
+
+
+async def grant_rights(connection: Connection, role: str) -> None:
+    """Grant ``role`` the service's rights and revoke all others, in the caller's transaction."""
+    schema = await connection.fetchval("SELECT current_schema()")
+    text = _FILE.read_text().replace(':"role"', _quoted(role)).replace(':"schema"', _quoted(schema))
+    await connection.execute(text)
 
 
 def _quoted(name: str) -> str:

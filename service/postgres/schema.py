@@ -1,20 +1,25 @@
-"""The schema: is it there, is it current, make it so."""
+"""The tables schema_version and schema_migration: whether this program can work with the database's schema."""
 
-from importlib.resources import files
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
 
 from service.postgres.database import Connection
+from service.postgres.migration_files import known_migrations
 
 CURRENT: Final = 1
-"""The version that this program works with."""
+"""The version of the schema that this program works with.
 
+A migration adds a row to schema_version only if the previous release cannot run on the schema that it leaves. The
+version therefore stays the same for additive changes, and a rollback to the previous release needs no step.
+"""
+
+_SELECT_STATE: Final = """
+    SELECT max(version) AS version, ARRAY(SELECT name FROM schema_migration) AS applied
+    FROM schema_version
+"""
 _SELECT_VERSION: Final = "SELECT max(version) FROM schema_version"
-_LOCK: Final = "SELECT pg_advisory_xact_lock(7346198201)"
-"""One migration at a time; the number only has to be this service's own."""
-
 
 _NO_RIGHTS: Final = (
     "this role may not read the tables: run `projectkeys migrate --grant-to` with its name, as their owner"
@@ -25,12 +30,32 @@ class SchemaError(Exception):
     """The database's schema is not one that this program can work with; the message says what to do."""
 
 
-async def current_version(connection: Connection) -> int:
-    """The database's version; 0 is an empty database.
+@dataclass(frozen=True, slots=True)
+class SchemaState:
+    """What a database records of its schema: its version, 0 without a schema, and the applied migrations' names."""
+
+    version: int = 0
+    applied: frozenset[str] = frozenset()
+
+
+async def select_schema_state(connection: Connection) -> SchemaState:
+    """Return the state of the database's schema. Run it outside of a transaction, which a missing table would end.
 
     Raises:
-        SchemaError: the role of this connection may not know.
+        SchemaError: the role of this connection may not read it.
     """
+    try:
+        row = await connection.fetchrow(_SELECT_STATE)
+        assert row is not None, "an aggregate returns a row"
+        return SchemaState(row["version"] or 0, frozenset(row["applied"]))
+    except asyncpg.UndefinedTableError:
+        return SchemaState(await _version_without_migrations(connection))
+    except asyncpg.InsufficientPrivilegeError:
+        raise SchemaError(_NO_RIGHTS) from None
+
+
+async def _version_without_migrations(connection: Connection) -> int:
+    """Return the version of a database without the table schema_migration, as release 0.1.0 creates it."""
     try:
         return int(await connection.fetchval(_SELECT_VERSION) or 0)
     except asyncpg.UndefinedTableError:
@@ -39,34 +64,20 @@ async def current_version(connection: Connection) -> int:
         raise SchemaError(_NO_RIGHTS) from None
 
 
-def problem_with(version: int) -> str | None:
-    """What is wrong with a database of this version, and what to do; None if nothing is."""
-    if version == CURRENT:
-        return None
+def problem_with(state: SchemaState) -> str | None:
+    """Return what is wrong with a database in this state and what to do, or None if this program can use it.
+
+    Migrations that this program does not know are no problem: those of a later release that leave the version as it
+    is are additive.
+    """
+    version = state.version
+    if version > CURRENT:
+        return (
+            f"the schema is at version {version}, newer than this program's {CURRENT}: deploy a newer release"
+        )
     if version < CURRENT:
         return f"the schema is at version {version}, {CURRENT} is needed: run `projectkeys migrate`"
-    return f"the schema is at version {version}, newer than this program's {CURRENT}: deploy a newer release"
-
-
-async def migrate(connection: Connection) -> bool:
-    """Make the schema current, in one transaction; returns whether there was something to do.
-
-    Raises:
-        SchemaError: the database is newer than this program.
-    """
-    async with connection.transaction():
-        await connection.execute(_LOCK)
-        exists = await connection.fetchval("SELECT to_regclass('schema_version') IS NOT NULL")
-        version = await current_version(connection) if exists else 0
-        if version > CURRENT:
-            raise SchemaError(problem_with(version) or "")
-        if version == CURRENT:
-            return False
-        await connection.execute(_text())
-        return True
-
-
-def _text() -> str:
-    packaged = files("service") / "schema.sql"
-    beside = Path(__file__).parents[2] / "schema.sql"  # in a checkout, where it stands at the top
-    return packaged.read_text() if packaged.is_file() else beside.read_text()
+    missing = [known.name for known in known_migrations() if known.name not in state.applied]
+    if missing:
+        return f"the schema lacks the migrations {', '.join(missing)}: run `projectkeys migrate`"
+    return None
