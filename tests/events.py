@@ -1,7 +1,7 @@
 """Reading events as a foreign consumer would."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
@@ -53,22 +53,3 @@ async def reading(bootstrap: str, topic: str) -> AsyncIterator[Reader]:
         yield Reader(consumer)
     finally:
         await consumer.stop()
-
-
-async def until(holds: Callable[[], Awaitable[object]], *, patience: float = _PATIENCE) -> None:
-    """Ask again and again until it ``holds``; fails if it never does."""
-    try:
-        async with asyncio.timeout(patience):
-            while not await holds():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"it does not hold after {patience} s") from None
-
-
-async def eventually(holds: Callable[[], object], *, patience: float = _PATIENCE) -> None:
-    """`until` for what is seen without waiting."""
-
-    async def look() -> object:
-        return holds()
-
-    await until(look, patience=patience)

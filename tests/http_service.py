@@ -1,6 +1,5 @@
 """The service on its real ports, for the HTTP tests, and what a refusal must leave alone."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,13 +8,14 @@ from typing import Any
 
 import asyncpg
 from aiohttp import ClientSession, ClientTimeout
-from aiohttp.test_utils import unused_port
 from yarl import URL
 
 from service.app import Service, build
+from service.dev.ports import free_port
 from service.domain.scopes import SCOPES
 from service.server import listening
 from service.settings import Settings
+from testkit.http_client import exchange
 
 ORGANIZATION = "the-interstellar-jurisdiction"
 NOT_FOUND = {"detail": "The requested resource does not exist"}
@@ -103,19 +103,13 @@ class Site:
 
     async def exchange(self, request: bytes) -> bytes:
         """All that comes back for these bytes on a connection of their own, until the service closes it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.service.settings.port)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                writer.write(request)
-                return await reader.read()
-        finally:
-            writer.close()
+        return await exchange(self.service.settings.port, request, timeout=_PATIENCE)
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ClientSession]]:
     """The service on free ports, as in production but without its publisher, and a client of it."""
-    joined = build(replace(settings, host="127.0.0.1", port=unused_port(), ops_port=unused_port()))
+    joined = build(replace(settings, host="127.0.0.1", port=free_port(), ops_port=free_port()))
     await joined.database.start()
     session = ClientSession(
         f"http://127.0.0.1:{joined.settings.port}", timeout=ClientTimeout(total=_PATIENCE)

@@ -12,7 +12,7 @@ from aiokafka import ConsumerRecord
 
 from tests.events import header, reading
 from tests.outbox import Postgres
-from tests.processes import Deployment, Replica
+from tests.processes import DeployedReplica, Deployment
 
 _CALLERS = 4
 _PACE = 0.01
@@ -57,7 +57,7 @@ class Load:
         """Whether so many keys were made."""
         return len(self.made) >= number
 
-    async def call(self, replica: Replica) -> None:
+    async def call(self, replica: DeployedReplica) -> None:
         """Make keys one after the other until told to stop."""
         headers = {"Authorization": f"Bearer {replica.deployment.token}"}
         async with ClientSession(timeout=_PATIENCE, headers=headers) as session:
@@ -79,7 +79,7 @@ class Load:
 
 
 @asynccontextmanager
-async def load_on(*replicas: Replica) -> AsyncIterator[Load]:
+async def load_on(*replicas: DeployedReplica) -> AsyncIterator[Load]:
     """Callers of each of ``replicas``, for the time of the block; all have their last answer when it ends."""
     load = Load()
     async with asyncio.TaskGroup() as group:

@@ -11,12 +11,12 @@ import pytest
 
 from service.consumer import Change, KeyState, LoaderOptions, NotReadyError, ProjectKeys, RateLimit
 from service.consumer.replica import Counts
+from service.dev.ports import free_port
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import SHARDS, shard_of
 from service.kafka.session import Record
-from tests.events import eventually, until
-from tests.kafka_harness import unused_port
+from testkit.polling import poll_until
 from tests.telling import Teller, records_of, telling
 
 _SOON = 5.0
@@ -99,7 +99,7 @@ async def test_an_empty_topic_is_ready_at_once(reader: ProjectKeys) -> None:
 async def test_nothing_is_answered_before_all_is_known(kafka_bootstrap: str, teller: Teller) -> None:
     """None would be a lie, so it is refused; the time-out says what is in the way."""
     await teller.tell(new_key_half(), 1)
-    nowhere = f"127.0.0.1:{unused_port()}"
+    nowhere = f"127.0.0.1:{free_port()}"
     async with ProjectKeys(bootstrap_servers=nowhere, topic=teller.topic) as keys:
         with pytest.raises(NotReadyError):
             keys.get(new_key_half())
@@ -152,7 +152,7 @@ async def test_a_deleted_key_is_gone_and_stays_gone(teller: Teller, reader: Proj
         assert await keys.wait_for(key, 2, _SOON) is None
         await teller.tell(key, 1, EventType.CREATED)
         await teller.tell(key, 2, EventType.DELETED)
-        await until(lambda: _has(keys, outdated=4), patience=_SOON)
+        await poll_until(lambda: _has(keys, outdated=4), timeout=_SOON)
         assert (keys.get(key), len(keys)) == (None, 0)
         await teller.tell(key, 3, EventType.CREATED)
         assert await keys.wait_for(key, 3, _SOON) is not None
@@ -185,11 +185,11 @@ async def test_older_versions_and_duplicates_change_nothing(teller: Teller, read
         await keys.ready(_SOON)
         for version in (2, 2, 1, 3, 1, 2, 3):
             await teller.tell(key, version, name=f"version {version}")
-        await until(lambda: _has(keys, applied=2, outdated=5), patience=_SOON)
+        await poll_until(lambda: _has(keys, applied=2, outdated=5), timeout=_SOON)
         state = keys.get(key)
         assert state is not None
         assert (state.version, state.name) == (3, "version 3")
-        await eventually(lambda: told and told[-1] == 3, patience=_SOON)
+        await poll_until(lambda: told and told[-1] == 3, timeout=_SOON)
     assert told in ([2, 3], [3])
 
 
@@ -214,7 +214,7 @@ async def test_what_is_not_known_is_passed_over(teller: Teller, reader: ProjectK
         await keys.ready(_SOON)
         assert keys.counts == Counts(ignored=5)
         await teller.mark()
-        await until(lambda: _has(keys, ignored=7), patience=_SOON)
+        await poll_until(lambda: _has(keys, ignored=7), timeout=_SOON)
         assert len(keys) == 0
 
 
@@ -254,6 +254,6 @@ async def test_the_lag_is_told(teller: Teller, reader: ProjectKeys) -> None:
         await teller.mark(partition)
     async with reader as keys:
         await keys.ready(_SOON)
-        await eventually(lambda: (keys.lag().quiet or 0) > 1)
-        await eventually(lambda: (keys.lag().seconds or 9) < 1)
+        await poll_until(lambda: (keys.lag().quiet or 0) > 1)
+        await poll_until(lambda: (keys.lag().seconds or 9) < 1)
         assert keys.lag().records == 0

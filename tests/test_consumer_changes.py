@@ -10,7 +10,7 @@ from service.consumer import Change, ProjectKeys, feed
 from service.consumer.feed import Feed
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from tests.events import eventually, until
+from testkit.polling import poll_until
 from tests.telling import Teller, telling
 
 _SOON = 5.0
@@ -61,7 +61,7 @@ async def test_each_change_is_told(teller: Teller, keys: ProjectKeys) -> None:
         await keys.ready(_SOON)
         for version, kind in enumerate(EventType, 1):
             await teller.tell(key, version, kind)
-            await until(partial(notes.reach, version), patience=_SOON)
+            await poll_until(partial(notes.reach, version), timeout=_SOON)
     assert [(one.public_key, one.version, one.state is None) for one in notes.told] == [
         (key, 1, False),
         (key, 2, False),
@@ -80,11 +80,11 @@ async def test_what_was_there_is_told_to_who_asks_for_everything(teller: Teller,
     async with keys:
         await keys.ready(_SOON)
         keys.on_change(late, everything=True)
-        await until(lambda: early.reach(2), patience=_SOON)
-        await until(lambda: late.reach(2), patience=_SOON)
+        await poll_until(lambda: early.reach(2), timeout=_SOON)
+        await poll_until(lambda: late.reach(2), timeout=_SOON)
         assert early.last == late.last == {living: 4, deleted: -2}
         await teller.tell(living, 5)
-        await until(lambda: changes.reach(1), patience=_SOON)
+        await poll_until(lambda: changes.reach(1), timeout=_SOON)
     assert changes.last == {living: 5}
 
 
@@ -99,7 +99,7 @@ async def test_a_callback_that_raises_is_told_again_and_stops_nobody(
     async with keys:
         await keys.ready(_SOON)
         await teller.tell(key, 1)
-        await until(lambda: failing.reach(4), patience=_SOON)
+        await poll_until(lambda: failing.reach(4), timeout=_SOON)
         assert keys.get(key) is not None
     assert failing.last == {key: 1}
     assert [one.version for one in other.told] == [1]
@@ -119,7 +119,7 @@ async def test_a_key_that_always_fails_keeps_no_other_waiting(monkeypatch: pytes
     running = Feed(callback, lambda key: Change(key.hex(), 1, None), everything=False)
     running.add([b"bad", b"one", b"two"])
     task = asyncio.create_task(running.run())
-    await eventually(lambda: b"two" in told, patience=_SOON)
+    await poll_until(lambda: b"two" in told, timeout=_SOON)
     assert told[:4] == [b"bad", b"one", b"two", b"bad"][: len(told)]
     task.cancel()
 
@@ -136,12 +136,12 @@ async def test_a_slow_callback_skips_versions_and_never_goes_back(teller: Teller
     async with keys:
         await keys.ready(_SOON)
         await teller.tell(key, 1)
-        await until(lambda: notes.reach(1), patience=_SOON)
+        await poll_until(lambda: notes.reach(1), timeout=_SOON)
         for version in range(2, 9):
             await teller.tell(key, version)
         await keys.wait_for(key, 8, _SOON)
         gate.set()
-        await until(lambda: notes.reach(2), patience=_SOON)
+        await poll_until(lambda: notes.reach(2), timeout=_SOON)
     assert [one.version for one in notes.told] == [1, 8]
 
 

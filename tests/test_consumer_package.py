@@ -14,9 +14,9 @@ from service.consumer.examples import files, store
 from service.dev.kafka import EmbeddedKafka
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from tests.events import eventually
+from testkit.polling import poll_until
+from testkit.processes import ROOT
 from tests.kafka_harness import new_topic
-from tests.processes import ROOT
 from tests.telling import telling
 
 _SOON: Final = 5.0
@@ -104,11 +104,11 @@ async def test_every_key_has_a_file(kafka_bootstrap: str, topic: str, tmp_path: 
         await teller.tell(deleted, 1)
         async with ProjectKeys(bootstrap_servers=kafka_bootstrap, topic=topic) as keys:
             await files.mirror(keys, tmp_path)
-            await eventually(lambda: _keys_in(tmp_path) == {living, deleted}, patience=_SOON)
+            await poll_until(lambda: _keys_in(tmp_path) == {living, deleted}, timeout=_SOON)
             await teller.tell(deleted, 2, EventType.DELETED)
             await teller.tell(living, 2, isActive=False)
-            await eventually(lambda: _keys_in(tmp_path) == {living}, patience=_SOON)
-            await eventually(lambda: _says(tmp_path, living, version=2, is_active=False), patience=_SOON)
+            await poll_until(lambda: _keys_in(tmp_path) == {living}, timeout=_SOON)
+            await poll_until(lambda: _says(tmp_path, living, version=2, is_active=False), timeout=_SOON)
 
 
 def _file(directory: Path, key: str) -> Path:
@@ -148,7 +148,7 @@ async def test_every_key_is_in_the_store(kafka_bootstrap: str, topic: str) -> No
         await teller.tell(key, 1, rateLimit={"window": 60, "count": 5})
         async with ProjectKeys(bootstrap_servers=kafka_bootstrap, topic=topic) as keys:
             store.mirror(keys, held)
-            await eventually(lambda: held, patience=_SOON)
+            await poll_until(lambda: held, timeout=_SOON)
             assert json.loads(held[f"dsn:{key}"]) == {
                 "version": 1,
                 "project": 1,
@@ -156,4 +156,4 @@ async def test_every_key_is_in_the_store(kafka_bootstrap: str, topic: str) -> No
                 "limit": [5, 60],
             }
             await teller.tell(key, 2, EventType.DELETED)
-            await eventually(lambda: not held, patience=_SOON)
+            await poll_until(lambda: not held, timeout=_SOON)

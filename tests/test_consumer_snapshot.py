@@ -13,11 +13,12 @@ import pytest
 from service.consumer import Change, ProjectKeys, snapshot
 from service.consumer.errors import SnapshotError
 from service.consumer.replica import Counts
+from service.dev.ports import free_port
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import SHARDS
-from tests.events import eventually, until
-from tests.kafka_harness import new_topic, unused_port
+from testkit.polling import poll_until
+from tests.kafka_harness import new_topic
 from tests.telling import Teller, telling
 
 _SOON = 5.0
@@ -71,14 +72,14 @@ async def test_a_restart_reads_only_what_has_come_since(teller: Teller, read: Op
         assert keys.counts == Counts(applied=1)
         assert sorted(keys.public_keys()) == sorted([living, new])
         await teller.tell(deleted, 1)
-        await eventually(lambda: keys.counts.outdated, patience=_SOON)
+        await poll_until(lambda: keys.counts.outdated, timeout=_SOON)
         assert keys.get(deleted) is None
 
 
 async def test_a_snapshot_serves_while_kafka_is_away(teller: Teller, read: Open) -> None:
     """What was known is answered though it is not ready; the lag tells how old it is."""
     living, _ = await _kept(teller, read)
-    async with read(bootstrap_servers=f"127.0.0.1:{unused_port()}") as keys:
+    async with read(bootstrap_servers=f"127.0.0.1:{free_port()}") as keys:
         state = await keys.wait_for(living, 1, _SOON)
         assert state is not None
         assert state.name == "kept"
@@ -94,7 +95,7 @@ async def test_the_snapshot_is_written_while_it_runs(teller: Teller, read: Open,
         for version in (1, 2):
             key = new_key_half()
             await teller.tell(key, version)
-            await until(partial(_is_in, file, key), patience=_SOON)
+            await poll_until(partial(_is_in, file, key), timeout=_SOON)
 
 
 async def _is_in(file: Path, key: str) -> bool:
@@ -191,7 +192,7 @@ async def test_a_topic_made_anew_is_read_from_its_beginning(
         keys.on_change(note)
         await keys.ready(_SOON)
         assert sorted(keys.public_keys()) == sorted([living, new])
-        await eventually(lambda: told, patience=_SOON)
+        await poll_until(lambda: told, timeout=_SOON)
     assert [one.public_key for one in told] == [new], "what is as before is no change"
     assert "the topic ends before what was read of it" in caplog.text
 
@@ -220,7 +221,7 @@ async def test_who_was_away_too_long_reads_anew(
         assert len(keys) == 2
         later = time.time() + 7200
         monkeypatch.setattr(time, "time", lambda: later)
-        await eventually(lambda: len(keys) == 1, patience=_SOON)
+        await poll_until(lambda: len(keys) == 1, timeout=_SOON)
         assert keys.public_keys() == [living]
     assert "the tombstones of deleted keys may be gone" in caplog.text
 
@@ -232,7 +233,7 @@ async def test_a_directory_that_cannot_be_written_is_no_end(
     await teller.tell(new_key_half(), 1)
     async with read(snapshot=file / "no such directory" / "keys", snapshot_every=0.05) as keys:
         await keys.ready(_SOON)
-        await eventually(lambda: "cannot be written" in caplog.text, patience=_SOON)
+        await poll_until(lambda: "cannot be written" in caplog.text, timeout=_SOON)
         assert len(keys) == 1
         with pytest.raises(OSError, match="no such directory"):
             await keys.save()
@@ -241,7 +242,7 @@ async def test_a_directory_that_cannot_be_written_is_no_end(
 
 async def test_nothing_is_written_before_everything_is_known(read: Open, file: Path) -> None:
     """Half of the keys would be taken for all of them; and there is nothing to write without a file."""
-    async with read(bootstrap_servers=f"127.0.0.1:{unused_port()}") as keys:
+    async with read(bootstrap_servers=f"127.0.0.1:{free_port()}") as keys:
         await keys.save()
     async with read(snapshot=None) as keys:
         await keys.ready(_SOON)

@@ -14,14 +14,16 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
-from faults.proxy import proxy
+from service.dev.ports import free_port
 from service.domain.partitioning import SHARDS, shard_of
 from service.settings import Settings
-from tests.events import header, until
-from tests.kafka_harness import unused_port
+from testkit.polling import poll_until
+from testkit.processes import ROOT
+from testkit.proxy import proxy
+from tests.events import header
 from tests.load import arrived, check, load_on
 from tests.outbox import Postgres, change, waiting
-from tests.processes import ROOT, Deployment, Replica, deploy, replica, running
+from tests.processes import DeployedReplica, Deployment, deploy, replica, running
 
 _HALF = SHARDS // 2
 _LEASE = 1.0
@@ -41,8 +43,8 @@ async def _changes_are_sent(postgres: Postgres) -> bool:
     return not await postgres.fetchval("SELECT EXISTS (SELECT FROM outbox WHERE version > 1)")
 
 
-async def _share(first: Replica, second: Replica) -> None:
-    await asyncio.gather(*(until(partial(one.owns, _HALF), patience=10) for one in (first, second)))
+async def _share(first: DeployedReplica, second: DeployedReplica) -> None:
+    await asyncio.gather(*(poll_until(partial(one.owns, _HALF), timeout=10) for one in (first, second)))
 
 
 async def test_two_replicas_share_the_shards_and_send_each_event_once(
@@ -53,10 +55,10 @@ async def test_two_replicas_share_the_shards_and_send_each_event_once(
         await _share(first, second)
         async with load_on(first, second) as load:
             for _ in range(3):
-                await until(partial(load.reaches, len(load.made) + 40))
+                await poll_until(partial(load.reaches, len(load.made) + 40))
                 for one in load.made[-20:]:
                     await change(postgres, one.key, shard=shard_of(one.key))
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
         events = await arrived(deployment, load.made)
     assert (load.refused, load.failures) == ([], [])
     assert await check(events, load.made, postgres) == 0
@@ -76,7 +78,7 @@ async def test_a_publisher_alone_shares_with_a_server(
             with pytest.raises(ClientConnectionError):
                 await session.get(publisher.keys_url)
         async with load_on(server) as load:
-            await until(lambda: load.reaches(60))
+            await poll_until(lambda: load.reaches(60))
         events = await arrived(deployment, load.made)
     assert await check(events, load.made, postgres) == 0
 
@@ -93,12 +95,12 @@ async def test_a_server_that_does_not_publish_leaves_that_to_others(
             assert await server.owns(0)
             assert await waiting(postgres) == 1
             async with replica(deployment, tmp_path, "publish") as publisher:
-                await until(lambda: publisher.owns(SHARDS))
-                await until(lambda: _is_empty(postgres))
+                await poll_until(lambda: publisher.owns(SHARDS))
+                await poll_until(lambda: _is_empty(postgres))
                 both = await session.post(server.keys_url, json={}, headers={"Prefer": "wait=10"})
                 assert (both.status, both.headers["Event-Status"]) == (201, "published")
         server.process.signal(signal.SIGTERM)
-        assert await server.process.exited(within=5) == 0
+        assert await server.process.wait_for_exit(timeout=5) == 0
 
 
 async def test_what_a_stopped_replica_published_is_taken_over_at_once(
@@ -111,11 +113,11 @@ async def test_what_a_stopped_replica_published_is_taken_over_at_once(
         async with replica(deployment, tmp_path, **settings) as second:
             await _share(first, second)
             async with load_on(first) as load:
-                await until(lambda: load.reaches(20))
+                await poll_until(lambda: load.reaches(20))
                 second.process.signal(signal.SIGTERM)
-                await until(lambda: first.owns(SHARDS), patience=2)
-                assert await second.process.exited(within=5) == 0
-                await until(partial(load.reaches, len(load.made) + 20))
+                await poll_until(lambda: first.owns(SHARDS), timeout=2)
+                assert await second.process.wait_for_exit(timeout=5) == 0
+                await poll_until(partial(load.reaches, len(load.made) + 20))
         events = await arrived(deployment, load.made)
     assert (load.refused, load.failures) == ([], [])
     assert await check(events, load.made, postgres) == 0
@@ -128,12 +130,12 @@ async def test_what_a_killed_replica_published_is_taken_over_after_its_lease(
     async with replica(deployment, tmp_path) as first, replica(deployment, tmp_path) as second:
         await _share(first, second)
         async with load_on(first, second) as load:
-            await until(lambda: load.reaches(100))
+            await poll_until(lambda: load.reaches(100))
             second.process.kill()
-            await until(lambda: first.owns(SHARDS), patience=_LEASE + 5)
-            await until(partial(load.reaches, len(load.made) + 20))
+            await poll_until(lambda: first.owns(SHARDS), timeout=_LEASE + 5)
+            await poll_until(partial(load.reaches, len(load.made) + 20))
         events = await arrived(deployment, load.made)
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
     assert load.refused == []
     assert await check(events, load.made, postgres) < 50
 
@@ -145,17 +147,17 @@ async def test_a_replica_that_wakes_after_its_lease_disturbs_nothing(
     async with replica(deployment, tmp_path) as first, replica(deployment, tmp_path) as second:
         await _share(first, second)
         async with load_on(first, second) as load:
-            await until(lambda: load.reaches(100))
+            await poll_until(lambda: load.reaches(100))
             second.process.signal(signal.SIGSTOP)
-            await until(lambda: first.owns(SHARDS), patience=_LEASE + 5)
+            await poll_until(lambda: first.owns(SHARDS), timeout=_LEASE + 5)
             for one in load.made[-60:]:
                 await change(postgres, one.key, shard=shard_of(one.key))
-            await until(lambda: _changes_are_sent(postgres))
+            await poll_until(lambda: _changes_are_sent(postgres))
             second.process.signal(signal.SIGCONT)
             await _share(first, second)
             for one in load.made[-60:]:
                 await change(postgres, one.key, shard=shard_of(one.key))
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
         events = await arrived(deployment, load.made)
         assert "shards_lost" in second.process.errors
     assert await check(events, load.made, postgres) < 50
@@ -168,14 +170,14 @@ async def test_sigterm_under_load_breaks_nothing(
     delay = 1.0
     async with replica(deployment, tmp_path, SHUTDOWN_DELAY=str(delay)) as server:
         async with load_on(server) as load, _half_a_request(server) as rest:
-            await until(lambda: load.reaches(50))
+            await poll_until(lambda: load.reaches(50))
             known, stopped_at = len(load.made), time.monotonic()
             server.process.signal(signal.SIGTERM)
-            await until(lambda: _stops(server), patience=delay)
-            await until(lambda: _refuses(server), patience=delay + 2)
+            await poll_until(lambda: _stops(server), timeout=delay)
+            await poll_until(lambda: _refuses(server), timeout=delay + 2)
             load.stopping = True
             assert (await rest()).startswith(b"HTTP/1.1 201 ")
-        assert await server.process.exited(within=5) == 0
+        assert await server.process.wait_for_exit(timeout=5) == 0
     assert load.refused == []
     assert [one for one in load.failures if one.sent_at < stopped_at + delay] == []
     assert len(load.made) > known + 20, "it was of use until the end"
@@ -184,11 +186,11 @@ async def test_sigterm_under_load_breaks_nothing(
     assert await check(events, load.made, postgres) == 0
 
 
-async def _stops(server: Replica) -> bool:
+async def _stops(server: DeployedReplica) -> bool:
     return await server.readyz() == (503, {"status": "stopping"})
 
 
-async def _refuses(server: Replica) -> bool:
+async def _refuses(server: DeployedReplica) -> bool:
     try:
         _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     except ConnectionRefusedError:
@@ -198,7 +200,7 @@ async def _refuses(server: Replica) -> bool:
 
 
 @asynccontextmanager
-async def _half_a_request(server: Replica) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
+async def _half_a_request(server: DeployedReplica) -> AsyncIterator[Callable[[], Awaitable[bytes]]]:
     """A request whose body is not whole yet; gives what sends the rest and returns the answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     body = b'{"name": "Slow"}'
@@ -223,21 +225,21 @@ async def test_a_second_sigterm_ends_the_wait_for_routers(deployment: Deployment
     """The first leaves half a minute to notice; whoever cannot wait sends another."""
     async with replica(deployment, tmp_path, SHUTDOWN_DELAY="30") as server:
         server.process.signal(signal.SIGTERM)
-        await until(lambda: _stops(server), patience=2)
+        await poll_until(lambda: _stops(server), timeout=2)
         assert server.process.running
         server.process.signal(signal.SIGTERM)
-        assert await server.process.exited(within=5) == 0
+        assert await server.process.wait_for_exit(timeout=5) == 0
 
 
 @pytest.mark.parametrize("after", [0.1, 0.5, 0.9, 1.3])
 async def test_sigterm_during_the_start_ends_it(deployment: Deployment, tmp_path: Path, after: float) -> None:
     """Wherever it catches the start, there is an end within seconds, and no complaint."""
-    port, ops_port = unused_port(), unused_port()
+    port, ops_port = free_port(), free_port()
     settings = {**deployment.environment, "PORT": str(port), "OPS_PORT": str(ops_port)}
     async with running("serve", environment=settings, directory=tmp_path) as process:
         await asyncio.sleep(after)
         process.signal(signal.SIGTERM)
-        assert await process.exited(within=5) in {0, -signal.SIGTERM}
+        assert await process.wait_for_exit(timeout=5) in {0, -signal.SIGTERM}
         assert "Traceback" not in process.errors
 
 
@@ -245,7 +247,7 @@ async def test_wrong_settings_are_told_together(tmp_path: Path) -> None:
     """One run shows every mistake by its name, and the exit code says that a restart does not help."""
     wrong = {"PORT": "x", "OPS_PORT": "0", "LOG_LEVEL": "loud", "SHARD_LEASE": "-1"}
     async with running("serve", environment=wrong, directory=tmp_path) as process:
-        assert await process.exited(within=10) == 78
+        assert await process.wait_for_exit(timeout=10) == 78
         told = [line.partition(":")[0] for line in process.errors.splitlines()]
     assert told == ["Some settings cannot be used", *sorted(wrong)]
 
@@ -268,13 +270,13 @@ async def test_a_postgres_that_hangs_does_not_hold_up_the_end(
 ) -> None:
     """With requests under way and shards to hand over, all that waits for it has a bound; the exit code is 0."""
     url = urlsplit(settings.database_url)
-    async with proxy(unused_port(), url.port or 0) as wire:
+    async with proxy(url.port or 0) as wire:
         behind = settings.database_url.replace(f":{url.port}/", f":{wire.port}/")
         async with replica(deployment, tmp_path, DATABASE_URL=behind) as server:
-            await until(lambda: server.owns(SHARDS), patience=10)
+            await poll_until(lambda: server.owns(SHARDS), timeout=10)
             async with load_on(server) as load:
-                await until(lambda: load.reaches(20))
-                wire.silence()
+                await poll_until(lambda: load.reaches(20))
+                wire.block()
                 server.process.signal(signal.SIGTERM)
-                assert await server.process.exited(within=25) == 0
+                assert await server.process.wait_for_exit(timeout=25) == 0
                 load.stopping = True
