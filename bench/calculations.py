@@ -7,36 +7,39 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What several rounds say together."""
+    """A summary of the values of several rounds."""
 
     median: float
-    least: float
-    greatest: float
+    minimum: float
+    maximum: float
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The spread of at least one value."""
+    """Summarize at least one value."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
-def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """Ours against theirs, round by round: what disturbs a round disturbs both its halves."""
-    return [mine / other for mine, other in zip(ours, theirs, strict=True)]
+def ratios(measured: Sequence[float], baseline: Sequence[float]) -> list[float]:
+    """Divide round by round: a disturbance of the machine affects both values of a round."""
+    return [value / reference for value, reference in zip(measured, baseline, strict=True)]
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The least of ``values`` that is not below a ``share`` of them (0 to 1)."""
+    """Return the smallest of ``values`` that is not below a ``share`` of them (0 to 1)."""
     ranked = sorted(values)
     return ranked[min(int(share * len(ranked)), len(ranked) - 1)]
 
 
 def bucket_quantile(bounds: Sequence[float], counts: Sequence[float], share: float) -> float:
-    """A quantile of a histogram, interpolated within its bucket as if that were evenly filled.
+    """Return a quantile of a histogram, interpolated linearly within its bucket.
 
     Args:
-        bounds: the buckets' upper bounds, ascending.
-        counts: how many values are at or below each bound.
+        bounds: The upper bounds of the buckets, ascending.
+        counts: The number of values at or below each bound.
         share: 0 to 1.
+
+    Raises:
+        ValueError: The histogram is empty.
     """
     wanted = share * counts[-1]
     lower, below = 0.0, 0.0

@@ -1,6 +1,6 @@
-"""The rival of every read: aiohttp on uvloop with one handler, which answers constant bytes.
+"""The baseline of every read: aiohttp on uvloop with one handler that responds with constant bytes.
 
-`python -m bench.bare PORT LENGTH` serves bodies of that length until it is ended.
+`python -m bench.constant_server PORT LENGTH` serves bodies of that length until it is stopped.
 """
 
 import sys
@@ -14,11 +14,11 @@ def main() -> None:
     port, length = map(int, sys.argv[1:])
     body = b" " * length
 
-    async def answer(_request: web.Request) -> web.Response:
+    async def respond(_request: web.Request) -> web.Response:
         return web.Response(body=body, content_type="application/json")
 
     app = web.Application()
-    app.router.add_get("/", answer)
+    app.router.add_get("/", respond)
     web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None, loop=uvloop.new_event_loop())
 
 

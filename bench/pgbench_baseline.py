@@ -1,24 +1,24 @@
-"""The rival of every create: pgbench, which writes the same rows in one statement and does nothing else."""
+"""The baseline of every create: pgbench, which writes the same rows in one statement and does nothing else."""
 
 import re
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from bench.processes import BenchError, output_of
+from bench.programs import BenchError, run_program
 
-_CONNECTING: Final = 1
-"""Seconds that pgbench needs to connect its clients, which it takes from its time and leaves out of its rate."""
+_CONNECT_TIME: Final = 1
+"""Seconds in which pgbench connects its clients: part of its duration, but not of its rate."""
 
 _TPS: Final = re.compile(r"^tps = ([\d.]+) \(without initial connection time\)$", re.MULTILINE)
 _COUNT: Final = re.compile(r"^number of transactions actually processed: (\d+)$", re.MULTILINE)
 _FAILED: Final = re.compile(r"^number of failed transactions: (\d+)", re.MULTILINE)
 
-TENANT: Final = """
+INSERT_TENANT: Final = """
     WITH tenant AS (INSERT INTO organization (slug, name) VALUES ('bench', 'bench') RETURNING id)
-    INSERT INTO project (organization_id, slug, name) SELECT id, 'floor', 'floor' FROM tenant
+    INSERT INTO project (organization_id, slug, name) SELECT id, 'baseline', 'baseline' FROM tenant
 """
-"""Makes the organization 1 and the project 1 of an empty database."""
+"""Inserts organization 1 and project 1 into an empty database."""
 
 SCRIPT: Final = """\
 WITH new_key AS (
@@ -51,36 +51,36 @@ new_audit_entry AS (
 )
 SELECT aggregateid, seq FROM new_event;
 """
-"""A colon before a letter would be a variable of pgbench's: the texts have a space there."""
+"""The texts have a space after each colon: a colon before a letter starts a variable of pgbench."""
 
 
 async def pgbench(program: Path, script: Path, url: str, *, clients: int, seconds: int) -> tuple[float, int]:
-    """Transactions a second, connecting not counted, and how many there were.
+    """Run pgbench; return transactions per second, without the time to connect, and their number.
 
     Args:
-        program: pgbench itself.
-        script: a file that holds `SCRIPT`.
-        url: the database.
-        clients: connections, each of which sends its next statement when the answer has come.
-        seconds: how long.
+        program: The path of pgbench.
+        script: A file that contains `SCRIPT`.
+        url: The database.
+        clients: The number of connections, each with one statement at a time.
+        seconds: The duration.
 
     Raises:
-        BenchError: it failed.
+        BenchError: It failed.
     """
-    printed = await output_of(
+    output = await run_program(
         *(str(program), "--no-vacuum", "--protocol=prepared", "--jobs=1", f"--client={clients}"),
-        *(f"--time={seconds + _CONNECTING}", f"--file={script}"),
-        environment=_connection(url),
-        limit=seconds + 30.0,
+        *(f"--time={seconds + _CONNECT_TIME}", f"--file={script}"),
+        environment=_connection_variables(url),
+        timeout=seconds + 30.0,
     )
-    rate, count, failed = _TPS.search(printed), _COUNT.search(printed), _FAILED.search(printed)
+    rate, count, failed = _TPS.search(output), _COUNT.search(output), _FAILED.search(output)
     if rate is None or count is None or failed is None or failed[1] != "0":
-        raise BenchError(f"pgbench did not do its work:\n{printed}")
+        raise BenchError(f"unexpected output of pgbench:\n{output}")
     return float(rate[1]), int(count[1])
 
 
-def _connection(url: str) -> dict[str, str]:
-    """In the environment, for arguments can be read by everybody."""
+def _connection_variables(url: str) -> dict[str, str]:
+    """Return the environment variables: every user of the machine can read arguments."""
     parts = urlsplit(url)
     return {
         "PGHOST": parts.hostname or "",

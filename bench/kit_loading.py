@@ -1,6 +1,6 @@
-"""How quickly the consumer kit knows every key, and what they cost in memory.
+"""The time in which the consumer kit loads every key, and the memory of each.
 
-A process of its own: `python -m bench.kit` reads a `Plan` as JSON and prints a `Loaded`.
+A process of its own: `python -m bench.kit_loading` reads a `Plan` as JSON and prints a `Loaded`.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any, Final
 import orjson
 from aiokafka import AIOKafkaProducer
 
-from bench import program
+from bench import worker
 from service.consumer import NotReadyError, ProjectKeys
 from service.contract.catalogue import described
 from service.domain.partitioning import SHARDS
@@ -22,18 +22,18 @@ from service.kafka.connection import KafkaConnection
 from service.kafka.topic import check_topic
 
 KEYS: Final = int(os.environ.get("BENCH_KIT_KEYS", "200000"))
-"""Keys in the topic; a million take half a minute to be written."""
+"""Keys in the topic; writing a million takes half a minute."""
 
 _TOPIC: Final = "bench-kit"
-LOADED_WITHIN: Final = 300.0
-"""Seconds after which something must be wrong."""
+LOAD_TIMEOUT: Final = 300.0
+"""Seconds; far more than loading needs."""
 
-_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+_PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which topic to load, which has so many keys."""
+    """The topic to load, and its number of keys."""
 
     bootstrap: str
     topic: str
@@ -49,11 +49,11 @@ class Loaded:
     after: int
 
 
-async def filled(bootstrap: str) -> Plan:
-    """The topic with `KEYS` keys in it, made if it is not there yet."""
+async def prepare_topic(bootstrap: str) -> Plan:
+    """Create the topic with `KEYS` keys unless it exists."""
     connection = KafkaConnection((bootstrap,))
-    state = await check_topic(connection, _TOPIC, partitions=SHARDS, create=True)
-    if state.created:
+    topic = await check_topic(connection, _TOPIC, partitions=SHARDS, create=True)
+    if topic.created:
         await _fill(bootstrap)
     return Plan(bootstrap, _TOPIC, KEYS)
 
@@ -73,22 +73,22 @@ async def _fill(bootstrap: str) -> None:
 
 
 def _records(keys: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
-    """Key, value and headers of as many new keys, as the contract's examples show them."""
+    """Yield key, value and headers of ``keys`` records, from the contract's examples."""
     envelope: dict[str, str] = described()["headers.1"].example
     state: dict[str, Any] = described()["projectkey.created.1"].example
-    shown = state["id"].encode()
+    example_key = state["id"].encode()
     value = orjson.dumps(state)
     headers = [(name, text.encode()) for name, text in envelope.items()]
     for number in range(keys):
         key = f"{number:032x}".encode()
-        mine = [(name, text.replace(shown, key)) for name, text in headers]
-        yield key, value.replace(shown, key), mine
+        own_headers = [(name, text.replace(example_key, key)) for name, text in headers]
+        yield key, value.replace(example_key, key), own_headers
 
 
 async def _load(plan: Plan) -> Loaded:
     before, began = _resident(), time.perf_counter()
     async with ProjectKeys(bootstrap_servers=plan.bootstrap, topic=plan.topic) as keys:
-        await keys.ready(LOADED_WITHIN)
+        await keys.ready(LOAD_TIMEOUT)
         seconds = time.perf_counter() - began
         if len(keys) != plan.keys:
             raise NotReadyError(f"{len(keys)} keys instead of {plan.keys}")
@@ -96,12 +96,12 @@ async def _load(plan: Plan) -> Loaded:
 
 
 def _resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_SIZE
 
 
 def main() -> int:
-    """Read the plan, do it, print what came of it."""
-    return program.run(Plan, _load, failures=(NotReadyError,), loop_factory=None)
+    """Read the plan, execute it, print the result."""
+    return worker.run(Plan, _load, failures=(NotReadyError,), loop_factory=None)
 
 
 if __name__ == "__main__":

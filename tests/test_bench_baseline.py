@@ -1,6 +1,6 @@
-"""The benchmark's rival of every create: it must write what the service writes."""
+"""The baseline of creates in the benchmark writes what the service writes."""
 
-from bench import floor
+from bench import pgbench_baseline
 from service.app import Service
 from service.domain.model import NewProjectKey
 from tests.conftest import ORIGIN
@@ -15,20 +15,18 @@ _COLUMNS = """
     JOIN audit_entry ON audit_entry.target = project_key.public_key
     WHERE project_key.public_key = $1
 """
-"""The columns that are filled in the three rows of a key."""
+"""Selects the columns with values in the three rows of a key."""
 
 
-async def test_the_rival_fills_the_columns_that_the_service_fills(
-    service: Service, postgres: Postgres
-) -> None:
-    """Or the ratio would compare two different works; what names the caller is the service's alone."""
-    await postgres.execute(floor.TENANT)
-    public_key, _ = await postgres.fetchrow(floor.SCRIPT.rstrip().removesuffix(";")) or ("", 0)
-    project = await service.api.projects.get("bench", "floor")
+async def test_pgbench_fills_the_columns_that_the_service_fills(service: Service, postgres: Postgres) -> None:
+    """Otherwise the ratio would compare different work; only the service fills the columns of the client."""
+    await postgres.execute(pgbench_baseline.INSERT_TENANT)
+    public_key, _ = await postgres.fetchrow(pgbench_baseline.SCRIPT.rstrip().removesuffix(";")) or ("", 0)
+    project = await service.api.projects.get("bench", "baseline")
     made = await service.api.create_key.issue(NewProjectKey(), project, ORIGIN)
-    rival = await postgres.fetchrow(_COLUMNS, public_key)
+    baseline = await postgres.fetchrow(_COLUMNS, public_key)
     own = await postgres.fetchrow(_COLUMNS, made.key.public_key)
-    assert rival is not None
+    assert baseline is not None
     assert own is not None
     for row in ("key", "event", "entry"):
-        assert set(own[row]) <= set(rival[row])
+        assert set(own[row]) <= set(baseline[row])
