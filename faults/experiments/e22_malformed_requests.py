@@ -1,4 +1,4 @@
-"""E22: seeded nonsense beside the honest callers: bodies, members, paths, headers and bytes that are no HTTP."""
+"""E22: malformed requests beside the load: bodies, members, paths, headers and bytes that are not HTTP."""
 
 import asyncio
 import json
@@ -7,15 +7,15 @@ import time
 from dataclasses import replace
 from typing import Any, Final
 
+from faults.experiment import Experiment, ExperimentResult, Plan, new_experiment
 from faults.history import Action, Call, Outcome, Tenant
-from faults.http import Response, read_answer
-from faults.trial import Figures, Plan, Trial, trial, under_load
-from faults.world import World
+from faults.shared_servers import SharedServers
+from testkit.http_client import Response, read_response
 
 _CASES: Final = 10_000
-_AT_ONCE: Final = 8
-_HANG: Final = 2.0
-_GIVEN_UP: Final = 12.0
+_PARALLEL: Final = 8
+_RESPONSE_BOUND: Final = 2.0
+_TIMEOUT: Final = 12.0
 _SERVER_ERROR: Final = 500
 
 _VALUES: Final[tuple[Any, ...]] = (
@@ -33,7 +33,7 @@ _HEADERS: Final = (
     "Idempotency-Key: ", "Idempotency-Key: " + "k" * 256, "Prefer: wait=x", "X-Request-Id: \x7f", "Expect: 200-maybe",
     "X-Forwarded-For: 1.2.3.4", "traceparent: 00-zz", "Connection: upgrade", "Range: bytes=0-1",
 )  # fmt: skip
-_NO_HTTP: Final = (
+_NOT_HTTP: Final = (
     b"\0" * 64 + b"\r\n\r\n",
     b"GET\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",
@@ -46,51 +46,54 @@ _NO_HTTP: Final = (
 )
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """Never a 5xx, never silence; the honest callers notice nothing."""
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Every request gets a response other than 5xx; the load is not affected."""
     cases = 300 if plan.short else plan.rounds * _CASES
-    async with trial(world, plan) as one:
+    async with new_experiment(servers, plan) as experiment:
         statuses: dict[int, int] = {}
         slowest = 0.0
-        async with under_load(one):
-            for number in range(0, cases, _AT_ONCE):
+        async with experiment.under_load():
+            for number in range(0, cases, _PARALLEL):
                 if number % 1000 == 0:
-                    one.say(f"case {number} of {cases}, {one.load.acknowledged} acknowledged")
-                rngs = [random.Random(f"{plan.seed}-{number + offset}") for offset in range(_AT_ONCE)]
-                for status, took in await asyncio.gather(*(_case(one, rng) for rng in rngs)):
+                    experiment.report(
+                        f"case {number} of {cases}, {experiment.load.acknowledged} acknowledged"
+                    )
+                rngs = [random.Random(f"{plan.seed}-{number + offset}") for offset in range(_PARALLEL)]
+                for status, took in await asyncio.gather(*(_case(experiment, rng) for rng in rngs)):
                     statuses[status] = statuses.get(status, 0) + 1
                     slowest = max(slowest, took)
-        one.expect_within(slowest, _HANG, "an answer to nonsense")
-        one.own["answers"] = ", ".join(f"{number} {status}" for status, number in sorted(statuses.items()))
-        one.own["slowest"] = f"{slowest * 1000:.0f} ms"
+        experiment.expect_within(slowest, _RESPONSE_BOUND, "a response to a malformed request")
+        experiment.metrics["responses"] = ", ".join(
+            f"{number} {status}" for status, number in sorted(statuses.items())
+        )
+        experiment.metrics["slowest"] = f"{slowest * 1000:.0f} ms"
         bad = {status for status in statuses if status >= _SERVER_ERROR or status == 0}
-        one.expect(not bad, f"nonsense was answered by {bad} (0: not at all)")
-        failed = one.load.unknown_since(0)
-        one.expect(not failed, f"{len(failed)} honest calls failed: {failed[:2]}")
-        return await one.judged(duplicates=0)
+        experiment.expect(not bad, f"malformed requests got {bad} (0: no response)")
+        experiment.expect_no_failures()
+        return await experiment.check(duplicates=0)
 
 
-async def _case(one: Trial, rng: random.Random) -> tuple[int, float]:
-    """Send one; returns the status, 0 without an answer, and the seconds until then."""
-    tenant = rng.choice(one.stage.tenants)
-    sent = rng.choice(_NO_HTTP) if rng.random() < 0.1 else _request(one, tenant, rng)  # noqa: PLR2004 -- a tenth
+async def _case(experiment: Experiment, rng: random.Random) -> tuple[int, float]:
+    """Send a malformed request; return the status, 0 without a response, and the seconds."""
+    tenant = rng.choice(experiment.deployment.tenants)
+    sent = rng.choice(_NOT_HTTP) if rng.random() < 0.1 else _request(experiment, tenant, rng)  # noqa: PLR2004 -- a tenth
     began = time.monotonic()
-    reader, writer = await asyncio.open_connection("127.0.0.1", rng.choice(one.replicas).port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", rng.choice(experiment.replicas).port)
     try:
         writer.write(sent)
-        async with asyncio.timeout(_GIVEN_UP):
-            answer = await read_answer(reader)
+        async with asyncio.timeout(_TIMEOUT):
+            response = await read_response(reader)
     except (OSError, EOFError, ValueError):
         return 0, time.monotonic() - began
     finally:
         writer.close()
     ended = time.monotonic()
-    if answer.status == 201:  # noqa: PLR2004 -- HTTP's own
-        _keep(one, tenant, answer, began, ended)
-    return answer.status, ended - began
+    if response.status == 201:  # noqa: PLR2004 -- an HTTP status
+        _record(experiment, tenant, response, began, ended)
+    return response.status, ended - began
 
 
-def _request(one: Trial, tenant: Tenant, rng: random.Random) -> bytes:
+def _request(experiment: Experiment, tenant: Tenant, rng: random.Random) -> bytes:
     path = tenant.keys_path if rng.random() < 0.8 else tenant.keys_path + _text(rng)  # noqa: PLR2004 -- mostly
     headers = [rng.choice(_HEADERS) for _ in range(rng.choice((0, 0, 1, 2)))]
     body = _body(rng)
@@ -98,7 +101,7 @@ def _request(one: Trial, tenant: Tenant, rng: random.Random) -> bytes:
         f"{rng.choice(('POST', 'POST', 'POST', 'PUT', 'DELETE', 'GET', 'PATCH', 'FOO'))} {path} HTTP/1.1",
         "Host: x",
         "Connection: close",
-        f"Authorization: Bearer {one.stage.token}",
+        f"Authorization: Bearer {experiment.deployment.token}",
         f"Content-Length: {len(body)}",
         *headers,
     ]
@@ -114,7 +117,7 @@ def _text(rng: random.Random) -> str:
 
 
 def _body(rng: random.Random) -> bytes:
-    # Always a name of its own, so that what is made can be told from everything else.
+    # A unique name, so that the checker can identify the key.
     members = {"name": f"odd {rng.randrange(10**12)}"}
     members |= {rng.choice(_MEMBERS): rng.choice(_VALUES) for _ in range(rng.randint(0, 3))}
     text = json.dumps(members).encode()
@@ -124,8 +127,8 @@ def _body(rng: random.Random) -> bytes:
     return text if rng.random() < 0.9 else text * rng.randint(0, 2000)  # noqa: PLR2004 -- mostly
 
 
-def _keep(one: Trial, tenant: Tenant, answer: Response, began: float, ended: float) -> None:
-    """Nonsense that made a key made it properly."""
-    key = answer.json()
-    call = Call(Action.CREATE, tenant, key["name"], began, ended, Outcome.OK, answer.status, key["id"])
-    one.load.calls.append(replace(call, event_id=answer.headers["event-id"], secret=key["secret"]))
+def _record(experiment: Experiment, tenant: Tenant, response: Response, began: float, ended: float) -> None:
+    """Record a success, so that the key is checked like all others."""
+    key = response.json()
+    call = Call(Action.CREATE, tenant, key["name"], began, ended, Outcome.OK, response.status, key["id"])
+    experiment.load.calls.append(replace(call, event_id=response.headers["event-id"], secret=key["secret"]))

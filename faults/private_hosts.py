@@ -1,6 +1,6 @@
-"""The service with a file of names of its own: `python -m faults.own_hosts HOSTS RESOLVER serve`, as root.
+"""The service with its own hosts file: `python -m faults.private_hosts HOSTS RESOLVER serve`, as root.
 
-HOSTS takes the place of /etc/hosts and RESOLVER that of /etc/resolv.conf, for this process alone.
+HOSTS replaces /etc/hosts and RESOLVER replaces /etc/resolv.conf, in the mount namespace of this process only.
 """
 
 import ctypes
@@ -23,8 +23,8 @@ def _replace(hosts: str, resolver: str) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     _check(libc.unshare(_CLONE_NEWNS), "unshare")
     _check(libc.mount(b"none", b"/", None, _MS_PRIVATE_ALL, None), "mount")
-    for ours, theirs in ((hosts, b"/etc/hosts"), (resolver, b"/etc/resolv.conf")):
-        _check(libc.mount(ours.encode(), theirs, None, _MS_BIND, None), "mount")
+    for source, target in ((hosts, b"/etc/hosts"), (resolver, b"/etc/resolv.conf")):
+        _check(libc.mount(source.encode(), target, None, _MS_BIND, None), "mount")
 
 
 if __name__ == "__main__":
