@@ -21,7 +21,7 @@ async def run_program(
     *command: str,
     environment: Mapping[str, str] | None = None,
     stdin: bytes = b"",
-    timeout: float = 60.0,  # noqa: ASYNC109 -- each program has its own bound
+    timeout: float = 60.0,
 ) -> str:
     """Run a program and return its standard output.
 
@@ -57,7 +57,7 @@ async def run_program(
     return output.decode()
 
 
-async def run_worker(module: str, plan: object, *, timeout: float) -> dict[str, Any]:  # noqa: ASYNC109 -- as above
+async def run_worker(module: str, plan: object, *, timeout: float) -> dict[str, Any]:
     """Run a module of this package with a plan (see `bench.worker`) and return its result.
 
     Raises:

@@ -160,7 +160,7 @@ class Experiment:
             await connection.close()
         return time.monotonic() - started_at
 
-    async def wait_until_balanced(self, *, timeout: float = 30.0) -> float:  # noqa: ASYNC109 -- callers differ
+    async def wait_until_balanced(self, *, timeout: float = 30.0) -> float:
         """Wait until every shard has an owner and each replica owns its part; return the seconds.
 
         Raises:

@@ -88,7 +88,7 @@ class Load:
         """Return the seconds of the longest request, whatever its outcome."""
         return max(call.ended - call.began for call in self.calls)
 
-    async def wait_for_acknowledged(self, number: int, *, timeout: float = 30.0) -> float:  # noqa: ASYNC109 -- callers differ
+    async def wait_for_acknowledged(self, number: int, *, timeout: float = 30.0) -> float:
         """Wait for ``number`` further successful requests; return the seconds.
 
         Raises:

@@ -136,7 +136,7 @@ async def request(port: int, method: str, path: str, *, token: str = "", body: o
         connection.close()
 
 
-async def exchange(port: int, raw: bytes, *, timeout: float = RESPONSE_TIMEOUT) -> bytes:  # noqa: ASYNC109 -- callers differ
+async def exchange(port: int, raw: bytes, *, timeout: float = RESPONSE_TIMEOUT) -> bytes:
     """Send bytes on their own connection and return everything received until the server closes it.
 
     Raises:

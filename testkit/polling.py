@@ -11,7 +11,7 @@ DEFAULT_INTERVAL = 0.01  # seconds
 async def poll_until(
     condition: Callable[[], object | Awaitable[object]],
     *,
-    timeout: float = DEFAULT_TIMEOUT,  # noqa: ASYNC109 -- the bound is the purpose of this function
+    timeout: float = DEFAULT_TIMEOUT,
     interval: float = DEFAULT_INTERVAL,
     error: Callable[[], Exception] | None = None,
 ) -> None:

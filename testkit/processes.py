@@ -87,7 +87,7 @@ class Process:
         self._process.kill()
         self._process.wait(_KILL_TIMEOUT)
 
-    async def wait_for_exit(self, *, timeout: float) -> int | None:  # noqa: ASYNC109 -- each caller has its own bound
+    async def wait_for_exit(self, *, timeout: float) -> int | None:
         """Return the exit status, or None if the process still runs after ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while self.running and time.monotonic() < deadline:

@@ -70,12 +70,12 @@ class Replica:
         if self._process is not None:
             self._process.kill()
 
-    async def stop(self, *, timeout: float) -> int | None:  # noqa: ASYNC109 -- each caller has its own bound
+    async def stop(self, *, timeout: float) -> int | None:
         """Send SIGTERM and return the exit status, or None if it still runs after ``timeout`` seconds."""
         self.process.signal(signal.SIGTERM)
         return await self.process.wait_for_exit(timeout=timeout)
 
-    async def wait_until_ready(self, *, timeout: float = READY_TIMEOUT) -> float:  # noqa: ASYNC109 -- as above
+    async def wait_until_ready(self, *, timeout: float = READY_TIMEOUT) -> float:
         """Wait until /readyz responds with 200; return the seconds waited.
 
         Raises:

@@ -20,7 +20,7 @@ class Reader:
         self,
         enough: Callable[[list[ConsumerRecord]], bool],
         *,
-        timeout: float = _TIMEOUT,  # noqa: ASYNC109 -- each test has its own bound
+        timeout: float = _TIMEOUT,
     ) -> list[ConsumerRecord]:
         """Return all events when they are ``enough``; fail after ``timeout`` seconds."""
         try:
