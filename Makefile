@@ -24,13 +24,13 @@ lint: .venv/test.stamp ## style, types and the directions between the packages
 	@$(BIN)/squawk --assume-in-transaction schema.sql
 	@$(BIN)/squawk service/postgres/migrations/*.sql
 
-bench: .venv/run.stamp ## measure, side by side in one run
+bench: .venv/run.stamp ## measure the service beside baselines
 	@exec $(BIN)/python -m bench
 
-faults: .venv/run.stamp ## kill, halt and cut off every part under load, and check that no promise is broken
+faults: .venv/run.stamp ## kill, pause and disconnect every part under load, and check the invariants
 	@exec $(BIN)/python -m faults
 
-soak: .venv/run.stamp ## random faults every 20 seconds for half an hour (MINUTES=n), and flat memory in the end
+soak: .venv/run.stamp ## a random fault every 20 seconds for half an hour (MINUTES=n); memory must not grow
 	@exec $(BIN)/python -m faults.soak --minutes $(or $(MINUTES),30)
 
 audit: .venv/audit/bin/pip-audit ## ask whether any locked version is known to be vulnerable

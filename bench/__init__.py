@@ -1,1 +1,1 @@
-"""Measurements, side by side in one run."""
+"""Measurements of the service beside baselines, in one run."""

@@ -1,4 +1,4 @@
-"""`python -m bench`: measure everything, print one table."""
+"""`python -m bench`: run the measurements, print a table."""
 
 import argparse
 import asyncio
@@ -13,29 +13,29 @@ from typing import Final
 
 from tqdm import tqdm
 
-from bench.measures import CONNECTIONS, Figures
+from bench.measurements import CONNECTIONS, Metrics
 from bench.parts import PARTS
-from bench.processes import BenchError
+from bench.programs import BenchError
 from bench.report import table
-from bench.stage import Stage, stage
+from bench.setup import Setup, new_setup
 from service.dev.errors import EmbeddedServerError
 from service.dev.jars import listed_jars
+from testkit.replica import ReplicaError
 
 _CACHE: Final = Path(".cache")
 _PARTS_HELP: Final = "\n".join(f"  {name:12}{part.summary}" for name, part in PARTS.items())
 _DESCRIPTION: Final = """\
-Measures the service beside what bounds it, in one run on this machine: PostgreSQL, Apache Kafka, the
-service (`projectkeys serve`, with its log), its rivals and the load generator all share its processors.
+Measures the service beside baselines in one run. PostgreSQL, Apache Kafka, the service (`projectkeys serve`, with
+its log), the baselines and the load generator share the processors of this machine.
 """
 _EPILOG: Final = f"""\
 parts:
 {_PARTS_HELP}
 
-Each round measures every part once, ours and the rival's in turn, so that what disturbs the machine
-disturbs both; a ratio is made within its round. The first round warms up and is not counted.
-The columns in µs are processor time for one request: of the service or its rival (server), the load
-generator or pgbench (client; with its connecting), Postgres and Kafka. {CONNECTIONS} connections, each with one
-request under way.
+Each round runs every measurement once, the service and its baseline in turn, so that a disturbance of the machine
+affects both; a ratio compares values of one round. The first round is a warm-up and is not counted.
+Columns in µs: processor time per request of the service or its baseline (server), the load generator or pgbench
+(client, including its connects), Postgres and Kafka. {CONNECTIONS} connections with one request each.
 
 examples:
   make bench
@@ -45,12 +45,12 @@ examples:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the arguments ask for; returns the exit code."""
+    """Run the selected parts; return the exit code."""
     options = _parser().parse_args(arguments)
     names = options.only or list(PARTS)
     try:
         print(asyncio.run(_bench(names, rounds=options.rounds, seconds=options.seconds)))
-    except (BenchError, EmbeddedServerError) as error:
+    except (BenchError, ReplicaError, EmbeddedServerError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -67,54 +67,54 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="counted rounds (default 5)")
     parser.add_argument(
-        "--seconds", type=_positive, default=3, metavar="N", help="seconds of one measurement (default 3)"
+        "--seconds", type=_positive, default=3, metavar="N", help="seconds per measurement (default 3)"
     )
     parser.add_argument(
         "--only",
         action="append",
         choices=PARTS,
         metavar="PART",
-        help="measure this part; may be given again",
+        help="run this part; repeatable",
     )
     return parser
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError("a whole number from 1 is needed")
+        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
     return int(text)
 
 
 async def _bench(names: Sequence[str], *, rounds: int, seconds: int) -> str:
     load_before = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="projectkeys-bench-") as place:
-        async with stage(Path(place), cache=_CACHE.absolute(), report=_report) as ready:
-            found = await _rounds(ready, names, rounds=rounds, seconds=seconds)
-    rows = [row for name in names for row in PARTS[name].rows(found[name])]
+    with tempfile.TemporaryDirectory(prefix="projectkeys-bench-") as directory:
+        async with new_setup(Path(directory), cache_dir=_CACHE.absolute(), report=_report) as setup:
+            metrics = await _rounds(setup, names, rounds=rounds, seconds=seconds)
+    rows = [row for name in names for row in PARTS[name].rows(metrics[name])]
     return f"{table(rows)}\n\n{_machine(load_before)}; {rounds} rounds of {seconds} s"
 
 
 async def _rounds(
-    ready: Stage, names: Sequence[str], *, rounds: int, seconds: int
-) -> dict[str, list[list[Figures]]]:
-    """Of each part, of each counted round, what its measurements found."""
-    found: dict[str, list[list[Figures]]] = {name: [] for name in names}
-    steps = (rounds + 1) * sum(len(PARTS[name].measures) for name in names)
+    setup: Setup, names: Sequence[str], *, rounds: int, seconds: int
+) -> dict[str, list[list[Metrics]]]:
+    """Return the metrics by part, counted round and measurement."""
+    found: dict[str, list[list[Metrics]]] = {name: [] for name in names}
+    steps = (rounds + 1) * sum(len(PARTS[name].measurements) for name in names)
     with tqdm(total=steps, unit="measurement", leave=False, disable=None) as bar:
         for number in range(rounds + 1):
             for name in names:
-                bar.set_description(f"round {number}, {name}" if number else f"warming up, {name}")
-                figures = []
-                for measure in PARTS[name].measures:
-                    figures.append(await measure(ready, seconds if number else 1))
+                bar.set_description(f"round {number}, {name}" if number else f"warm-up, {name}")
+                metrics = []
+                for measure in PARTS[name].measurements:
+                    metrics.append(await measure(setup, seconds if number else 1))
                     bar.update()
                 if number:
-                    found[name].append(figures)
+                    found[name].append(metrics)
     return found
 
 
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def _report(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
 
 
 def _machine(load_before: float) -> str:

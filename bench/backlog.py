@@ -1,6 +1,5 @@
-"""What an outage of Kafka leaves behind, and how soon it is gone: while new keys are made all the time."""
+"""The backlog after an outage of Kafka, and the time to publish it while new keys are created."""
 
-import asyncio
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,16 +9,17 @@ from uuid import uuid4
 import asyncpg
 import orjson
 
-from bench.processes import BenchError
-from bench.subject import Subject
+from bench.deployment import MeasuredReplica
+from bench.programs import BenchError
 from service.dev.kafka import EmbeddedKafka
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import shard_of
+from testkit.polling import poll_until
+from testkit.processes import pause, resume
 
-_LOOK_EVERY: Final = 0.02
-_DRAINED_WITHIN: Final = 120.0
-_DEPTH: Final = "projectkeys_outbox_depth"
+_POLL_INTERVAL: Final = 0.02
+_PUBLISHED_TIMEOUT: Final = 120.0
 _KEY_COLUMNS: Final = ("project_id", "label", "public_key", "secret_key", "loader_options")
 _EVENT_COLUMNS: Final = ("id", "aggregateid", "type", "version", "shard", "payload", "headers", "created_at")
 _OPTIONS: Final = orjson.dumps(
@@ -34,24 +34,24 @@ _OPTIONS: Final = orjson.dumps(
 
 
 @dataclass(frozen=True, slots=True)
-class Drained:
-    """Seconds from Kafka's return to the first event, and from that to the last; how many events there were."""
+class Recovery:
+    """Seconds from Kafka's return to the first event, and from that to the last; the number of events."""
 
     until_first: float
     seconds: float
     events: int
 
 
-async def leave_behind(kafka: EmbeddedKafka, url: str, project_id: int, *, events: int) -> None:
-    """Stop Kafka from answering, and commit so many keys with their events meanwhile.
+async def create_backlog(kafka: EmbeddedKafka, url: str, project_id: int, *, events: int) -> None:
+    """Pause Kafka and commit keys with their events.
 
     Args:
-        kafka: is left paused.
-        url: the service's database.
-        project_id: whose keys they are.
-        events: how many.
+        kafka: Stays paused.
+        url: The service's database.
+        project_id: The project of the keys.
+        events: The number of keys.
     """
-    kafka.pause()
+    pause(kafka.pid)
     keys = [new_key_half() for _ in range(events)]
     connection = await asyncpg.connect(url)
     try:
@@ -88,20 +88,33 @@ def _event(key: str, project_id: int) -> tuple[object, ...]:
     return uuid4(), key, EventType.CREATED, 1, shard_of(key), text, headers, now
 
 
-async def drain(kafka: EmbeddedKafka, subject: Subject) -> Drained:
-    """Let Kafka answer again and wait until nothing of the backlog is left.
+async def publish_backlog(kafka: EmbeddedKafka, service: MeasuredReplica) -> Recovery:
+    """Resume Kafka and wait until all but a thousandth of the backlog is published.
 
     Raises:
-        BenchError: it takes too long.
+        BenchError: This takes too long.
     """
-    events = int((await subject.samples())[_DEPTH])
+    events = int(await _outbox_depth(service))
     began, first = time.perf_counter(), 0.0
-    kafka.resume()
-    while (depth := (await subject.samples())[_DEPTH]) > events // 1000:
-        now = time.perf_counter()
+
+    async def is_published() -> bool:
+        nonlocal first
+        depth = await _outbox_depth(service)
         if not first and depth < events:
-            first = now
-        if now - began > _DRAINED_WITHIN:
-            raise BenchError(f"{depth:.0f} events still wait {_DRAINED_WITHIN:.0f} s after Kafka's return")
-        await asyncio.sleep(_LOOK_EVERY)
-    return Drained(first - began, time.perf_counter() - first, events)
+            first = time.perf_counter()
+        return depth <= events // 1000
+
+    resume(kafka.pid)
+    await poll_until(
+        is_published,
+        timeout=_PUBLISHED_TIMEOUT,
+        interval=_POLL_INTERVAL,
+        error=lambda: BenchError(
+            f"the backlog is not published {_PUBLISHED_TIMEOUT:.0f} s after Kafka's return"
+        ),
+    )
+    return Recovery(first - began, time.perf_counter() - first, events)
+
+
+async def _outbox_depth(service: MeasuredReplica) -> float:
+    return (await service.metrics())["outbox_depth"]

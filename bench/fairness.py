@@ -13,13 +13,14 @@ from uuid import uuid4
 
 import orjson
 
-from bench import load, program
-from bench.client import AnswerError, Client, connect, request
-from bench.figures import quantile, ratios
-from bench.processes import result_of
+from bench import closed_loop, worker
+from bench.calculations import quantile, ratios
+from bench.deployment import MeasuredReplica
+from bench.load_client import LoadConnection, ResponseError, connect
+from bench.programs import run_worker
 from bench.report import Row
-from bench.stage import Stage
-from bench.subject import Subject
+from bench.setup import Setup
+from testkit.http_client import request_bytes
 
 _CONNECTIONS: Final = 32
 """Connections of the other tenant that create keys, and as many that change them."""
@@ -57,67 +58,67 @@ async def _latencies(plan: Plan) -> Latencies:
     loop, prepared, seconds = asyncio.get_running_loop(), plan.request.encode(), list[float]()
     response: asyncio.Future[None]
 
-    def answered(_client: Client, _body: bytes) -> None:
+    def on_response(_connection: LoadConnection, _body: bytes) -> None:
         response.set_result(None)
 
-    def failed(error: AnswerError) -> None:
+    def on_failure(error: ResponseError) -> None:
         response.set_exception(error)
 
-    client = Client(expected=201, answered=answered, failed=failed)
-    await connect(plan.port, client)
-    until = time.perf_counter() + plan.seconds
-    while (began := time.perf_counter()) < until:
+    connection = LoadConnection(expected=201, on_response=on_response, on_failure=on_failure)
+    await connect(plan.port, connection)
+    deadline = time.perf_counter() + plan.seconds
+    while (began := time.perf_counter()) < deadline:
         response = loop.create_future()
-        client.send(prepared)
+        connection.send(prepared)
         await asyncio.wait_for(response, _PATIENCE)
         seconds.append(time.perf_counter() - began)
         await asyncio.sleep(_PAUSE)
-    client.close()
+    connection.close()
     return Latencies(seconds)
 
 
-async def measure(stage: Stage, seconds: int) -> Mapping[str, float]:
+async def measure(setup: Setup, seconds: int) -> Mapping[str, float]:
     """p50 and p99 alone and beside the other tenant's load, and that load's responses a second."""
-    subject, plan = stage.subject, Plan(stage.subject.port, stage.requests.create, seconds)
-    alone = Latencies(**await result_of("bench.fairness", plan, limit=seconds + _PATIENCE))
-    create, changes = await _other_tenant(subject)
+    service, plan = setup.service, Plan(setup.service.port, setup.requests.create, seconds)
+    alone = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _PATIENCE))
+    create, changes = await _other_tenant(service)
     duration = seconds + 2 * _WARM_UP + 1  # and the start of the measuring process
     async with asyncio.TaskGroup() as group:
         loads = [
             group.create_task(
-                result_of(
-                    "bench.load",
-                    load.Plan(subject.port, requests, expected, _CONNECTIONS, duration),
-                    limit=duration + _PATIENCE,
+                run_worker(
+                    "bench.closed_loop",
+                    closed_loop.Plan(service.port, requests, expected, _CONNECTIONS, duration),
+                    timeout=duration + _PATIENCE,
                 )
             )
             for requests, expected in (([create], 201), (changes, 200))
         ]
         await asyncio.sleep(_WARM_UP)
-        beside = Latencies(**await result_of("bench.fairness", plan, limit=seconds + _PATIENCE))
-    found = [load.Load(**task.result()) for task in loads]
-    await subject.drained()
+        beside = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _PATIENCE))
+    found = [closed_loop.Load(**task.result()) for task in loads]
+    await service.wait_until_published()
     return {
         f"{name} p{percent}": quantile(seen.seconds, percent / 100) * _MILLI
         for name, seen in (("alone", alone), ("beside", beside))
         for percent in (50, 99)
-    } | {"creates": found[0].answers / found[0].seconds, "changes": found[1].answers / found[1].seconds}
+    } | {"creates": found[0].responses / found[0].seconds, "changes": found[1].responses / found[1].seconds}
 
 
-async def _other_tenant(subject: Subject) -> tuple[str, list[str]]:
+async def _other_tenant(service: MeasuredReplica) -> tuple[str, list[str]]:
     """A new organization's requests: the create of a key, and a change of each of some keys."""
     slug = f"other-{uuid4().hex[:8]}"
-    await subject.ask("POST", "/api/0/organizations/", {"name": slug, "slug": slug})
+    await service.send("POST", "/api/0/organizations/", {"name": slug, "slug": slug})
     body = {"name": "written", "defaultKey": False}
-    await subject.ask("POST", f"/api/0/organizations/{slug}/projects/", body)
-    path, token = f"/api/0/projects/{slug}/written/keys/", subject.token
-    keys = [orjson.loads(await subject.ask("POST", path, {}))["id"] for _ in range(_CHANGED)]
+    await service.send("POST", f"/api/0/organizations/{slug}/projects/", body)
+    path, token = f"/api/0/projects/{slug}/written/keys/", service.token
+    keys = [orjson.loads(await service.send("POST", path, {}))["id"] for _ in range(_CHANGED)]
     changes = [
-        request("PUT", f"{path}{key}/", token=token, body=orjson.dumps({"name": name})).decode()
+        request_bytes("PUT", f"{path}{key}/", token=token, body=orjson.dumps({"name": name})).decode()
         for name in ("One", "Two")
         for key in keys
     ]
-    return request("POST", path, token=token, body=b'{"name":"Fabulous Key"}').decode(), changes
+    return request_bytes("POST", path, token=token, body=b'{"name":"Fabulous Key"}').decode(), changes
 
 
 def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
@@ -146,7 +147,7 @@ def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
 
 def main() -> int:
     """Read the plan, execute it, print the latencies."""
-    return program.run(Plan, _latencies)
+    return worker.run(Plan, _latencies)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How soon a foreign consumer has the event of a key: creates on a schedule that waits for no answer.
+"""The time until a consumer receives the event of a key: an open loop of creates, which waits for no response.
 
 A process of its own: `python -m bench.freshness` reads a `Plan` as JSON and prints a `Freshness`.
 """
@@ -15,19 +15,19 @@ from typing import Final
 import orjson
 from aiokafka import AIOKafkaConsumer
 
-from bench import program
-from bench.client import AnswerError, Client, connect
+from bench import worker
+from bench.load_client import LoadConnection, ResponseError, connect
 
 _CONNECTIONS: Final = 32
-"""Far more than the rate needs: a request waits for one only when the service has stalled, and its time runs."""
+"""Far more than the rate needs: a request waits for a connection only if the service stalls, and the wait counts."""
 
-_PATIENCE: Final = 10.0
-"""Seconds for the last answers and events."""
+_LAST_EVENTS_TIMEOUT: Final = 10.0
+"""Seconds for the last responses and events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Which create to send how often (a second, at random moments), for so many seconds; where its event comes."""
+    """The request, its rate (per second, at random times), the duration in seconds, and the topic of the events."""
 
     port: int
     request: str
@@ -39,94 +39,93 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Freshness:
-    """Seconds, one for each create.
+    """Seconds, one value for each create: to the response, and from request and response to the event."""
 
-    From the request to its answer, and from either until the consumer had the event.
-    """
-
-    request_to_answer: list[float]
+    request_to_response: list[float]
     request_to_event: list[float]
-    answer_to_event: list[float]
+    response_to_event: list[float]
 
 
 class _OpenLoop:
-    """Sends on a schedule and keeps the moments of each key: due, answered, consumed."""
+    """Sends on a schedule and records three times of each key: due, response, event."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._request = plan.request.encode()
-        self._idle: list[Client] = []
-        self._late: deque[float] = deque()
-        self._failure: AnswerError | None = None
+        self._idle: list[LoadConnection] = []
+        self._waiting: deque[float] = deque()
+        self._failure: ResponseError | None = None
         self._sent = 0
-        self.answered: dict[bytes, tuple[float, float]] = {}
+        self.responses: dict[bytes, tuple[float, float]] = {}
         self.consumed: dict[bytes, float] = {}
 
     async def run(self) -> Freshness:
-        clients = [
-            Client(expected=201, answered=self._answered, failed=self._failed) for _ in range(_CONNECTIONS)
+        connections = [
+            LoadConnection(expected=201, on_response=self._on_response, on_failure=self._on_failure)
+            for _ in range(_CONNECTIONS)
         ]
         try:
-            for client in clients:
-                await connect(self._plan.port, client)
-            self._idle = clients.copy()
+            for connection in connections:
+                await connect(self._plan.port, connection)
+            self._idle = connections.copy()
             await self._send_all()
-            await self._until_all_came()
+            await self._wait_for_events()
         finally:
-            for client in clients:
-                client.close()
-        times = [(due, answered, self.consumed[key]) for key, (due, answered) in self.answered.items()]
+            for connection in connections:
+                connection.close()
+        times = [(due, responded, self.consumed[key]) for key, (due, responded) in self.responses.items()]
         return Freshness(
-            [answered - due for due, answered, _ in times],
+            [responded - due for due, responded, _ in times],
             [consumed - due for due, _, consumed in times],
-            [consumed - answered for _, answered, consumed in times],
+            [consumed - responded for _, responded, consumed in times],
         )
 
     async def _send_all(self) -> None:
         for due in _schedule(self._plan.rate, self._plan.seconds):
             if (early := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
-            # The loop's timers are rounded to milliseconds: what counts is when the request could leave.
+            # The loop rounds timers to milliseconds: what counts is when the request could be sent.
             now = time.perf_counter()
             self._sent += 1
             if self._idle:
                 self._send(self._idle.pop(), now)
             else:
-                self._late.append(now)
+                self._waiting.append(now)
 
-    def _send(self, client: Client, due: float) -> None:
-        client.stamp = due
-        client.send(self._request)
+    def _send(self, connection: LoadConnection, due: float) -> None:
+        connection.request_due = due
+        connection.send(self._request)
 
-    def _answered(self, client: Client, body: bytes) -> None:
+    def _on_response(self, connection: LoadConnection, body: bytes) -> None:
         key: str = orjson.loads(body)["id"]
-        self.answered[key.encode()] = (client.stamp, time.perf_counter())
-        if self._late:
-            self._send(client, self._late.popleft())
+        self.responses[key.encode()] = (connection.request_due, time.perf_counter())
+        if self._waiting:
+            self._send(connection, self._waiting.popleft())
         else:
-            self._idle.append(client)
+            self._idle.append(connection)
 
-    def _failed(self, error: AnswerError) -> None:
+    def _on_failure(self, error: ResponseError) -> None:
         self._failure = error
 
-    async def _until_all_came(self) -> None:
-        deadline = time.perf_counter() + _PATIENCE
-        while len(self.answered) < self._sent or not self.answered.keys() <= self.consumed.keys():
+    async def _wait_for_events(self) -> None:
+        deadline = time.perf_counter() + _LAST_EVENTS_TIMEOUT
+        while len(self.responses) < self._sent or not self.responses.keys() <= self.consumed.keys():
             if self._failure is not None:
                 raise self._failure
             if time.perf_counter() > deadline:
-                missing = len(self.answered.keys() - self.consumed.keys())
-                raise AnswerError(
-                    f"{_PATIENCE:.0f} s after the last of {self._sent} creates {self._sent - len(self.answered)} "
-                    f"have no answer and {missing} answered ones no event"
+                unanswered = self._sent - len(self.responses)
+                missing = len(self.responses.keys() - self.consumed.keys())
+                raise ResponseError(
+                    f"{_LAST_EVENTS_TIMEOUT:.0f} s after the last of {self._sent} creates {unanswered} "
+                    f"have no response, and {missing} with a response have no event"
                 )
             await asyncio.sleep(0.01)
 
 
 def _schedule(rate: float, seconds: float) -> Iterator[float]:
-    chance = random.Random(1)  # the same moments in every round
+    rng = random.Random(1)  # the same times in every round
     due = began = time.perf_counter()
-    while (due := due + chance.expovariate(rate)) < began + seconds:
+    while (due := due + rng.expovariate(rate)) < began + seconds:
         yield due
 
 
@@ -140,7 +139,7 @@ async def _measure(plan: Plan) -> Freshness:
     await consumer.start()
     try:
         for partition in consumer.assignment():
-            await consumer.position(partition)  # the end is found now, not when the first record is there
+            await consumer.position(partition)  # finds the end now, not when the first record is consumed
         loop = _OpenLoop(plan)
         reading = asyncio.create_task(_consume(consumer, loop.consumed))
         try:
@@ -152,8 +151,8 @@ async def _measure(plan: Plan) -> Freshness:
 
 
 def main() -> int:
-    """Read the plan, do it, print what came of it."""
-    return program.run(Plan, _measure)
+    """Read the plan, execute it, print the result."""
+    return worker.run(Plan, _measure)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""`python -m bench.outages`: what one shard, one replica and one of three brokers failing does to freshness.
+"""`python -m bench.outages`: delays of events when one shard, one replica or one of three brokers fails.
 
-Two replicas, three brokers, a steady stream of creates; each failure is done some seconds into it and mended at its
-end. An event's delay runs from the request for its key until a foreign consumer has it.
+Two replicas, three brokers, a steady stream of creates; each failure starts after some seconds and is repaired at the
+end. The delay of an event is the time from the request for its key until a consumer receives it.
 """
 
 import argparse
@@ -19,119 +19,119 @@ from typing import Final
 
 from aiokafka import AIOKafkaConsumer
 
-from bench.processes import BenchError
-from bench.stream import Effect, Stream, effect_of
-from bench.subject import TOPIC, Subject, environment_of, prepared, replica
-from service.dev.kafka_cluster import EmbeddedKafkaCluster
+from bench.create_stream import CreateStream, Effect, effect_of
+from bench.deployment import TOPIC, MeasuredReplica, migrate_and_create_token, replica, settings_for
+from bench.programs import BenchError
 from service.dev.postgres import EmbeddedPostgres
 from service.domain.partitioning import SHARDS
 from service.kafka.connection import KafkaConnection
 from service.kafka.producer import FencedProducer
+from testkit.cluster import EmbeddedKafkaCluster
+from testkit.polling import poll_until
+from testkit.processes import resume
+from testkit.replica import ReplicaError
 
 _CACHE: Final = Path(".cache").absolute()
 _BEFORE: Final = 3.0
 _AFTER: Final = 17.0
-"""Seconds of the stream before a failure, and after it."""
+"""Seconds of the stream before and after the failure."""
 
-_SETTLED_WITHIN: Final = 60.0
+_BALANCED_TIMEOUT: Final = 60.0
 _HEADING: Final = (
-    f"| what fails | shards with late events, of {SHARDS} | longest delay of an event | fresh again after "
-    "| p99 of the other shards |"
+    f"| failure | shards with late events, of {SHARDS} | longest delay of an event | recovered after "
+    "| p99 of other shards |"
 )
 _KEYS_PATH: Final = "/api/0/projects/bench/outages/keys/"
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
-    """What runs; ``environment`` is what another replica needs. The stream goes to the first replica."""
+class Environment:
+    """The running programs; ``settings`` are those of all replicas. The stream goes to the first replica."""
 
     directory: Path
-    environment: Mapping[str, str]
+    settings: Mapping[str, str]
     cluster: EmbeddedKafkaCluster
-    first: Subject
+    first: MeasuredReplica
 
 
-Harm = Callable[[Scene, Subject], Awaitable[None]]
+Failure = Callable[[Environment, MeasuredReplica], Awaitable[None]]
 
 
-async def _nothing(_scene: Scene, _second: Subject) -> None:
-    """The ordinary course."""
+async def _no_failure(_environment: Environment, _second: MeasuredReplica) -> None:
+    """Do nothing, for comparison."""
 
 
-async def _fence(scene: Scene, _second: Subject) -> None:
-    """Somebody else opens a shard in Kafka, as a process does that wrongly takes it for its own."""
-    connection = KafkaConnection(tuple(scene.cluster.bootstrap_servers.split(",")))
-    stranger = FencedProducer(connection, topic=TOPIC)
+async def _fence(environment: Environment, _second: MeasuredReplica) -> None:
+    """Open a shard in Kafka from another producer, as a process with a wrong belief of ownership does."""
+    connection = KafkaConnection(tuple(environment.cluster.bootstrap_servers.split(",")))
+    other = FencedProducer(connection, topic=TOPIC)
     try:
-        await stranger.open(0)
+        await other.open(0)
     finally:
-        await stranger.close()
+        await other.close()
 
 
-def _signal(number: signal.Signals) -> Harm:
-    async def send(_scene: Scene, second: Subject) -> None:
+def _signal(number: signal.Signals) -> Failure:
+    async def send(_environment: Environment, second: MeasuredReplica) -> None:
         os.kill(second.pid, number)
 
     return send
 
 
-async def _kill_broker(scene: Scene, _second: Subject) -> None:
-    scene.cluster.brokers[0].kill()
+async def _kill_broker(environment: Environment, _second: MeasuredReplica) -> None:
+    environment.cluster.brokers[0].kill()
 
 
-HARMS: Final[Mapping[str, Harm]] = {
-    "nothing": _nothing,
-    "one shard: its session is fenced off": _fence,
+FAILURES: Final[Mapping[str, Failure]] = {
+    "nothing": _no_failure,
+    "one shard: its producer is fenced": _fence,
     "one replica of two: SIGTERM": _signal(signal.SIGTERM),
     "one replica of two: SIGKILL": _signal(signal.SIGKILL),
-    "one replica of two: frozen (SIGSTOP)": _signal(signal.SIGSTOP),
+    "one replica of two: paused (SIGSTOP)": _signal(signal.SIGSTOP),
     "one broker of three: SIGKILL": _kill_broker,
 }
 
 
-async def _measure(scene: Scene, harm: Harm) -> Effect:
+async def _measure(environment: Environment, failure: Failure) -> Effect:
     async with AsyncExitStack() as stack:
         second = await stack.enter_async_context(
-            replica(scene.environment, scene.first.token, scene.directory)
+            replica(environment.settings, environment.first.token, environment.directory)
         )
-        stack.callback(_let_go, second.pid)
-        await _settled(scene.first)
-        url = f"http://127.0.0.1:{scene.first.port}{_KEYS_PATH}"
-        stream = Stream(url, scene.first.token)
-        await stack.enter_async_context(_consuming(scene, stream))
+        stack.callback(resume, second.pid)
+        await _wait_until_balanced(environment.first)
+        url = f"http://127.0.0.1:{environment.first.port}{_KEYS_PATH}"
+        stream = CreateStream(url, environment.first.token)
+        await stack.enter_async_context(_consuming(environment, stream))
         running = asyncio.create_task(stream.run(_BEFORE + _AFTER))
         await asyncio.sleep(_BEFORE)
-        harmed_at = time.monotonic()
-        await harm(scene, second)
+        failed_at = time.monotonic()
+        await failure(environment, second)
         await running
-    if harm is _kill_broker:
-        await scene.cluster.brokers[0].start()
-    return effect_of(stream, harmed_at)
+    if failure is _kill_broker:
+        await environment.cluster.brokers[0].start()
+    return effect_of(stream, failed_at)
 
 
-def _let_go(pid: int) -> None:
-    """A frozen process hears of no other signal."""
-    try:
-        os.kill(pid, signal.SIGCONT)
-    except ProcessLookupError:
-        return
+async def _wait_until_balanced(first: MeasuredReplica) -> None:
+    """Wait until each replica owns half of the shards."""
 
+    async def is_balanced() -> bool:
+        return (await first.metrics())["shards_owned"] == SHARDS // 2
 
-async def _settled(first: Subject) -> None:
-    """Wait until both replicas have their half."""
-    deadline = time.monotonic() + _SETTLED_WITHIN
-    while (await first.samples())["projectkeys_shards_owned"] != SHARDS // 2:
-        if time.monotonic() > deadline:
-            raise BenchError(f"the shards are not shared after {_SETTLED_WITHIN:g} s")
-        await asyncio.sleep(0.1)
-    await first.drained()
+    await poll_until(
+        is_balanced,
+        timeout=_BALANCED_TIMEOUT,
+        interval=0.1,
+        error=lambda: BenchError(f"the shards are not balanced after {_BALANCED_TIMEOUT:g} s"),
+    )
+    await first.wait_until_published()
 
 
 @asynccontextmanager
-async def _consuming(scene: Scene, stream: Stream) -> AsyncIterator[None]:
+async def _consuming(environment: Environment, stream: CreateStream) -> AsyncIterator[None]:
     consumer = AIOKafkaConsumer(
         TOPIC,
-        bootstrap_servers=scene.cluster.bootstrap_servers,
+        bootstrap_servers=environment.cluster.bootstrap_servers,
         fetch_max_wait_ms=50,
         metadata_max_age_ms=1000,
     )
@@ -147,55 +147,55 @@ async def _consuming(scene: Scene, stream: Stream) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def _scene(directory: Path) -> AsyncIterator[Scene]:
-    postgres = EmbeddedPostgres(directory / "postgres", report=_say)
-    cluster = EmbeddedKafkaCluster(directory / "kafka", cache_dir=_CACHE, report=_say)
+async def _environment(directory: Path) -> AsyncIterator[Environment]:
+    postgres = EmbeddedPostgres(directory / "postgres", report=_report)
+    cluster = EmbeddedKafkaCluster(directory / "kafka", cache_dir=_CACHE, report=_report)
     try:
         await asyncio.gather(postgres.start(), cluster.start())
-        environment = environment_of(postgres.url, cluster.bootstrap_servers)
-        token = await prepared(environment)
-        async with replica(environment, token, directory) as first:
-            await first.ask("POST", "/api/0/organizations/", {"name": "bench", "slug": "bench"})
+        settings = settings_for(postgres.url, cluster.bootstrap_servers)
+        token = await migrate_and_create_token(settings)
+        async with replica(settings, token, directory) as first:
+            await first.post("/api/0/organizations/", {"name": "bench", "slug": "bench"})
             project = {"name": "outages", "defaultKey": False}
-            await first.ask("POST", "/api/0/organizations/bench/projects/", project)
-            yield Scene(directory, environment, cluster, first)
+            await first.post("/api/0/organizations/bench/projects/", project)
+            yield Environment(directory, settings, cluster, first)
     finally:
         cluster.kill()
         await postgres.stop()
 
 
 async def _run(rounds: int) -> dict[str, list[Effect]]:
-    found: dict[str, list[Effect]] = {name: [] for name in HARMS}
-    with tempfile.TemporaryDirectory(prefix="projectkeys-outages-") as place:
-        async with _scene(Path(place)) as scene:
+    effects: dict[str, list[Effect]] = {name: [] for name in FAILURES}
+    with tempfile.TemporaryDirectory(prefix="projectkeys-outages-") as directory:
+        async with _environment(Path(directory)) as environment:
             for number in range(rounds):
-                for name, harm in HARMS.items():
-                    found[name].append(await _measure(scene, harm))
-                    _say(f"round {number + 1}: {name}: {found[name][-1]}")
-    return found
+                for name, failure in FAILURES.items():
+                    effects[name].append(await _measure(environment, failure))
+                    _report(f"round {number + 1}: {name}: {effects[name][-1]}")
+    return effects
 
 
 def _table(found: Mapping[str, Sequence[Effect]]) -> str:
-    """The table of the README, one line a failure; each figure as its least and greatest of all rounds."""
+    """Return a Markdown table with one row for each failure: minimum and maximum of all rounds."""
     lines = [_HEADING, "| --- | --- | --- | --- | --- |"]
     for name, effects in found.items():
         cells = (
             name,
-            _range([one.shards for one in effects], ".0f"),
-            _range([one.longest for one in effects], ".1f") + " s",
-            _range([one.fresh_after for one in effects], ".1f") + " s",
-            _range([one.others for one in effects], ".2f") + " s",
+            _range([effect.shards for effect in effects], ".0f"),
+            _range([effect.longest for effect in effects], ".1f") + " s",
+            _range([effect.recovered_after for effect in effects], ".1f") + " s",
+            _range([effect.others for effect in effects], ".2f") + " s",
         )
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
 def _range(values: Sequence[float], form: str) -> str:
-    least, greatest = f"{min(values):{form}}", f"{max(values):{form}}"
-    return least if least == greatest else f"{least}-{greatest}"
+    low, high = f"{min(values):{form}}", f"{max(values):{form}}"
+    return low if low == high else f"{low}-{high}"
 
 
-def _say(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
@@ -204,10 +204,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.outages", description=(__doc__ or "").partition("\n")[0]
     )
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="of each failure (3)")
+    parser.add_argument(
+        "--rounds", type=int, default=3, metavar="N", help="rounds of each failure (default 3)"
+    )
     try:
         print(_table(asyncio.run(_run(parser.parse_args().rounds))))
-    except BenchError as error:
+    except (BenchError, ReplicaError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

@@ -1,124 +1,57 @@
-"""More requests than the service takes: connections that send again at once, whatever was answered.
+"""Creates per second when clients send far more requests than the service can process."""
 
-A process of its own: `python -m bench.overload` reads a `Plan` as JSON and prints an `Overload`.
-"""
-
-import asyncio
-import resource
-import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from bench import program
-from bench.client import AnswerError, Client, connect
-from bench.figures import quantile
+from bench.calculations import ratios
+from bench.overload_generator import Overload, Plan
+from bench.programs import run_worker
+from bench.report import Goal, Row
+from bench.setup import Setup
+from service.settings import Settings
 
-_PATIENCE: Final = 15.0
-"""Seconds for the last answers: a request's time and more."""
+_PEAK_CONNECTIONS: Final = 64
+_MAX_REQUESTS: Final = Settings().max_requests
+_FACTORS: Final = (1, 2, 10)
+"""Connections as multiples of the concurrency limit; a refused request is sent again at once."""
 
-_SPARE: Final = 100  # descriptors that are no connections
-_AT_ONCE: Final = 200  # connections that are being made at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Which request to send over so many connections for so many seconds; ``expected`` is the good status."""
-
-    port: int
-    request: str
-    expected: int
-    connections: int
-    seconds: float
+_WORKER_TIMEOUT: Final = 80.0
+"""Seconds in addition to those of the measurement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Overload:
-    """What was answered a second, and in which time (seconds)."""
+async def measure(setup: Setup, seconds: int) -> Mapping[str, float]:
+    """Measure the peak, then once, twice and ten times as many connections as the concurrency limit."""
+    metrics: dict[str, float] = {}
+    loads = {"peak": _PEAK_CONNECTIONS} | {f"{factor} x": factor * _MAX_REQUESTS for factor in _FACTORS}
+    for name, connections in loads.items():
+        plan = Plan(setup.service.port, setup.requests.create, 201, connections, seconds)
+        result = await run_worker("bench.overload_generator", plan, timeout=seconds + _WORKER_TIMEOUT)
+        overload = Overload(**result)
+        await setup.service.wait_until_published()
+        metrics |= {
+            name: overload.accepted,
+            f"{name} p99": overload.accepted_p99,
+            f"{name} refused": overload.refused,
+        }
+    return metrics
 
-    good: float
-    refused: float
-    good_p50: float
-    good_p99: float
-    refused_p99: float
 
+def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
+    """Return the rows of the table."""
 
-class _Crowd:
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._request = plan.request.encode()
-        self._good: list[float] = []
-        self._refused: list[float] = []
-        self._busy = 0
-        self._until = 0.0
-        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    def values(name: str) -> list[float]:
+        return [metrics[name] for (metrics,) in rounds]
 
-    async def run(self) -> Overload:
-        plan = self._plan
-        clients = [
-            Client(
-                expected=plan.expected, answered=self._on_good, refused=self._on_refused, failed=self._failed
-            )
-            for _ in range(plan.connections)
+    lines = [Row(f"POST key, per second, {_PEAK_CONNECTIONS} connections", values("peak"))]
+    for name in (f"{factor} x" for factor in _FACTORS):
+        lines += [
+            Row(
+                f"  {name} {_MAX_REQUESTS} connections",
+                values(name),
+                ratios(values(name), values("peak")),
+                Goal(0.8),
+            ),
+            Row("    refused per second", values(f"{name} refused")),
+            Row("    accepted, p99, s", values(f"{name} p99"), goal=Goal(10, at_least=False)),
         ]
-        try:
-            for first in range(0, len(clients), _AT_ONCE):
-                await asyncio.gather(*(connect(plan.port, one) for one in clients[first : first + _AT_ONCE]))
-            began = time.perf_counter()
-            self._until, self._busy = began + plan.seconds, len(clients)
-            for client in clients:
-                self._send(client)
-            async with asyncio.timeout(plan.seconds + _PATIENCE):
-                await self._over
-            return self._found(time.perf_counter() - began)
-        finally:
-            for client in clients:
-                client.close()
-
-    def _found(self, seconds: float) -> Overload:
-        return Overload(
-            good=len(self._good) / seconds,
-            refused=len(self._refused) / seconds,
-            good_p50=quantile(self._good, 0.5) if self._good else 0.0,
-            good_p99=quantile(self._good, 0.99) if self._good else 0.0,
-            refused_p99=quantile(self._refused, 0.99) if self._refused else 0.0,
-        )
-
-    def _send(self, client: Client) -> None:
-        client.stamp = time.perf_counter()
-        client.send(self._request)
-
-    def _on_good(self, client: Client, _body: bytes) -> None:
-        self._note(client, self._good)
-
-    def _on_refused(self, client: Client) -> None:
-        self._note(client, self._refused)
-
-    def _note(self, client: Client, times: list[float]) -> None:
-        now = time.perf_counter()
-        times.append(now - client.stamp)
-        if now < self._until:
-            self._send(client)
-            return
-        self._busy -= 1
-        if self._busy == 0 and not self._over.done():
-            self._over.set_result(None)
-
-    def _failed(self, error: AnswerError) -> None:
-        if not self._over.done():
-            self._over.set_exception(error)
-
-
-async def _load(plan: Plan) -> Overload:
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, plan.connections + _SPARE), most))
-    return await _Crowd(plan).run()
-
-
-def main() -> int:
-    """Read the plan, do it, print what came of it."""
-    return program.run(Plan, _load)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return lines

@@ -1,24 +1,24 @@
-"""The table that a run prints."""
+"""The table of a run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from bench.figures import Spread, spread
+from bench.calculations import Spread, spread
 
 COSTS: Final = ("server", "client", "postgres", "kafka")
-"""Whose processor time a request uses; the columns of the table in their order."""
+"""The programs whose processor time is measured; the columns of the table in this order."""
 
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """What a figure is to reach: at least ``bound``, or less than it."""
+    """The goal of a metric: at least ``bound``, or less than it."""
 
     bound: float
     at_least: bool = True
 
     def met(self, value: float) -> bool:
-        """Whether ``value`` reaches it."""
+        """Return whether ``value`` reaches the goal."""
         return value >= self.bound if self.at_least else value < self.bound
 
     def __str__(self) -> str:
@@ -27,10 +27,14 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the table.
+    """A row of the table.
 
-    ``values`` has one for each round; ``ratios`` too where there is a rival. ``goal`` is for the ratio if there is
-    one. ``costs`` are microseconds of processor time for a request.
+    Attributes:
+        label: What was measured.
+        values: One value for each round.
+        ratios: The ratio to the baseline of each round; empty without a baseline.
+        goal: The goal of the ratio, or of the value without a baseline.
+        costs: Microseconds of processor time per request, by program.
     """
 
     label: str
@@ -40,12 +44,12 @@ class Row:
     costs: Mapping[str, Sequence[float]] = field(default_factory=dict)
 
 
-_WHOLE_FROM: Final = 100.0
+_INTEGERS_FROM: Final = 100.0
 _HEADINGS: Final = ("", "median", "min-max", "ratio", "min-max", "goal", *(f"{cost} µs" for cost in COSTS))
 
 
 def table(rows: Sequence[Row]) -> str:
-    """The rows under their headings, aligned."""
+    """Return the aligned rows under their headings."""
     lines = [_HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
@@ -63,7 +67,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _number(values.median),
         _range(values),
         "" if ratio is None else f"{ratio.median:.2f}",
-        "" if ratio is None else f"{ratio.least:.2f}-{ratio.greatest:.2f}",
+        "" if ratio is None else f"{ratio.minimum:.2f}-{ratio.maximum:.2f}",
         "" if row.goal is None else _verdict(row.goal, (ratio or values).median),
         *costs,
     )
@@ -74,8 +78,8 @@ def _verdict(goal: Goal, value: float) -> str:
 
 
 def _range(values: Spread) -> str:
-    return f"{_number(values.least)}-{_number(values.greatest)}"
+    return f"{_number(values.minimum)}-{_number(values.maximum)}"
 
 
 def _number(value: float) -> str:
-    return f"{value:.1f}" if value < _WHOLE_FROM else f"{value:,.0f}".replace(",", " ")
+    return f"{value:.1f}" if value < _INTEGERS_FROM else f"{value:,.0f}".replace(",", " ")

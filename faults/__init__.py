@@ -1,1 +1,1 @@
-"""Fault experiments: what becomes of keys and events when the parts of the service are killed, halted or cut off."""
+"""Fault experiments: what happens to keys and events when parts of the service are killed, paused or disconnected."""

@@ -1,4 +1,4 @@
-"""What there is in the end: every key in Postgres, every record in Kafka. Knows nothing of the service's code."""
+"""Reads what the checker needs: every key in Postgres, every record of the topic. Imports nothing of the service."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,13 @@ from typing import Final
 import asyncpg
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 
-_READ_WITHIN: Final = 60.0
-"""Seconds for the whole log."""
+_READ_TIMEOUT: Final = 60.0
+"""Seconds to read the whole topic."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A living key."""
+class KeyRow:
+    """A key that is not deleted."""
 
     organization_id: int
     project_id: int
@@ -25,35 +25,35 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """A committed change of a key, as the audit has it."""
+    """A committed change of a key, from its audit entry."""
 
     action: str
     key: str
 
 
 @dataclass(frozen=True, slots=True)
-class DiffStore:
-    """What Postgres holds.
+class PostgresState:
+    """The contents of Postgres.
 
     Attributes:
-        keys: Living keys by their public half.
-        gone: The last version of each deleted key.
-        changes: Every committed change of a key, by its event's id.
-        waiting: Rows that are still in the outbox.
-        once: How many keys each idempotency key made, as the table of them has it.
-        texts: What must not hold a secret.
+        keys: Keys that are not deleted, by public key.
+        deleted: The last version of each deleted key.
+        changes: Every committed change of a key, by event id.
+        outbox_rows: The number of rows in the outbox.
+        idempotency_keys: The number of rows of each idempotency key.
+        texts: Texts that must not contain a secret.
     """
 
-    keys: Mapping[str, Row] = field(default_factory=dict)
-    gone: Mapping[str, int] = field(default_factory=dict)
+    keys: Mapping[str, KeyRow] = field(default_factory=dict)
+    deleted: Mapping[str, int] = field(default_factory=dict)
     changes: Mapping[str, Change] = field(default_factory=dict)
-    waiting: int = 0
-    once: Mapping[str, int] = field(default_factory=dict)
+    outbox_rows: int = 0
+    idempotency_keys: Mapping[str, int] = field(default_factory=dict)
     texts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Logged:
+class TopicRecord:
     """A record of the topic."""
 
     partition: int
@@ -64,7 +64,7 @@ class Logged:
 
     @property
     def is_event(self) -> bool:
-        """Not one of the service's own marks."""
+        """Whether this is an event and not one of the service's control records."""
         return self.headers.get("ce_type", "").startswith("projectkey.")
 
 
@@ -73,7 +73,7 @@ _KEYS: Final = """
     FROM project_key
     JOIN project ON project.id = project_id
 """
-# A change that changed nothing is audited, with an empty difference, and has no event.
+# An update without a difference has an audit entry with an empty difference, and no event.
 _CHANGES: Final = """
     SELECT change_id::text, action, target FROM audit_entry
     WHERE action IN ('projectkey.create', 'projectkey.edit', 'projectkey.remove')
@@ -85,56 +85,56 @@ _TEXTS: Final = """
 """
 
 
-async def read_ledger(url: str) -> DiffStore:
-    """Everything that Postgres holds of keys, in one snapshot."""
+async def read_postgres(url: str) -> PostgresState:
+    """Read everything about keys in one snapshot."""
     connection = await asyncpg.connect(url, timeout=10)
     try:
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             keys = await connection.fetch(_KEYS)
-            gone = await connection.fetch("SELECT public_key, version FROM deleted_key")
+            deleted = await connection.fetch("SELECT public_key, version FROM deleted_key")
             changes = await connection.fetch(_CHANGES)
-            once = await connection.fetch("SELECT key, count(*) FROM idempotency GROUP BY key")
-            waiting = await connection.fetchval("SELECT count(*) FROM outbox")
+            idempotency = await connection.fetch("SELECT key, count(*) FROM idempotency GROUP BY key")
+            outbox_rows = await connection.fetchval("SELECT count(*) FROM outbox")
             texts = await connection.fetch(_TEXTS)
     finally:
         await connection.close()
-    return DiffStore(
-        keys={public_key: Row(*rest) for public_key, *rest in keys},
-        gone={public_key: version for public_key, version in gone},  # noqa: C416 -- records are no pairs to mypy
+    return PostgresState(
+        keys={public_key: KeyRow(*rest) for public_key, *rest in keys},
+        deleted={public_key: version for public_key, version in deleted},  # noqa: C416 -- records are no pairs to mypy
         changes={change_id: Change(action, target) for change_id, action, target in changes},
-        waiting=waiting,
-        once={key: number for key, number in once},  # noqa: C416 -- as above
+        outbox_rows=outbox_rows,
+        idempotency_keys={key: number for key, number in idempotency},  # noqa: C416 -- as above
         texts=[text for (text,) in texts],
     )
 
 
-async def read_log(bootstrap: str, topic: str) -> list[Logged]:
-    """Every record of the topic from offset 0, a partition after the other.
+async def read_topic(bootstrap: str, topic: str) -> list[TopicRecord]:
+    """Read every record of the topic from offset 0, ordered by partition and offset.
 
     Raises:
-        TimeoutError: it could not be read in time.
+        TimeoutError: The topic could not be read in time.
     """
     consumer = AIOKafkaConsumer(
         bootstrap_servers=bootstrap, enable_auto_commit=False, metadata_max_age_ms=1000
     )
-    async with asyncio.timeout(_READ_WITHIN):
+    async with asyncio.timeout(_READ_TIMEOUT):
         await consumer.start()
         try:
             while not (numbers := consumer.partitions_for_topic(topic)):
                 await consumer.topics()
-            where = [TopicPartition(topic, number) for number in sorted(numbers)]
-            consumer.assign(where)
-            await consumer.seek_to_beginning(*where)
-            ends = await consumer.end_offsets(where)
-            found: list[Logged] = []
-            while [one for one in where if await consumer.position(one) < ends[one]]:
+            partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+            consumer.assign(partitions)
+            await consumer.seek_to_beginning(*partitions)
+            ends = await consumer.end_offsets(partitions)
+            result: list[TopicRecord] = []
+            while [part for part in partitions if await consumer.position(part) < ends[part]]:
                 for records in (await consumer.getmany(timeout_ms=200)).values():
-                    found.extend(_logged(record) for record in records)
+                    result.extend(_topic_record(record) for record in records)
         finally:
             await consumer.stop()
-    return sorted(found, key=lambda one: (one.partition, one.offset))
+    return sorted(result, key=lambda record: (record.partition, record.offset))
 
 
-def _logged(record: ConsumerRecord) -> Logged:
+def _topic_record(record: ConsumerRecord) -> TopicRecord:
     headers = {name: value.decode() for name, value in record.headers}
-    return Logged(record.partition, record.offset, record.key.decode(), record.value, headers)
+    return TopicRecord(record.partition, record.offset, record.key.decode(), record.value, headers)

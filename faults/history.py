@@ -1,11 +1,11 @@
-"""What callers asked for and what they were told."""
+"""The requests of the load generator and their outcomes."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Action(StrEnum):
-    """What a call does to a key."""
+    """What a request does to a key."""
 
     CREATE = "create"
     UPDATE = "update"
@@ -13,9 +13,9 @@ class Action(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What a caller knows after a call.
+    """What a client knows after a request.
 
-    ``UNKNOWN``: a 5xx, a broken connection or no answer in time; the change may have happened, or may still.
+    ``UNKNOWN``: a 5xx, a broken connection or a time-out; the change may have been committed, or may still be.
     """
 
     OK = "ok"
@@ -25,7 +25,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Tenant:
-    """Whose keys a caller works on."""
+    """The project whose keys a request concerns."""
 
     organization_id: int
     project_id: int
@@ -34,21 +34,21 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call; times are seconds of the monotonic clock.
+    """A request and its outcome; times are seconds of the monotonic clock.
 
     Attributes:
-        action: What was asked for.
-        tenant: The project it was asked of.
-        label: The name that it gives the key, unlike every other change's; "" for a deletion.
+        action: What was requested.
+        tenant: The project in the request's path.
+        label: The name that the request gives the key, different from that of every other change; "" for a deletion.
         began: Before the first byte was sent.
-        ended: After the last byte of the answer, or when the caller gave up.
-        outcome: What the caller knows.
-        status: Of the answer; 0 if there was none.
-        key: The public key; "" where a creation was not answered.
-        event_id: As the answer names it.
-        once: The idempotency key; calls with the same one share their label.
-        secret: What the answer gave away, and nothing else may.
-        reason: Why there is no answer.
+        ended: After the last byte of the response, or when the client gave up.
+        outcome: What the client knows.
+        status: The HTTP status; 0 without a response.
+        key: The public key; "" for a creation without a response.
+        event_id: The event id in the response.
+        idempotency_key: Requests with the same one have the same label.
+        secret: The secret half of the key in the response, which must not occur anywhere else.
+        reason: Why there is no response.
     """
 
     action: Action
@@ -60,6 +60,6 @@ class Call:
     status: int = 0
     key: str = ""
     event_id: str = ""
-    once: str = ""
+    idempotency_key: str = ""
     secret: str = ""
     reason: str = ""

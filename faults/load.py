@@ -1,4 +1,4 @@
-"""Callers that create, change and delete keys, and keep what they were told. The same seed asks for the same."""
+"""Clients that create, update and delete keys and record every outcome. The same seed makes the same requests."""
 
 import asyncio
 import random
@@ -8,117 +8,130 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from faults.errors import NotRecoveredError
 from faults.history import Action, Call, Outcome, Tenant
-from faults.http import Line, NoAnswerError, NobodyThereError, Response
+from testkit.http_client import HttpConnection, NoResponseError, NotSentError, Response
+from testkit.polling import poll_until
 
 _CREATES: Final = 0.45
 _UPDATES: Final = 0.45
-"""Shares of what is asked for; the rest are deletions."""
+"""Shares of the requests; the others are deletions."""
 
-_WITH_KEY: Final = 0.4
-"""Share of creations that carry an idempotency key."""
+_WITH_IDEMPOTENCY_KEY: Final = 0.4
+"""Share of creations with an idempotency key."""
 
 _REPLAYS: Final = 0.1
-"""Share of these that are sent once more though they were answered."""
+"""Share of these that are sent again after a success."""
 
 _SHARED: Final = 0.3
-"""Share of keys that other callers work on too."""
+"""Share of keys that other clients change too."""
 
-_AGAIN_AFTER: Final = 0.2  # seconds
-_MOST_TRIES: Final = 40
-_COME_AGAIN: Final = 503
-
-
-class NotHealedError(Exception):
-    """The service does not come back: a verdict on it; the text says what is missing."""
+_RETRY_INTERVAL: Final = 0.2  # seconds
+_MAX_RETRIES: Final = 40
+_CONFLICT: Final = 409
+_UNAVAILABLE: Final = 503
 
 
 @dataclass(frozen=True, slots=True)
-class Manner:
-    """How callers go about it.
+class LoadProfile:
+    """How clients send requests.
 
     Attributes:
-        callers: Their number.
-        pace: Seconds between two calls of one.
-        fresh: Whether every other caller makes a connection for each call.
-        pause: Seconds, about, for which one waits that was told to come again.
+        clients: The number of clients.
+        interval: Seconds between two requests of a client.
+        reconnect: Whether every other client opens a connection for each request.
+        retry_after: Mean seconds that a client waits after a 503.
     """
 
-    callers: int = 6
-    pace: float = 0.01
-    fresh: bool = False
-    pause: float = 0.0
+    clients: int = 6
+    interval: float = 0.01
+    reconnect: bool = False
+    retry_after: float = 0.0
 
 
 @dataclass(slots=True)
 class Load:
-    """All calls so far.
+    """All requests so far.
 
-    ``ports`` are where the replicas are asked, of whom a caller takes any that is not ``avoided``;
-    ``acknowledged`` counts the good answers.
+    Attributes:
+        seed: Part of the name of each key.
+        ports: The replicas' ports; a client sends each request to any that is not in ``excluded_ports``.
+        acknowledged: The number of successful requests.
+        shared: Keys that all clients change.
     """
 
     seed: str
     ports: Sequence[int]
     tenants: Sequence[Tenant]
     token: str
-    manner: Manner = field(default_factory=Manner)
+    profile: LoadProfile = field(default_factory=LoadProfile)
     calls: list[Call] = field(default_factory=list)
     stopping: bool = False
     shared: list[tuple[Tenant, str]] = field(default_factory=list)
-    avoided: set[int] = field(default_factory=set)
+    excluded_ports: set[int] = field(default_factory=set)
     acknowledged: int = 0
 
-    def unknown_since(self, moment: float) -> list[Call]:
-        """Calls begun since then that were not answered, or with a 5xx."""
-        return [call for call in self.calls if call.began >= moment and call.outcome is Outcome.UNKNOWN]
+    def failed_since(self, began: float) -> list[Call]:
+        """Return requests begun since then without a response, or with a 5xx."""
+        return [call for call in self.calls if call.began >= began and call.outcome is Outcome.UNKNOWN]
 
-    def slow(self, *, since: float = 0.0, until: float = float("inf"), share: float = 0.99) -> float:
-        """The quantile of the seconds that good answers took, of calls begun in this time; 0 without any."""
-        took = sorted(
+    def latency(self, *, since: float = 0.0, until: float = float("inf"), quantile: float = 0.99) -> float:
+        """Return a quantile of the seconds that successful requests begun in this time took; 0 without any."""
+        seconds = sorted(
             call.ended - call.began
             for call in self.calls
             if call.outcome is Outcome.OK and since <= call.began < until
         )
-        return took[int(len(took) * share)] if took else 0.0
+        return seconds[int(len(seconds) * quantile)] if seconds else 0.0
 
-    async def grows(self, by: int, *, within: float = 30.0) -> None:
-        """Wait for so many more good answers.
+    def longest_call(self) -> float:
+        """Return the seconds of the longest request, whatever its outcome."""
+        return max(call.ended - call.began for call in self.calls)
+
+    async def wait_for_acknowledged(self, number: int, *, timeout: float = 30.0) -> float:
+        """Wait for ``number`` further successful requests; return the seconds.
 
         Raises:
-            NotHealedError: they do not come.
+            NotRecoveredError: There are fewer after ``timeout`` seconds.
         """
-        wanted, ends = self.acknowledged + by, time.monotonic() + within
-        while (now := self.acknowledged) < wanted:
-            if time.monotonic() > ends:
-                raise NotHealedError(f"{wanted - now} of {by} good answers did not come within {within:g} s")
-            await asyncio.sleep(0.02)
+        started_at, wanted = time.monotonic(), self.acknowledged + number
+        await poll_until(
+            lambda: self.acknowledged >= wanted,
+            timeout=timeout,
+            interval=0.02,
+            error=lambda: NotRecoveredError(
+                f"{wanted - self.acknowledged} of {number} expected successes are missing after {timeout:g} s"
+            ),
+        )
+        return time.monotonic() - started_at
 
     async def call(
         self,
-        lines: Iterable[Line],
+        connections: Iterable[HttpConnection],
         action: Action,
         tenant: Tenant,
         *,
         label: str = "",
         key: str = "",
-        once: str = "",
+        idempotency_key: str = "",
     ) -> Call:
-        """Make a call and keep it.
+        """Send a request and record its outcome.
 
         Args:
-            lines: Where it is sent: as a balancer does, a replica that takes no connection is passed over.
-            action: What is asked for.
-            tenant: Of which project.
-            label: The key's new name, unlike all others.
-            key: The public key, unless one is made.
-            once: An idempotency key.
+            connections: Where to send it: like a load balancer, to the first that accepts a connection.
+            action: What to request.
+            tenant: The project.
+            label: The key's new name, different from all others.
+            key: The public key, unless one is created.
+            idempotency_key: The idempotency key, if any.
         """
         began = time.monotonic()
-        call = Call(action, tenant, label, began, began, Outcome.UNKNOWN, key=key, once=once)
+        call = Call(
+            action, tenant, label, began, began, Outcome.UNKNOWN, key=key, idempotency_key=idempotency_key
+        )
         try:
-            call = _told(call, await _asked(lines, call, self.token))
-        except NoAnswerError as error:
+            call = _with_response(call, await _send(connections, call, self.token))
+        except NoResponseError as error:
             call = replace(call, reason=str(error))
         call = replace(call, ended=time.monotonic())
         self.calls.append(call)
@@ -129,113 +142,126 @@ class Load:
 _METHODS: Final = {Action.CREATE: "POST", Action.UPDATE: "PUT", Action.DELETE: "DELETE"}
 
 
-async def _asked(lines: Iterable[Line], call: Call, token: str) -> Response:
+async def _send(connections: Iterable[HttpConnection], call: Call, token: str) -> Response:
     path = call.tenant.keys_path + (f"{call.key}/" if call.key else "")
     body = {"name": call.label} if call.label else None
-    reason = "no replica is asked"
-    for line in lines:
+    headers = {"Idempotency-Key": call.idempotency_key} if call.idempotency_key else {}
+    reason = "every replica is excluded"
+    for connection in connections:
         try:
-            return await line.ask(_METHODS[call.action], path, token=token, body=body, once=call.once)
-        except NobodyThereError as error:
+            return await connection.request(
+                _METHODS[call.action], path, token=token, body=body, headers=headers
+            )
+        except NotSentError as error:
             reason = str(error)
-    raise NoAnswerError(f"nobody is there: {reason}")
+    raise NoResponseError(f"no replica accepts a connection: {reason}")
 
 
 @asynccontextmanager
-async def running(load: Load) -> AsyncIterator[Load]:
-    """The callers, for the time of the block; all have their last answer when it ends."""
-    callers = [asyncio.create_task(_Caller(load, number).work()) for number in range(load.manner.callers)]
+async def run_load(load: Load) -> AsyncIterator[Load]:
+    """Run the clients during the block; all have their last response when it ends."""
+    clients = [asyncio.create_task(_Client(load, number).run()) for number in range(load.profile.clients)]
     try:
         yield load
     finally:
         load.stopping = True
-        await asyncio.gather(*callers)
+        await asyncio.gather(*clients)
 
 
-class _Caller:
-    """One thing at a time."""
+class _Client:
+    """Sends one request at a time."""
 
     def __init__(self, load: Load, number: int) -> None:
         self._load = load
         self._name = f"{load.seed}-{number}"
         self._rng = random.Random(self._name)
-        self._lines = {port: Line(port) for port in load.ports}
-        self._mine: list[tuple[Tenant, str]] = []
+        self._connections = {port: HttpConnection(port) for port in load.ports}
+        self._own_keys: list[tuple[Tenant, str]] = []
         self._labels = 0
-        self._fresh = load.manner.fresh and number % 2 == 1
+        self._reconnects = load.profile.reconnect and number % 2 == 1
 
-    async def work(self) -> None:
+    async def run(self) -> None:
         try:
             while not self._load.stopping:
                 await self._step()
-                await asyncio.sleep(self._load.manner.pace)
+                await asyncio.sleep(self._load.profile.interval)
         finally:
-            for line in self._lines.values():
-                line.close()
+            for connection in self._connections.values():
+                connection.close()
 
     async def _step(self) -> None:
         chosen = self._rng.random()
-        known = self._load.shared if self._rng.random() < _SHARED else self._mine
-        if chosen < _CREATES or not known:
+        keys = self._load.shared if self._rng.random() < _SHARED else self._own_keys
+        if chosen < _CREATES or not keys:
             await self._create()
             return
-        tenant, key = self._rng.choice(known)
+        tenant, key = self._rng.choice(keys)
         if chosen < _CREATES + _UPDATES:
-            label = self._label()
+            label = self._next_label()
             await self._call(Action.UPDATE, tenant, label=label, key=key)
         else:
-            known.remove((tenant, key))
+            keys.remove((tenant, key))
             await self._call(Action.DELETE, tenant, key=key)
 
     async def _create(self) -> None:
-        tenant, label = self._rng.choice(self._load.tenants), self._label()
-        once = f"once-{label}" if self._rng.random() < _WITH_KEY else ""
-        again = bool(once) and self._rng.random() < _REPLAYS
-        call = await self._make(tenant, label, once)
-        tries = 0
-        # 409: the first try is still under way.
-        while once and (call.outcome is Outcome.UNKNOWN or call.status == 409) and tries < _MOST_TRIES:  # noqa: PLR2004 -- HTTP's own
-            await asyncio.sleep(_AGAIN_AFTER)
-            call, tries = await self._make(tenant, label, once), tries + 1
+        tenant, label = self._rng.choice(self._load.tenants), self._next_label()
+        idempotency_key = f"once-{label}" if self._rng.random() < _WITH_IDEMPOTENCY_KEY else ""
+        replays = bool(idempotency_key) and self._rng.random() < _REPLAYS
+        call = await self._create_key(tenant, label, idempotency_key)
+        retries = 0
+        # 409: the first attempt is still running.
+        while (
+            idempotency_key
+            and (call.outcome is Outcome.UNKNOWN or call.status == _CONFLICT)
+            and retries < _MAX_RETRIES
+        ):
+            await asyncio.sleep(_RETRY_INTERVAL)
+            call, retries = await self._create_key(tenant, label, idempotency_key), retries + 1
         if call.outcome is Outcome.OK:
             shared = self._rng.random() < _SHARED
-            (self._load.shared if shared else self._mine).append((tenant, call.key))
-            if again and not shared:
-                await self._make(tenant, label, once)
+            (self._load.shared if shared else self._own_keys).append((tenant, call.key))
+            if replays and not shared:
+                await self._create_key(tenant, label, idempotency_key)
 
-    def _label(self) -> str:
+    def _next_label(self) -> str:
         self._labels += 1
         return f"{self._name}-{self._labels}"
 
-    async def _make(self, tenant: Tenant, label: str, once: str) -> Call:
-        return await self._call(Action.CREATE, tenant, label=label, once=once)
+    async def _create_key(self, tenant: Tenant, label: str, idempotency_key: str) -> Call:
+        return await self._call(Action.CREATE, tenant, label=label, idempotency_key=idempotency_key)
 
     async def _call(
-        self, action: Action, tenant: Tenant, *, label: str = "", key: str = "", once: str = ""
+        self, action: Action, tenant: Tenant, *, label: str = "", key: str = "", idempotency_key: str = ""
     ) -> Call:
-        lines = [line for port, line in self._lines.items() if port not in self._load.avoided]
-        self._rng.shuffle(lines)
-        call = await self._load.call(lines, action, tenant, label=label, key=key, once=once)
-        if self._fresh:
-            for line in lines:
-                line.close()
-        if call.status == _COME_AGAIN:
-            await asyncio.sleep(self._load.manner.pause * self._rng.uniform(0.5, 1.5))
+        connections = [
+            connection
+            for port, connection in self._connections.items()
+            if port not in self._load.excluded_ports
+        ]
+        self._rng.shuffle(connections)
+        call = await self._load.call(
+            connections, action, tenant, label=label, key=key, idempotency_key=idempotency_key
+        )
+        if self._reconnects:
+            for connection in connections:
+                connection.close()
+        if call.status == _UNAVAILABLE:
+            await asyncio.sleep(self._load.profile.retry_after * self._rng.uniform(0.5, 1.5))
         return call
 
 
-def _told(call: Call, answer: Response) -> Call:
-    status = answer.status
-    if status >= 500:  # noqa: PLR2004 -- HTTP's own
-        return replace(call, status=status, reason=f"{status} {answer.body[:200]!r}")
-    if status >= 400:  # noqa: PLR2004 -- HTTP's own
+def _with_response(call: Call, response: Response) -> Call:
+    status = response.status
+    if status >= 500:  # noqa: PLR2004 -- HTTP status classes
+        return replace(call, status=status, reason=f"{status} {response.body[:200]!r}")
+    if status >= 400:  # noqa: PLR2004 -- HTTP status classes
         return replace(call, status=status, outcome=Outcome.REFUSED)
-    body = answer.json()
+    body = response.json()
     return replace(
         call,
         status=status,
         outcome=Outcome.OK,
         key=call.key or body.get("id", ""),
-        event_id=answer.headers.get("event-id", ""),
+        event_id=response.headers.get("event-id", ""),
         secret=body.get("secret", ""),
     )

@@ -1,4 +1,4 @@
-"""`python -m faults.soak`: random faults for a long time, and what the process that lives through them needs then."""
+"""`python -m faults.soak`: random faults for a long time, and the resource use of the replica that keeps running."""
 
 import argparse
 import sys
@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Final
 
 from faults.__main__ import main as run_experiments
-from faults.experiments.e18_soak import EVERY
+from faults.experiments.e18_soak import INTERVAL
 
 _DESCRIPTION: Final = """\
-Harms the service by a fault chosen at random every twenty seconds, under load, and checks in the end that nothing
-was lost, invented or reordered, and that the replica which lived through everything has not grown.
+Causes a random fault every twenty seconds under load. Checks at the end that no change or event was lost, invented
+or reordered, and that the resource use of the replica that kept running did not grow.
 """
 _EPILOG: Final = """\
 examples:
@@ -22,17 +22,17 @@ _MINUTE: Final = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Soak for as long as is asked for; returns the exit code, as `python -m faults` does."""
+    """Run the soak; return the exit code of `python -m faults`."""
     parser = argparse.ArgumentParser(
         prog="python -m faults.soak",
         description=_DESCRIPTION,
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=30, help="how long, about; 30 unless given")
-    parser.add_argument("--seed", help="of all that is random; a random one unless given")
+    parser.add_argument("--minutes", type=float, default=30, help="approximate duration (default: 30)")
+    parser.add_argument("--seed", help="random seed (default: random)")
     options = parser.parse_args(arguments)
-    rounds = max(1, round(options.minutes * _MINUTE / EVERY))
+    rounds = max(1, round(options.minutes * _MINUTE / INTERVAL))
     seed = ["--seed", options.seed] if options.seed else []
     return run_experiments(["--only", "E18", "--rounds", str(rounds), *seed])
 

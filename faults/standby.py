@@ -1,4 +1,4 @@
-"""A physical standby of the world's PostgreSQL: made from it, fed by it, promoted in its place."""
+"""A physical standby of the shared PostgreSQL: copied from it, replicating it, and promoted in its place."""
 
 import asyncio
 import os
@@ -10,25 +10,25 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from faults.replica import FaultError
-from faults.stage import free_port
-from faults.world import World
+from faults.errors import ExperimentError
+from faults.shared_servers import SharedServers
 from service.dev import lock
+from service.dev.ports import free_port
 from service.dev.process import ServerProcess
 
-_COPY_WITHIN: Final = 60.0
-_READY_WITHIN: Final = 60.0
-_FED_WITHIN: Final = 20.0
+_COPY_TIMEOUT: Final = 60.0
+_READY_TIMEOUT: Final = 60.0
+_CATCH_UP_TIMEOUT: Final = 20.0
 
 
 class Standby:
     """A second server in ``directory``, on a port of its own."""
 
-    def __init__(self, world: World, directory: Path) -> None:
+    def __init__(self, servers: SharedServers, directory: Path) -> None:
         directory.mkdir(mode=0o755)
-        self._world = world
+        self._servers = servers
         self._directory = directory
-        self.port = free_port(world.directory)
+        self.port = free_port()
         self._process = ServerProcess(
             log=directory / "standby.log",
             death_signal=signal.SIGQUIT,
@@ -36,35 +36,35 @@ class Standby:
         )
 
     async def start(self) -> None:
-        """Copy the primary and follow it.
+        """Copy the primary and start replication.
 
         Raises:
-            FaultError: it does not get as far as the primary.
+            EmbeddedServerError: The copy or the start fails.
         """
         held = await lock.take(self._directory, patience=1)
-        postgres = self._world.servers.postgres
+        postgres = self._servers.postgres
         if os.geteuid() == 0:
             shutil.chown(self._directory, "nobody")
         url = postgres.url
         try:
             copy = ["-D", str(self._directory / "data"), "-R", "-X", "stream", "-c", "fast", "-d", url]
             self._process.launch([str(postgres.bin_dir / "pg_basebackup"), *copy], lock=held)
-            await self._process.until_done(limit=_COPY_WITHIN)
+            await self._process.until_done(limit=_COPY_TIMEOUT)
             settings = ("--listen_addresses=127.0.0.1", "--unix_socket_directories=", "--max_connections=200")
             serve = ["-D", str(self._directory / "data"), f"--port={self.port}", *settings]
             self._process.launch([str(postgres.bin_dir / "postgres"), *serve], lock=held)
-            await self._process.until_ready(self._answers, limit=_READY_WITHIN)
+            await self._process.until_ready(self._accepts_connections, limit=_READY_TIMEOUT)
         finally:
             os.close(held)
 
-    async def fed(self) -> None:
-        """Wait until it has all that the primary has committed by now.
+    async def catch_up(self) -> None:
+        """Wait until everything that the primary has committed is replayed.
 
         Raises:
-            FaultError: it does not come to that.
+            TimeoutError: This takes too long.
         """
-        async with asyncio.timeout(_FED_WITHIN):
-            primary = await asyncpg.connect(self._world.servers.postgres.url)
+        async with asyncio.timeout(_CATCH_UP_TIMEOUT):
+            primary = await asyncpg.connect(self._servers.postgres.url)
             position = await primary.fetchval("SELECT pg_current_wal_flush_lsn()::text")
             await primary.close()
             standby = await asyncpg.connect(self._url())
@@ -73,25 +73,25 @@ class Standby:
             await standby.close()
 
     async def promote(self) -> None:
-        """Become the primary.
+        """Promote the standby to primary.
 
         Raises:
-            FaultError: it does not.
+            ExperimentError: It was not promoted.
         """
         connection = await asyncpg.connect(self._url())
         if not await connection.fetchval("SELECT pg_promote(true, 30)"):
-            raise FaultError("the standby was not promoted")
+            raise ExperimentError("the standby was not promoted")
         await connection.close()
 
     def kill(self) -> None:
-        """End it."""
+        """Send SIGKILL."""
         self._process.kill()
 
     def _url(self) -> str:
-        parts = urlsplit(self._world.servers.postgres.url)
+        parts = urlsplit(self._servers.postgres.url)
         return f"postgresql://{parts.username}:{parts.password}@127.0.0.1:{self.port}/postgres"
 
-    async def _answers(self) -> bool:
+    async def _accepts_connections(self) -> bool:
         try:
             connection = await asyncpg.connect(self._url(), timeout=5)
         except (OSError, asyncpg.PostgresError):

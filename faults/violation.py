@@ -1,14 +1,14 @@
-"""A broken promise."""
+"""A violated invariant."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """Which invariant is broken (`faults.checker` lists them), or which experiment's own bound, and how."""
+    """A violated invariant (`faults.checker` lists them) or an exceeded bound of an experiment, with details."""
 
     invariant: str
-    what: str
+    details: str
 
     def __str__(self) -> str:
-        return f"{self.invariant}: {self.what}"
+        return f"{self.invariant}: {self.details}"

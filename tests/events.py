@@ -1,50 +1,54 @@
-"""Reading events as a foreign consumer would."""
+"""Reads events as a consumer of another team does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord
 
-_PATIENCE = 20.0
-"""Seconds until a test gives up waiting."""
+_TIMEOUT = 20.0  # seconds
 
 
 class Reader:
-    """Collects every event of a topic from its beginning; the service's own records are left out."""
+    """Collects every event of a topic from its beginning, without the service's control records."""
 
     def __init__(self, consumer: AIOKafkaConsumer) -> None:
         self._consumer = consumer
         self.seen: list[ConsumerRecord] = []
 
     async def until(
-        self, enough: Callable[[list[ConsumerRecord]], bool], *, patience: float = _PATIENCE
+        self,
+        enough: Callable[[list[ConsumerRecord]], bool],
+        *,
+        timeout: float = _TIMEOUT,
     ) -> list[ConsumerRecord]:
-        """Everything that was seen once it is ``enough``; fails if it never is."""
+        """Return all events when they are ``enough``; fail after ``timeout`` seconds."""
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(timeout):
                 while not enough(self.seen):
                     for records in (await self._consumer.getmany(timeout_ms=100)).values():
                         self.seen.extend(
-                            one for one in records if header(one, "ce_type").startswith("projectkey.")
+                            record
+                            for record in records
+                            if header(record, "ce_type").startswith("projectkey.")
                         )
         except TimeoutError:
-            raise AssertionError(f"not enough after {patience} s: {len(self.seen)} events") from None
+            raise AssertionError(f"not enough after {timeout:g} s: {len(self.seen)} events") from None
         return self.seen
 
     async def count(self, number: int) -> list[ConsumerRecord]:
-        """The events once there are ``number`` of them."""
+        """Return the events when there are ``number`` of them."""
         return await self.until(lambda seen: len(seen) >= number)
 
 
 def header(record: ConsumerRecord, name: str) -> str:
-    """A header of a record; "" if it has none of this name."""
-    return next((value.decode() for one, value in record.headers if one == name), "")
+    """Return a header of a record; "" without one of this name."""
+    return next((value.decode() for header_name, value in record.headers if header_name == name), "")
 
 
 @asynccontextmanager
 async def reading(bootstrap: str, topic: str) -> AsyncIterator[Reader]:
-    """A reader of ``topic``, for the time of the block."""
+    """Open a reader of ``topic`` for the block."""
     consumer = AIOKafkaConsumer(
         topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", fetch_max_wait_ms=50
     )
@@ -53,22 +57,3 @@ async def reading(bootstrap: str, topic: str) -> AsyncIterator[Reader]:
         yield Reader(consumer)
     finally:
         await consumer.stop()
-
-
-async def until(holds: Callable[[], Awaitable[object]], *, patience: float = _PATIENCE) -> None:
-    """Ask again and again until it ``holds``; fails if it never does."""
-    try:
-        async with asyncio.timeout(patience):
-            while not await holds():
-                await asyncio.sleep(0.01)
-    except TimeoutError:
-        raise AssertionError(f"it does not hold after {patience} s") from None
-
-
-async def eventually(holds: Callable[[], object], *, patience: float = _PATIENCE) -> None:
-    """`until` for what is seen without waiting."""
-
-    async def look() -> object:
-        return holds()
-
-    await until(look, patience=patience)

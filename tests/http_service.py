@@ -1,6 +1,5 @@
-"""The service on its real ports, for the HTTP tests, and what a refusal must leave alone."""
+"""The service on real ports for the HTTP tests, and checks that a refused request changes nothing."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -9,13 +8,14 @@ from typing import Any
 
 import asyncpg
 from aiohttp import ClientSession, ClientTimeout
-from aiohttp.test_utils import unused_port
 from yarl import URL
 
 from service.app import Service, build
+from service.dev.ports import free_port
 from service.domain.scopes import SCOPES
 from service.server import listening
 from service.settings import Settings
+from testkit.http_client import exchange
 
 ORGANIZATION = "the-interstellar-jurisdiction"
 NOT_FOUND = {"detail": "The requested resource does not exist"}
@@ -29,15 +29,14 @@ COMMON_HEADERS = {
     "Cache-Control": "no-store",
     "Server": "projectkeys",
 }
-"""The headers of every answer, refusals too."""
+"""The headers of every response, errors included."""
 
-_PATIENCE = 10.0
-"""Seconds until a test gives up on an answer."""
+_RESPONSE_TIMEOUT = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What came back: ``body`` is the JSON value, the text where it is none, or None where it is empty."""
+    """A response: ``body`` is the JSON value, the text if it is not JSON, or None if it is empty."""
 
     status: int
     headers: Mapping[str, str]
@@ -47,7 +46,7 @@ class Response:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """A service on its ports, one organization with one project without keys, and a token for everything."""
+    """A running service, an organization with a project without keys, and a token with all scopes."""
 
     service: Service
     session: ClientSession
@@ -59,7 +58,7 @@ class Site:
 
     @property
     def keys_path(self) -> str:
-        """Where the project's keys are."""
+        """The path of the project's keys."""
         return f"/api/0/projects/{ORGANIZATION}/{self.project}/keys/"
 
     async def send(
@@ -71,54 +70,48 @@ class Site:
         headers: Mapping[str, str] | None = None,
         **body: Any,
     ) -> Response:
-        """A request with the token of the site; with another if it is named, with none if that is empty."""
+        """Send a request with the site's token, with another one if given, or with none if that is empty."""
         bearer = self.token if token is None else token
-        said = {"Authorization": f"Bearer {bearer}"} if bearer else {}
+        authorization = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         async with self.session.request(
-            method, path, headers={**said, **(headers or {})}, **body
+            method, path, headers={**authorization, **(headers or {})}, **body
         ) as response:
             raw = await response.read()
         is_json = response.headers.get("Content-Type") == "application/json" and raw
-        value = json.loads(raw) if is_json else raw.decode() or None  # orjson refuses the half of a character
+        value = json.loads(raw) if is_json else raw.decode() or None  # orjson rejects a lone surrogate
         return Response(response.status, response.headers, value, raw)
 
     async def create(self, body: Any, **options: Any) -> Response:
-        """``POST …/keys/`` with a JSON body."""
+        """Send ``POST …/keys/`` with a JSON body."""
         return await self.send("POST", self.keys_path, json=body, **options)
 
     async def post(self, raw: bytes, *, content_type: str = "application/json") -> Response:
-        """``POST …/keys/`` with these bytes."""
+        """Send ``POST …/keys/`` with these bytes."""
         return await self.send("POST", self.keys_path, data=raw, headers={"Content-Type": content_type})
 
     async def new_project(self, slug: str, **body: Any) -> Response:
-        """``POST …/projects/`` in the site's organization; without a first key unless one is asked for."""
+        """Send ``POST …/projects/`` in the site's organization; without a first key by default."""
         path = f"/api/0/organizations/{ORGANIZATION}/projects/"
         return await self.send("POST", path, json={"name": slug, "slug": slug, "defaultKey": False, **body})
 
     async def new_token(self, *scopes: str, organization: str | None = None) -> str:
-        """A token with these scopes; with all of them if none is named."""
+        """Create a token with these scopes; with all scopes by default."""
         return await self.service.api.tokens.create(
             "test", scopes=scopes or SCOPES, organization=organization
         )
 
     async def exchange(self, request: bytes) -> bytes:
-        """All that comes back for these bytes on a connection of their own, until the service closes it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.service.settings.port)
-        try:
-            async with asyncio.timeout(_PATIENCE):
-                writer.write(request)
-                return await reader.read()
-        finally:
-            writer.close()
+        """Send bytes on their own connection; return everything received until the service closes it."""
+        return await exchange(self.service.settings.port, request, timeout=_RESPONSE_TIMEOUT)
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ClientSession]]:
-    """The service on free ports, as in production but without its publisher, and a client of it."""
-    joined = build(replace(settings, host="127.0.0.1", port=unused_port(), ops_port=unused_port()))
+    """Run the service on free ports, as in production but without its publisher, and a client session."""
+    joined = build(replace(settings, host="127.0.0.1", port=free_port(), ops_port=free_port()))
     await joined.database.start()
     session = ClientSession(
-        f"http://127.0.0.1:{joined.settings.port}", timeout=ClientTimeout(total=_PATIENCE)
+        f"http://127.0.0.1:{joined.settings.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT)
     )
     try:
         async with session, listening(joined):
@@ -129,7 +122,7 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ClientSess
 
 @asynccontextmanager
 async def open_site(settings: Settings) -> AsyncIterator[Site]:
-    """A site, for the time of the block; its database must be there."""
+    """Open a site for the block; its database must exist."""
     async with serving(settings) as (joined, session):
         postgres = await asyncpg.connect(settings.database_url)
         try:
@@ -148,7 +141,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
 
 
 async def stored(site: Site) -> dict[str, int]:
-    """How many rows each table holds that a write could touch."""
+    """Count the rows of each table that a write can change."""
     row = await site.postgres.fetchrow(
         """
         SELECT (SELECT count(*) FROM organization) AS organizations,
@@ -163,14 +156,14 @@ async def stored(site: Site) -> dict[str, int]:
 
 
 def with_more_keys(before: Mapping[str, int], number: int) -> dict[str, int]:
-    """``before`` after ``number`` keys more, each with its event and its audit entry."""
+    """Return ``before`` plus ``number`` keys, each with an event and an audit entry."""
     grown = ("keys", "events", "audit_entries")
     return {name: count + number * (name in grown) for name, count in before.items()}
 
 
 @asynccontextmanager
 async def storing_nothing(site: Site) -> AsyncIterator[None]:
-    """Fails if the block leaves a row behind, or takes one away."""
+    """Fail if the block adds or removes a row."""
     before = await stored(site)
     yield
     assert await stored(site) == before

@@ -9,8 +9,9 @@ from service.app import Service
 from service.domain.events import EventType
 from service.domain.model import NewProjectKey, Project, ProjectKeyChange
 from service.domain.partitioning import shard_of
+from testkit.polling import poll_until
 from tests.conftest import ORIGIN
-from tests.events import header, reading, until
+from tests.events import header, reading
 from tests.outbox import Postgres, waiting
 
 
@@ -39,7 +40,7 @@ class ReconcileSetup:
 
     async def published(self) -> None:
         """Wait until all events are published."""
-        await until(self._is_empty)
+        await poll_until(self._is_empty)
 
     async def _is_empty(self) -> bool:
         return await waiting(self.postgres) == 0

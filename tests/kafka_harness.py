@@ -1,8 +1,7 @@
-"""Topics of one test, what is in them, and brokers that misbehave."""
+"""Topics of one test, their records, and brokers behind a proxy."""
 
 import asyncio
 import contextlib
-import socket
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -11,12 +10,14 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from service.dev.ports import free_port
 from service.kafka.client import KafkaClient
 from service.kafka.connection import KafkaConnection
 from service.kafka.connections import Address
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.producer import FencedProducer
 from service.kafka.session import Batch, Outcome, Record, Session
+from testkit.proxy import Proxy
 
 _PATIENCE = 15.0  # seconds
 
@@ -139,86 +140,21 @@ async def read_log(bootstrap: str, topic: str, partition: int) -> list[ConsumerR
         await consumer.stop()
 
 
-def unused_port() -> int:
-    """Return a port of this machine on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-class Relay:
-    """A way to the broker that a test can block and break.
-
-    Attributes:
-        address: Where it listens.
-        to_broker: While not set, what clients send is held back.
-        to_client: While not set, what the broker answers is held back.
-        held: What is held back on its way to the broker.
-    """
-
-    def __init__(self, target: str) -> None:
-        self.address = Address("127.0.0.1", unused_port())
-        self.to_broker = asyncio.Event()
-        self.to_client = asyncio.Event()
-        self.held: list[bytes] = []
-        self._target = target
-        self._ways: set[asyncio.Task[None]] = set()
+class Relay(Proxy):
+    """A proxy in front of a broker."""
 
     @property
-    def bootstrap(self) -> str:
-        """The address as clients are told it."""
-        return f"{self.address.host}:{self.address.port}"
-
-    async def cut(self) -> None:
-        """Break every connection."""
-        for way in self._ways:
-            way.cancel()
-        await asyncio.gather(*self._ways, return_exceptions=True)
-
-    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Connect a client with the broker."""
-        way = asyncio.get_running_loop().create_task(self._join(reader, writer))
-        self._ways.add(way)
-        way.add_done_callback(self._ways.discard)
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        host, port = self._target.split(":")
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        both = (
-            _carry(reader, far_writer, self.to_broker, self.held),
-            _carry(far_reader, writer, self.to_client, []),
-        )
-        try:
-            await asyncio.gather(*both)
-        finally:
-            writer.close()
-            far_writer.close()
-
-
-async def _carry(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, gate: asyncio.Event, held: list[bytes]
-) -> None:
-    with contextlib.suppress(ConnectionError):
-        while data := await reader.read(65536):
-            held.append(data)
-            await gate.wait()
-            held.remove(data)
-            writer.write(data)
-            await writer.drain()
-    writer.close()
+    def broker_address(self) -> Address:
+        """The address as the Kafka client stores it."""
+        return Address("127.0.0.1", self.port)
 
 
 @contextlib.asynccontextmanager
 async def relay_to(target: str) -> AsyncIterator[Relay]:
-    """Run an open relay to `target`, a `host:port`."""
-    relay = Relay(target)
-    relay.to_broker.set()
-    relay.to_client.set()
-    server = await asyncio.start_server(relay.accept, *relay.address)
+    """Run a relay to ``target``, a `host:port`, during the block."""
+    relay = Relay(free_port(), int(target.rpartition(":")[2]))
+    await relay.listen()
     try:
         yield relay
     finally:
-        server.close()
-        await relay.cut()
-        await server.wait_closed()
+        await relay.close()

@@ -12,7 +12,7 @@ from service.kafka.publisher import Publisher
 from service.kafka.sender import Producer
 from service.metrics import PublisherMetrics
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 
 
 @asynccontextmanager
@@ -26,7 +26,7 @@ async def publishing_to(producer: Producer, settings: Settings) -> AsyncIterator
     )
     task = asyncio.create_task(publisher.run())
     try:
-        await until(lambda: _is_open(publisher))
+        await poll_until(lambda: _is_open(publisher))
         yield publisher
     finally:
         task.cancel()

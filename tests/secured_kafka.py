@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from tests.brokers import listener, tuned_kafka
+from testkit.cluster import configured_kafka, listener
+from tests.conftest import CACHE
 
 USER: Final = "publisher"
 PASSWORD: Final = "pass-word-of-one-test"  # noqa: S105 -- of a throw-away server
@@ -102,7 +103,9 @@ async def secured_kafka(directory: Path) -> AsyncIterator[SecuredKafka]:
         for mechanism, module in _MECHANISMS.items():
             properties[f"listener.name.{name}.{mechanism}.sasl.jaas.config"] = module
     users = [f"SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
-    async with tuned_kafka(directory, listeners=ways, properties=properties, scram_users=users) as kafka:
+    async with configured_kafka(
+        directory, cache_dir=CACHE, listeners=ways, properties=properties, scram_users=users
+    ) as kafka:
         yield SecuredKafka(
             plain=kafka.bootstrap_servers,
             ports={one.name: one.port for one in ways},

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 import service.background
 from service.app import build, publishing
 from service.background import background
+from service.dev.ports import free_port
 from service.domain.partitioning import SHARDS
 from service.kafka import publisher
 from service.kafka.table import OutboxTable
 from service.settings import Settings
 from service.usecases.jobs import Jobs
-from tests.events import until
-from tests.kafka_harness import unused_port
+from testkit.polling import poll_until
 from tests.outbox import Postgres, waiting, write_row
 from tests.processes import running
 
@@ -44,7 +44,7 @@ async def test_work_begins_again_after_ever_longer_pauses(monkeypatch: pytest.Mo
 
     with capture_logs() as lines:
         async with background("digging", work, restarts):
-            await until(done)
+            await poll_until(done)
     assert [line["restart_in"] for line in lines] == [0.01, 0.02, 0.03, 0.03]
     assert {(line["event"], line["work"]) for line in lines} == {("background_failed", "digging")}
     assert registry.get_sample_value("restarts_total", {"work": "digging"}) == 4
@@ -72,7 +72,7 @@ async def test_a_publisher_that_crashes_begins_again_and_loses_nothing(
 
     with capture_logs() as lines:
         async with publishing(joined):
-            await until(published)
+            await poll_until(published)
             assert joined.publisher.owned == list(range(SHARDS))
     failed = [line for line in lines if line["event"] == "publisher_failed"]
     assert [line["restart_in"] for line in failed] == [0.02, 0.04, 0.08]
@@ -99,14 +99,14 @@ async def test_jobs_that_crash_begin_again(
         return joined.registry.get_sample_value(name, labels) == 2
 
     async with publishing(joined):
-        await until(restarted)
+        await poll_until(restarted)
 
 
 async def test_a_service_without_a_schema_waits_for_it(
     empty_database_url: str, kafka_bootstrap: str, topic: str, tmp_path: Path
 ) -> None:
     """It says what is missing, shows its metrics all the same, and stops as it should."""
-    ports = {"PORT": str(unused_port()), "OPS_PORT": str(unused_port())}
+    ports = {"PORT": str(free_port()), "OPS_PORT": str(free_port())}
     environment = {
         "DATABASE_URL": empty_database_url,
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
@@ -119,12 +119,12 @@ async def test_a_service_without_a_schema_waits_for_it(
         async def crashed() -> bool:
             return "background_failed" in process.errors
 
-        await until(crashed, patience=15)
+        await poll_until(crashed, timeout=15)
         text = await _text(f"http://127.0.0.1:{ports['OPS_PORT']}/metrics")
         assert 'projectkeys_background_restarts_total{work="jobs"}' in text
         assert "projectkeys migrate" in await _text(f"http://127.0.0.1:{ports['OPS_PORT']}/readyz")
         process.signal(signal.SIGTERM)
-        assert await process.exited(within=10) == 0
+        assert await process.wait_for_exit(timeout=10) == 0
 
 
 async def _text(url: str) -> str:

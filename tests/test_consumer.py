@@ -11,12 +11,12 @@ import pytest
 
 from projectkeys_consumer import Change, KeyState, LoaderOptions, NotReadyError, ProjectKeys, RateLimit
 from projectkeys_consumer.view import Counts
+from service.dev.ports import free_port
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import SHARDS, shard_of
 from service.kafka.session import Record
-from tests.events import eventually, until
-from tests.kafka_harness import unused_port
+from testkit.polling import poll_until
 from tests.topic_writer import TopicWriter, records_of, topic_writer
 
 _TIMEOUT = 5.0
@@ -99,7 +99,7 @@ async def test_an_empty_topic_is_ready_at_once(reader: ProjectKeys) -> None:
 async def test_lookups_fail_before_the_reader_is_ready(kafka_bootstrap: str, writer: TopicWriter) -> None:
     """`get` raises instead of returning None; the error of `ready` gives the reason."""
     await writer.write(new_key_half(), 1)
-    unreachable = f"127.0.0.1:{unused_port()}"
+    unreachable = f"127.0.0.1:{free_port()}"
     async with ProjectKeys(bootstrap_servers=unreachable, topic=writer.topic) as keys:
         with pytest.raises(NotReadyError):
             keys.get(new_key_half())
@@ -152,7 +152,7 @@ async def test_a_deleted_key_stays_deleted(writer: TopicWriter, reader: ProjectK
         assert await keys.wait_for(key, 2, _TIMEOUT) is None
         await writer.write(key, 1, EventType.CREATED)
         await writer.write(key, 2, EventType.DELETED)
-        await until(lambda: _has(keys, outdated=4), patience=_TIMEOUT)
+        await poll_until(lambda: _has(keys, outdated=4), timeout=_TIMEOUT)
         assert (keys.get(key), len(keys)) == (None, 0)
         await writer.write(key, 3, EventType.CREATED)
         assert await keys.wait_for(key, 3, _TIMEOUT) is not None
@@ -185,11 +185,11 @@ async def test_older_versions_and_duplicates_change_nothing(writer: TopicWriter,
         await keys.ready(_TIMEOUT)
         for version in (2, 2, 1, 3, 1, 2, 3):
             await writer.write(key, version, name=f"version {version}")
-        await until(lambda: _has(keys, applied=2, outdated=5), patience=_TIMEOUT)
+        await poll_until(lambda: _has(keys, applied=2, outdated=5), timeout=_TIMEOUT)
         state = keys.get(key)
         assert state is not None
         assert (state.version, state.name) == (3, "version 3")
-        await eventually(lambda: versions and versions[-1] == 3, patience=_TIMEOUT)
+        await poll_until(lambda: versions and versions[-1] == 3, timeout=_TIMEOUT)
     assert versions in ([2, 3], [3])
 
 
@@ -214,7 +214,7 @@ async def test_unknown_records_are_ignored(writer: TopicWriter, reader: ProjectK
         await keys.ready(_TIMEOUT)
         assert keys.counts == Counts(ignored=5)
         await writer.write_control_records()
-        await until(lambda: _has(keys, ignored=7), patience=_TIMEOUT)
+        await poll_until(lambda: _has(keys, ignored=7), timeout=_TIMEOUT)
         assert len(keys) == 0
 
 
@@ -256,6 +256,6 @@ async def test_the_lag_is_below_one_second_while_the_topic_is_idle(
         await writer.write_control_records(partition)
     async with reader as keys:
         await keys.ready(_TIMEOUT)
-        await eventually(lambda: (keys.lag().idle_seconds or 0) > 1)
-        await eventually(lambda: (keys.lag().seconds or 9) < 1)
+        await poll_until(lambda: (keys.lag().idle_seconds or 0) > 1)
+        await poll_until(lambda: (keys.lag().seconds or 9) < 1)
         assert keys.lag().records == 0

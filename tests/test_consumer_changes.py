@@ -10,7 +10,7 @@ from projectkeys_consumer import Change, ProjectKeys, backoff
 from projectkeys_consumer.subscription import Subscription
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from tests.events import eventually, until
+from testkit.polling import poll_until
 from tests.topic_writer import TopicWriter, topic_writer
 
 _TIMEOUT = 5.0
@@ -63,7 +63,7 @@ async def test_the_callback_is_called_for_each_change(writer: TopicWriter, keys:
         await keys.ready(_TIMEOUT)
         for version, event_type in enumerate(EventType, 1):
             await writer.write(key, version, event_type)
-            await until(partial(callback.has_calls, version), patience=_TIMEOUT)
+            await poll_until(partial(callback.has_calls, version), timeout=_TIMEOUT)
     assert [(change.public_key, change.version, change.state is None) for change in callback.changes] == [
         (key, 1, False),
         (key, 2, False),
@@ -84,11 +84,11 @@ async def test_include_existing_adds_a_call_for_each_known_key(
     async with keys:
         await keys.ready(_TIMEOUT)
         keys.on_change(late, include_existing=True)
-        await until(lambda: early.has_calls(2), patience=_TIMEOUT)
-        await until(lambda: late.has_calls(2), patience=_TIMEOUT)
+        await poll_until(lambda: early.has_calls(2), timeout=_TIMEOUT)
+        await poll_until(lambda: late.has_calls(2), timeout=_TIMEOUT)
         assert early.last == late.last == {existing: 4, deleted: -2}
         await writer.write(existing, 5)
-        await until(lambda: changes.has_calls(1), patience=_TIMEOUT)
+        await poll_until(lambda: changes.has_calls(1), timeout=_TIMEOUT)
     assert changes.last == {existing: 5}
 
 
@@ -103,7 +103,7 @@ async def test_a_callback_that_raises_is_retried_and_blocks_no_other(
     async with keys:
         await keys.ready(_TIMEOUT)
         await writer.write(key, 1)
-        await until(lambda: failing.has_calls(4), patience=_TIMEOUT)
+        await poll_until(lambda: failing.has_calls(4), timeout=_TIMEOUT)
         assert keys.get(key) is not None
     assert failing.last == {key: 1}
     assert [change.version for change in other.changes] == [1]
@@ -123,7 +123,7 @@ async def test_a_key_whose_callback_always_fails_blocks_no_other(monkeypatch: py
     subscription = Subscription(callback, lambda key: Change(key.hex(), 1, None), include_existing=False)
     subscription.add([b"bad", b"one", b"two"])
     task = asyncio.create_task(subscription.run())
-    await eventually(lambda: b"two" in called, patience=_TIMEOUT)
+    await poll_until(lambda: b"two" in called, timeout=_TIMEOUT)
     assert called[:4] == [b"bad", b"one", b"two", b"bad"][: len(called)]
     task.cancel()
 
@@ -140,12 +140,12 @@ async def test_a_slow_callback_skips_versions(writer: TopicWriter, keys: Project
     async with keys:
         await keys.ready(_TIMEOUT)
         await writer.write(key, 1)
-        await until(lambda: callback.has_calls(1), patience=_TIMEOUT)
+        await poll_until(lambda: callback.has_calls(1), timeout=_TIMEOUT)
         for version in range(2, 9):
             await writer.write(key, version)
         await keys.wait_for(key, 8, _TIMEOUT)
         finish.set()
-        await until(lambda: callback.has_calls(2), patience=_TIMEOUT)
+        await poll_until(lambda: callback.has_calls(2), timeout=_TIMEOUT)
     assert [change.version for change in callback.changes] == [1, 8]
 
 

@@ -7,10 +7,13 @@ import pytest
 
 from projectkeys_consumer import ProjectKeys
 from service.dev.kafka import EmbeddedKafka
+from service.dev.ports import free_port
 from service.domain.model import new_key_half
-from tests.brokers import tuned_kafka
-from tests.events import until
-from tests.kafka_harness import new_topic, unused_port
+from testkit.cluster import configured_kafka
+from testkit.polling import poll_until
+from testkit.processes import pause, resume
+from tests.conftest import CACHE
+from tests.kafka_harness import new_topic
 from tests.topic_writer import topic_writer
 
 _TIMEOUT = 5.0
@@ -32,14 +35,14 @@ async def test_reading_continues_after_a_broker_was_killed(own_kafka: EmbeddedKa
             await writer.write(before, 1)
         await keys.wait_for(before, 1, _TIMEOUT)
         own_kafka.kill()
-        await until(lambda: _is_behind(keys, 2.0))
+        await poll_until(lambda: _is_behind(keys, 2.0))
         assert keys.is_ready
         assert keys.get(before) is not None
         await own_kafka.start()
         async with topic_writer(own_kafka.bootstrap_servers, topic) as writer:
             await writer.write(after, 1)
         assert await keys.wait_for(after, 1, _RECONNECT_TIMEOUT) is not None
-        await until(lambda: _is_fresh(keys))
+        await poll_until(lambda: _is_fresh(keys))
         assert (keys.counts.applied, keys.counts.outdated) == (2, 0)
 
 
@@ -52,9 +55,9 @@ async def test_reading_continues_after_a_broker_was_paused(own_kafka: EmbeddedKa
     topic = await new_topic(own_kafka.bootstrap_servers)
     async with ProjectKeys(bootstrap_servers=own_kafka.bootstrap_servers, topic=topic) as keys:
         await keys.ready(_TIMEOUT)
-        own_kafka.pause()
-        await until(lambda: _is_behind(keys, 2.0))
-        own_kafka.resume()
+        pause(own_kafka.pid)
+        await poll_until(lambda: _is_behind(keys, 2.0))
+        resume(own_kafka.pid)
         key = new_key_half()
         async with topic_writer(own_kafka.bootstrap_servers, topic) as writer:
             await writer.write(key, 1)
@@ -66,7 +69,7 @@ async def test_a_start_without_kafka_waits_for_it(own_kafka: EmbeddedKafka) -> N
     topic = await new_topic(own_kafka.bootstrap_servers)
     await own_kafka.stop()
     async with ProjectKeys(bootstrap_servers=own_kafka.bootstrap_servers, topic=topic) as keys:
-        await until(lambda: _has_a_problem(keys))
+        await poll_until(lambda: _has_a_problem(keys))
         assert not keys.is_ready
         await own_kafka.start()
         await keys.ready(_RECONNECT_TIMEOUT)
@@ -79,7 +82,7 @@ async def _has_a_problem(keys: ProjectKeys) -> bool:
 
 async def test_one_reachable_bootstrap_server_is_enough(kafka_bootstrap: str, topic: str) -> None:
     """Separated by commas or as a sequence; no server listens at the first address."""
-    unreachable = f"127.0.0.1:{unused_port()}"
+    unreachable = f"127.0.0.1:{free_port()}"
     for addresses in (f"{unreachable},{kafka_bootstrap}", [unreachable, kafka_bootstrap]):
         async with ProjectKeys(bootstrap_servers=addresses, topic=topic) as keys:
             await keys.ready(_TIMEOUT)
@@ -89,10 +92,12 @@ async def test_a_topic_that_is_created_later_is_found(tmp_path: Path) -> None:
     """The reader's requests do not create the topic, although this broker creates topics automatically."""
     topic = f"later-{new_key_half()}"
     async with (
-        tuned_kafka(tmp_path, properties={"auto.create.topics.enable": "true"}) as kafka,
+        configured_kafka(
+            tmp_path, cache_dir=CACHE, properties={"auto.create.topics.enable": "true"}
+        ) as kafka,
         ProjectKeys(bootstrap_servers=kafka.bootstrap_servers, topic=topic) as keys,
     ):
-        await until(lambda: _has_a_problem(keys))
+        await poll_until(lambda: _has_a_problem(keys))
         assert str(keys.problem).endswith(f"there is no topic {topic}")
         await new_topic(kafka.bootstrap_servers, name=topic)
         await keys.ready(_RECONNECT_TIMEOUT)
@@ -104,17 +109,17 @@ async def test_the_block_ends_while_kafka_does_not_respond(own_kafka: EmbeddedKa
     keys = ProjectKeys(bootstrap_servers=own_kafka.bootstrap_servers, topic=topic)
     async with keys:
         await keys.ready(_TIMEOUT)
-        own_kafka.pause()
+        pause(own_kafka.pid)
         left_at = asyncio.get_running_loop().time()
     try:
         assert asyncio.get_running_loop().time() - left_at < 10
     finally:
-        own_kafka.resume()
+        resume(own_kafka.pid)
 
 
 @pytest.mark.parametrize("wrong", ["", "127.0.0.1"])
 async def test_an_invalid_bootstrap_server_is_reported_as_a_problem(wrong: str) -> None:
     """The reader retries as after any other failure."""
     async with ProjectKeys(bootstrap_servers=wrong, topic="any") as keys:
-        await until(lambda: _has_a_problem(keys))
+        await poll_until(lambda: _has_a_problem(keys))
         assert keys.problem

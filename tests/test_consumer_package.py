@@ -22,7 +22,7 @@ from projectkeys_consumer.examples import files, store
 from service.dev.kafka import EmbeddedKafka
 from service.domain.events import EventType
 from service.domain.model import new_key_half
-from tests.events import eventually
+from testkit.polling import poll_until
 from tests.installed_kit import KIT, ROOT, KitEnvironment, build, install_kit
 from tests.kafka_harness import new_topic
 from tests.topic_writer import topic_writer
@@ -172,12 +172,12 @@ async def test_the_file_example_keeps_one_file_per_key(
         await writer.write(deleted, 1)
         async with ProjectKeys(bootstrap_servers=kafka_bootstrap, topic=topic) as keys:
             await files.mirror(keys, tmp_path)
-            await eventually(lambda: _keys_in(tmp_path) == {existing, deleted}, patience=_TIMEOUT)
+            await poll_until(lambda: _keys_in(tmp_path) == {existing, deleted}, timeout=_TIMEOUT)
             await writer.write(deleted, 2, EventType.DELETED)
             await writer.write(existing, 2, isActive=False)
-            await eventually(lambda: _keys_in(tmp_path) == {existing}, patience=_TIMEOUT)
-            await eventually(
-                lambda: _has_members(tmp_path, existing, version=2, is_active=False), patience=_TIMEOUT
+            await poll_until(lambda: _keys_in(tmp_path) == {existing}, timeout=_TIMEOUT)
+            await poll_until(
+                lambda: _has_members(tmp_path, existing, version=2, is_active=False), timeout=_TIMEOUT
             )
 
 
@@ -218,7 +218,7 @@ async def test_the_store_example_writes_every_key(kafka_bootstrap: str, topic: s
         await writer.write(key, 1, rateLimit={"window": 60, "count": 5})
         async with ProjectKeys(bootstrap_servers=kafka_bootstrap, topic=topic) as keys:
             store.mirror(keys, stored)
-            await eventually(lambda: stored, patience=_TIMEOUT)
+            await poll_until(lambda: stored, timeout=_TIMEOUT)
             assert json.loads(stored[f"dsn:{key}"]) == {
                 "version": 1,
                 "project": 1,
@@ -226,4 +226,4 @@ async def test_the_store_example_writes_every_key(kafka_bootstrap: str, topic: s
                 "limit": [5, 60],
             }
             await writer.write(key, 2, EventType.DELETED)
-            await eventually(lambda: not stored, patience=_TIMEOUT)
+            await poll_until(lambda: not stored, timeout=_TIMEOUT)

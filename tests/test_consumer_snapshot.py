@@ -12,11 +12,12 @@ import pytest
 from projectkeys_consumer import Change, ProjectKeys
 from projectkeys_consumer.snapshot import read_snapshot, write_snapshot
 from projectkeys_consumer.view import Counts
+from service.dev.ports import free_port
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import SHARDS
-from tests.events import eventually, until
-from tests.kafka_harness import new_topic, unused_port
+from testkit.polling import poll_until
+from tests.kafka_harness import new_topic
 from tests.topic_writer import TopicWriter, topic_writer
 
 _TIMEOUT = 5.0
@@ -70,14 +71,14 @@ async def test_a_restart_reads_only_newer_records(writer: TopicWriter, read: Ope
         assert keys.counts == Counts(applied=1)
         assert sorted(keys.public_keys()) == sorted([existing, new])
         await writer.write(deleted, 1)
-        await eventually(lambda: keys.counts.outdated, patience=_TIMEOUT)
+        await poll_until(lambda: keys.counts.outdated, timeout=_TIMEOUT)
         assert keys.get(deleted) is None
 
 
 async def test_a_snapshot_is_served_while_kafka_is_unavailable(writer: TopicWriter, read: OpenReader) -> None:
     """Lookups work although the reader is not ready; the lag is the age of the snapshot."""
     existing, _ = await _write_first_snapshot(writer, read)
-    async with read(bootstrap_servers=f"127.0.0.1:{unused_port()}") as keys:
+    async with read(bootstrap_servers=f"127.0.0.1:{free_port()}") as keys:
         state = await keys.wait_for(existing, 1, _TIMEOUT)
         assert state is not None
         assert state.name == "stored"
@@ -95,7 +96,7 @@ async def test_the_snapshot_is_written_periodically(
         for version in (1, 2):
             key = new_key_half()
             await writer.write(key, version)
-            await until(partial(_contains, file, key), patience=_TIMEOUT)
+            await poll_until(partial(_contains, file, key), timeout=_TIMEOUT)
 
 
 async def _contains(file: Path, key: str) -> bool:
@@ -196,7 +197,7 @@ async def test_a_recreated_topic_is_read_from_its_beginning(
         keys.on_change(append)
         await keys.ready(_TIMEOUT)
         assert sorted(keys.public_keys()) == sorted([existing, new])
-        await eventually(lambda: changes, patience=_TIMEOUT)
+        await poll_until(lambda: changes, timeout=_TIMEOUT)
     assert [change.public_key for change in changes] == [new], "an equal state is no change"
     assert "the topic ends before the known position" in caplog.text
 
@@ -225,7 +226,7 @@ async def test_a_reader_that_was_suspended_too_long_reads_the_whole_topic(
         assert len(keys) == 2
         later = time.time() + 7200
         monkeypatch.setattr(time, "time", lambda: later)
-        await eventually(lambda: len(keys) == 1, patience=_TIMEOUT)
+        await poll_until(lambda: len(keys) == 1, timeout=_TIMEOUT)
         assert keys.public_keys() == [existing]
     assert "tombstones may have been removed" in caplog.text
 
@@ -237,7 +238,7 @@ async def test_a_snapshot_that_cannot_be_written_is_logged(
     await writer.write(new_key_half(), 1)
     async with read(snapshot=file / "no such directory" / "keys", snapshot_interval=0.05) as keys:
         await keys.ready(_TIMEOUT)
-        await eventually(lambda: "cannot be written" in caplog.text, patience=_TIMEOUT)
+        await poll_until(lambda: "cannot be written" in caplog.text, timeout=_TIMEOUT)
         assert len(keys) == 1
         with pytest.raises(OSError, match="no such directory"):
             await keys.save()
@@ -246,7 +247,7 @@ async def test_a_snapshot_that_cannot_be_written_is_logged(
 
 async def test_no_snapshot_is_written_before_the_reader_is_ready(read: OpenReader, file: Path) -> None:
     """An incomplete one would lack keys; without a file, `save` does nothing."""
-    async with read(bootstrap_servers=f"127.0.0.1:{unused_port()}") as keys:
+    async with read(bootstrap_servers=f"127.0.0.1:{free_port()}") as keys:
         await keys.save()
     async with read(snapshot=None) as keys:
         await keys.ready(_TIMEOUT)

@@ -7,12 +7,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from faults.proxy import proxy
 from service.app import Service
 from service.domain.errors import UnavailableError
 from service.postgres.database import Database, Limits
 from service.postgres.outbox import count_outbox, delete_published, select_unpublished
-from tests.kafka_harness import unused_port
+from testkit.proxy import proxy
 from tests.outbox import Postgres
 
 
@@ -163,7 +162,7 @@ async def test_who_is_to_end_ends_though_the_rollback_fails(database_url: str) -
             await connection.execute("SELECT pg_sleep(60)")
 
     async with (
-        proxy(unused_port(), url.port or 0) as wire,
+        proxy(url.port or 0) as wire,
         _opened(
             database_url.replace(f":{url.port}/", f":{wire.port}/"), Limits(statement=0.1, acquire=0.2)
         ) as database,
@@ -171,7 +170,7 @@ async def test_who_is_to_end_ends_though_the_rollback_fails(database_url: str) -
     ):
         writing = asyncio.create_task(write(database))
         await writes.wait()
-        wire.silence()
+        wire.block()
         writing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await writing

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterator
 
+from testkit.processes import ROOT
 from tests.outbox import Postgres, waiting, write_row
-from tests.processes import ROOT
 
 _PAGE = (ROOT / "deploy" / "debezium.md").read_text()
 _ROUTER = "transforms.outbox."

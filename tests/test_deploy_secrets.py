@@ -148,5 +148,5 @@ async def test_the_url_of_the_example_is_read_as_it_is_written(tmp_path: Path) -
     file.write_text(url.replace("HOST:5432", "127.0.0.1:1") + "\n")
     environment = {"DATABASE_URL_FILE": str(file)}
     async with running("migrate", "--check", environment=environment, directory=tmp_path) as process:
-        assert await process.exited(within=20) == 1
+        assert await process.wait_for_exit(timeout=20) == 1
         assert "a file is not there: look at sslrootcert" in process.errors

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 from tests.load import load_on
 from tests.outbox import Postgres, waiting
 from tests.processes import deploy, replica
@@ -27,17 +27,17 @@ async def test_callers_do_not_use_up_what_the_service_needs(
         shell = ("/bin/sh", "-c", f'ulimit -n {_FILES}; exec "$@"', "sh")
         return Popen([*shell, *arguments], **options)  # noqa: S603 -- our own program
 
-    monkeypatch.setattr("tests.processes.subprocess.Popen", limited)
+    monkeypatch.setattr("testkit.processes.subprocess.Popen", limited)
     deployment = await deploy(replace(settings, kafka_topic=topic))
     async with replica(deployment, tmp_path) as one, load_on(one) as load:
-        await until(lambda: load.reaches(20))
+        await poll_until(lambda: load.reaches(20))
         held = [await asyncio.open_connection("127.0.0.1", one.port) for _ in range(2 * _FILES)]
         made = len(load.made)
-        await until(lambda: load.reaches(made + 50))
+        await poll_until(lambda: load.reaches(made + 50))
         for _, writer in held:
             writer.close()
         load.stopping = True
-        await until(lambda: _is_published(postgres))
+        await poll_until(lambda: _is_published(postgres))
         assert "Too many open files" not in one.process.errors
     assert load.failures == []
 

@@ -6,9 +6,9 @@ from uuid import uuid4
 
 import pytest
 
+from service.dev.ports import free_port
 from service.settings import Settings
-from tests.events import until
-from tests.kafka_harness import unused_port
+from testkit.polling import poll_until
 from tests.processes import running
 
 
@@ -24,7 +24,7 @@ async def test_both_ports_are_reachable_by_127_0_0_1_alone_unless_host_is_set(
     host: dict[str, str], *, is_reachable: bool, settings: Settings, tmp_path: Path
 ) -> None:
     """127.0.0.2 stands for every other address of the machine."""
-    ports = unused_port(), unused_port()
+    ports = free_port(), free_port()
     environment = {
         "PORT": str(ports[0]),
         "OPS_PORT": str(ports[1]),
@@ -39,7 +39,7 @@ async def test_both_ports_are_reachable_by_127_0_0_1_alone_unless_host_is_set(
             assert process.running, process.errors
             return "Ctrl-C stops everything." in process.output
 
-        await until(is_started, patience=20)
+        await poll_until(is_started, timeout=20)
         assert [await _accepts("127.0.0.1", port) for port in ports] == [True, True]
         assert [await _accepts("127.0.0.2", port) for port in ports] == [is_reachable, is_reachable]
 

@@ -28,9 +28,9 @@ _ROOT = Path(__file__).parents[1]
 _CACHE = _ROOT / ".cache"
 _TOPIC = "survivor"
 
-# Runs both servers until it is killed. It halts Kafka, which then can react to no signal but SIGKILL.
+# Runs both servers until it is killed. It pauses Kafka, which then reacts to no signal but SIGKILL.
 _PARENT = f"""
-import asyncio, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from service.dev.servers import embedded_servers
 
@@ -38,7 +38,7 @@ async def main():
     async with embedded_servers(
         Path(sys.argv[1]), cache_dir=Path({str(_CACHE)!r}), report=lambda text: print(text, flush=True)
     ) as servers:
-        servers.kafka.pause()
+        os.kill(servers.kafka.pid, signal.SIGSTOP)
         print("up", servers.postgres.pid, servers.kafka.pid, flush=True)
         await asyncio.Event().wait()
 

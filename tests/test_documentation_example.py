@@ -6,8 +6,9 @@ import asyncpg
 import orjson
 
 from service.app import Service
+from testkit.polling import poll_until
 from tests.conftest import MakeApi
-from tests.events import reading, until
+from tests.events import reading
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 _HEX = re.compile(r"[0-9a-f]{32}")
@@ -136,4 +137,4 @@ async def test_the_event_reaches_kafka_whole_and_without_the_secret(
         "dateCreated": body["dateCreated"],
     }
     assert body["secret"].encode() not in record.value + b"".join(value for _, value in record.headers)
-    await until(lambda: postgres.fetchval("SELECT count(*) = 0 FROM outbox"))
+    await poll_until(lambda: postgres.fetchval("SELECT count(*) = 0 FROM outbox"))

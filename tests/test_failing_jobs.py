@@ -7,9 +7,9 @@ from structlog.testing import capture_logs
 
 from service.app import Service
 from service.usecases.bulk_changes import MOST
+from testkit.polling import poll_until
 from tests.batch_jobs import finish, put_off_by, told, write_keys
 from tests.conftest import ORIGIN, make_project
-from tests.events import until
 from tests.outbox import Postgres
 
 
@@ -75,7 +75,7 @@ async def test_a_job_that_fails_is_not_tried_in_a_hot_loop(
     began, task = loop.time(), asyncio.create_task(service.jobs.run())
     try:
         finished = "SELECT finished_at IS NOT NULL FROM batch_job WHERE project_id = $1"
-        await until(lambda: postgres.fetchval(finished, second))
+        await poll_until(lambda: postgres.fetchval(finished, second))
         failures = await postgres.fetchval("SELECT failures FROM batch_job WHERE project_id = $1", first)
         assert failures >= 1
         assert loop.time() - began >= sum(2**number / 2 for number in range(failures - 1))

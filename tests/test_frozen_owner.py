@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 from aiokafka import ConsumerRecord
 
+from service.dev.ports import free_port
 from service.domain.model import new_key_half
 from service.domain.partitioning import SHARDS
 from service.settings import Settings
-from tests.brokers import Listener, tuned_kafka
-from tests.events import eventually, header, until
-from tests.kafka_harness import Relay, new_topic, read_log, relay_to, unused_port
+from testkit.cluster import Listener, configured_kafka
+from testkit.polling import poll_until
+from tests.conftest import CACHE
+from tests.events import header
+from tests.kafka_harness import Relay, new_topic, read_log, relay_to
 from tests.outbox import Postgres, waiting, write_row
-from tests.processes import Deployment, Replica, deploy, replica
+from tests.processes import DeployedReplica, Deployment, deploy, replica
 
 _LEASE = 1.0
 _KEYS = 5
@@ -27,7 +30,7 @@ _KEYS = 5
 class Scene:
     """A replica that owns every shard and reaches Kafka through a relay; others reach it directly."""
 
-    owner: Replica
+    owner: DeployedReplica
     relay: Relay
     deployment: Deployment
     keys: list[str]
@@ -46,10 +49,12 @@ class Scene:
 
 @asynccontextmanager
 async def _through_relay(settings: Settings, directory: Path) -> AsyncIterator[Scene]:
-    port = unused_port()
+    port = free_port()
     async with (
         relay_to(f"127.0.0.1:{port}") as relay,
-        tuned_kafka(directory, listeners=[Listener("RELAYED", port, relay.address.port)]) as kafka,
+        configured_kafka(
+            directory, cache_dir=CACHE, listeners=[Listener("RELAYED", port, relay.port)]
+        ) as kafka,
     ):
         topic = await new_topic(kafka.bootstrap_servers)
         direct = replace(
@@ -59,13 +64,13 @@ async def _through_relay(settings: Settings, directory: Path) -> AsyncIterator[S
             shard_lease=_LEASE,
         )
         deployment = await deploy(direct)
-        relayed = {"KAFKA_BOOTSTRAP_SERVERS": relay.bootstrap}
+        relayed = {"KAFKA_BOOTSTRAP_SERVERS": relay.address}
         async with replica(deployment, directory, "publish", **relayed) as owner:
-            await until(lambda: _is_open(owner))
+            await poll_until(lambda: _is_open(owner))
             yield Scene(owner, relay, deployment, [new_key_half() for _ in range(_KEYS)])
 
 
-async def _is_open(one: Replica) -> bool:
+async def _is_open(one: DeployedReplica) -> bool:
     _, body = await one.readyz()
     return await one.owns(SHARDS) and body["checks"]["kafka"] == "ok"
 
@@ -86,22 +91,22 @@ async def test_what_a_frozen_owner_still_held_is_refused_by_the_broker(
 ) -> None:
     """Its bytes arrive when newer versions are in the log: none gets there, nor does what it had in memory."""
     await scene.write(postgres, 1)
-    await until(lambda: _is_empty(postgres))
-    scene.relay.to_broker.clear()
+    await poll_until(lambda: _is_empty(postgres))
+    scene.relay.to_server.clear()
     await scene.write(postgres, 2)
-    await eventually(lambda: scene.keys[0].encode() in b"".join(scene.relay.held))
+    await poll_until(lambda: scene.keys[0].encode() in b"".join(scene.relay.held))
     scene.owner.process.signal(signal.SIGSTOP)
     async with replica(scene.deployment, tmp_path, "publish") as successor:
-        await until(lambda: successor.owns(SHARDS), patience=_LEASE + 5)
+        await poll_until(lambda: successor.owns(SHARDS), timeout=_LEASE + 5)
         await scene.write(postgres, 3)
-        await until(lambda: _is_empty(postgres))
-        scene.relay.to_broker.set()
-        await eventually(lambda: not scene.relay.held)
+        await poll_until(lambda: _is_empty(postgres))
+        scene.relay.to_server.set()
+        await poll_until(lambda: not scene.relay.held)
         scene.owner.process.signal(signal.SIGCONT)
-        await eventually(lambda: "shards_lost" in scene.owner.process.errors)
-        await until(lambda: scene.owner.owns(SHARDS // 2), patience=10)
+        await poll_until(lambda: "shards_lost" in scene.owner.process.errors)
+        await poll_until(lambda: scene.owner.owns(SHARDS // 2), timeout=10)
         await scene.write(postgres, 4)
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
     told = await scene.log()
     for key in scene.keys:
         versions = [header(one, "ce_keyversion") for one in told if one.key.decode() == key]
@@ -113,10 +118,10 @@ async def test_an_acknowledgement_that_comes_after_the_lease_deletes_nothing(
 ) -> None:
     """The shard is another's by then, who may not have read the rows yet: they are its to send and to delete."""
     await scene.write(postgres, 1)
-    await until(lambda: _is_empty(postgres))
+    await poll_until(lambda: _is_empty(postgres))
     scene.relay.to_client.clear()
     await scene.write(postgres, 2)
-    await until(lambda: _has(scene, 2 * _KEYS))
+    await poll_until(lambda: _has(scene, 2 * _KEYS))
     scene.owner.process.signal(signal.SIGSTOP)
     await postgres.execute(
         "UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1,"
@@ -124,9 +129,9 @@ async def test_an_acknowledgement_that_comes_after_the_lease_deletes_nothing(
     )
     scene.relay.to_client.set()
     scene.owner.process.signal(signal.SIGCONT)
-    await until(lambda: scene.owner.owns(SHARDS - 1), patience=10)
+    await poll_until(lambda: scene.owner.owns(SHARDS - 1), timeout=10)
     other = await write_row(postgres, shard=1)
-    await until(partial(_is_deleted, postgres, other.seq))
+    await poll_until(partial(_is_deleted, postgres, other.seq))
     rows = await postgres.fetch("SELECT aggregateid FROM outbox ORDER BY seq")
     assert [row[0] for row in rows] == scene.keys
 

@@ -18,9 +18,9 @@ from service.domain.audit import AuditSearch
 from service.domain.pagination import Page
 from service.domain.scopes import SCOPES
 from service.settings import Settings
+from testkit.polling import poll_until
 from tests.commands import run
 from tests.conftest import Api, make_project
-from tests.events import until
 from tests.http_service import ORGANIZATION
 from tests.outbox import Postgres
 from tests.statements import statements
@@ -95,8 +95,8 @@ async def test_the_whole_service_works_as_its_role(
         "UPDATE batch_job SET starts_at = 'epoch'"
     )  # the second pass would wait half a minute
     restricted_service.jobs.wake()
-    await until(lambda: postgres.fetchval("SELECT bool_and(finished_at IS NOT NULL) FROM batch_job"))
-    await until(lambda: postgres.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"))
+    await poll_until(lambda: postgres.fetchval("SELECT bool_and(finished_at IS NOT NULL) FROM batch_job"))
+    await poll_until(lambda: postgres.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"))
     assert await postgres.execute("UPDATE idempotency SET created_at = 'epoch'") != "UPDATE 0"
     await restricted_service.jobs.tidy()
     assert await postgres.fetchval("SELECT count(*) FROM idempotency") == 0

@@ -11,7 +11,7 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector
 
 from service.settings import Settings
 from tests.outbox import Postgres
-from tests.processes import Deployment, Replica, deploy, replica
+from tests.processes import DeployedReplica, Deployment, deploy, replica
 
 _CALLERS = 50
 _KEYS = 20
@@ -21,7 +21,7 @@ _AT_ONCE = 5
 _PAUSE = 0.1
 _PATIENCE = 30.0
 
-Post = Callable[[Replica, str, str], Awaitable[tuple[int, dict[str, Any], bool]]]
+Post = Callable[[DeployedReplica, str, str], Awaitable[tuple[int, dict[str, Any], bool]]]
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ async def deployment(settings: Settings, topic: str) -> Deployment:
 def _posting(session: ClientSession, deployment: Deployment, path: str) -> Post:
     """What sends ``{"name": name}`` under a key: status, body, and whether it was a replay."""
 
-    async def post(one: Replica, name: str, key: str) -> tuple[int, dict[str, Any], bool]:
+    async def post(one: DeployedReplica, name: str, key: str) -> tuple[int, dict[str, Any], bool]:
         headers = {"Authorization": f"Bearer {deployment.token}", "Idempotency-Key": key}
         url = f"http://127.0.0.1:{one.port}{path}"
         async with session.post(url, json={"name": name}, headers=headers) as response:
@@ -42,7 +42,7 @@ def _posting(session: ClientSession, deployment: Deployment, path: str) -> Post:
     return post
 
 
-async def _race(post: Post, replicas: tuple[Replica, Replica], name: str) -> str:
+async def _race(post: Post, replicas: tuple[DeployedReplica, DeployedReplica], name: str) -> str:
     """The id of what came of it; fails if there are two, or if anybody is told something untrue."""
     answers = await asyncio.gather(*(_call(post, replicas[number % 2], name) for number in range(_CALLERS)))
     made = {body["id"] for _, body, _ in answers}
@@ -54,7 +54,7 @@ async def _race(post: Post, replicas: tuple[Replica, Replica], name: str) -> str
     return str(made.pop())
 
 
-async def _call(post: Post, one: Replica, name: str) -> tuple[int, dict[str, Any], bool]:
+async def _call(post: Post, one: DeployedReplica, name: str) -> tuple[int, dict[str, Any], bool]:
     """As a decent client: whoever is told to come again does, with the same key."""
     async with asyncio.timeout(_PATIENCE):
         while (answer := await post(one, name, f"key-of-{name}"))[0] in {409, 503}:

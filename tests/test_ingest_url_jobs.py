@@ -7,9 +7,9 @@ import orjson
 from service.app import Service
 from service.domain.model import Organization, OrganizationChange
 from service.usecases.bulk_changes import MOST
+from testkit.polling import poll_until
 from tests.batch_jobs import finish, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
-from tests.events import until
 from tests.outbox import Postgres, waiting
 
 KEYS = MOST + 2
@@ -99,9 +99,9 @@ async def test_a_change_during_a_batch_restarts_the_pass_after_that_batch(
     async with postgres.transaction():
         await postgres.execute("LOCK TABLE outbox IN SHARE MODE")
         step = asyncio.create_task(service.jobs.step())
-        await until(lambda: wait_for_locks(postgres))
+        await poll_until(lambda: wait_for_locks(postgres))
         change = asyncio.create_task(change_url(service, project.organization, LAST))
-        await until(lambda: wait_for_locks(postgres, 2))
+        await poll_until(lambda: wait_for_locks(postgres, 2))
     await asyncio.gather(step, change)
     assert await waiting(postgres) == MOST
     assert await open_jobs(postgres) == 2
@@ -120,7 +120,7 @@ async def test_a_change_during_the_end_of_a_pass_inserts_another(
     async with postgres.transaction():
         await postgres.execute("UPDATE batch_job SET finished_at = now(), after_id = 7")
         change = asyncio.create_task(change_url(service, organization, LAST))
-        await until(lambda: wait_for_locks(postgres))
+        await poll_until(lambda: wait_for_locks(postgres))
     await change
     rows = await postgres.fetch("SELECT after_id FROM batch_job WHERE finished_at IS NULL")
     assert [row["after_id"] for row in rows] == [0, 0]

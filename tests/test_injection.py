@@ -1,6 +1,5 @@
 """What callers say stays what it is: no line, no label, no header of its own, wherever it is written down."""
 
-import asyncio
 import json
 import re
 from pathlib import Path
@@ -14,9 +13,10 @@ from yarl import URL
 
 from service.http.routes import RESOURCES
 from service.settings import Settings
-from tests.events import eventually
+from testkit.http_client import exchange
+from testkit.polling import poll_until
 from tests.http_service import NOT_FOUND, ORGANIZATION, Site
-from tests.processes import Replica, deploy, replica
+from tests.processes import DeployedReplica, deploy, replica
 
 HOSTILE = (
     "a\r\nlevel=error event=forged",
@@ -44,7 +44,7 @@ async def test_a_hostile_text_makes_no_line_of_its_own(settings: Settings, tmp_p
         for text in HOSTILE:
             await _say(one, text)
         # They are written in batches.
-        await eventually(lambda: one.process.errors.removeprefix(before).count("\n") > 4 * len(HOSTILE))
+        await poll_until(lambda: one.process.errors.removeprefix(before).count("\n") > 4 * len(HOSTILE))
         lines = one.process.errors.removeprefix(before).split("\n")[:-1]
         for line in lines:
             assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", line), ascii(line)
@@ -54,7 +54,7 @@ async def test_a_hostile_text_makes_no_line_of_its_own(settings: Settings, tmp_p
                 assert re.match(r"\S+Z \[\w+ *\] \w+ ", line), line
 
 
-async def _say(one: Replica, text: str) -> None:
+async def _say(one: DeployedReplica, text: str) -> None:
     """``text`` wherever a caller can put one."""
     raw = quote(text, errors="surrogateescape", safe="")
     body = json.dumps({"name": text}).encode()
@@ -67,16 +67,11 @@ async def _say(one: Replica, text: str) -> None:
         (create, body),
         (create, body[:-1]),
     ):
-        reader, writer = await asyncio.open_connection("127.0.0.1", one.port)
         head = f"{line}\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(said)}\r\n".encode()
         token = f"Content-Type: application/json\r\nAuthorization: Bearer {one.deployment.token}\r\n".encode()
-        writer.write(
-            head + token + b"X-Request-Id: " + header + b"\r\nUser-Agent: " + header + b"\r\n\r\n" + said
-        )
-        async with asyncio.timeout(10):
-            answer = await reader.read()
+        names = b"X-Request-Id: " + header + b"\r\nUser-Agent: " + header + b"\r\n\r\n"
+        answer = await exchange(one.port, head + token + names + said)
         assert b" 5" not in answer.partition(b"\r\n")[0], (line, said, one.process.errors[-1500:])
-        writer.close()
 
 
 async def test_callers_make_no_labels(site: Site) -> None:

@@ -11,9 +11,9 @@ from service.domain.events import EventType
 from service.domain.model import OrganizationChange, ProjectChange, ProjectKeyChange
 from service.settings import Settings
 from service.usecases.bulk_changes import MOST
+from testkit.polling import poll_until
 from tests.batch_jobs import finish, make_due, told, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
-from tests.events import until
 from tests.outbox import Postgres, waiting
 
 MANY = 2 * MOST + 200
@@ -131,7 +131,7 @@ async def test_a_change_that_waited_for_the_new_dsn_tells_of_it(service: Service
         await postgres.execute("UPDATE project_key SET version = 2 WHERE public_key = $1", key)
         change = ProjectKeyChange(name="Renamed")
         task = asyncio.create_task(service.api.change_keys.update(project, key, change, ORIGIN))
-        await until(lambda: wait_for_locks(postgres))
+        await poll_until(lambda: wait_for_locks(postgres))
         await postgres.execute("UPDATE organization SET ingest_url = 'https://in.example.com'")
     await task
     [payload] = await postgres.fetch("SELECT payload FROM outbox")
@@ -198,7 +198,7 @@ async def test_the_job_of_a_killed_worker_is_gone_on_with(
         )
         await service.jobs.step()
         hangs = asyncio.create_task(service.jobs.step())
-        await until(lambda: wait_for_locks(postgres))
+        await poll_until(lambda: wait_for_locks(postgres))
         assert not await second.jobs.step()
         await postgres.execute(
             """

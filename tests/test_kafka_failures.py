@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from service.dev.ports import free_port
 from service.kafka.connection import KafkaConnection
 from service.kafka.connections import Address, _Line
 from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
@@ -19,7 +20,6 @@ from tests.kafka_harness import (
     producer_for,
     relay_to,
     send,
-    unused_port,
 )
 
 
@@ -37,7 +37,7 @@ async def test_a_lost_answer_is_a_failure_and_a_second_sending_makes_no_third_co
         relay_to(topic.bootstrap) as relay,
     ):
         session = await open_patiently(impatient, 0)
-        impatient._leaders = {0: relay.address}
+        impatient._leaders = {0: relay.broker_address}
         await send(impatient, session, "before")
         relay.to_client.clear()
         began = time.monotonic()
@@ -55,10 +55,12 @@ async def test_a_connection_closed_while_idle_costs_no_error(topic: FreshTopic) 
     """Brokers close idle connections; the next sending connects anew first."""
     session = await open_patiently(topic.producer, 0)
     async with relay_to(topic.bootstrap) as relay:
-        topic.producer._leaders = {0: relay.address}
+        topic.producer._leaders = {0: relay.broker_address}
         await send(topic.producer, session, "before")
-        connection = topic.producer._client._connections._connections[_Line(relay.address, for_records=True)]
-        await relay.cut()
+        connection = topic.producer._client._connections._connections[
+            _Line(relay.broker_address, for_records=True)
+        ]
+        relay.reset_connections()
         async with asyncio.timeout(5):
             await connection._closed_fut
         assert (await send(topic.producer, session, "after")).error is None
@@ -69,8 +71,8 @@ async def test_a_cancelled_sending_leaves_no_usable_session(topic: FreshTopic) -
     """Whether the records arrived is not known, so nothing more may be numbered after them."""
     session = await open_patiently(topic.producer, 0)
     async with relay_to(topic.bootstrap) as relay:
-        topic.producer._leaders = {0: relay.address}
-        relay.to_broker.clear()
+        topic.producer._leaders = {0: relay.broker_address}
+        relay.to_server.clear()
         sending = asyncio.create_task(send(topic.producer, session, "lost"))
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sending, 0.2)
@@ -79,7 +81,7 @@ async def test_a_cancelled_sending_leaves_no_usable_session(topic: FreshTopic) -
 
 async def test_an_unreachable_kafka_is_told_within_the_bound() -> None:
     """Nothing listens there: opening ends with an error that names the address."""
-    address = f"127.0.0.1:{unused_port()}"
+    address = f"127.0.0.1:{free_port()}"
     async with producer_for(address, "any", request_timeout=2) as producer:
         began = time.monotonic()
         with pytest.raises(KafkaUnavailableError, match=address):
@@ -91,7 +93,7 @@ async def test_a_kafka_that_accepts_and_says_nothing_is_told_within_the_bound(ka
     """A connection without an answer does not hold up the caller."""
     async with (
         relay_to(kafka_bootstrap) as relay,
-        producer_for(relay.bootstrap, "any", request_timeout=0.5) as producer,
+        producer_for(relay.address, "any", request_timeout=0.5) as producer,
     ):
         relay.to_client.clear()
         began = time.monotonic()
@@ -103,7 +105,7 @@ async def test_a_kafka_that_accepts_and_says_nothing_is_told_within_the_bound(ka
 async def test_one_of_several_addresses_is_enough(kafka_bootstrap: str) -> None:
     """A bootstrap server that is down is passed over."""
     topic = await new_topic(kafka_bootstrap)
-    addresses = f"127.0.0.1:{unused_port()},{kafka_bootstrap}"
+    addresses = f"127.0.0.1:{free_port()},{kafka_bootstrap}"
     async with producer_for(addresses, topic) as producer:
         assert (await send(producer, await open_patiently(producer, 0), "a")).error is None
 
@@ -112,7 +114,7 @@ async def test_a_broker_that_falls_silent_leaves_time_for_the_next_one(topic: Fr
     """The connection in use is asked first; when nothing comes, another broker is, and opening succeeds."""
     async with (
         relay_to(topic.bootstrap) as relay,
-        producer_for(relay.bootstrap, topic.name, request_timeout=2) as producer,
+        producer_for(relay.address, topic.name, request_timeout=2) as producer,
     ):
         await open_patiently(producer, 0)
         relay.to_client.clear()

@@ -65,13 +65,13 @@ async def test_bytes_that_a_replaced_owner_sent_in_time_but_arrive_late_are_refu
     """A request that was on its way for all of the takeover ends as refused, not in the log."""
     session = await open_patiently(topic.producer, 0)
     async with producer_for(topic.bootstrap, topic.name) as successor, relay_to(topic.bootstrap) as relay:
-        topic.producer._leaders = {0: relay.address}
+        topic.producer._leaders = {0: relay.broker_address}
         await send(topic.producer, session, "before")
-        relay.to_broker.clear()
+        relay.to_server.clear()
         sending = asyncio.create_task(send(topic.producer, session, "late"))
         await send(successor, await open_patiently(successor, 0), "after")
         assert not sending.done()
-        relay.to_broker.set()
+        relay.to_server.set()
         outcome = await sending
     assert isinstance(outcome.error, FencedError)
     assert await topic.keys() == ["before", "after"]

@@ -12,8 +12,10 @@ from service.kafka.errors import FencedError
 from service.kafka.producer import FencedProducer
 from service.kafka.session import Session
 from service.settings import Settings
-from tests.brokers import tuned_kafka
-from tests.events import header, reading, until
+from testkit.cluster import configured_kafka
+from testkit.polling import poll_until
+from tests.conftest import CACHE
+from tests.events import header, reading
 from tests.kafka_harness import fresh_topic, new_topic, open_patiently, producer_for, send
 from tests.outbox import Postgres, waiting, write_row
 from tests.publishing import publishing_to
@@ -51,7 +53,7 @@ async def test_a_broker_that_is_killed_while_events_are_sent_costs_copies_at_mos
                 own_kafka.kill()
             if version == 8:
                 await own_kafka.start()
-        await until(lambda: _is_empty(postgres), patience=30)
+        await poll_until(lambda: _is_empty(postgres), timeout=30)
     await producer.close()
     versions: dict[str, list[int]] = defaultdict(list)
     async with reading(bootstrap, topic) as reader:
@@ -82,7 +84,7 @@ async def test_a_partition_that_has_forgotten_its_producer_goes_on(
     settings: Settings, postgres: Postgres, tmp_path: Path
 ) -> None:
     """After a day without a record in the shard, the next one arrives as any other does, once."""
-    async with tuned_kafka(tmp_path, properties=_FORGETS) as kafka:
+    async with configured_kafka(tmp_path, cache_dir=CACHE, properties=_FORGETS) as kafka:
         topic = await new_topic(kafka.bootstrap_servers)
         own = replace(settings, kafka_bootstrap_servers=(kafka.bootstrap_servers,))
         producer = FencedProducer(kafka_connection(own), topic=topic)
@@ -91,7 +93,7 @@ async def test_a_partition_that_has_forgotten_its_producer_goes_on(
             for number in range(1, 4):
                 rows.append(await write_row(postgres))
                 await reader.count(number)
-                await until(lambda: _is_empty(postgres))
+                await poll_until(lambda: _is_empty(postgres))
                 await asyncio.sleep(_FORGOTTEN_AFTER)
             told = await reader.count(3)
         await producer.close()
@@ -101,12 +103,12 @@ async def test_a_partition_that_has_forgotten_its_producer_goes_on(
 async def test_a_transactional_id_that_has_expired_is_given_anew(tmp_path: Path) -> None:
     """With another producer id: the earlier owner is not fenced then, which is why a session has an age."""
     async with (
-        tuned_kafka(tmp_path, properties=_FORGETS) as kafka,
+        configured_kafka(tmp_path, cache_dir=CACHE, properties=_FORGETS) as kafka,
         fresh_topic(kafka.bootstrap_servers) as topic,
     ):
         old = await open_patiently(topic.producer, 0)
         async with producer_for(topic.bootstrap, topic.name) as successor:
-            await until(lambda: _is_given_anew(successor, old))
+            await poll_until(lambda: _is_given_anew(successor, old))
         assert (await send(topic.producer, old, "not fenced")).error is None
 
 

@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import (
 
 from projectkeys_consumer import NotReadyError, ProjectKeys
 from service.app import build, kafka_connection, publishing
+from service.dev.ports import free_port
 from service.settings import Settings, SettingsError
+from testkit.polling import poll_until
 from tests.conftest import MakeApi
-from tests.events import eventually
-from tests.kafka_harness import new_topic, unused_port
+from tests.kafka_harness import new_topic
 from tests.processes import deploy, running
 from tests.secured_kafka import PASSWORD, USER, SecuredKafka, secured_kafka, token
 
@@ -135,7 +136,7 @@ async def test_who_may_not_come_is_told_why(
     """A command ends at once; a publisher tries on and can be stopped. Neither tells a secret."""
     given = _named(settings, way(secured), kafka_topic="any")
     deployment = await deploy(given)
-    ports = {"PORT": str(unused_port()), "OPS_PORT": str(unused_port())}
+    ports = {"PORT": str(free_port()), "OPS_PORT": str(free_port())}
     named = {name.upper(): value for name, value in way(secured).items()}
     environment = {**deployment.environment, **named, **ports}
     secret = environment.get("KAFKA_SASL_PASSWORD", _WRONG)
@@ -143,12 +144,12 @@ async def test_who_may_not_come_is_told_why(
         running("publish", environment=environment, directory=tmp_path) as publisher,
         running("events", "tail", environment=environment, directory=tmp_path) as tail,
     ):
-        assert await tail.exited(within=_ENDS_WITHIN) == 1
+        assert await tail.wait_for_exit(timeout=_ENDS_WITHIN) == 1
         assert words in tail.errors
-        await eventually(lambda: _tells(publisher.errors, "shard_failed", words))
+        await poll_until(lambda: _tells(publisher.errors, "shard_failed", words))
         assert _tells(publisher.errors, "topic_not_checked", words)
         publisher.signal(signal.SIGTERM)
-        assert await publisher.exited(within=_ENDS_WITHIN) == 0
+        assert await publisher.wait_for_exit(timeout=_ENDS_WITHIN) == 0
         for said in (tail.output, tail.errors, publisher.output, publisher.errors):
             assert "Traceback" not in said
             assert secret not in said
@@ -209,5 +210,5 @@ async def test_a_wrong_file_ends_a_process_with_the_code_for_settings(tmp_path: 
     environment = {"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": str(tmp_path / "none")}
     for command in (["serve"], ["publish"], ["events", "tail"]):
         async with running(*command, environment=environment, directory=tmp_path) as process:
-            assert await process.exited(within=_ENDS_WITHIN) == 78
+            assert await process.wait_for_exit(timeout=_ENDS_WITHIN) == 78
             assert f"KAFKA_SSL_CAFILE: {tmp_path / 'none'} cannot be used" in process.errors

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
+from service.dev.ports import free_port
 from service.kafka.client import KafkaClient
 from service.kafka.connection import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.topic import TOPIC_CONFIG, check_topic
-from tests.kafka_harness import new_topic, unused_port
+from tests.kafka_harness import new_topic
 
 PARTITIONS = 12
 
@@ -93,7 +94,7 @@ async def test_a_topic_that_would_mislead_is_a_problem(
 
 async def test_an_unreachable_kafka_is_told_within_the_bound() -> None:
     """Nothing listens on the port: the check ends with an error that names the address."""
-    port = unused_port()
+    port = free_port()
     connection = KafkaConnection((f"127.0.0.1:{port}",))
     with pytest.raises(KafkaUnavailableError, match=f"127.0.0.1:{port}"):
         await check_topic(connection, "anything", partitions=PARTITIONS, create=True, timeout=2)

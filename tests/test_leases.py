@@ -14,7 +14,7 @@ from service.kafka.leases import Leases, fair_share
 from service.kafka.owned_shard import OwnedShard
 from service.postgres.database import Database
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 
 _LEASE = 0.6
 _LONG = 60.0
@@ -109,7 +109,7 @@ async def test_five_publishers_share_within_a_few_renewals(database: Database) -
             assert len(set(held)) == len(held), "two owners in one epoch"
             return sorted(len(holder.shards) for holder in holders) == [2, 2, 2, 3, 3]
 
-        await until(shared, patience=10 * _LEASE)
+        await poll_until(shared, timeout=10 * _LEASE)
 
 
 async def test_a_lease_that_ran_out_is_taken_in_a_new_epoch(database: Database) -> None:
@@ -123,7 +123,7 @@ async def test_a_lease_that_ran_out_is_taken_in_a_new_epoch(database: Database) 
         await heir.leases.tick()
         return len(heir.shards) == SHARDS
 
-    await until(taken, patience=_LEASE + 2)
+    await poll_until(taken, timeout=_LEASE + 2)
     assert set(heir.epochs.values()) == {2}
     await dead.leases.tick()
     assert dead.shards == {}
@@ -184,14 +184,14 @@ async def test_whoever_cannot_renew_gives_up_when_the_lease_is_over(settings: Se
     await database.start()
     one = Holder(database, "one", lease=_LEASE)
     async with one.running():
-        await until(lambda: _holds(one, SHARDS))
+        await poll_until(lambda: _holds(one, SHARDS))
         await database.close()
         with pytest.raises(UnavailableError):
             await one.leases.tick()
         assert len(one.shards) == SHARDS, "one failure is no reason"
-        await until(lambda: _holds(one, 0), patience=3 * _LEASE)
+        await poll_until(lambda: _holds(one, 0), timeout=3 * _LEASE)
         await database.start()
-        await until(lambda: _holds(one, SHARDS), patience=3 * _LEASE)
+        await poll_until(lambda: _holds(one, SHARDS), timeout=3 * _LEASE)
         assert set(one.epochs.values()) == {1}
     await database.close()
 

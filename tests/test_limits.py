@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 from tests.http_service import Response, Site, open_site, stored, storing_nothing
 
 _BUSY = {"detail": "The service is temporarily unavailable. Try again."}
@@ -32,7 +32,7 @@ async def _limited(settings: Settings, **limits: Any) -> AsyncIterator[Site]:
     async with open_site(replace(settings, **limits)) as site:
         await _works(site)
         yield site
-        await until(lambda: _all_idle(site))
+        await poll_until(lambda: _all_idle(site))
         await _works(site)
 
 
@@ -68,7 +68,7 @@ async def test_a_request_that_takes_too_long_is_answered_in_its_time(settings: S
             assert time.monotonic() - began < _SHORT + _SLACK
             assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
             assert answer.body == {"detail": "The request took too long. Try again."}
-        await until(lambda: _all_idle(site))
+        await poll_until(lambda: _all_idle(site))
         counts = await stored(site)
         assert counts["keys"] == counts["events"]
 

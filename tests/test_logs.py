@@ -15,7 +15,7 @@ import pytest
 import structlog
 
 from service import logs
-from tests.events import until
+from testkit.polling import poll_until
 
 
 class Stream(io.StringIO):
@@ -80,7 +80,7 @@ async def test_lines_are_written_together_and_soon(configure: Configure) -> None
     for number in range(100):
         structlog.get_logger().info("request", number=number)
     assert stream.lines == []
-    await until(lambda: asyncio.sleep(0, result=stream.lines))
+    await poll_until(lambda: asyncio.sleep(0, result=stream.lines))
     assert stream.writes == 1
     assert [one["number"] for one in stream.objects] == list(range(100))
 

@@ -12,8 +12,9 @@ from projectkeys_consumer import ProjectKeys
 from service.app import Service, build, publishing
 from service.domain.partitioning import SHARDS, shard_of
 from service.settings import Settings
+from testkit.polling import poll_until
 from tests.conftest import MakeApi
-from tests.events import eventually, header, until
+from tests.events import header
 from tests.kafka_harness import read_log
 
 
@@ -64,7 +65,7 @@ async def test_a_deleted_project_leaves_a_tombstone_of_each_key(
     keys = [(await (await api.create({})).json())["id"] for _ in range(5)]
     project = api.keys_path.removesuffix("keys/")
     assert (await api.request("DELETE", project)).status in {202, 204}
-    await until(lambda: _are_tombstoned(publishing_service, keys))
+    await poll_until(lambda: _are_tombstoned(publishing_service, keys))
 
 
 async def _are_tombstoned(service: Service, keys: list[str]) -> bool:
@@ -77,7 +78,7 @@ async def _are_tombstoned(service: Service, keys: list[str]) -> bool:
 
 async def test_heartbeats_go_through_every_partition(beating_service: Service) -> None:
     """Again and again, as CloudEvents of a type that no consumer takes for an event, each with its time."""
-    await until(lambda: _have_beaten(beating_service, 2))
+    await poll_until(lambda: _have_beaten(beating_service, 2))
     beat = [one for one in await _log(beating_service, 5) if one.key == b"_heartbeat"][-1]
     assert header(beat, "ce_type") == "projectkeys.heartbeat"
     sent_at = datetime.fromisoformat(orjson.loads(beat.value)["time"])
@@ -88,7 +89,7 @@ async def test_heartbeats_go_through_every_partition(beating_service: Service) -
     ) as keys:
         await keys.ready(10.0)
         assert len(keys) == 0
-        await eventually(lambda: (keys.lag().idle_seconds or 99) < 1)
+        await poll_until(lambda: (keys.lag().idle_seconds or 99) < 1)
 
 
 async def _have_beaten(service: Service, times: int) -> bool:
@@ -103,7 +104,7 @@ async def test_without_being_asked_for_there_are_none(publishing_service: Servic
     """A quiet topic stays as it is: the fences, and what happened."""
     api = await make_api(publishing_service)
     key = (await (await api.create({})).json())["id"]
-    await until(lambda: _is_there(publishing_service, key))
+    await poll_until(lambda: _is_there(publishing_service, key))
     seen = {one.key for shard in range(SHARDS) for one in await _log(publishing_service, shard)}
     assert seen == {b"_fence", key.encode()}
 

@@ -13,15 +13,16 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from faults.proxy import proxy
+from service.dev.ports import free_port
 from service.postgres.migrate import migrate
 from service.postgres.migration_files import known_migrations
+from testkit.polling import poll_until
+from testkit.processes import Process
+from testkit.proxy import proxy
 from tests.catalog import describe_schema
 from tests.commands import run
-from tests.events import until
-from tests.kafka_harness import unused_port
 from tests.outbox import Postgres
-from tests.processes import Process, running
+from tests.processes import running
 from tests.released import released_schema, unpack_release
 
 _HOLD_LOCK = "SELECT pg_advisory_lock(7346198202)"
@@ -70,13 +71,13 @@ async def test_of_five_migrations_one_is_killed_and_the_others_finish_its_work_o
         ]
         killed = await _first_to_build(processes)
         waiting = [process for process in processes if process is not killed]
-        await until(lambda: _exists(empty, "audit_entry_target"), patience=_PATIENCE)
+        await poll_until(lambda: _exists(empty, "audit_entry_target"), timeout=_PATIENCE)
         killed.signal(signal.SIGKILL)
         successor = await _first_to_build(waiting)
         await transaction.rollback()
         await blocker.close()
         for process in waiting:
-            assert await process.exited(within=_PATIENCE) == 0, process.errors
+            assert await process.wait_for_exit(timeout=_PATIENCE) == 0, process.errors
     applied = [process for process in waiting if "; the schema is current (version" in process.output]
     assert applied == [successor]
     assert "Applying 0001" in killed.output
@@ -91,7 +92,7 @@ async def _first_to_build(processes: list[Process]) -> Process:
         building.extend(process for process in processes if "Applying 0002" in process.output)
         return bool(building)
 
-    await until(found, patience=_PATIENCE)
+    await poll_until(found, timeout=_PATIENCE)
     return building[0]
 
 
@@ -139,7 +140,7 @@ async def test_wait_also_waits_for_the_database(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """An init container can start before the database accepts connections; the wait has a bound."""
-    monkeypatch.setenv("DATABASE_URL", f"postgresql://user@127.0.0.1:{unused_port()}/keys")
+    monkeypatch.setenv("DATABASE_URL", f"postgresql://user@127.0.0.1:{free_port()}/keys")
     assert await run("migrate", "--wait", "1") == 1
     printed = capsys.readouterr()
     assert printed.out.count("Waiting for the database: ") == 1
@@ -152,7 +153,7 @@ async def test_wait_continues_when_the_database_accepts_connections(
     """Here a proxy leads to no server at first."""
     parts = urlsplit(empty_database_url)
     assert parts.port is not None
-    async with proxy(unused_port(), target=unused_port()) as wire:
+    async with proxy(free_port()) as wire:
         monkeypatch.setenv("DATABASE_URL", empty_database_url.replace(f":{parts.port}/", f":{wire.port}/"))
         waiting = asyncio.create_task(run("migrate", "--wait", str(_PATIENCE)))
         printed = ""
@@ -162,7 +163,7 @@ async def test_wait_continues_when_the_database_accepts_connections(
             printed += capsys.readouterr().out
             return "Waiting for the database" in printed
 
-        await until(is_waiting, patience=_PATIENCE)
+        await poll_until(is_waiting, timeout=_PATIENCE)
         wire.target = parts.port
         assert await waiting == 0
     assert "Created the schema (version 1)." in capsys.readouterr().out

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 from tests.http_service import Site, open_site
 
 _READ = b"GET /nowhere/ HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -22,7 +22,7 @@ async def test_an_address_has_a_limit_of_connections_without_a_request(settings:
         port = site.service.settings.port
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
         silent[1][1].write(_HALF)
-        await until(lambda: _is_closed(site))
+        await poll_until(lambda: _is_closed(site))
         assert (await site.send("GET", site.keys_path)).status == 200
         reader, writer = silent[0]
         writer.write(_READ)
@@ -31,7 +31,7 @@ async def test_an_address_has_a_limit_of_connections_without_a_request(settings:
         another[1].write(_READ)
         assert (await another[0].readline()).startswith(b"HTTP/1.1 404 ")
         silent[2][1].close()
-        await until(lambda: _is_answered(site))
+        await poll_until(lambda: _is_answered(site))
         for _, each in [*silent, another]:
             each.close()
 

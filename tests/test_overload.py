@@ -11,7 +11,7 @@ import pytest
 from service.http.server import admission as room
 from service.http.server.admission import AdmissionControl
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 from tests.http_service import Site, open_site, storing_nothing
 
 _BUSY = {"detail": "The service is busy. Try again."}
@@ -35,7 +35,7 @@ async def _full(settings: Settings, *, room_for: int = 1) -> AsyncIterator[tuple
             group.create_task(lock())
             await locked.wait()
             first = group.create_task(site.create({"name": "first"}))
-            await until(lambda: _taken(site, 1))
+            await poll_until(lambda: _taken(site, 1))
             yield site, done
             done.set()
         assert first.result().status == 201
@@ -70,7 +70,7 @@ async def test_those_who_come_in_the_same_moment_do_not_share_a_place(settings: 
         for _, writer in connections:
             writer.write(f"{head}Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{{}}".encode())
         first = [asyncio.create_task(reader.readline()) for reader, _ in connections]
-        await until(lambda: asyncio.sleep(0, result=sum(one.done() for one in first) == number - 2))
+        await poll_until(lambda: asyncio.sleep(0, result=sum(one.done() for one in first) == number - 2))
         assert await _taken(site, 3)
         done.set()
         statuses = sorted([(await one).split()[1] for one in first])
@@ -116,7 +116,7 @@ async def test_whoever_waits_for_kafka_takes_no_room(settings: Settings) -> None
     """Kafka being away must not fail those who do not wait; as many may wait as may be answered."""
     async with open_site(replace(settings, max_requests=1)) as site:
         waiting = asyncio.create_task(site.create({}, headers={"Prefer": "wait=4"}))
-        await until(lambda: _waiting(site))
+        await poll_until(lambda: _waiting(site))
         plain = await site.create({})
         assert (plain.status, plain.headers["Event-Status"]) == (201, "pending")
         one_too_many = await site.create({}, headers={"Prefer": "wait=4"})
@@ -191,7 +191,7 @@ async def test_a_connection_beyond_the_limit_is_closed_at_once(settings: Setting
         assert (await site.send("GET", site.keys_path)).status == 200
         held.pop()[1].close()
         request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-        await until(lambda: _is_answered(site, request))
+        await poll_until(lambda: _is_answered(site, request))
         for _, writer in held:
             writer.close()
 

@@ -12,10 +12,11 @@ from aiokafka import ConsumerRecord
 
 from service.domain.model import new_key_half
 from service.settings import Settings
-from tests.events import header, reading, until
+from testkit.polling import poll_until
+from tests.events import header, reading
 from tests.kafka_harness import configure, delete_topic, new_topic
 from tests.outbox import Postgres, waiting, write_row
-from tests.processes import Deployment, Replica, deploy, replica, running
+from tests.processes import DeployedReplica, Deployment, deploy, replica, running
 
 _SMALL: Final = {"cleanup.policy": "compact", "max.message.bytes": "4000"}
 _ENDS_WITHIN: Final = 20.0
@@ -25,18 +26,18 @@ _ENDS_WITHIN: Final = 20.0
 class Scene:
     """A replica on a topic that takes small records only, and a key whose second version is a large one."""
 
-    replica: Replica
+    replica: DeployedReplica
     deployment: Deployment
     directory: Path
     key: str
     neighbour: str
 
-    async def command(self, *words: str) -> tuple[int, str]:
+    async def command(self, *words: str) -> tuple[int | None, str]:
         """Exit code and output of `projectkeys events parked …`, as an operator would run it."""
         async with running(
             "events", "parked", *words, environment=self.deployment.environment, directory=self.directory
         ) as process:
-            code = await process.exited(within=_ENDS_WITHIN)
+            code = await process.wait_for_exit(timeout=_ENDS_WITHIN)
             assert "Traceback" not in process.errors
             return code, process.output + process.errors
 
@@ -75,8 +76,8 @@ async def scene(
         await write_row(postgres, key=scene.key, version=2, payload=await _large(postgres))
         await write_row(postgres, key=scene.key, version=3)
         await write_row(postgres, key=scene.neighbour, version=3)
-        await until(lambda: scene.has_parked(1))
-        await until(partial(_are_waiting, postgres, 2))
+        await poll_until(lambda: scene.has_parked(1))
+        await poll_until(partial(_are_waiting, postgres, 2))
         yield scene
 
 
@@ -111,13 +112,13 @@ async def test_only_the_key_of_a_refused_record_waits(scene: Scene) -> None:
 async def test_a_retry_sends_all_of_the_key_when_kafka_takes_it(scene: Scene, postgres: Postgres) -> None:
     """While nothing has changed it is parked again; then the large version goes out, and the one behind it."""
     assert await scene.command("retry", scene.key) == (0, "Events that are tried again: 1.\n")
-    await until(lambda: scene.has_parked(2))
+    await poll_until(lambda: scene.has_parked(2))
     [parked] = await scene.parked()
     assert parked["attempts"] == 2
     settings = scene.deployment.settings
     await configure(scene.deployment.bootstrap, settings.kafka_topic, {"cleanup.policy": "compact"})
     assert await scene.command("retry", "--all") == (0, "Events that are tried again: 1.\n")
-    await until(partial(_are_waiting, postgres, 0))
+    await poll_until(partial(_are_waiting, postgres, 0))
     assert _versions(await scene.told(4), scene.key) == ["2", "3"]
     assert await scene.parked() == []
     assert await scene.replica.metric("outbox_parked") == 0
@@ -132,7 +133,7 @@ async def test_who_discards_a_version_is_told_what_is_lost(scene: Scene, postgre
     assert len(await scene.parked()) == 1
     code, said = await scene.command("discard", scene.key, "--yes")
     assert code == 0, said
-    await until(partial(_are_waiting, postgres, 0))
+    await poll_until(partial(_are_waiting, postgres, 0))
     assert _versions(await scene.told(3), scene.key) == ["3"]
     entries = await postgres.fetch("SELECT action, target FROM audit_entry WHERE action LIKE 'event.%'")
     assert [tuple(entry) for entry in entries] == [("event.discard", scene.key)]
@@ -148,18 +149,18 @@ async def test_what_kafka_may_yet_take_is_tried_again_and_never_parked(
     deployment = await deploy(replace(settings, kafka_topic=topic))
     async with replica(deployment, tmp_path, "publish") as publisher:
         await write_row(postgres)
-        await until(partial(_are_waiting, postgres, 0))
+        await poll_until(partial(_are_waiting, postgres, 0))
         await delete_topic(kafka_bootstrap, topic)
         row = await write_row(postgres)
-        await until(lambda: _has_failed(publisher, f"there is no topic {topic}"))
+        await poll_until(lambda: _has_failed(publisher, f"there is no topic {topic}"))
         assert await publisher.metric("outbox_parked") == 0
         assert await publisher.metric("outbox_depth") == 1
         await new_topic(kafka_bootstrap, name=topic)
-        await until(partial(_are_waiting, postgres, 0))
+        await poll_until(partial(_are_waiting, postgres, 0))
     async with reading(kafka_bootstrap, topic) as reader:
         [told] = await reader.count(1)
     assert header(told, "ce_id") == str(row.event.id)
 
 
-async def _has_failed(publisher: Replica, why: str) -> bool:
+async def _has_failed(publisher: DeployedReplica, why: str) -> bool:
     return publisher.process.errors.count(why) > 1

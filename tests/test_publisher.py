@@ -12,7 +12,8 @@ from service.kafka.sender import Producer
 from service.kafka.session import Record
 from service.postgres.outbox import notify_publishers
 from service.settings import Settings
-from tests.events import Reader, reading, until
+from testkit.polling import poll_until
+from tests.events import Reader, reading
 from tests.outbox import Postgres, waiting, write_row
 from tests.publishing import publishing_to
 from tests.recording_producer import RecordingProducer
@@ -45,7 +46,7 @@ class Destination:
             return [_arrived(one.partition, one.key, one.headers) for one in await self.reader.count(number)]
         assert self.recording is not None, "it is one or the other"
         log = self.recording.log
-        await until(lambda: _reaches(log, number))
+        await poll_until(lambda: _reaches(log, number))
         return [_arrived(shard, record.key, record.headers) for shard, record in log]
 
 
@@ -84,7 +85,7 @@ async def test_rows_arrive_in_their_order_and_are_deleted(
     rows = [await write_row(postgres, shard=number * 7 % 5) for number in range(300)]
     async with publishing_to(destination.producer, settings):
         arrived = await destination.count(len(rows))
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
     expected = [(row.event.shard, row.event.public_key, str(row.event.id), row.seq) for row in rows]
     for shard in range(5):
         assert [
@@ -102,7 +103,7 @@ async def test_more_rows_than_memory_holds_all_arrive_once(
         " FROM generate_series(1, 1500) AS n"
     )
     async with publishing_to(destination.producer, settings):
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
         arrived = await destination.count(1500)
     sequences = [one.sequence for one in arrived]
     assert sequences == sorted(set(sequences))
@@ -144,7 +145,7 @@ async def test_a_notification_is_quicker_than_the_poll(
     async with publishing_to(destination.producer, settings):
         await write_row(postgres)
         await destination.count(1)
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
         await write_row(postgres)
         await notify_publishers(postgres)
         notified_at = time.monotonic()
@@ -160,5 +161,5 @@ async def test_a_session_that_was_fenced_off_is_replaced(
         await destination.producer.open(2)
         row = await write_row(postgres, shard=2)
         [arrived] = await destination.count(1)
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
     assert arrived.event_id == str(row.event.id)

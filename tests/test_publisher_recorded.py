@@ -8,7 +8,7 @@ from service.domain.partitioning import SHARDS
 from service.kafka.publisher import Publisher
 from service.kafka.session import Record
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 from tests.outbox import Postgres, new_row, waiting, write_row
 from tests.publishing import publishing_to
 from tests.recording_producer import RecordingProducer
@@ -39,12 +39,12 @@ async def test_a_row_stays_in_the_table_until_it_is_acknowledged(
     async with publishing_to(recording, settings) as publisher:
         recording.gate.clear()
         publisher.hand_over([await write_row(postgres)])
-        await until(lambda: _reaches(recording.tried, 1))
+        await poll_until(lambda: _reaches(recording.tried, 1))
         await write_row(postgres, shard=1)
-        await until(lambda: _reaches(recording.tried, 2))
+        await poll_until(lambda: _reaches(recording.tried, 2))
         assert await waiting(postgres) == 2
         recording.gate.set()
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
 
 
 async def test_after_a_failed_send_the_same_bytes_go_through_a_new_session(
@@ -54,8 +54,8 @@ async def test_after_a_failed_send_the_same_bytes_go_through_a_new_session(
     recording.failures[3] = 1
     async with publishing_to(recording, settings) as publisher:
         publisher.hand_over([await write_row(postgres, shard=3)])
-        await until(lambda: _reaches(recording.log, 1))
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _reaches(recording.log, 1))
+        await poll_until(lambda: _is_empty(postgres))
     first, second = recording.tried
     assert first == second == recording.log[0]
     assert sorted(recording.opened) == sorted([*range(SHARDS), 3])
@@ -68,9 +68,9 @@ async def test_one_shards_failures_do_not_hold_up_the_others(
     recording.failures[3] = 1000
     async with publishing_to(recording, settings) as publisher:
         publisher.hand_over([await write_row(postgres, shard=3)])
-        await until(lambda: _reaches(recording.tried, 3))
+        await poll_until(lambda: _reaches(recording.tried, 3))
         publisher.hand_over([await write_row(postgres, shard=shard) for shard in (1, 2, 4)])
-        await until(lambda: _reaches(recording.log, 3), patience=1)
+        await poll_until(lambda: _reaches(recording.log, 3), timeout=1)
         assert len(recording.tried) < 3 + 3 + 3, "the pauses grow"
         assert "3" in publisher.condition()
         assert await waiting(postgres) >= 1
@@ -83,14 +83,14 @@ async def test_nothing_is_deleted_for_a_shard_that_has_changed_hands(
     async with publishing_to(recording, settings) as publisher:
         recording.gate.clear()
         publisher.hand_over([await write_row(postgres, shard=shard) for shard in (5, 6)])
-        await until(lambda: _reaches(recording.tried, 2))
+        await poll_until(lambda: _reaches(recording.tried, 2))
         await postgres.execute(
             "UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1,"
             " lease_until = clock_timestamp() + interval '1 minute' WHERE shard = 5"
         )
         recording.gate.set()
-        await until(lambda: _reaches(recording.log, 2))
-        await until(lambda: _owns(publisher, [shard for shard in range(SHARDS) if shard != 5]))
+        await poll_until(lambda: _reaches(recording.log, 2))
+        await poll_until(lambda: _owns(publisher, [shard for shard in range(SHARDS) if shard != 5]))
         assert await postgres.fetchval("SELECT array_agg(shard) FROM outbox") == [5]
 
 
@@ -102,10 +102,10 @@ async def test_a_shard_that_is_lost_while_it_opens_is_not_used(
         recording.failures[5] = 1
         recording.gate.clear()
         publisher.hand_over([await write_row(postgres, shard=5)])
-        await until(lambda: _reaches(recording.tried, 1))
+        await poll_until(lambda: _reaches(recording.tried, 1))
         await postgres.execute("UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1 WHERE shard = 5")
         recording.gate.set()
-        await until(lambda: _owns(publisher, [shard for shard in range(SHARDS) if shard != 5]))
+        await poll_until(lambda: _owns(publisher, [shard for shard in range(SHARDS) if shard != 5]))
     assert len(recording.tried) == 1
     assert recording.log == []
 
@@ -116,7 +116,7 @@ async def test_only_first_versions_are_handed_over_in_memory(
     """Neither row is in the table: what is sent all the same was taken from memory."""
     async with publishing_to(recording, settings) as publisher:
         publisher.hand_over([new_row(version=2), first := new_row()])
-        await until(lambda: _reaches(recording.log, 1))
+        await poll_until(lambda: _reaches(recording.log, 1))
     [(_, record)] = recording.tried
     assert record.key.decode() == first.event.public_key
 
@@ -128,7 +128,7 @@ async def test_a_batch_that_was_taken_in_part_is_continued(
     recording.most = 3
     rows = [await write_row(postgres) for _ in range(10)]
     async with publishing_to(recording, settings):
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
     assert [record.key.decode() for _, record in recording.log] == [row.event.public_key for row in rows]
 
 
@@ -139,7 +139,7 @@ async def test_shards_that_cannot_be_opened_are_tried_again(
     recording.refused_openings = 3 * SHARDS
     await write_row(postgres, shard=11)
     async with publishing_to(recording, settings):
-        await until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_empty(postgres))
     assert recording.refused_openings == 0
 
 
@@ -149,10 +149,10 @@ async def test_a_fault_of_the_publisher_itself_is_not_its_end(
     """The table cannot be read for a while, for a reason that nobody foresaw; then everything is published."""
     async with publishing_to(recording, settings) as publisher:
         await postgres.execute("ALTER TABLE outbox RENAME TO elsewhere")
-        await until(lambda: _owns(publisher, []))
+        await poll_until(lambda: _owns(publisher, []))
         await postgres.execute("ALTER TABLE elsewhere RENAME TO outbox")
         await write_row(postgres)
-        await until(lambda: _is_empty(postgres), patience=5)
+        await poll_until(lambda: _is_empty(postgres), timeout=5)
 
 
 async def test_a_publisher_that_stops_gives_its_shards_back(
@@ -162,7 +162,7 @@ async def test_a_publisher_that_stops_gives_its_shards_back(
     async with publishing_to(recording, settings) as publisher:
         recording.gate.clear()
         publisher.hand_over([await write_row(postgres)])
-        await until(lambda: _reaches(recording.tried, 1))
+        await poll_until(lambda: _reaches(recording.tried, 1))
         asyncio.get_running_loop().call_later(0.3, recording.gate.set)
     assert await waiting(postgres) == 0
     assert await postgres.fetchval("SELECT count(*) FROM outbox_shard WHERE owner IS NOT NULL") == 0

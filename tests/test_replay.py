@@ -15,9 +15,9 @@ from service.postgres import key_locks as locked
 from service.postgres.outbox import select_unpublished
 from service.postgres.parked import release_parked
 from service.usecases.replays import Replays
+from testkit.polling import poll_until
 from tests.batch_jobs import finish, told, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
-from tests.events import until
 from tests.outbox import Postgres, waiting
 
 
@@ -155,7 +155,7 @@ async def test_a_replay_waits_for_a_change_under_way_and_tells_of_what_it_made(
     async with postgres.transaction():
         await postgres.execute("UPDATE project_key SET version = 2, label = 'Newer'")
         step = asyncio.create_task(service.jobs.step())
-        await until(lambda: wait_for_locks(postgres))
+        await poll_until(lambda: wait_for_locks(postgres))
         assert await waiting(postgres) == 0
     await step
     assert await told(postgres) == [(key, EventType.UPDATED, 2)]
@@ -171,9 +171,9 @@ async def test_a_change_waits_for_a_replay_under_way(
     async with postgres.transaction():
         await postgres.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", last)
         step = asyncio.create_task(service.jobs.step())
-        await until(lambda: wait_for_locks(postgres))
+        await poll_until(lambda: wait_for_locks(postgres))
         change = asyncio.create_task(rename(service, project, key, "Newer"))
-        await until(lambda: wait_for_locks(postgres, 2))
+        await poll_until(lambda: wait_for_locks(postgres, 2))
     await asyncio.gather(step, change)
     assert await told(postgres) == [
         (key, EventType.CREATED, 1),
@@ -193,7 +193,7 @@ async def test_no_tombstone_follows_a_key_that_has_come_back(
     async with postgres.transaction():
         await postgres.execute("DELETE FROM deleted_key")
         step = asyncio.create_task(service.jobs.step())
-        await until(lambda: wait_for_locks(postgres))
+        await poll_until(lambda: wait_for_locks(postgres))
     await step
     assert await told(postgres) == []
 

@@ -19,10 +19,11 @@ from service.domain.model import NewProjectKey, Project, ProjectKeyChange
 from service.settings import Settings
 from service.usecases import jobs
 from service.usecases.replays import Replays
+from testkit.polling import poll_until
 from tests.batch_jobs import finish, write_keys
 from tests.commands import run
 from tests.conftest import ORIGIN, make_project
-from tests.events import header, reading, until
+from tests.events import header, reading
 from tests.outbox import Postgres, waiting
 from tests.processes import running
 
@@ -94,10 +95,10 @@ async def test_no_older_version_follows_a_newer_one_while_keys_change(
     for _ in range(4):
         job_id = await replays.ask(ORIGIN, organization=None, project=None, rate=None)
         publishing_replica.jobs.wake()
-        await until(partial(_is_done, replays, job_id))
+        await poll_until(partial(_is_done, replays, job_id))
     changing.cancel()
     await asyncio.gather(changing, return_exceptions=True)
-    await until(lambda: _is_empty(postgres))
+    await poll_until(lambda: _is_empty(postgres))
     rows = await postgres.fetch("SELECT public_key, version FROM project_key")
     gone = await postgres.fetch("SELECT public_key, version FROM deleted_key")
     standing = {row["public_key"]: row["version"] for row in (*rows, *gone)}
@@ -150,10 +151,10 @@ async def test_ctrl_c_leaves_it_running(
     await write_keys(postgres, project.id, 3)
     environment = {"DATABASE_URL": settings.database_url}
     async with running("events", "replay", "--all", environment=environment, directory=tmp_path) as process:
-        await until(lambda: _has_said(process.errors, "Nobody publishes at the moment"))
-        await until(lambda: postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job)"))
+        await poll_until(lambda: _has_said(process.errors, "Nobody publishes at the moment"))
+        await poll_until(lambda: postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job)"))
         process.signal(signal.SIGINT)
-        assert await process.exited(within=10) == 130
+        assert await process.wait_for_exit(timeout=10) == 130
         assert "The replay 1 goes on: `projectkeys events replay --list`" in process.errors
         assert "Traceback" not in process.errors
     await finish(service, postgres)
@@ -224,7 +225,7 @@ async def test_who_watches_hears_of_failures_and_of_the_end_by_others(
     """Exit code 1: not everything was told."""
     await make_project(service)
     watching = asyncio.create_task(run("events", "replay", "--all"))
-    await until(lambda: postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job)"))
+    await poll_until(lambda: postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job)"))
     await postgres.execute("UPDATE batch_job SET failures = 1, last_error = 'RaiseError'")
     heard = ""
 
@@ -233,7 +234,7 @@ async def test_who_watches_hears_of_failures_and_of_the_end_by_others(
         heard += capsys.readouterr().err
         return "A batch failed (RaiseError) and is tried again" in heard
 
-    await until(has_heard)
+    await poll_until(has_heard)
     await Replays(service.database).cancel(1)
     assert await watching == 1
     assert "The replay 1 was cancelled" in capsys.readouterr().out

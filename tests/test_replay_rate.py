@@ -9,9 +9,9 @@ from service.domain.model import Project
 from service.usecases import jobs
 from service.usecases.bulk_changes import MOST
 from service.usecases.replays import Replays
+from testkit.polling import poll_until
 from tests.batch_jobs import finish, make_due, put_off_by, write_keys
 from tests.conftest import ORIGIN, make_project
-from tests.events import until
 from tests.outbox import Postgres, waiting
 
 
@@ -62,7 +62,7 @@ async def test_the_worker_wakes_when_the_rate_allows_the_next_batch(
     service.jobs.wake()
     task = asyncio.create_task(service.jobs.run())
     try:
-        await until(lambda: _all_told(postgres, 60))
+        await poll_until(lambda: _all_told(postgres, 60))
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from aiohttp.test_utils import unused_port
 
 from service.app import Service, build, publishing
+from service.dev.ports import free_port
 from service.domain.model import Project
 from service.domain.scopes import SCOPES
 from service.http.docs.swagger_page import DOCUMENT
@@ -50,7 +50,7 @@ _PINNED = """\
 @asynccontextmanager
 async def _running(settings: Settings, topic: str) -> AsyncIterator[tuple[Service, Project, str]]:
     """The service with its publisher, so that `Prefer: wait` has something to wait for; a project, and a token."""
-    own = replace(settings, kafka_topic=topic, host="127.0.0.1", port=unused_port(), ops_port=unused_port())
+    own = replace(settings, kafka_topic=topic, host="127.0.0.1", port=free_port(), ops_port=free_port())
     joined = build(own)
     async with publishing(joined), listening(joined):
         token = await joined.api.tokens.create("schemathesis", scopes=SCOPES)

@@ -14,11 +14,12 @@ import aiohttp
 import asyncpg
 
 from service.app import Service
+from service.dev.ports import free_port
 from service.domain.scopes import SCOPES
 from service.settings import Settings
+from testkit.polling import poll_until
 from tests.conftest import make_project
-from tests.events import reading, until
-from tests.kafka_harness import unused_port
+from tests.events import reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Process:
 
 @asynccontextmanager
 async def _serving(settings: Settings, output: Path) -> AsyncIterator[Process]:
-    ports = unused_port(), unused_port()
+    ports = free_port(), free_port()
     environment = {
         **os.environ,
         "DATABASE_URL": settings.database_url,
@@ -50,7 +51,7 @@ async def _serving(settings: Settings, output: Path) -> AsyncIterator[Process]:
         )
     api, ops = (f"http://127.0.0.1:{port}" for port in ports)
     try:
-        await until(lambda: _ready(ops))
+        await poll_until(lambda: _ready(ops))
         yield Process(api, ops, output)
     finally:
         process.send_signal(signal.SIGTERM)

@@ -13,7 +13,7 @@ from service.domain.scopes import SCOPES
 from service.http.server.admission import AdmissionControl
 from service.http.server.arriving_bodies import ArrivingBodies
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 from tests.http_service import Site, open_site
 
 _KIB = 1024
@@ -46,7 +46,7 @@ async def test_slow_bodies_of_one_token_do_not_refuse_another_one(settings: Sett
     async with open_site(replace(settings, max_requests=20)) as site:
         token = await site.service.api.tokens.create("slow", scopes=SCOPES, rate_limit=50)
         async with _creates_without_body(site, token, 20) as slow:
-            await until(lambda: _arriving(site, 20))
+            await poll_until(lambda: _arriving(site, 20))
             began = time.monotonic()
             responses = [await site.create({}), await site.send("GET", site.keys_path)]
             assert [response.status for response in responses] == [201, 200]
@@ -62,14 +62,14 @@ async def test_a_token_has_a_share_of_the_arriving_bodies(settings: Settings) ->
     async with open_site(replace(settings, arriving_limit=8 * 16 * _KIB)) as site:
         other = await site.new_token()
         async with _creates_without_body(site, site.token, 2):
-            await until(lambda: _arriving(site, 2))
+            await poll_until(lambda: _arriving(site, 2))
             async with _creates_without_body(site, site.token, 1) as [(reader, _)]:
                 assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
             async with _creates_without_body(site, other, 1) as [(reader, writer)]:
-                await until(lambda: _arriving(site, 3))
+                await poll_until(lambda: _arriving(site, 3))
                 writer.write(_BODY)
                 assert (await reader.readline()).startswith(b"HTTP/1.1 201 ")
-        await until(lambda: _arriving(site, 0))
+        await poll_until(lambda: _arriving(site, 0))
 
 
 def test_all_bodies_together_have_a_limit() -> None:

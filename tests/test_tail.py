@@ -16,13 +16,14 @@ from pathlib import Path
 import pytest
 
 from service.app import Service
+from service.dev.ports import free_port
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import shard_of
+from testkit.polling import poll_until
+from testkit.processes import ROOT, Process
 from tests.conftest import make_project
-from tests.events import eventually
-from tests.kafka_harness import unused_port
-from tests.processes import ROOT, Process, running
+from tests.processes import running
 from tests.topic_writer import TopicWriter, records_of, topic_writer
 
 _ENDS_WITHIN = 15.0
@@ -58,7 +59,7 @@ class Tail:
 
     async def shows(self, number: int) -> list[str]:
         """Its lines once there are so many."""
-        await eventually(lambda: len(self.lines) >= number)
+        await poll_until(lambda: len(self.lines) >= number)
         return self.lines
 
 
@@ -66,7 +67,7 @@ class Tail:
 async def _tail(*words: str, environment: Mapping[str, str], directory: Path) -> AsyncIterator[Tail]:
     """The command, once it watches."""
     async with running("events", "tail", *words, environment=environment, directory=directory) as process:
-        await eventually(lambda: "Watching" in process.errors or not process.running)
+        await poll_until(lambda: "Watching" in process.errors or not process.running)
         assert process.running, process.errors
         yield Tail(process)
 
@@ -150,7 +151,7 @@ async def test_a_filter_that_can_match_nothing_is_told(
 ) -> None:
     """Instead of a silence that looks like a topic in which nothing happens."""
     async with running("events", "tail", *words, environment=environment, directory=tmp_path) as process:
-        assert await process.exited(within=_ENDS_WITHIN) == code
+        assert await process.wait_for_exit(timeout=_ENDS_WITHIN) == code
         assert said in process.errors
 
 
@@ -205,7 +206,7 @@ async def _read(terminal: int, until: str) -> str:
             said.extend(os.read(terminal, 4096))
         return until.encode() in said
 
-    await eventually(more)
+    await poll_until(more)
     return said.decode()
 
 
@@ -231,7 +232,7 @@ async def test_ctrl_c_ends_it_at_once(environment: dict[str, str], tmp_path: Pat
     async with _tail(environment=environment, directory=tmp_path) as tail:
         pressed_at = time.monotonic()
         tail.process.signal(signal.SIGINT)
-        assert await tail.process.exited(within=5) == 130
+        assert await tail.process.wait_for_exit(timeout=5) == 130
         assert time.monotonic() - pressed_at < 3
         assert tail.process.errors.count("\n") == 1
 
@@ -264,12 +265,12 @@ async def test_it_ends_with_whoever_reads_it(
 
 async def test_without_kafka_or_topic_it_says_so(environment: dict[str, str], tmp_path: Path) -> None:
     """At once, in a sentence that names the settings."""
-    nobody = {**environment, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{unused_port()}"}
+    nobody = {**environment, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
     for given, words in (
         (nobody, nobody["KAFKA_BOOTSTRAP_SERVERS"]),
         ({**environment, "KAFKA_TOPIC": "none"}, "there is no topic none to be read"),
     ):
         async with running("events", "tail", environment=given, directory=tmp_path) as process:
-            assert await process.exited(within=_ENDS_WITHIN) == 1
+            assert await process.wait_for_exit(timeout=_ENDS_WITHIN) == 1
             assert words in process.errors
             assert "Traceback" not in process.errors

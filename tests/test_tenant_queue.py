@@ -10,9 +10,9 @@ from service.concurrency.tenant_queue import TenantSlots
 from service.domain.errors import BusyError
 from service.domain.model import NewProjectKey, ProjectKeyChange
 from service.usecases import change_keys
+from testkit.polling import poll_until
 from tests.batch_jobs import wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
-from tests.events import until
 from tests.outbox import Postgres
 
 _PATIENCE = 5.0
@@ -101,7 +101,7 @@ async def test_changes_that_wait_for_a_key_leave_connections_to_creates_and_read
             )
             for _ in range(2 * service.settings.database_pool_size)
         ]
-        await until(lambda: wait_for_locks(postgres, change_keys._SLOTS))
+        await poll_until(lambda: wait_for_locks(postgres, change_keys._SLOTS))
         made = await service.api.create_key.issue(NewProjectKey(), other, ORIGIN)
         assert await service.api.read_keys.get(other, made.key.public_key) == made.key
     await asyncio.gather(*changes, return_exceptions=True)

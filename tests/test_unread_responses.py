@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from service.settings import Settings
-from tests.events import until
+from testkit.polling import poll_until
 from tests.http_service import Site, open_site
-from tests.processes import Deployment, Replica, replica
+from tests.processes import DeployedReplica, Deployment, replica
 from tests.test_docs_pages import SCRIPT
 from tests.unread import is_aborted, resident, slowest_livez, unread_requests
 
@@ -22,8 +22,8 @@ _PAGE = f"GET {SCRIPT} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 _OLD_PAGE = f"GET {SCRIPT} HTTP/1.0\r\n\r\n".encode()
 
 
-async def _all_aborted(one: Replica, clients: Iterable[socket.socket]) -> None:
-    await until(lambda: asyncio.sleep(0, result=all(map(is_aborted, clients))))
+async def _all_aborted(one: DeployedReplica, clients: Iterable[socket.socket]) -> None:
+    await poll_until(lambda: asyncio.sleep(0, result=all(map(is_aborted, clients))))
     assert await one.metric("http_unsent_response_bytes") == 0
 
 
@@ -56,7 +56,9 @@ async def test_unread_lists_are_bounded_in_sum(settings: Settings, tmp_path: Pat
     async with replica(deployment, tmp_path, UNSENT_LIMIT=str(limit), SEND_TIMEOUT="6") as one:
         before = resident(one.process.pid)
         with unread_requests(one.port, clients_number, request.encode() * 4) as clients:
-            await until(lambda: asyncio.sleep(0, result=sum(map(is_aborted, clients)) > clients_number / 2))
+            await poll_until(
+                lambda: asyncio.sleep(0, result=sum(map(is_aborted, clients)) > clients_number / 2)
+            )
             assert await slowest_livez(one, seconds=0.5) < _LIVEZ_WITHIN
             assert not all(map(is_aborted, clients))
             assert limit / 4 < await one.metric("http_unsent_response_bytes") <= limit
@@ -70,7 +72,7 @@ async def test_a_slow_reader_gets_the_whole_response(settings: Settings) -> None
         reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port, limit=1000)
         writer.write(_PAGE)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        await until(lambda: asyncio.sleep(0, result=len(site.service.api.unsent) == 1))
+        await poll_until(lambda: asyncio.sleep(0, result=len(site.service.api.unsent) == 1))
         length = int(head.partition("Content-Length: ")[2].split()[0])
         began, received = time.monotonic(), 0
         while received < length:
@@ -87,7 +89,7 @@ async def test_an_unread_response_takes_no_place_of_a_request(settings: Settings
     """With MAX_REQUESTS=1 another client is served while it is unsent."""
     async with open_site(replace(settings, max_requests=1)) as site:
         with unread_requests(site.service.settings.port, 1, _PAGE):
-            await until(lambda: _is_unsent(site))
+            await poll_until(lambda: _is_unsent(site))
             assert (await site.create({})).status == 201
 
 

@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import ClientSession
 
-from tests.processes import Replica
+from tests.processes import DeployedReplica
 
 _RECEIVE_BUFFER: Final = 4096
 _CLOSED: Final = 7
@@ -44,7 +44,7 @@ def resident(pid: int) -> int:
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
 
 
-async def slowest_livez(replica: Replica, *, seconds: float) -> float:
+async def slowest_livez(replica: DeployedReplica, *, seconds: float) -> float:
     """The longest time of a ``/livez`` within ``seconds``."""
     slowest, end = 0.0, time.monotonic() + seconds
     async with ClientSession() as session:

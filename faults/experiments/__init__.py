@@ -1,1 +1,1 @@
-"""The experiments, a file each; `faults.catalogue` lists them."""
+"""One module for each experiment."""

@@ -1,45 +1,46 @@
-"""E1: a replica is killed by SIGKILL at a random moment, again and again."""
+"""E1: a replica is killed by SIGKILL at a random time, repeatedly."""
 
 import asyncio
 import time
 from typing import Final
 
-from faults.trial import BATCH, Figures, Plan, Trial, drained, shared, trial, under_load
-from faults.world import World
+from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
+from faults.shared_servers import SharedServers
 
-_READY_WITHIN: Final = 5.0
-_PUBLISHED_WITHIN: Final = 10.0
-_SETTLES_WITHIN: Final = 1.0
+_READY_BOUND: Final = 5.0
+_PUBLISHED_BOUND: Final = 10.0
+_REQUEST_BEFORE: Final = 1.0
+"""Seconds before the kill within which a request that fails by it was sent."""
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """The other replica serves on; nothing is lost; the victim is back within seconds."""
-    async with trial(world, plan) as one:
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """The other replica keeps serving; nothing is lost; the killed replica is ready again within seconds."""
+    async with new_experiment(servers, plan) as experiment:
         slowest = 0.0
-        async with under_load(one):
+        async with experiment.under_load():
             for number in range(plan.rounds):
-                one.say(f"round {number + 1} of {plan.rounds}, {one.load.acknowledged} acknowledged")
-                slowest = max(slowest, await _round(one))
-        took = await drained(one.stage.database_url)
-        one.expect_within(took, _PUBLISHED_WITHIN, "until the backlog was published")
-        one.own["slowest restart"] = f"{slowest:.1f} s"
-        return await one.judged(duplicates=plan.rounds * BATCH)
+                experiment.report_round(number)
+                slowest = max(slowest, await _kill_and_restart(experiment))
+        seconds = await experiment.wait_until_published()
+        experiment.expect_within(seconds, _PUBLISHED_BOUND, "publishing the backlog")
+        experiment.metrics["slowest restart"] = f"{slowest:.1f} s"
+        return await experiment.check(duplicates=plan.rounds * BATCH)
 
 
-async def _round(one: Trial) -> float:
-    victim = one.rng.choice(one.replicas)
-    await asyncio.sleep(one.rng.uniform(0.05, 0.6))
+async def _kill_and_restart(experiment: Experiment) -> float:
+    victim = experiment.rng.choice(experiment.replicas)
+    await asyncio.sleep(experiment.rng.uniform(0.05, 0.6))
     killed_at = time.monotonic()
     victim.kill()
-    await one.load.grows(20)
-    failed = one.load.unknown_since(killed_at - _SETTLES_WITHIN)
-    one.expect(
-        len(failed) <= one.load.manner.callers,
-        f"{len(failed)} calls failed, {one.load.manner.callers} could be under way: {failed[:1]}",
+    await experiment.load.wait_for_acknowledged(20)
+    failed = experiment.load.failed_since(killed_at - _REQUEST_BEFORE)
+    clients = experiment.load.profile.clients
+    experiment.expect(
+        len(failed) <= clients, f"{len(failed)} requests failed, {clients} could be running: {failed[:1]}"
     )
     victim.start()
-    ready = await victim.ready()
-    one.expect_within(ready, _READY_WITHIN, "a restart")
-    await shared(one.replicas)
-    await one.load.grows(20)
-    return ready
+    ready_after = await victim.wait_until_ready()
+    experiment.expect_within(ready_after, _READY_BOUND, "a restart")
+    await experiment.wait_until_balanced()
+    await experiment.load.wait_for_acknowledged(20)
+    return ready_after

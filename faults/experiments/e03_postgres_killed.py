@@ -1,53 +1,45 @@
-"""E3: the whole of PostgreSQL is killed, by SIGKILL or by an immediate stop, and started again."""
+"""E3: PostgreSQL is killed by SIGKILL or shut down in immediate mode, and started again."""
 
 import asyncio
 import os
 import signal
-import time
 from typing import Final
 
-from faults.trial import BATCH, Figures, Plan, Trial, trial, under_load
-from faults.world import World
+from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
+from faults.shared_servers import SharedServers
 
-_BACK_WITHIN: Final = 5.0
-_HANG: Final = 12.0
-"""Seconds: the service's bound on a request, and a sweep of its deadlines; a noisy machine adds to it."""
+_RECOVERY_BOUND: Final = 5.0
+_CALL_BOUND: Final = 12.0
+"""Seconds: the service's time limit of a request and one check of its deadlines, with a margin."""
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """What was acknowledged is kept; meanwhile 503; writes are back within seconds, without a restart."""
-    async with trial(world, plan) as one:
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Acknowledged changes are kept; meanwhile 503; writes succeed again within seconds, without a restart."""
+    async with new_experiment(servers, plan) as experiment:
         slowest = 0.0
-        async with under_load(one):
+        async with experiment.under_load():
             for number in range(plan.rounds):
-                one.say(f"round {number + 1} of {plan.rounds}, {one.load.acknowledged} acknowledged")
-                slowest = max(slowest, await _round(one))
-        one.own["first answer after"] = f"{slowest:.1f} s"
-        _look_at_answers(one)
-        return await one.judged(duplicates=plan.rounds * BATCH)
+                experiment.report_round(number)
+                slowest = max(slowest, await _kill_and_restart(experiment))
+        experiment.metrics["first success after"] = f"{slowest:.1f} s"
+        experiment.expect_only_503()
+        longest = experiment.load.longest_call()
+        experiment.expect_within(longest, _CALL_BOUND, "a request")
+        experiment.metrics["longest request"] = f"{longest:.1f} s"
+        return await experiment.check(duplicates=plan.rounds * BATCH)
 
 
-async def _round(one: Trial) -> float:
-    postgres = one.stage.world.servers.postgres
-    await asyncio.sleep(one.rng.uniform(0.05, 0.6))
-    if one.rng.random() < 0.5:  # noqa: PLR2004 -- one of the two
+async def _kill_and_restart(experiment: Experiment) -> float:
+    postgres = experiment.servers.postgres
+    await asyncio.sleep(experiment.rng.uniform(0.05, 0.6))
+    if experiment.rng.random() < 0.5:  # noqa: PLR2004 -- one half
         postgres.kill()
     else:
         os.kill(postgres.pid, signal.SIGQUIT)
-    await asyncio.sleep(one.rng.uniform(0.1, 0.3 if one.plan.short else 3.0))
+    await asyncio.sleep(experiment.rng.uniform(0.1, 0.3 if experiment.plan.short else 3.0))
     await postgres.stop()
     await postgres.start()
-    accepts = time.monotonic()
-    await one.load.grows(1)
-    took = time.monotonic() - accepts
-    one.expect_within(took, _BACK_WITHIN, "the first good answer after Postgres was back")
-    await one.load.grows(40)
-    return took
-
-
-def _look_at_answers(one: Trial) -> None:
-    bad = [call for call in one.load.unknown_since(0) if call.status != 503]  # noqa: PLR2004 -- HTTP's own
-    one.expect(not bad, f"{len(bad)} calls were answered otherwise than by 503, or not at all: {bad[:2]}")
-    longest = max(call.ended - call.began for call in one.load.calls)
-    one.expect_within(longest, _HANG, "a call")
-    one.own["longest call"] = f"{longest:.1f} s"
+    seconds = await experiment.load.wait_for_acknowledged(1)
+    experiment.expect_within(seconds, _RECOVERY_BOUND, "the first success after the start of Postgres")
+    await experiment.load.wait_for_acknowledged(40)
+    return seconds

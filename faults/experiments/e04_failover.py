@@ -1,70 +1,67 @@
-"""E4: a standby is promoted; the old primary stays up, read-only, with all its connections."""
+"""E4: a standby is promoted; the old primary keeps running, read-only, with all its connections."""
 
-import time
 from typing import Final
 from uuid import uuid4
 
 import asyncpg
 
-from faults.proxy import proxy
-from faults.stage import free_port
+from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
+from faults.shared_servers import SharedServers
 from faults.standby import Standby
-from faults.trial import BATCH, Figures, Plan, Trial, trial, under_load
-from faults.world import World
+from testkit.proxy import proxy
 
-_BACK_WITHIN: Final = 30.0
+_RECOVERY_BOUND: Final = 30.0
 _READ_ONLY: Final = "ReadOnlySQLTransactionError"
-_POOL: Final = 10
+_POOL_SIZE: Final = 10
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """Writes work again within seconds and without a restart; nothing acknowledged is lost: it was fed to the end.
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Writes succeed within seconds without a restart; the standby was in sync, so nothing acknowledged is lost.
 
-    The way to the database changes for new connections alone, as a name or an address that moves does.
+    Only new connections reach the standby, as after a change of a DNS name or a virtual address.
     """
     async with (
-        proxy(free_port(world.directory), world.postgres_port) as wire,
-        trial(world, plan, wire=wire) as one,
+        proxy(servers.postgres_port) as postgres_proxy,
+        new_experiment(servers, plan, postgres_proxy=postgres_proxy) as experiment,
     ):
-        standby = Standby(world, world.directory / f"standby-{uuid4().hex}")
+        standby = Standby(servers, servers.directory / f"standby-{uuid4().hex}")
         try:
             await standby.start()
-            async with under_load(one):
-                await one.load.grows(50)
-                await _set_read_only(world, "on")
-                await standby.fed()
+            async with experiment.under_load():
+                await experiment.load.wait_for_acknowledged(50)
+                await _set_read_only(servers, "on")
+                await standby.catch_up()
                 await standby.promote()
-                wire.target = standby.port
-                moved_at = time.monotonic()
-                await one.load.grows(1, within=60)
-                took = time.monotonic() - moved_at
-                one.expect_within(took, _BACK_WITHIN, "the first good answer after the failover")
-                await one.load.grows(100)
-            one.own["first answer after"] = f"{took:.1f} s"
-            _count_read_only(one)
-            one.stage.database_url = one.stage.database_url.replace(
-                f":{world.postgres_port}/", f":{standby.port}/"
+                postgres_proxy.target = standby.port
+                seconds = await experiment.load.wait_for_acknowledged(1, timeout=60)
+                experiment.expect_within(seconds, _RECOVERY_BOUND, "the first success after the failover")
+                await experiment.load.wait_for_acknowledged(100)
+            experiment.metrics["first success after"] = f"{seconds:.1f} s"
+            _check_read_only_errors(experiment)
+            url = experiment.deployment.database_url
+            experiment.deployment.database_url = url.replace(
+                f":{servers.postgres_port}/", f":{standby.port}/"
             )
-            return await one.judged(duplicates=2 * BATCH)
+            return await experiment.check(duplicates=2 * BATCH)
         finally:
-            for replica in one.replicas:
+            for replica in experiment.replicas:
                 replica.kill()
             standby.kill()
-            await _set_read_only(world, "off")
+            await _set_read_only(servers, "off")
 
 
-async def _set_read_only(world: World, how: str) -> None:
-    """For the sessions that there are too, whatever they asked for: none of them may write any more."""
-    connection = await asyncpg.connect(world.servers.postgres.url)
+async def _set_read_only(servers: SharedServers, value: str) -> None:
+    """Set the default of all sessions, existing ones included."""
+    connection = await asyncpg.connect(servers.postgres.url)
     await connection.execute("SET default_transaction_read_only = off")
-    await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {how}")
+    await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
     await connection.execute("SELECT pg_reload_conf()")
     await connection.close()
 
 
-def _count_read_only(one: Trial) -> None:
-    """Each connection of the pool meets it once at most; then it is replaced."""
-    seen = sum(_READ_ONLY in line for line in one.stage.logs())
-    one.own["refused as read-only"] = str(seen)
-    most = 3 * len(one.replicas) * _POOL
-    one.expect(seen <= most, f"{seen} statements were refused as read-only, more than {most}")
+def _check_read_only_errors(experiment: Experiment) -> None:
+    """Each connection of the pool gets the error at most once and is then replaced."""
+    errors = sum(_READ_ONLY in line for line in experiment.deployment.log_lines())
+    experiment.metrics["read-only errors"] = str(errors)
+    bound = 3 * len(experiment.replicas) * _POOL_SIZE
+    experiment.expect(errors <= bound, f"{errors} statements failed as read-only, more than {bound}")

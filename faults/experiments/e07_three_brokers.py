@@ -1,4 +1,4 @@
-"""E7: three brokers, each partition on all of them: one is killed at a time, then two at once."""
+"""E7: three brokers with every partition on each of them: they are killed one at a time, then two at once."""
 
 import asyncio
 import time
@@ -8,41 +8,39 @@ from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
-from faults.trial import BATCH, Figures, Plan, Trial, drained, trial, under_load
-from faults.world import World
+from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
+from faults.shared_servers import SharedServers
 from service.dev.kafka import EmbeddedKafka
-from service.dev.kafka_cluster import EmbeddedKafkaCluster
+from testkit.cluster import EmbeddedKafkaCluster
 
-_DELAY_WITHIN: Final = 15.0
-_DRAINED_WITHIN: Final = 60.0
-_DOWN: Final = 60.0  # seconds for which two of three are away
+_DELAY_BOUND: Final = 15.0
+_PUBLISHED_BOUND: Final = 60.0
+_OUTAGE: Final = 60.0
+"""Seconds without two of three brokers."""
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """Without one broker events come a little later; without two none is acknowledged, and none is lost."""
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Without one broker events are delayed; without two no event is acknowledged, and none is lost."""
     async with (
-        _cluster(world) as cluster,
-        trial(replace(world, bootstrap=cluster.bootstrap_servers), plan) as one,
+        _cluster(servers) as cluster,
+        new_experiment(replace(servers, bootstrap_servers=cluster.bootstrap_servers), plan) as experiment,
     ):
-        async with under_load(one):
+        async with experiment.under_load():
             for number in range(plan.rounds):
                 victims = cluster.brokers[:1] if plan.short else cluster.brokers
                 for node, broker in enumerate(victims, 1):
-                    one.say(
-                        f"round {number + 1} of {plan.rounds}, broker {node}, {one.load.acknowledged} acknowledged"
-                    )
-                    await _without_one(one, broker)
+                    experiment.report_round(number, f"broker {node}")
+                    await _kill_one(experiment, broker)
                 if not plan.short:
-                    await _without_two(one, cluster.brokers)
-        failed = one.load.unknown_since(0)
-        one.expect(not failed, f"{len(failed)} calls failed: {failed[:2]}")
-        return await one.judged(duplicates=plan.rounds * 6 * BATCH)
+                    await _kill_two(experiment, cluster.brokers)
+        experiment.expect_no_failures()
+        return await experiment.check(duplicates=plan.rounds * 6 * BATCH)
 
 
 @asynccontextmanager
-async def _cluster(world: World) -> AsyncIterator[EmbeddedKafkaCluster]:
-    place = world.directory / f"cluster-{uuid4().hex}"
-    cluster = EmbeddedKafkaCluster(place, cache_dir=world.cache, report=world.say)
+async def _cluster(servers: SharedServers) -> AsyncIterator[EmbeddedKafkaCluster]:
+    directory = servers.directory / f"cluster-{uuid4().hex}"
+    cluster = EmbeddedKafkaCluster(directory, cache_dir=servers.cache_dir, report=servers.report)
     await cluster.start()
     try:
         yield cluster
@@ -50,30 +48,30 @@ async def _cluster(world: World) -> AsyncIterator[EmbeddedKafkaCluster]:
         cluster.kill()
 
 
-async def _without_one(one: Trial, broker: EmbeddedKafka) -> None:
+async def _kill_one(experiment: Experiment, broker: EmbeddedKafka) -> None:
     broker.kill()
     killed_at = time.monotonic()
-    await one.load.grows(50)
-    # All that was committed by now has to be published though the broker stays away.
-    await drained(one.stage.database_url)
-    took = time.monotonic() - killed_at
-    one.expect_within(took, _DELAY_WITHIN, "an event without one of three brokers")
-    one.own["delay without one"] = f"{took:.1f} s"
+    await experiment.load.wait_for_acknowledged(50)
+    # Everything committed so far must be published without this broker.
+    await experiment.wait_until_published()
+    seconds = time.monotonic() - killed_at
+    experiment.expect_within(seconds, _DELAY_BOUND, "an event without one of three brokers")
+    experiment.metrics["delay without one"] = f"{seconds:.1f} s"
     await broker.start()
-    await one.load.grows(50)
-    took = await drained(one.stage.database_url)
-    one.expect_within(took, _DRAINED_WITHIN, "until the outbox was empty with three brokers")
+    await experiment.load.wait_for_acknowledged(50)
+    seconds = await experiment.wait_until_published()
+    experiment.expect_within(seconds, _PUBLISHED_BOUND, "publishing with three brokers")
 
 
-async def _without_two(one: Trial, brokers: list[EmbeddedKafka]) -> None:
-    away = one.rng.sample(brokers, 2)
-    for broker in away:
+async def _kill_two(experiment: Experiment, brokers: list[EmbeddedKafka]) -> None:
+    victims = experiment.rng.sample(brokers, 2)
+    for broker in victims:
         broker.kill()
-    await asyncio.sleep(_DOWN)
-    waiting = int(await one.stage.fetch("SELECT count(*) FROM outbox"))
-    one.own["waiting without two"] = str(waiting)
-    one.expect(waiting > 0, "events were acknowledged by one broker alone")
-    await asyncio.gather(*(broker.start() for broker in away))
-    took = await drained(one.stage.database_url)
-    one.expect_within(took, _DRAINED_WITHIN, "until the outbox was empty with three brokers again")
-    one.own["drained after"] = f"{took:.1f} s"
+    await asyncio.sleep(_OUTAGE)
+    pending = int(await experiment.deployment.fetch_value("SELECT count(*) FROM outbox"))
+    experiment.metrics["pending without two"] = str(pending)
+    experiment.expect(pending > 0, "events were acknowledged by one broker alone")
+    await asyncio.gather(*(broker.start() for broker in victims))
+    seconds = await experiment.wait_until_published()
+    experiment.expect_within(seconds, _PUBLISHED_BOUND, "publishing after the return of two brokers")
+    experiment.metrics["published after"] = f"{seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""E10: the volume of PostgreSQL is full, and has room again."""
+"""E10: the disk of PostgreSQL is full, and has space again."""
 
 import asyncio
 import os
@@ -12,76 +12,77 @@ from pathlib import Path
 from typing import Final
 from uuid import uuid4
 
-from faults.replica import FaultError
-from faults.trial import BATCH, Figures, Plan, Trial, trial, under_load
-from faults.world import World
+from faults.errors import ExperimentError
+from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
+from faults.shared_servers import SharedServers
 from service.dev.errors import EmbeddedServerError
 from service.dev.postgres import EmbeddedPostgres
-from service.dev.servers import Servers
 
 _SIZE: Final = "260m"
-_SPARE: Final = 1 << 20
-"""Bytes that are left at first: enough for the log's file that is begun, not for the next."""
+_INITIAL_FREE: Final = 1 << 20
+"""Bytes: enough for the current WAL segment, not for the next one."""
 
-_RECOVERED_WITHIN: Final = 30.0
+_RECOVERY_BOUND: Final = 30.0
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """Writes are 503 meanwhile; afterwards all is well without anybody touching the service."""
-    async with _volume(world) as (place, postgres):
-        servers = Servers(postgres, world.servers.kafka)
-        async with trial(replace(world, servers=servers), plan) as one:
-            async with under_load(one):
-                for _ in range(plan.rounds):
-                    await _filled(one, place, postgres)
-            bad = [call for call in one.load.unknown_since(0) if call.status != 503]  # noqa: PLR2004 -- HTTP's own
-            one.expect(not bad, f"{len(bad)} calls were answered otherwise than by 503: {bad[:2]}")
-            return await one.judged(duplicates=plan.rounds * 2 * BATCH)
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Writes get 503 meanwhile; afterwards the service recovers without intervention."""
+    async with (
+        _small_disk(servers) as (directory, postgres),
+        new_experiment(replace(servers, postgres=postgres), plan) as experiment,
+    ):
+        async with experiment.under_load():
+            for _ in range(plan.rounds):
+                await _fill(experiment, directory, postgres)
+        experiment.expect_only_503()
+        return await experiment.check(duplicates=plan.rounds * 2 * BATCH)
 
 
 @asynccontextmanager
-async def _volume(world: World) -> AsyncIterator[tuple[Path, EmbeddedPostgres]]:
-    """A small file system in memory with a PostgreSQL of its own on it."""
-    place = world.directory / f"volume-{uuid4().hex}"
-    place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(place)]
+async def _small_disk(servers: SharedServers) -> AsyncIterator[tuple[Path, EmbeddedPostgres]]:
+    """Mount a small file system in memory with a PostgreSQL of its own on it."""
+    directory = servers.directory / f"volume-{uuid4().hex}"
+    directory.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", f"size={_SIZE}", "tmpfs", str(directory)]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, check=False)
     if os.geteuid() != 0 or done.returncode != 0:
-        raise FaultError(f"a small volume cannot be mounted: {done.stderr.decode().strip()}")
-    postgres = EmbeddedPostgres(place / "postgres", report=world.say)
+        raise ExperimentError(f"a small file system cannot be mounted: {done.stderr.decode().strip()}")
+    postgres = EmbeddedPostgres(directory / "postgres", report=servers.report)
     try:
-        (place / "postgres").mkdir()
+        (directory / "postgres").mkdir()
         await postgres.start()
-        yield place, postgres
+        yield directory, postgres
     finally:
         postgres.kill()
-        await asyncio.sleep(1)  # what the server leaves behind ends by itself
-        await asyncio.to_thread(subprocess.run, ["umount", "-l", str(place)], check=False)
+        await asyncio.sleep(1)  # child processes of the server exit on their own
+        await asyncio.to_thread(subprocess.run, ["umount", "-l", str(directory)], check=False)
 
 
-async def _filled(one: Trial, place: Path, postgres: EmbeddedPostgres) -> None:
-    ballast = place / "ballast"
+async def _fill(experiment: Experiment, directory: Path, postgres: EmbeddedPostgres) -> None:
+    ballast = directory / "ballast"
     filled_at = time.monotonic()
-    with ballast.open("wb") as file:
-        while (free := shutil.disk_usage(place).free) > _SPARE:
-            file.write(bytes(min(free - _SPARE, 1 << 20)))
-            file.flush()
-    ends = time.monotonic() + (30 if one.plan.short else 60)
-    while not one.load.unknown_since(filled_at) and time.monotonic() < ends:
-        with suppress(OSError), ballast.open("ab") as file:  # what was freed meanwhile
-            file.write(bytes(shutil.disk_usage(place).free))
+    _write_ballast(ballast)
+    deadline = time.monotonic() + (30 if experiment.plan.short else 60)
+    while not experiment.load.failed_since(filled_at) and time.monotonic() < deadline:
+        with suppress(OSError), ballast.open("ab") as file:  # space that was freed meanwhile
+            file.write(bytes(shutil.disk_usage(directory).free))
         await asyncio.sleep(0.1)
-    failed = len(one.load.unknown_since(filled_at))
-    one.expect(failed > 0, "the full disk was not noticed")
-    await asyncio.sleep(1 if one.plan.short else 5)
+    failed = len(experiment.load.failed_since(filled_at))
+    experiment.expect(failed > 0, "no write failed while the disk was full")
+    await asyncio.sleep(1 if experiment.plan.short else 5)
     ballast.unlink()
     try:
-        await postgres.start()  # where it has given up: it is the server's operator who does this
+        await postgres.start()  # if it has exited: an operator's task
     except EmbeddedServerError:
-        one.own["server"] = "stayed up"
-    freed_at = time.monotonic()
-    await one.load.grows(20, within=60)
-    took = time.monotonic() - freed_at
-    one.expect_within(took, _RECOVERED_WITHIN, "20 good answers after there was room")
-    one.own["recovered after"] = f"{took:.1f} s"
-    one.own["refused meanwhile"] = str(failed)
+        experiment.metrics["server"] = "kept running"
+    seconds = await experiment.load.wait_for_acknowledged(20, timeout=60)
+    experiment.expect_within(seconds, _RECOVERY_BOUND, "20 successes after space was freed")
+    experiment.metrics["recovered after"] = f"{seconds:.1f} s"
+    experiment.metrics["failed meanwhile"] = str(failed)
+
+
+def _write_ballast(ballast: Path) -> None:
+    with ballast.open("wb") as file:
+        while (free := shutil.disk_usage(ballast.parent).free) > _INITIAL_FREE:
+            file.write(bytes(min(free - _INITIAL_FREE, 1 << 20)))
+            file.flush()

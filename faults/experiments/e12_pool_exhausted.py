@@ -1,98 +1,107 @@
-"""E12: a foreign session holds a row's lock, and whoever wants that row holds a connection of the pool."""
+"""E12: another session locks a row, and requests for that row hold all connections of the pool."""
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 import asyncpg
 
+from faults.experiment import Experiment, ExperimentResult, Plan, new_experiment
 from faults.history import Action, Call, Outcome
-from faults.http import Line, NoAnswerError, NobodyThereError, ask
-from faults.replica import Replica
-from faults.trial import Figures, Plan, Trial, trial, under_load
-from faults.world import World
+from faults.shared_servers import SharedServers
+from testkit.http_client import HttpConnection, NoResponseError, NotSentError, request
+from testkit.replica import Replica
 
-_RIVALS: Final = 30
-_EXCESS_WITHIN: Final = 1.5
-_LOCK_WITHIN: Final = 6.0
-"""Seconds: a turn at the pool to look the key up, another to change it, and the lock's time-out."""
+_CLIENTS: Final = 30
+_REFUSAL_BOUND: Final = 1.5
+_LOCK_BOUND: Final = 6.0
+"""Seconds: a wait for a connection to read the key, another to change it, and the lock time-out."""
 
-_HEALTHY_WITHIN: Final = 0.1
-_RECOVERED_WITHIN: Final = 2.0
+_LIVEZ_BOUND: Final = 0.1
+_RECOVERY_BOUND: Final = 2.0
 _UNAVAILABLE: Final = 503
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """The excess is told to come again, soon; /livez answers at once; everything is well when the lock is gone."""
-    async with trial(world, plan, replicas=1) as one:
-        async with under_load(one):
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Excess requests get 503 soon; /livez responds at once; requests succeed after the lock is released."""
+    async with new_experiment(servers, plan, replicas=1) as experiment:
+        async with experiment.under_load():
             for number in range(plan.rounds):
-                one.say(f"round {number + 1} of {plan.rounds}, {one.load.acknowledged} acknowledged")
-                await _round(one)
-        return await one.judged(duplicates=0)
+                experiment.report_round(number)
+                await _lock_row(experiment)
+        return await experiment.check(duplicates=0)
 
 
-async def _round(one: Trial) -> None:
-    [replica] = one.replicas
-    line = Line(replica.port)
-    key = (await one.load.call([line], Action.CREATE, one.stage.tenants[0], label=_label(one))).key
-    line.close()
-    foreign = await asyncpg.connect(one.stage.database_url)
-    transaction = foreign.transaction()
+async def _lock_row(experiment: Experiment) -> None:
+    [replica] = experiment.replicas
+    connection = HttpConnection(replica.port)
+    tenant = experiment.deployment.tenants[0]
+    created = await experiment.load.call([connection], Action.CREATE, tenant, label=_label(experiment))
+    connection.close()
+    deadline = time.monotonic() + (4.0 if experiment.plan.short else 60.0)
+    async with _row_lock(experiment.deployment.database_url, created.key):
+        tasks = [
+            asyncio.create_task(_update_until(experiment, replica, created.key, deadline))
+            for _ in range(_CLIENTS)
+        ]
+        await _check_livez(experiment, replica, deadline)
+        released_at = time.monotonic()
+    seconds = await experiment.load.wait_for_acknowledged(20)
+    experiment.expect_within(seconds, _RECOVERY_BOUND, "20 successes after the release of the lock")
+    experiment.metrics["recovered after"] = f"{seconds:.2f} s"
+    _check_responses(experiment, [call for task in tasks for call in await task], released_at)
+
+
+@asynccontextmanager
+async def _row_lock(url: str, key: str) -> AsyncIterator[None]:
+    session = await asyncpg.connect(url)
+    transaction = session.transaction()
     await transaction.start()
-    await foreign.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", key)
-    seconds = 4.0 if one.plan.short else 60.0
-    ends = time.monotonic() + seconds
-    rivals = [asyncio.create_task(_rival(one, replica, key, ends)) for _ in range(_RIVALS)]
-    await _watch_health(one, replica, ends)
-    released = time.monotonic()
-    await transaction.rollback()
-    await foreign.close()
-    await one.load.grows(20)
-    took = time.monotonic() - released
-    one.expect_within(took, _RECOVERED_WITHIN, "20 good answers after the lock was gone")
-    one.own["recovered after"] = f"{took:.2f} s"
-    _judge(one, [call for rival in rivals for call in await rival], released)
+    await session.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", key)
+    try:
+        yield
+    finally:
+        await transaction.rollback()
+        await session.close()
 
 
-def _label(one: Trial) -> str:
-    return f"locked-{one.rng.randrange(10**12)}"
+def _label(experiment: Experiment) -> str:
+    return f"locked-{experiment.rng.randrange(10**12)}"
 
 
-async def _rival(one: Trial, replica: Replica, key: str, ends: float) -> list[Call]:
-    line, calls = Line(replica.port), []
-    while time.monotonic() < ends:
-        calls.append(
-            await one.load.call([line], Action.UPDATE, one.stage.tenants[0], label=_label(one), key=key)
-        )
-    line.close()
+async def _update_until(experiment: Experiment, replica: Replica, key: str, deadline: float) -> list[Call]:
+    connection, calls = HttpConnection(replica.port), []
+    tenant = experiment.deployment.tenants[0]
+    while time.monotonic() < deadline:
+        label = _label(experiment)
+        calls.append(await experiment.load.call([connection], Action.UPDATE, tenant, label=label, key=key))
+    connection.close()
     return calls
 
 
-async def _watch_health(one: Trial, replica: Replica, ends: float) -> None:
+async def _check_livez(experiment: Experiment, replica: Replica, deadline: float) -> None:
     slowest = 0.0
-    while time.monotonic() < ends:
+    while time.monotonic() < deadline:
         began = time.monotonic()
-        with suppress(NobodyThereError, NoAnswerError):
-            await ask(replica.ops_port, "GET", "/livez")
+        with suppress(NotSentError, NoResponseError):
+            await request(replica.ops_port, "GET", "/livez")
         slowest = max(slowest, time.monotonic() - began)
         await asyncio.sleep(0.1)
-    one.own["slowest /livez"] = f"{slowest * 1000:.0f} ms"
-    one.expect_within(slowest, _HEALTHY_WITHIN, "/livez")
+    experiment.metrics["slowest /livez"] = f"{slowest * 1000:.0f} ms"
+    experiment.expect_within(slowest, _LIVEZ_BOUND, "/livez")
 
 
-def _judge(one: Trial, calls: list[Call], released: float) -> None:
-    held = [call for call in calls if call.ended < released]
-    one.expect(
-        all(call.status == _UNAVAILABLE for call in held),
-        f"a locked row was answered by {sorted({call.status for call in held})}",
-    )
-    excess = [
-        call for call in held if "no connection" in call.reason or call.ended - call.began < _EXCESS_WITHIN
+def _check_responses(experiment: Experiment, calls: list[Call], released_at: float) -> None:
+    blocked = [call for call in calls if call.ended < released_at]
+    statuses = {call.status for call in blocked}
+    experiment.expect(statuses <= {_UNAVAILABLE}, f"requests for a locked row got {sorted(statuses)}")
+    refused = [
+        call for call in blocked if "no connection" in call.reason or call.ended - call.began < _REFUSAL_BOUND
     ]
-    slowest = max((call.ended - call.began for call in held), default=0.0)
-    one.expect_within(slowest, _LOCK_WITHIN, "a caller of the locked row")
-    good = [call for call in one.load.calls if call.outcome is Outcome.OK]
-    one.own["told to come again"] = f"{len(held)}, {len(excess)} of them within {_EXCESS_WITHIN:g} s"
-    one.expect(bool(excess) and bool(good), "nobody was told soon")
+    slowest = max((call.ended - call.began for call in blocked), default=0.0)
+    experiment.expect_within(slowest, _LOCK_BOUND, "a request for the locked row")
+    succeeded = [call for call in experiment.load.calls if call.outcome is Outcome.OK]
+    experiment.metrics["got 503"] = f"{len(blocked)}, {len(refused)} of them within {_REFUSAL_BOUND:g} s"
+    experiment.expect(bool(refused) and bool(succeeded), "no excess request was refused soon")

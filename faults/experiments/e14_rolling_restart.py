@@ -1,59 +1,64 @@
-"""E14: three replicas are replaced one after the other, behind a balancer that learns of it late."""
+"""E14: three replicas are replaced one after the other, behind a load balancer that is updated late."""
 
 import asyncio
 import signal
 import time
 from typing import Final
 
-from faults.balancer import Balancer, balancer
-from faults.load import Manner
-from faults.replica import Replica
-from faults.stage import free_port
-from faults.trial import Figures, Plan, Trial, trial, under_load
-from faults.world import World
+from faults.experiment import Experiment, ExperimentResult, Plan, new_experiment
+from faults.load import LoadProfile
+from faults.load_balancer import LoadBalancer, load_balancer
+from faults.shared_servers import SharedServers
+from service.dev.ports import free_port
+from testkit.replica import Replica
 
 _REPLICAS: Final = 3
-_LATE: Final = 5.0  # seconds
-_DELAY: Final = 7.0
-"""Seconds of SHUTDOWN_DELAY: more than routers need to notice."""
+_UPDATE_DELAY: Final = 5.0
+"""Seconds from SIGTERM until the load balancer sends no more connections to the replica."""
 
-_GRACE: Final = 30.0
+_SHUTDOWN_DELAY: Final = 7.0
+"""Seconds of SHUTDOWN_DELAY: more than the load balancer needs."""
+
+_STOP_BOUND: Final = 30.0
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """No request fails, on old connections or on new ones; each stop ends well and within its grace."""
-    late, delay = (0.7, 1.5) if plan.short else (_LATE, _DELAY)
-    manner = Manner(callers=8, pace=0.02, fresh=True)
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """No request fails, on existing connections or on new ones; each stop ends with status 0 in time."""
+    update_delay, delay = (0.7, 1.5) if plan.short else (_UPDATE_DELAY, _SHUTDOWN_DELAY)
+    profile = LoadProfile(clients=8, interval=0.02, reconnect=True)
     replicas = 2 if plan.short else _REPLICAS
-    async with trial(world, plan, replicas=replicas, manner=manner, SHUTDOWN_DELAY=str(delay)) as one:
-        targets = [replica.port for replica in one.replicas]
-        async with balancer(free_port(world.directory), targets, one.rng) as network:
-            one.load.ports = [network.port]
+    async with new_experiment(
+        servers, plan, replicas=replicas, profile=profile, SHUTDOWN_DELAY=str(delay)
+    ) as experiment:
+        targets = [replica.port for replica in experiment.replicas]
+        async with load_balancer(free_port(), targets, experiment.rng) as balancer:
+            experiment.load.ports = [balancer.port]
             longest = 0.0
-            async with under_load(one):
+            async with experiment.under_load():
                 for number in range(plan.rounds):
-                    one.say(f"round {number + 1} of {plan.rounds}, {one.load.acknowledged} acknowledged")
-                    for replica in one.replicas:
-                        longest = max(longest, await _replaced(one, network, replica, late))
-        failed = one.load.unknown_since(0)
-        one.expect(not failed, f"{len(failed)} calls failed: {failed[:3]}")
-        one.own["calls"] = str(len(one.load.calls))
-        one.own["failed"] = str(len(failed))
-        one.own["longest stop"] = f"{longest:.1f} s"
-        # A hand-over is no fault: nothing comes twice.
-        return await one.judged(duplicates=0)
+                    experiment.report_round(number)
+                    for replica in experiment.replicas:
+                        longest = max(longest, await _replace(experiment, balancer, replica, update_delay))
+        experiment.expect_no_failures()
+        experiment.metrics["requests"] = str(len(experiment.load.calls))
+        experiment.metrics["failed"] = str(len(experiment.load.failed_since(0)))
+        experiment.metrics["longest stop"] = f"{longest:.1f} s"
+        # An orderly handover explains no copies.
+        return await experiment.check(duplicates=0)
 
 
-async def _replaced(one: Trial, network: Balancer, replica: Replica, late: float) -> float:
+async def _replace(
+    experiment: Experiment, balancer: LoadBalancer, replica: Replica, update_delay: float
+) -> float:
     began = time.monotonic()
-    replica.send(signal.SIGTERM)
-    await asyncio.sleep(late)
-    network.targets.remove(replica.port)
-    status = await replica.ended(within=_GRACE)
-    took = time.monotonic() - began
-    one.expect(status == 0, f"a stop ended with {status} after {took:.1f} s")
+    replica.process.signal(signal.SIGTERM)
+    await asyncio.sleep(update_delay)
+    balancer.targets.remove(replica.port)
+    status = await replica.process.wait_for_exit(timeout=_STOP_BOUND)
+    seconds = time.monotonic() - began
+    experiment.expect(status == 0, f"a stop ended with status {status} after {seconds:.1f} s")
     replica.start()
-    await replica.ready()
-    network.targets.append(replica.port)
-    await one.load.grows(20)
-    return took
+    await replica.wait_until_ready()
+    balancer.targets.append(replica.port)
+    await experiment.load.wait_for_acknowledged(20)
+    return seconds

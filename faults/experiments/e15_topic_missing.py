@@ -1,53 +1,42 @@
-"""E15: there is no topic; it is made when events have long been waiting for it."""
+"""E15: the topic does not exist and is created when events have been pending for some time."""
 
 import asyncio
-import os
 import time
-from pathlib import Path
 from typing import Final
 
-from faults.replica import Replica
-from faults.stage import make_topic
-from faults.trial import Figures, Plan, Trial, drained, trial, under_load
-from faults.world import World
+from faults.deployment import create_topic
+from faults.experiment import Experiment, ExperimentResult, Plan, new_experiment
+from faults.shared_servers import SharedServers
+from testkit.processes import cpu_seconds
 
-_DRAINED_WITHIN: Final = 30.0
-_BUSY: Final = 0.1
+_PUBLISHED_BOUND: Final = 30.0
+_CPU_BOUND: Final = 0.1
 """Share of a processor; more is a busy loop."""
 
-_TICKS: Final = os.sysconf("SC_CLK_TCK")
 
-
-async def run(world: World, plan: Plan) -> Figures:
-    """Callers notice nothing, the backlog can be seen, nothing spins, and all of it goes out in the end."""
-    async with trial(world, plan, topic=False) as one:
-        async with under_load(one):
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Clients notice nothing, metrics show the backlog, no loop is busy, and all events are published."""
+    async with new_experiment(servers, plan, topic=False) as experiment:
+        async with experiment.under_load():
             await asyncio.sleep(1 if plan.short else 10)
-        await _look(one)
-        await make_topic(one.stage)
-        took = await drained(one.stage.database_url)
-        one.expect_within(took, _DRAINED_WITHIN, "until the outbox was empty after the topic was made")
-        one.own["drained after"] = f"{took:.1f} s"
-        failed = one.load.unknown_since(0)
-        one.expect(not failed, f"{len(failed)} calls failed: {failed[:2]}")
-        return await one.judged(duplicates=0)
+        await _check_backlog(experiment)
+        await create_topic(experiment.deployment)
+        seconds = await experiment.wait_until_published()
+        experiment.expect_within(seconds, _PUBLISHED_BOUND, "publishing after the creation of the topic")
+        experiment.metrics["published after"] = f"{seconds:.1f} s"
+        experiment.expect_no_failures()
+        return await experiment.check(duplicates=0)
 
 
-async def _look(one: Trial) -> None:
-    seconds = 2.0 if one.plan.short else 15.0
-    before = sum(map(_used, one.replicas))
-    began = time.monotonic()
-    await asyncio.sleep(seconds)
-    share = (sum(map(_used, one.replicas)) - before) / (time.monotonic() - began) / len(one.replicas)
-    metrics = await one.replicas[0].metrics()
+async def _check_backlog(experiment: Experiment) -> None:
+    wait = 2.0 if experiment.plan.short else 15.0
+    pids = [replica.process.pid for replica in experiment.replicas]
+    before, began = sum(map(cpu_seconds, pids)), time.monotonic()
+    await asyncio.sleep(wait)
+    share = (sum(map(cpu_seconds, pids)) - before) / (time.monotonic() - began) / len(pids)
+    metrics = await experiment.replicas[0].metrics()
     depth, age = metrics["outbox_depth"], metrics["outbox_oldest_age_seconds"]
-    one.expect(depth > 0 and age >= seconds, f"{depth:.0f} events are seen to wait, for {age:.1f} s")
-    one.expect(share < _BUSY, f"a replica that can do nothing uses {share:.0%} of a processor")
-    one.own["seen to wait"] = f"{depth:.0f}, for {age:.0f} s"
-    one.own["processor"] = f"{share:.1%}"
-
-
-def _used(replica: Replica) -> float:
-    """Seconds of processor time."""
-    fields = Path(f"/proc/{replica.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+    experiment.expect(depth > 0 and age >= wait, f"metrics show {depth:.0f} pending events, for {age:.1f} s")
+    experiment.expect(share < _CPU_BOUND, f"a replica without a topic uses {share:.0%} of a processor")
+    experiment.metrics["pending"] = f"{depth:.0f}, for {age:.0f} s"
+    experiment.metrics["processor"] = f"{share:.1%}"

@@ -1,66 +1,71 @@
-"""E17: more callers than the service can serve, and then as many as before."""
+"""E17: more clients than the service can serve, and then as many as before."""
 
 import asyncio
 import time
 from typing import Final
 
+from faults.experiment import Experiment, ExperimentResult, Plan, new_experiment
 from faults.history import Outcome
-from faults.load import Load, Manner, running
-from faults.trial import Figures, Plan, Trial, trial, under_load
-from faults.world import World
+from faults.load import Load, LoadProfile, run_load
+from faults.shared_servers import SharedServers
 
-_MANY: Final = 400
-_PEAK: Final = 40
-_GOODPUT: Final = 0.5
-"""Share of the peak; below it is a collapse. The callers share the processors with the service."""
+_OVERLOAD_CLIENTS: Final = 400
+_PEAK_CLIENTS: Final = 40
+_MIN_GOODPUT: Final = 0.5
+"""Share of the peak, below which the service collapsed. The clients share the processors with it."""
 
-_DEADLINE: Final = 11.0
-_NORMAL_WITHIN: Final = 5.0
-_TOLERANCE: Final = 3.0
-"""Times the latency before; a shared machine is no clock."""
+_CALL_BOUND: Final = 11.0
+_RECOVERY: Final = 5.0  # seconds
+_LATENCY_FACTOR: Final = 3.0
+"""Tolerated increase of the latency; a shared machine measures imprecisely."""
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """What is accepted is answered in time, what is not is refused; the throughput does not collapse."""
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """Accepted requests complete in time, others are refused; the throughput does not collapse."""
     seconds = 2.0 if plan.short else 20.0
-    async with trial(world, plan, replicas=1, manner=Manner(callers=4), MAX_REQUESTS="100") as one:
-        async with under_load(one):
+    async with new_experiment(
+        servers, plan, replicas=1, profile=LoadProfile(clients=4), MAX_REQUESTS="100"
+    ) as experiment:
+        load = experiment.load
+        async with experiment.under_load():
             await asyncio.sleep(seconds / 2)
-            began = time.monotonic()
-            before = one.load.slow(share=0.5)
-            peak = await _goodput(one, _PEAK, seconds)
-            flood = await _goodput(one, _MANY, seconds)
-            one.own["creations and changes a second, at most and flooded"] = f"{peak:.0f} and {flood:.0f}"
-            if not plan.short:  # with others on the machine the two say nothing of each other
-                one.expect(
-                    flood >= _GOODPUT * peak, f"the goodput fell from {peak:.0f} to {flood:.0f} a second"
-                )
-            await asyncio.sleep(_NORMAL_WITHIN)
-            calm = time.monotonic()
+            began, before = time.monotonic(), load.latency(quantile=0.5)
+            await _compare_goodput(experiment, seconds)
+            await asyncio.sleep(_RECOVERY)
+            recovered_at = time.monotonic()
             await asyncio.sleep(seconds / 2)
-            after = one.load.slow(since=calm, share=0.5)
-        one.expect_within(after, max(_TOLERANCE * before, 0.05), "the median after the flood")
-        slowest = one.load.slow(since=began)
-        one.expect_within(slowest, _DEADLINE, "p99 of what was accepted")
-        one.own["p99"] = f"{slowest:.2f} s"
-        bad = [call for call in one.load.unknown_since(0) if call.status != 503]  # noqa: PLR2004 -- HTTP's own
-        one.expect(not bad, f"{len(bad)} calls were answered otherwise than by 503, or not at all: {bad[:2]}")
-        return await one.judged(duplicates=0)
+            after = load.latency(since=recovered_at, quantile=0.5)
+        experiment.expect_within(after, max(_LATENCY_FACTOR * before, 0.05), "the median after the overload")
+        slowest = load.latency(since=began)
+        experiment.expect_within(slowest, _CALL_BOUND, "p99 of accepted requests")
+        experiment.metrics["p99"] = f"{slowest:.2f} s"
+        experiment.expect_only_503()
+        return await experiment.check(duplicates=0)
 
 
-async def _goodput(one: Trial, callers: int, seconds: float) -> float:
-    """Good answers a second of so many more callers; their calls are judged with the others."""
+async def _compare_goodput(experiment: Experiment, seconds: float) -> None:
+    peak = await _goodput(experiment, _PEAK_CLIENTS, seconds)
+    overload = await _goodput(experiment, _OVERLOAD_CLIENTS, seconds)
+    experiment.metrics["changes per second at peak and in overload"] = f"{peak:.0f} and {overload:.0f}"
+    if not experiment.plan.short:  # with other programs on the machine the two are not comparable
+        experiment.expect(
+            overload >= _MIN_GOODPUT * peak, f"the goodput fell from {peak:.0f} to {overload:.0f} per second"
+        )
+
+
+async def _goodput(experiment: Experiment, clients: int, seconds: float) -> float:
+    """Return the successes per second of further clients; their requests are checked with the others."""
     load = Load(
-        f"{one.plan.seed}-{callers}",
-        one.load.ports,
-        one.stage.tenants,
-        one.stage.token,
-        # Whoever is refused waits a moment; else this process would do nothing but ask.
-        Manner(callers=callers, pace=0.0, pause=0.4),
+        f"{experiment.plan.seed}-{clients}",
+        experiment.load.ports,
+        experiment.deployment.tenants,
+        experiment.deployment.token,
+        # Without a wait after a 503 this process would use all of the processors.
+        LoadProfile(clients=clients, interval=0.0, retry_after=0.4),
     )
     began = time.monotonic()
-    async with running(load):
+    async with run_load(load):
         await asyncio.sleep(seconds)
-        good = sum(call.outcome is Outcome.OK for call in load.calls) / (time.monotonic() - began)
-    one.load.calls.extend(load.calls)
-    return good
+        goodput = sum(call.outcome is Outcome.OK for call in load.calls) / (time.monotonic() - began)
+    experiment.load.calls.extend(load.calls)
+    return goodput

@@ -1,59 +1,58 @@
-"""E18: a fault chosen at random every twenty seconds, for as long as one likes; what lives on must not grow."""
+"""E18: a random fault every twenty seconds; the resource use of the replica that keeps running must not grow."""
 
 import asyncio
 import time
 from collections import Counter
 from typing import Final
 
-from faults.growth import Sample, judge, sample
-from faults.harms import HARMS, Harm, Scene
-from faults.load import Manner
-from faults.proxy import proxy
-from faults.stage import free_port
-from faults.trial import BATCH, Figures, Plan, drained, shared, trial, under_load
-from faults.world import World
+from faults.experiment import BATCH, ExperimentResult, Plan, new_experiment
+from faults.load import LoadProfile
+from faults.random_faults import FAULTS, Fault, FaultTargets
+from faults.resource_growth import Sample, find_growth, take_sample
+from faults.shared_servers import SharedServers
+from testkit.proxy import proxy
 
-EVERY: Final = 20.0
-"""Seconds from one fault to the next; one that takes longer to heal delays it."""
+INTERVAL: Final = 20.0
+"""Seconds from one fault to the next; longer if the recovery takes longer."""
 
-_SHORT_EVERY: Final = 3.0
-_HEALED_WITHIN: Final = 60.0
+_SHORT_INTERVAL: Final = 3.0
+_RECOVERY_BOUND: Final = 60.0
 
 
-async def run(world: World, plan: Plan) -> Figures:
-    """Everything heals by itself, each time; a round is a fault."""
+async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
+    """The service recovers from each fault on its own; a round is a fault."""
+    profile = LoadProfile(clients=4, interval=0.05)
     async with (
-        proxy(free_port(world.directory), world.postgres_port) as wire,
-        trial(world, plan, wire=wire, manner=Manner(callers=4, pace=0.05)) as one,
+        proxy(servers.postgres_port) as postgres_proxy,
+        new_experiment(servers, plan, postgres_proxy=postgres_proxy, profile=profile) as experiment,
     ):
-        scene = Scene(one, wire, one.replicas[1])
+        targets = FaultTargets(experiment, postgres_proxy, experiment.replicas[1])
         samples: list[Sample] = []
         chosen: Counter[str] = Counter()
-        async with under_load(one):
+        async with experiment.under_load():
             for number in range(plan.rounds):
-                harm = one.rng.choice(HARMS)
-                chosen[harm.__name__] += 1
-                one.say(
-                    f"fault {number + 1} of {plan.rounds}, {harm.__name__}, {one.load.acknowledged} acknowledged"
-                )
-                await _round(scene, number, harm)
-                samples.append(await sample(one.replicas[0]))
-        figures, grown = judge(samples)
-        one.own.update(figures)
-        one.own["faults"] = ", ".join(f"{number} {name}" for name, number in chosen.most_common())
-        one.bounds.extend(grown)
-        return await one.judged(duplicates=plan.rounds * 2 * BATCH)
+                fault = experiment.rng.choice(FAULTS)
+                chosen[fault.__name__] += 1
+                experiment.report_round(number, fault.__name__)
+                await _cause(targets, number, fault)
+                samples.append(await take_sample(experiment.replicas[0]))
+        metrics, growth = find_growth(samples)
+        experiment.metrics.update(metrics)
+        experiment.metrics["faults"] = ", ".join(f"{number} {name}" for name, number in chosen.most_common())
+        experiment.bound_violations.extend(growth)
+        return await experiment.check(duplicates=plan.rounds * 2 * BATCH)
 
 
-async def _round(scene: Scene, number: int, harm: Harm) -> None:
-    one, name, began = scene.one, harm.__name__, time.monotonic()
-    await harm(scene)
-    healed_at = time.monotonic()
-    await one.load.grows(20, within=_HEALED_WITHIN)
-    await scene.victim.ready()
-    took = await drained(one.stage.database_url)
-    await shared(one.replicas, within=_HEALED_WITHIN)
-    one.expect_within(time.monotonic() - healed_at, _HEALED_WITHIN, f"healing of fault {number + 1}, {name}")
-    one.expect_within(took, _HEALED_WITHIN, f"the outbox after fault {number + 1}, {name}")
-    every = _SHORT_EVERY if one.plan.short else EVERY
-    await asyncio.sleep(max(0.0, every - (time.monotonic() - began)))
+async def _cause(targets: FaultTargets, number: int, fault: Fault) -> None:
+    experiment, began = targets.experiment, time.monotonic()
+    where = f"fault {number + 1}, {fault.__name__}"
+    await fault(targets)
+    fault_ended_at = time.monotonic()
+    await experiment.load.wait_for_acknowledged(20, timeout=_RECOVERY_BOUND)
+    await targets.victim.wait_until_ready()
+    seconds = await experiment.wait_until_published()
+    await experiment.wait_until_balanced(timeout=_RECOVERY_BOUND)
+    experiment.expect_within(time.monotonic() - fault_ended_at, _RECOVERY_BOUND, f"the recovery from {where}")
+    experiment.expect_within(seconds, _RECOVERY_BOUND, f"publishing after {where}")
+    interval = _SHORT_INTERVAL if experiment.plan.short else INTERVAL
+    await asyncio.sleep(max(0.0, interval - (time.monotonic() - began)))

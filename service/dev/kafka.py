@@ -37,9 +37,9 @@ process.roles=broker,controller
 node.id={node}
 controller.listener.names=CONTROLLER
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}{far_listener}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{far_advertised}
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,FAR:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs=data
 # Topics are made on purpose, never by a misspelt name.
 auto.create.topics.enable=false
@@ -91,8 +91,6 @@ class EmbeddedKafka:
         cache_dir: Keeps what is downloaded once, in `kafka/`; several brokers may share it.
         report: Is told, in words for the user, of what takes more than a moment.
         seat: Its place in a cluster; None: it is one by itself.
-        proxied_at: The port of a proxy that leads to `far_port`; clients that come there are told to come back
-            there. 0: there is none.
     """
 
     def __init__(
@@ -102,11 +100,8 @@ class EmbeddedKafka:
         cache_dir: Path,
         report: Callable[[str], None],
         seat: Seat | None = None,
-        proxied_at: int = 0,
     ) -> None:
-        self.far_port = 0
         self._seat = seat
-        self._proxied_at = proxied_at
         self._directory = data_dir.absolute()
         self._cache = cache_dir.absolute() / "kafka"
         self._report = report
@@ -160,29 +155,17 @@ class EmbeddedKafka:
         """End the broker by SIGKILL; the next start recovers what it had acknowledged."""
         self._process.kill()
 
-    def pause(self) -> None:
-        """Halt the broker: it keeps its connections and answers nothing."""
-        self._process.send(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        """Let a paused broker go on."""
-        self._process.send(signal.SIGCONT)
-
     def _configure(self) -> None:
         place = self._directory
         seat = self._seat or Seat(1, "", [self._ports()])
         self._port, controller_port = seat.ports[seat.node - 1]
         voters = [f"{node}@127.0.0.1:{port}" for node, (_, port) in enumerate(seat.ports, 1)]
-        if self._proxied_at:
-            self.far_port = remembered_port(place / "far-port", server="Kafka", report=self._report)
         (place / "server.properties").write_text(
             _PROPERTIES.format(
                 node=seat.node,
                 voters=",".join(voters),
                 port=self._port,
                 controller_port=controller_port,
-                far_listener=f",FAR://127.0.0.1:{self.far_port}" if self._proxied_at else "",
-                far_advertised=f",FAR://127.0.0.1:{self._proxied_at}" if self._proxied_at else "",
                 copies=len(voters),
                 in_sync=max(1, len(voters) - 1),
             )

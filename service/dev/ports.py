@@ -28,12 +28,26 @@ def remembered_port(file: Path, *, server: str, report: Callable[[str], None], o
     remembered = _read(file)
     if remembered is not None and remembered != other_than and _is_free(remembered):
         return remembered
+    port = free_port(server, other_than=other_than)
+    file.write_text(f"{port}\n")
+    if remembered is not None:
+        report(f"Port {remembered} is taken by another program: {server} is now on {port}.")
+    return port
+
+
+def free_port(server: str = "A server", *, other_than: int = 0) -> int:
+    """Return a port of 127.0.0.1 on which nothing listens.
+
+    Args:
+        server: The server's name in the error.
+        other_than: A port to leave out.
+
+    Raises:
+        EmbeddedServerError: No free port could be found.
+    """
     for _ in range(_TRIES):
         port = secrets.choice(_CHOICE)
         if port != other_than and _is_free(port):
-            file.write_text(f"{port}\n")
-            if remembered is not None:
-                report(f"Port {remembered} is taken by another program: {server} is now on {port}.")
             return port
     raise EmbeddedServerError(f"{server} found no free port on 127.0.0.1 in {_TRIES} tries.")
 
