@@ -25,7 +25,7 @@ from bench.subject import TOPIC, Subject, environment_of, prepared, replica
 from service.dev.kafka_cluster import EmbeddedKafkaCluster
 from service.dev.postgres import EmbeddedPostgres
 from service.domain.partitioning import SHARDS
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer
 
 _CACHE: Final = Path(".cache").absolute()

@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from service.cli.main import main
-from service.kafka import table
 from service.kafka.client import KafkaClient
+from service.publisher import outbox_worker
 from service.usecases import change_keys, create_key
 
 DEATH: Final = 86
@@ -70,8 +70,8 @@ STEPS: Final[Mapping[str, tuple[object, str, Callable[[_Reaper, Step], Step]]]] 
     "in-the-transaction": (change_keys, "insert_audit_entry", _Reaper.before),
     "before-send": (KafkaClient, "produce", _Reaper.before),
     "sent": (KafkaClient, "produce", _Reaper.amid),
-    "acknowledged": (table, "delete_published", _Reaper.before),
-    "deleted": (table, "delete_published", _Reaper.after),
+    "acknowledged": (outbox_worker, "delete_published", _Reaper.before),
+    "deleted": (outbox_worker, "delete_published", _Reaper.after),
 }
 """By its name: whose function, which one, and when it dies."""
 

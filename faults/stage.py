@@ -16,7 +16,7 @@ from faults.history import Tenant
 from faults.replica import Replica
 from faults.world import World
 from service.dev.ports import remembered_port
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.topic import check_topic
 from service.postgres.schema import migrate
 

@@ -11,7 +11,7 @@ import asyncpg
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from service.background import background
+from service.concurrency.supervisor import background
 from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
@@ -24,9 +24,8 @@ from service.http.server.admission import AdmissionControl
 from service.http.server.deadlines import Deadlines
 from service.http.server.rate_limit import RateLimiter
 from service.http.state import API, Api
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer
-from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, watch_topic
 from service.metrics import (
     JobMetrics,
@@ -36,9 +35,10 @@ from service.metrics import (
     PublisherMetrics,
     RequestMetrics,
 )
-from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
+from service.postgres.outbox_admin import select_backlog
 from service.postgres.schema import SchemaError, current_version, problem_with
+from service.publisher.publisher import Publisher
 from service.settings import Settings, SettingsError
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit

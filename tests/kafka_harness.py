@@ -11,12 +11,12 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
+from service.kafka.broker_connections import Address
 from service.kafka.client import KafkaClient
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.producer import FencedProducer
-from service.kafka.session import Batch, Outcome, Record, Session
+from service.kafka.types import Batch, Outcome, Record, Session
 
 _PATIENCE = 15.0  # seconds
 

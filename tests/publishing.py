@@ -8,9 +8,9 @@ from prometheus_client import CollectorRegistry
 
 from service.app import open_database
 from service.domain.partitioning import SHARDS
-from service.kafka.publisher import Publisher
-from service.kafka.sender import Producer
 from service.metrics import PublisherMetrics
+from service.publisher.publisher import Publisher
+from service.publisher.sender import Producer
 from service.settings import Settings
 from tests.events import until
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from service.kafka.errors import FencedError, KafkaUnavailableError, RefusedError
-from service.kafka.session import Batch, Outcome, Record, Session
+from service.kafka.types import Batch, Outcome, Record, Session
 
 
 class RecordingProducer:

@@ -14,7 +14,7 @@ from service.consumer.replica import Counts
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import SHARDS, shard_of
-from service.kafka.session import Record
+from service.kafka.types import Record
 from tests.events import eventually, until
 from tests.kafka_harness import unused_port
 from tests.telling import Teller, records_of, telling

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address, _Line
+from service.kafka.broker_connections import Address, _Line
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
 from service.kafka.producer import FencedProducer
-from service.kafka.session import Outcome, Session
+from service.kafka.types import Outcome, Session
 from tests.kafka_harness import (
     FreshTopic,
     fresh_topic,

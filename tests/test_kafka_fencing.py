@@ -8,7 +8,7 @@ import pytest
 
 from service.kafka.errors import FencedError, KafkaUnavailableError
 from service.kafka.producer import SESSION_SECONDS
-from service.kafka.session import Batch, Session
+from service.kafka.types import Batch, Session
 from tests.kafka_harness import (
     FreshTopic,
     fresh_topic,

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address
+from service.kafka.broker_connections import Address
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import RefusedError
 from service.kafka.producer import MAX_BATCH_BYTES, MAX_RECORD_BYTES
-from service.kafka.session import Batch, Record, Session, next_sequence
+from service.kafka.types import Batch, Record, Session, next_sequence
 from tests.kafka_harness import FreshTopic, fresh_topic, open_patiently, read_log, record, send
 
 LAST_SEQUENCE = 2**31 - 1

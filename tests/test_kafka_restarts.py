@@ -10,7 +10,7 @@ from service.dev.kafka import EmbeddedKafka
 from service.domain.model import new_key_half
 from service.kafka.errors import FencedError
 from service.kafka.producer import FencedProducer
-from service.kafka.session import Session
+from service.kafka.types import Session
 from service.settings import Settings
 from tests.brokers import tuned_kafka
 from tests.events import header, reading, until

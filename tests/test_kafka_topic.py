@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping
 import pytest
 
 from service.kafka.client import KafkaClient
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.topic import TOPIC_CONFIG, check_topic
 from tests.kafka_harness import new_topic, unused_port

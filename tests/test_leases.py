@@ -10,9 +10,9 @@ import pytest
 from service.app import open_database
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
-from service.kafka.leases import Leases, fair_share
-from service.kafka.owned_shard import OwnedShard
 from service.postgres.database import Database
+from service.publisher.leases import Leases, fair_share
+from service.publisher.shard_queue import OwnedShard
 from service.settings import Settings
 from tests.events import until
 

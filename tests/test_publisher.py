@@ -8,9 +8,9 @@ import pytest
 
 from service.app import kafka_connection
 from service.kafka.producer import FencedProducer
-from service.kafka.sender import Producer
-from service.kafka.session import Record
+from service.kafka.types import Record
 from service.postgres.outbox import notify_publishers
+from service.publisher.sender import Producer
 from service.settings import Settings
 from tests.events import Reader, reading, until
 from tests.outbox import Postgres, waiting, write_row

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 
 from service.domain.partitioning import SHARDS
-from service.kafka.publisher import Publisher
-from service.kafka.session import Record
+from service.kafka.types import Record
+from service.publisher.publisher import Publisher
 from service.settings import Settings
 from tests.events import until
 from tests.outbox import Postgres, new_row, waiting, write_row

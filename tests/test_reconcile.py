@@ -11,7 +11,7 @@ from service.app import Service, build, kafka_connection, publishing
 from service.domain.differences import Difference, Kind
 from service.domain.model import NewProjectKey
 from service.domain.partitioning import shard_of
-from service.kafka.history import history
+from service.kafka.reader import history
 from service.settings import Settings
 from service.usecases.reconcile.diff_store import open_diff_store
 from tests import spoiled_topics

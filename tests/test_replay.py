@@ -13,7 +13,7 @@ from service.domain.partitioning import SHARDS
 from service.postgres import deleted_keys as deleted
 from service.postgres import key_locks as locked
 from service.postgres.outbox import select_unpublished
-from service.postgres.parked import release_parked
+from service.postgres.outbox_admin import release_parked
 from service.usecases.replays import Replays
 from tests.batch_jobs import finish, told, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project

@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from service.domain.events import EventType, time_to_json
-from service.kafka.tail import Seen
+from service.kafka.reader import Seen
 
 _COLOURS: Final[Mapping[str, str]] = {
     EventType.CREATED: "\x1b[32m",

@@ -13,7 +13,7 @@ from service.app import Service, build, kafka_connection
 from service.cli.commands import Commands, add_command, command_line_origin, say, started
 from service.cli.progress import Progress
 from service.domain.differences import Difference, Kind
-from service.kafka.history import history
+from service.kafka.reader import history
 from service.usecases.reconcile.diff_store import DiffStore, open_diff_store
 
 _EXAMPLES: Final = 5

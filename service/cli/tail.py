@@ -18,9 +18,9 @@ from service.cli.event_lines import json_line, readable_line, value_of
 from service.domain.errors import NotFoundError
 from service.domain.events import EventType
 from service.kafka.client import KafkaClient, error_name
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
-from service.kafka.tail import Seen, tailing
+from service.kafka.reader import Seen, tailing
 from service.postgres.projects import select_project
 
 _EVENTS: Final = "projectkey."

@@ -15,9 +15,9 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address, Connections
-from service.kafka.session import Record
+from service.kafka.broker_connections import Address, Connections
+from service.kafka.config import KafkaConnection
+from service.kafka.types import Record
 
 _TRANSACTION_TIMEOUT_MS = 60_000  # asked for by the request; no transaction is ever begun
 _BROKER_SHARE = 0.9  # of our timeout, for the broker: it gives up first and says so, instead of a broken wait

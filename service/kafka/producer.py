@@ -17,12 +17,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.kafka.broker_connections import Address
 from service.kafka.client import KafkaClient, encode_batch, error_name
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
-from service.kafka.marks import fence_record
-from service.kafka.session import Batch, Outcome, Session, next_sequence
+from service.kafka.records import fence_record
+from service.kafka.types import Batch, Outcome, Session, next_sequence
 
 MAX_BATCH_BYTES = 512 * 1024
 """Where a batch ends; twelve shards' batches make a request of 6 MiB at most."""

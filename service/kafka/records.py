@@ -1,11 +1,14 @@
 """An outbox row as Kafka records: CloudEvents 1.0, Kafka binding, binary mode."""
 
+import uuid
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final
-from uuid import uuid5
+
+import orjson
 
 from service.domain.events import SOURCE, Event, EventType, OutboxRow, time_to_json
-from service.kafka.session import Record
+from service.kafka.types import Record
 
 _SCHEMA_MAJOR: Final = 1
 """Grows with a change of the payload that is more than an addition."""
@@ -66,4 +69,28 @@ def record_of(row: OutboxRow, part: Part = Part.STATE) -> Record:
 
 def _id_of(event: Event, part: Part) -> str:
     """The event's own id; a second record of it has one that follows from it, for no two records share one."""
-    return str(event.id if part is parts_of(event)[0] else uuid5(event.id, part.name.lower()))
+    return str(event.id if part is parts_of(event)[0] else uuid.uuid5(event.id, part.name.lower()))
+
+
+def fence_record() -> Record:
+    """What an owner's turn at a shard begins with: from then on the broker refuses those before it."""
+    return _mark("fence", {})
+
+
+def heartbeat_record() -> Record:
+    """Something to measure the way by, for whoever reads the topic, when nothing happens."""
+    return _mark("heartbeat", {"time": time_to_json(datetime.now(UTC))})
+
+
+def _mark(name: str, value: dict[str, str]) -> Record:
+    now = datetime.now(UTC)
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(uuid.uuid4()),
+        "ce_source": SOURCE,
+        "ce_type": f"projectkeys.{name}",
+        "ce_time": time_to_json(now),
+        "content-type": "application/json",
+    }
+    encoded = tuple((header, text.encode()) for header, text in headers.items())
+    return Record(f"_{name}".encode(), orjson.dumps(value), encoded, int(now.timestamp() * 1000))

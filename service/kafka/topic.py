@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from service.kafka.client import KafkaClient, TopicMetadata, error_name
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaFailureError, KafkaUnavailableError
 from service.kafka.producer import MAX_RECORD_BYTES
 

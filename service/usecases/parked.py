@@ -7,7 +7,13 @@ from service.domain.model import Origin
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Database
 from service.postgres.outbox import notify_publishers
-from service.postgres.parked import ParkedRow, count_behind, discard_parked, release_parked, select_parked
+from service.postgres.outbox_admin import (
+    ParkedRow,
+    count_behind,
+    discard_parked,
+    release_parked,
+    select_parked,
+)
 
 
 class Parked:

@@ -9,12 +9,12 @@ from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry, Counter
 from structlog.testing import capture_logs
 
-import service.background
+import service.concurrency.supervisor
 from service.app import build, publishing
-from service.background import background
+from service.concurrency.supervisor import background
 from service.domain.partitioning import SHARDS
-from service.kafka import publisher
-from service.kafka.table import OutboxTable
+from service.publisher import publisher
+from service.publisher.outbox_worker import OutboxTable
 from service.settings import Settings
 from service.usecases.jobs import Jobs
 from tests.events import until
@@ -29,8 +29,8 @@ class FaultError(Exception):
 
 async def test_work_begins_again_after_ever_longer_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each fault is counted under the work's name and logged with its pause; work that returns is done."""
-    monkeypatch.setattr(service.background, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(service.background, "_LONGEST_PAUSE", 0.03)
+    monkeypatch.setattr(service.concurrency.supervisor, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(service.concurrency.supervisor, "_LONGEST_PAUSE", 0.03)
     registry, tries = CollectorRegistry(), list[int]()
     restarts = Counter("restarts", "Restarts.", ("work",), registry=registry)
 
@@ -83,7 +83,7 @@ async def test_jobs_that_crash_begin_again(
     settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As does everything else that is started beside the requests."""
-    monkeypatch.setattr(service.background, "_FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(service.concurrency.supervisor, "_FIRST_PAUSE", 0.01)
     step, faults = Jobs.step, [FaultError(), FaultError()]
 
     async def crash(jobs: Jobs) -> bool:

@@ -5,9 +5,9 @@ from random import Random
 from typing import TypeAlias
 
 from service.domain.events import OutboxRow
-from service.kafka.owned_shard import OwnedShard, State, hold
-from service.kafka.session import Session
-from tests.protocol_servers import SHARD, Partition, Request, Tables
+from service.kafka.types import Session
+from service.publisher.shard_queue import OwnedShard, State, hold
+from tests.model_servers import SHARD, Partition, Request, Tables
 
 Steps: TypeAlias = Generator[None, None, None]
 """Work that waits for a server at each step."""

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from service.domain.events import REPLAYED, Event, EventType, OutboxRow
-from tests.protocol_process import Process, Weather
-from tests.protocol_servers import SHARD, Partition, Request, Tables, ViolationError
+from tests.model_process import Process, Weather
+from tests.model_servers import SHARD, Partition, Request, Tables, ViolationError
 
 _KEYS = ("a", "b", "c")
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -12,13 +12,13 @@ import structlog
 
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
-from service.kafka.leases import Leases
-from service.kafka.owned_shard import OwnedShard, State, Waiting
-from service.kafka.sender import Producer, Sender
-from service.kafka.table import OutboxTable
 from service.metrics import PublisherMetrics
 from service.postgres.database import Database
-from service.postgres.wakeup import Wakeup
+from service.publisher.leases import Leases
+from service.publisher.notifier import Wakeup
+from service.publisher.outbox_worker import OutboxTable
+from service.publisher.sender import Producer, Sender
+from service.publisher.shard_queue import OwnedShard, State, Waiting
 
 _log = structlog.get_logger(__name__)
 

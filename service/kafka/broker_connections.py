@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 
 _IDLE_MS = 540_000  # a minute before the brokers, whose default is ten, would close the connection

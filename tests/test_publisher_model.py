@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from service.domain.events import OutboxRow
-from service.kafka import owned_shard
-from service.kafka.owned_shard import OwnedShard, Waiting
-from tests import protocol_process
-from tests.protocol_servers import Partition, Request, Tables, ViolationError
-from tests.protocol_world import World
+from service.publisher import shard_queue
+from service.publisher.shard_queue import OwnedShard, Waiting
+from tests import model_process
+from tests.model_servers import Partition, Request, Tables, ViolationError
+from tests.model_world import World
 
 _STEPS = 400
 """Of one run: some thirty changes of three keys, with a fault every few steps."""
@@ -25,7 +25,7 @@ _ENOUGH = 20_000
 
 @pytest.fixture(autouse=True)
 def _small_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(owned_shard, "WINDOW", protocol_process.WINDOW)
+    monkeypatch.setattr(shard_queue, "WINDOW", model_process.WINDOW)
     return iter(())
 
 

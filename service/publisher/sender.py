@@ -11,11 +11,10 @@ import structlog
 
 from service.domain.events import REPLAYED, OutboxRow
 from service.kafka.errors import FencedError, RefusedError
-from service.kafka.marks import heartbeat_record
-from service.kafka.owned_shard import OwnedShard, State, Waiting
-from service.kafka.records import record_of
-from service.kafka.session import Batch, Outcome, Session
+from service.kafka.records import heartbeat_record, record_of
+from service.kafka.types import Batch, Outcome, Session
 from service.metrics import PublisherMetrics
+from service.publisher.shard_queue import OwnedShard, State, Waiting
 
 _log = structlog.get_logger(__name__)
 

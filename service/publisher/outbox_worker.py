@@ -10,11 +10,11 @@ import structlog
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
 from service.kafka.errors import RefusedError
-from service.kafka.owned_shard import WINDOW, OwnedShard, State, Waiting
 from service.metrics import PublisherMetrics
 from service.postgres.database import Database
 from service.postgres.outbox import delete_published, select_unpublished
-from service.postgres.parked import park
+from service.postgres.outbox_admin import park
+from service.publisher.shard_queue import WINDOW, OwnedShard, State, Waiting
 
 _log = structlog.get_logger(__name__)
 

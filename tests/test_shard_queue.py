@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from service.domain.events import REPLAYED, Event, EventType, OutboxRow
-from service.kafka.owned_shard import WINDOW, OwnedShard, hold
 from service.kafka.records import Part
-from service.kafka.session import Session
+from service.kafka.types import Session
+from service.publisher.shard_queue import WINDOW, OwnedShard, hold
 
 _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 

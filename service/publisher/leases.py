@@ -11,7 +11,6 @@ import structlog
 
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
-from service.kafka.owned_shard import OwnedShard, hold
 from service.postgres.database import Database
 from service.postgres.shards import (
     claim_shards,
@@ -22,6 +21,7 @@ from service.postgres.shards import (
     report_alive,
     sign_off,
 )
+from service.publisher.shard_queue import OwnedShard, hold
 
 _log = structlog.get_logger(__name__)
 

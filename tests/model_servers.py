@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from service.domain.events import OutboxRow
-from service.kafka.owned_shard import Waiting
 from service.kafka.records import Part, parts_of
+from service.publisher.shard_queue import Waiting
 
 SHARD = 0
 

@@ -1,7 +1,7 @@
 """A shard of the outbox while this process owns it: what waits, what is on its way, what is acknowledged.
 
 These are the rules of the publisher, apart from all input and output, so that a model can try them in every order
-of events (`tests/test_publisher_protocol.py`).
+of events (`tests/test_publisher_model.py`).
 """
 
 from collections import deque
@@ -12,7 +12,7 @@ from typing import Final
 
 from service.domain.events import REPLAYED, OutboxRow
 from service.kafka.records import Part, parts_of
-from service.kafka.session import Session
+from service.kafka.types import Session
 
 WINDOW: Final = 400
 """Rows of one shard that are held in memory at most; the rest waits in the table."""
