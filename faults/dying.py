@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from service.cli.main import main
 from service.kafka.client import KafkaClient
-from service.publisher import outbox_worker
+from service.postgres import outbox
 from service.usecases import change_keys, create_key
 
 DEATH: Final = 86
@@ -70,8 +70,8 @@ STEPS: Final[Mapping[str, tuple[object, str, Callable[[_Reaper, Step], Step]]]] 
     "in-the-transaction": (change_keys, "insert_audit_entry", _Reaper.before),
     "before-send": (KafkaClient, "produce", _Reaper.before),
     "sent": (KafkaClient, "produce", _Reaper.amid),
-    "acknowledged": (outbox_worker, "delete_published", _Reaper.before),
-    "deleted": (outbox_worker, "delete_published", _Reaper.after),
+    "acknowledged": (outbox, "delete_published", _Reaper.before),
+    "deleted": (outbox, "delete_published", _Reaper.after),
 }
 """By its name: whose function, which one, and when it dies."""
 

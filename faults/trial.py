@@ -111,7 +111,7 @@ class Trial:
 
 def _complaints(replicas: Sequence[Replica]) -> list[Violation]:
     """Answers of 500 and faults of the publisher are bugs whatever the fault was."""
-    bad = ('"event":"request_failed"', '"event":"publisher_failed"')
+    bad = ('"event":"request_failed"', '"work":"publisher"')
     return [
         Violation("bound", f"a replica wrote {line[:300]}")
         for one in replicas

@@ -16,7 +16,7 @@ from service.kafka.client import KafkaClient
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.producer import FencedProducer
-from service.kafka.types import Batch, Outcome, Record, Session
+from service.kafka.types import Batch, Outcome, ProducerSession, Record
 
 _PATIENCE = 15.0  # seconds
 
@@ -105,13 +105,13 @@ def record(key: str, *, value: bytes | None = b"{}") -> Record:
     return Record(key.encode(), value, (("ce_id", key.encode()),), 1_700_000_000_000)
 
 
-async def send(producer: FencedProducer, session: Session, *keys: str) -> Outcome:
+async def send(producer: FencedProducer, session: ProducerSession, *keys: str) -> Outcome:
     """Send one batch of small records of one session."""
     [outcome] = await producer.send([Batch(session, [record(key) for key in keys])])
     return outcome
 
 
-async def open_patiently(producer: FencedProducer, shard: int) -> Session:
+async def open_patiently(producer: FencedProducer, shard: int) -> ProducerSession:
     """Open a shard, trying again while the brokers are still busy with becoming its leader or coordinator."""
     async with asyncio.timeout(_PATIENCE):
         while True:

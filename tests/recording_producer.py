@@ -3,8 +3,8 @@
 import asyncio
 from collections.abc import Sequence
 
-from service.kafka.errors import FencedError, KafkaUnavailableError, RefusedError
-from service.kafka.types import Batch, Outcome, Record, Session
+from service.kafka.errors import FencedError, KafkaUnavailableError, RecordRejectedError
+from service.kafka.types import Batch, Outcome, ProducerSession, Record
 
 
 class RecordingProducer:
@@ -36,13 +36,13 @@ class RecordingProducer:
         self.leaders: dict[int, str] = {}
         self.silent: set[str] = set()
 
-    async def open(self, shard: int) -> Session:
+    async def open(self, shard: int) -> ProducerSession:
         """A session, and the end of the shard's earlier ones."""
         if self.refused_openings > 0:
             self.refused_openings -= 1
             raise KafkaUnavailableError("told to")
         self.opened.append(shard)
-        return Session(shard, producer_id=shard, epoch=self.opened.count(shard), opened_at=0.0)
+        return ProducerSession(shard, producer_id=shard, epoch=self.opened.count(shard), opened_at=0.0)
 
     async def send(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Acknowledge when the gate is open, or fail as told."""
@@ -65,7 +65,7 @@ class RecordingProducer:
         if batch.session.epoch < self.opened.count(shard):
             return Outcome(0, -1, FencedError("a later session is open"))
         if any(record.key.decode() in self.unfit for record in batch.records):
-            return Outcome(0, -1, RefusedError("told to", reason="unfit"))
+            return Outcome(0, -1, RecordRejectedError("told to", reason="unfit"))
         taken = batch.records[: self.most]
         self.log.extend((shard, record) for record in taken)
         return Outcome(len(taken), 0, None)

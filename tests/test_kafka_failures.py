@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.kafka.broker_connections import Address, _Line
+from service.kafka.broker_connections import Address, _ConnectionKey
 from service.kafka.config import KafkaConnection
-from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
+from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RecordRejectedError
 from service.kafka.producer import FencedProducer
-from service.kafka.types import Outcome, Session
+from service.kafka.types import Outcome, ProducerSession
 from tests.kafka_harness import (
     FreshTopic,
     fresh_topic,
@@ -57,7 +57,9 @@ async def test_a_connection_closed_while_idle_costs_no_error(topic: FreshTopic) 
     async with relay_to(topic.bootstrap) as relay:
         topic.producer._leaders = {0: relay.address}
         await send(topic.producer, session, "before")
-        connection = topic.producer._client._connections._connections[_Line(relay.address, for_records=True)]
+        connection = topic.producer._client._connections._connections[
+            _ConnectionKey(relay.address, for_records=True)
+        ]
         await relay.cut()
         async with asyncio.timeout(5):
             await connection._closed_fut
@@ -175,9 +177,9 @@ async def test_a_coordinator_that_is_not_ready_is_asked_again(monkeypatch: pytes
     [
         (47, FencedError, "InvalidProducerEpoch"),
         (90, FencedError, "code 90"),
-        (10, RefusedError, "MessageSizeTooLarge"),
-        (18, RefusedError, "RecordListTooLarge"),
-        (87, RefusedError, "code 87"),
+        (10, RecordRejectedError, "MessageSizeTooLarge"),
+        (18, RecordRejectedError, "RecordListTooLarge"),
+        (87, RecordRejectedError, "code 87"),
         (29, KafkaUnavailableError, "give this user Write and Describe on the topic topic"),
         (3, KafkaUnavailableError, "there is no topic topic"),
         (6, KafkaUnavailableError, "NotLeader"),
@@ -185,7 +187,7 @@ async def test_a_coordinator_that_is_not_ready_is_asked_again(monkeypatch: pytes
         (19, KafkaUnavailableError, "NotEnoughReplicas"),
         (45, KafkaUnavailableError, "OutOfOrderSequenceNumber"),
         (59, KafkaUnavailableError, "UnknownProducerId"),
-        (32, RefusedError, "InvalidTimestamp"),
+        (32, RecordRejectedError, "InvalidTimestamp"),
         (-1, KafkaUnavailableError, "UnknownError"),
         (12345, KafkaUnavailableError, "12345"),
     ],
@@ -202,7 +204,7 @@ def test_each_code_says_what_to_do(
 def test_a_batch_that_was_there_already_counts_as_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
     """The broker's word for a duplicate means that the records are in the log."""
     producer = producer_with(Coordinator(), monkeypatch)
-    session = Session(0, 1, 1, time.monotonic())
-    from_broker = producer._settle(session, 4, code=46, base_offset=-1)
+    session = ProducerSession(0, 1, 1, time.monotonic())
+    from_broker = producer._outcome(session, 4, code=46, base_offset=-1)
     assert from_broker == Outcome(4, -1, None)
     assert (session.sequence, session.usable) == (4, True)

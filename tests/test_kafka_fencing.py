@@ -8,7 +8,7 @@ import pytest
 
 from service.kafka.errors import FencedError, KafkaUnavailableError
 from service.kafka.producer import SESSION_SECONDS
-from service.kafka.types import Batch, Session
+from service.kafka.types import Batch, ProducerSession
 from tests.kafka_harness import (
     FreshTopic,
     fresh_topic,
@@ -81,12 +81,12 @@ async def test_owners_of_one_shard_in_a_race_end_with_one(topic: FreshTopic) -> 
     """Of eight that open at once, one can send; each other one learns at open or at its first sending."""
     await open_patiently(topic.producer, 0)
     opened = await asyncio.gather(*(topic.producer.open(0) for _ in range(8)), return_exceptions=True)
-    sessions = [each for each in opened if isinstance(each, Session)]
+    sessions = [each for each in opened if isinstance(each, ProducerSession)]
     outcomes = [await send(topic.producer, each, str(each.epoch)) for each in sessions]
     kinds = Counter(type(outcome.error) for outcome in outcomes)
     assert kinds[type(None)] == 1
     assert kinds.keys() <= {type(None), FencedError}
-    assert {type(each) for each in opened} <= {Session, FencedError}
+    assert {type(each) for each in opened} <= {ProducerSession, FencedError}
     assert await topic.keys() == [str(max(each.epoch for each in sessions))]
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from service.kafka.broker_connections import Address
 from service.kafka.config import KafkaConnection
-from service.kafka.errors import RefusedError
+from service.kafka.errors import RecordRejectedError
 from service.kafka.producer import MAX_BATCH_BYTES, MAX_RECORD_BYTES
-from service.kafka.types import Batch, Record, Session, next_sequence
+from service.kafka.types import Batch, ProducerSession, Record, next_sequence
 from tests.kafka_harness import FreshTopic, fresh_topic, open_patiently, read_log, record, send
 
 LAST_SEQUENCE = 2**31 - 1
@@ -71,7 +71,7 @@ async def test_a_record_too_large_for_the_topic_is_refused_and_a_new_session_goe
     async with fresh_topic(kafka_bootstrap, config={"max.message.bytes": "2000"}) as topic:
         session = await open_patiently(topic.producer, 0)
         [refused] = await topic.producer.send([Batch(session, [record("large", value=bytes(5000))])])
-        assert isinstance(refused.error, RefusedError)
+        assert isinstance(refused.error, RecordRejectedError)
         again = await open_patiently(topic.producer, 0)
         assert (await send(topic.producer, again, "small")).error is None
         assert await topic.keys() == ["small"]
@@ -82,7 +82,7 @@ async def test_a_record_above_the_limit_is_refused_without_being_sent(topic: Fre
     session = await open_patiently(topic.producer, 0)
     large = Batch(session, [record("large", value=bytes(MAX_RECORD_BYTES))])
     [outcome] = await topic.producer.send([large])
-    assert isinstance(outcome.error, RefusedError)
+    assert isinstance(outcome.error, RecordRejectedError)
     assert str(MAX_RECORD_BYTES) in str(outcome.error)
 
 
@@ -114,7 +114,9 @@ async def test_numbers_begin_again_after_the_largest(topic: FreshTopic) -> None:
     await open_patiently(topic.producer, 1)
     opened = await open_patiently(topic.producer, 0)
     # For a partition in which a producer id has written nothing, the broker takes any first number.
-    session = Session(1, opened.producer_id, opened.epoch, opened.opened_at, sequence=LAST_SEQUENCE - 4)
+    session = ProducerSession(
+        1, opened.producer_id, opened.epoch, opened.opened_at, sequence=LAST_SEQUENCE - 4
+    )
     assert (await send(topic.producer, session, "a", "b", "c")).error is None
     assert (await send(topic.producer, session, "d", "e", "f")).error is None
     assert session.sequence == 1

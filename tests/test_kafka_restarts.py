@@ -10,7 +10,7 @@ from service.dev.kafka import EmbeddedKafka
 from service.domain.model import new_key_half
 from service.kafka.errors import FencedError
 from service.kafka.producer import FencedProducer
-from service.kafka.types import Session
+from service.kafka.types import ProducerSession
 from service.settings import Settings
 from tests.brokers import tuned_kafka
 from tests.events import header, reading, until
@@ -110,7 +110,7 @@ async def test_a_transactional_id_that_has_expired_is_given_anew(tmp_path: Path)
         assert (await send(topic.producer, old, "not fenced")).error is None
 
 
-async def _is_given_anew(successor: FencedProducer, old: Session) -> bool:
+async def _is_given_anew(successor: FencedProducer, old: ProducerSession) -> bool:
     """Whether the id had expired; if not, it is used now, which begins its time again."""
     await asyncio.sleep(_FORGOTTEN_AFTER)
     new = await open_patiently(successor, 0)

@@ -10,7 +10,7 @@ from service.app import kafka_connection
 from service.kafka.producer import FencedProducer
 from service.kafka.types import Record
 from service.postgres.outbox import notify_publishers
-from service.publisher.sender import Producer
+from service.publisher.protocols import Producer
 from service.settings import Settings
 from tests.events import Reader, reading, until
 from tests.outbox import Postgres, waiting, write_row
@@ -116,8 +116,8 @@ async def test_each_version_of_a_key_follows_the_one_before(
         for _ in range(40):
             first = await write_row(postgres)
             later = [await write_row(postgres, key=first.event.public_key, version=2) for _ in range(2)]
-            publisher.hand_over(later[:1])
-            publisher.hand_over([first])
+            publisher.enqueue(later[:1])
+            publisher.enqueue([first])
         arrived = await destination.count(120)
     by_key: dict[str, list[int]] = {}
     for one in arrived:

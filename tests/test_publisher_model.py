@@ -1,6 +1,6 @@
-"""The publisher's rules in every order of events that chance finds: two processes, faults, late bytes, takeovers.
+"""The publisher's rules in random orders of events: two processes, faults, delayed requests and takeovers.
 
-No input or output: `OwnedShard` itself, between a model of Postgres and one of Kafka.
+Real `ShardQueue` objects without input or output, between a model of Postgres and a model of Kafka.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,17 +10,17 @@ import pytest
 
 from service.domain.events import OutboxRow
 from service.publisher import shard_queue
-from service.publisher.shard_queue import OwnedShard, Waiting
+from service.publisher.shard_queue import PendingRecord, ShardQueue
 from tests import model_process
 from tests.model_servers import Partition, Request, Tables, ViolationError
-from tests.model_world import World
+from tests.model_simulation import Simulation
 
 _STEPS = 400
-"""Of one run: some thirty changes of three keys, with a fault every few steps."""
+"""Steps of one run: some thirty changes of three keys, with a fault every few steps."""
 
 _RUNS = 12_500
-_ENOUGH = 20_000
-"""Runs in which a broken rule must come to light; most do within ten, the rarest takes 5 000."""
+_MAX_RUNS_TO_DETECT = 20_000
+"""Runs in which a broken rule must be detected; most need fewer than ten, the rarest 5 000."""
 
 
 @pytest.fixture(autouse=True)
@@ -32,33 +32,33 @@ def _small_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _explore(runs: int) -> None:
     for seed in range(runs):
         try:
-            World(seed).run(_STEPS)
+            Simulation(seed).run(_STEPS)
         except ViolationError as error:
             raise ViolationError(f"seed {seed}: {error}") from None
 
 
-def test_nothing_is_lost_invented_or_overtaken_in_millions_of_steps() -> None:
-    """Each run ends healed: the log's last word on each key is the table's, and every event is there, in order."""
+def test_no_event_is_lost_invented_or_reordered_in_millions_of_steps() -> None:
+    """After recovery the log has every event, in order for each key, and ends with each key's last change."""
     _explore(_RUNS)
 
 
-def test_a_run_can_be_repeated() -> None:
-    """A seed is all that it takes."""
+def test_the_same_seed_repeats_a_run() -> None:
+    """A violation can be reproduced from its seed."""
     traces = []
     for _ in range(2):
-        world = World(7)
-        world.trace = []
-        world.run(_STEPS)
-        traces.append([line.partition(" at ")[0] for line in world.trace])
+        simulation = Simulation(7)
+        simulation.trace = []
+        simulation.run(_STEPS)
+        traces.append([line.partition(" at ")[0] for line in simulation.trace])
     assert traces[0] == traces[1]
 
 
-def _hand_over_any_version(self: OwnedShard, row: OutboxRow) -> bool:
+def _accept_any_version_from_memory(self: ShardQueue, row: OutboxRow) -> bool:
     del self, row
     return True
 
 
-def _hand_over_however_late(self: OwnedShard, row: OutboxRow) -> bool:
+def _accept_late_first_versions_from_memory(self: ShardQueue, row: OutboxRow) -> bool:
     del self
     return row.event.version == 1 and "replayed" not in row.event.headers
 
@@ -68,11 +68,11 @@ def _no_fence(self: Partition, request: Request) -> bool:
     return False
 
 
-def _park_the_row_alone(self: Tables, limit: int) -> list[OutboxRow]:
+def _do_not_block_behind_parked_rows(self: Tables, limit: int) -> list[OutboxRow]:
     return [self.rows[seq] for seq in sorted(self.rows) if seq not in self.parked][:limit]
 
 
-def _only_above_the_last_seen(self: Tables, limit: int) -> list[OutboxRow]:
+def _read_only_above_the_last_seq(self: Tables, limit: int) -> list[OutboxRow]:
     last = getattr(self, "seen", 0)
     found = [row for row in _select(self, 1000) if row.seq > last][:limit]
     if found:
@@ -80,29 +80,29 @@ def _only_above_the_last_seen(self: Tables, limit: int) -> list[OutboxRow]:
     return found
 
 
-def _acknowledge_rows_by_their_first_record(self: OwnedShard, count: int) -> list[Waiting]:
-    has = self._sending[:count]
-    _acknowledged(self, count)
-    return has
+def _acknowledge_rows_by_their_first_record(self: ShardQueue, count: int) -> list[PendingRecord]:
+    acknowledged = self._in_flight[:count]
+    _acknowledge(self, count)
+    return acknowledged
 
 
-_select, _acknowledged = Tables.select, OwnedShard.acknowledged
+_select, _acknowledge = Tables.select, ShardQueue.acknowledge
 
 _BUGS: list[tuple[type, str, Callable[..., Any]]] = [
-    (OwnedShard, "_is_first", _hand_over_any_version),
-    (OwnedShard, "_is_first", _hand_over_however_late),
-    (OwnedShard, "acknowledged", _acknowledge_rows_by_their_first_record),
-    (Partition, "fences_off", _no_fence),
-    (Tables, "select", _park_the_row_alone),
-    (Tables, "select", _only_above_the_last_seen),
+    (ShardQueue, "_is_first_of_key", _accept_any_version_from_memory),
+    (ShardQueue, "_is_first_of_key", _accept_late_first_versions_from_memory),
+    (ShardQueue, "acknowledge", _acknowledge_rows_by_their_first_record),
+    (Partition, "is_fenced", _no_fence),
+    (Tables, "select", _do_not_block_behind_parked_rows),
+    (Tables, "select", _read_only_above_the_last_seq),
 ]
 
 
 @pytest.mark.parametrize("bug", _BUGS, ids=lambda bug: bug[2].__name__.strip("_"))
-def test_a_broken_rule_comes_to_light(
+def test_a_broken_rule_is_detected(
     bug: tuple[type, str, Callable[..., Any]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What this test cannot find it has not looked for."""
+    """The model finds each of these mistakes."""
     monkeypatch.setattr(*bug)
     with pytest.raises(ViolationError):
-        _explore(_ENOUGH)
+        _explore(_MAX_RUNS_TO_DETECT)

@@ -38,7 +38,7 @@ async def test_a_row_stays_in_the_table_until_it_is_acknowledged(
     """While Kafka is silent it is there, through another shard's turn; then it is gone."""
     async with publishing_to(recording, settings) as publisher:
         recording.gate.clear()
-        publisher.hand_over([await write_row(postgres)])
+        publisher.enqueue([await write_row(postgres)])
         await until(lambda: _reaches(recording.tried, 1))
         await write_row(postgres, shard=1)
         await until(lambda: _reaches(recording.tried, 2))
@@ -53,7 +53,7 @@ async def test_after_a_failed_send_the_same_bytes_go_through_a_new_session(
     """Same id, same key, same value, same headers, same time; and no other shard loses its session."""
     recording.failures[3] = 1
     async with publishing_to(recording, settings) as publisher:
-        publisher.hand_over([await write_row(postgres, shard=3)])
+        publisher.enqueue([await write_row(postgres, shard=3)])
         await until(lambda: _reaches(recording.log, 1))
         await until(lambda: _is_empty(postgres))
     first, second = recording.tried
@@ -67,9 +67,9 @@ async def test_one_shards_failures_do_not_hold_up_the_others(
     """A shard that fails again and again is tried ever more slowly; its neighbours notice nothing."""
     recording.failures[3] = 1000
     async with publishing_to(recording, settings) as publisher:
-        publisher.hand_over([await write_row(postgres, shard=3)])
+        publisher.enqueue([await write_row(postgres, shard=3)])
         await until(lambda: _reaches(recording.tried, 3))
-        publisher.hand_over([await write_row(postgres, shard=shard) for shard in (1, 2, 4)])
+        publisher.enqueue([await write_row(postgres, shard=shard) for shard in (1, 2, 4)])
         await until(lambda: _reaches(recording.log, 3), patience=1)
         assert len(recording.tried) < 3 + 3 + 3, "the pauses grow"
         assert "3" in publisher.condition()
@@ -82,7 +82,7 @@ async def test_nothing_is_deleted_for_a_shard_that_has_changed_hands(
     """An acknowledgement that comes after the takeover deletes nothing: that is the new owner's to do."""
     async with publishing_to(recording, settings) as publisher:
         recording.gate.clear()
-        publisher.hand_over([await write_row(postgres, shard=shard) for shard in (5, 6)])
+        publisher.enqueue([await write_row(postgres, shard=shard) for shard in (5, 6)])
         await until(lambda: _reaches(recording.tried, 2))
         await postgres.execute(
             "UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1,"
@@ -101,7 +101,7 @@ async def test_a_shard_that_is_lost_while_it_opens_is_not_used(
     async with publishing_to(recording, settings) as publisher:
         recording.failures[5] = 1
         recording.gate.clear()
-        publisher.hand_over([await write_row(postgres, shard=5)])
+        publisher.enqueue([await write_row(postgres, shard=5)])
         await until(lambda: _reaches(recording.tried, 1))
         await postgres.execute("UPDATE outbox_shard SET owner = 'other', epoch = epoch + 1 WHERE shard = 5")
         recording.gate.set()
@@ -115,7 +115,7 @@ async def test_only_first_versions_are_handed_over_in_memory(
 ) -> None:
     """Neither row is in the table: what is sent all the same was taken from memory."""
     async with publishing_to(recording, settings) as publisher:
-        publisher.hand_over([new_row(version=2), first := new_row()])
+        publisher.enqueue([new_row(version=2), first := new_row()])
         await until(lambda: _reaches(recording.log, 1))
     [(_, record)] = recording.tried
     assert record.key.decode() == first.event.public_key
@@ -161,7 +161,7 @@ async def test_a_publisher_that_stops_gives_its_shards_back(
     """What is on its way is waited for and deleted; whoever comes next need not wait for a lease."""
     async with publishing_to(recording, settings) as publisher:
         recording.gate.clear()
-        publisher.hand_over([await write_row(postgres)])
+        publisher.enqueue([await write_row(postgres)])
         await until(lambda: _reaches(recording.tried, 1))
         asyncio.get_running_loop().call_later(0.3, recording.gate.set)
     assert await waiting(postgres) == 0

@@ -1,7 +1,6 @@
-"""Work that goes on beside the requests: it begins again after a fault, and is never silent about one."""
+"""Runs background tasks: restarts each after a failure, logs it and counts it."""
 
 import asyncio
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -10,25 +9,26 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
+from service.concurrency.backoff import Backoff
+
 _log = structlog.get_logger(__name__)
 
-_FIRST_PAUSE: Final = 0.5
-_LONGEST_PAUSE: Final = 30.0
-"""Seconds before work begins again, at first and at most; twice as many after each fault that follows soon."""
+RESTART_BACKOFF: Final = Backoff(first=0.5, longest=30.0)
+"""Delays of the restarts; a run longer than the longest delay starts them again with the first."""
 
 Work = Callable[[], Awaitable[None]]
 
 
 @asynccontextmanager
-async def background(name: str, work: Work, restarts: Counter) -> AsyncIterator[None]:
-    """``work`` goes on until the end of the block, or until it returns.
+async def supervised(name: str, work: Work, restarts: Counter) -> AsyncIterator[None]:
+    """Run ``work`` until the end of the block or until it returns; restart it when it raises.
 
     Args:
-        name: what people know it by, in the log and as the counter's label.
-        work: begins it.
-        restarts: counts its faults.
+        name: The task's name in the log and the counter's label.
+        work: Starts the task.
+        restarts: Counts failures by task.
     """
-    task = asyncio.create_task(_kept_going(name, work, restarts))
+    task = asyncio.create_task(_run(name, work, restarts))
     try:
         yield
     finally:
@@ -37,16 +37,15 @@ async def background(name: str, work: Work, restarts: Counter) -> AsyncIterator[
             await task
 
 
-async def _kept_going(name: str, work: Work, restarts: Counter) -> None:
-    pause = _FIRST_PAUSE
+async def _run(name: str, work: Work, restarts: Counter) -> None:
+    failures = 0
     while True:
         started = time.monotonic()
         try:
             return await work()
-        except Exception:  # noqa: BLE001 -- whatever it is, the work must go on
-            if time.monotonic() - started > _LONGEST_PAUSE:
-                pause = _FIRST_PAUSE
-            _log.exception("background_failed", work=name, restart_in=pause)
+        except Exception:  # noqa: BLE001 -- a task is restarted after any error
+            failures = 1 if time.monotonic() - started > RESTART_BACKOFF.longest else failures + 1
+            delay = RESTART_BACKOFF.delay(failures)
+            _log.exception("background_failed", work=name, restart_in=round(delay, 2))
             restarts.labels(name).inc()
-        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 -- spreads replicas, hides nothing
-        pause = min(pause * 2, _LONGEST_PAUSE)
+        await asyncio.sleep(delay)

@@ -1,6 +1,6 @@
-"""Connections to the brokers, made when they are first needed and again when they were lost.
+"""Connections to the brokers, opened when first needed and reopened when lost.
 
-Nothing runs in the background but the reading of answers, and no request is repeated.
+No background task runs except the reading of responses, and no request is retried.
 """
 
 import asyncio
@@ -15,16 +15,16 @@ from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 
 _IDLE_MS = 540_000  # a minute before the brokers, whose default is ten, would close the connection
-_CLOSE_TIMEOUT = 1.0  # seconds; a peer that does not answer our farewell must not hold up the process
-_TRY_SHARE = 0.3  # of our timeout, for one of several brokers that could answer: leaves time for the next one
-
-_HOW_A_LISTENER_REFUSES = (
-    "so ends a listener that is secured in another way (KAFKA_SECURITY_PROTOCOL) or asks for a certificate"
+_CLOSE_TIMEOUT = 1.0  # seconds; a broker that does not close its side must not delay the end of the process
+_BROKER_TIMEOUT_SHARE = (
+    0.3  # of the timeout, for one of several possible brokers: leaves time for the next one
 )
+
+_SECURITY_MISMATCH_HINT = "the listener may need another KAFKA_SECURITY_PROTOCOL or a client certificate"
 
 
 class Address(NamedTuple):
-    """Where a broker listens."""
+    """The address of a broker."""
 
     host: str
     port: int
@@ -33,26 +33,26 @@ class Address(NamedTuple):
         return f"{self.host}:{self.port}"
 
 
-class _Line(NamedTuple):
-    """A connection's purpose; a broker answers one request of a connection at a time.
+class _ConnectionKey(NamedTuple):
+    """A broker and a purpose; a broker processes one request of a connection at a time.
 
-    Records have lines of their own: one that waits for a slow replica must not hold up the finding of another
-    leader, and a question that is given up must not break off what is being appended.
+    Produce requests have their own connections: one that waits for a slow replica must not delay a search for the
+    new leader, and a metadata request that times out must not break off a produce request.
     """
 
     address: Address
     for_records: bool
 
 
-class Connections:
+class BrokerConnections:
     """The open connections of one client.
 
     Attributes:
-        brokers: Those that the cluster is known to have; set by whoever learns of them.
+        brokers: The known brokers of the cluster; set by the client from each metadata response.
     """
 
     def __init__(self, connection: KafkaConnection, *, request_timeout: float) -> None:
-        """Keep the settings; a connection, and an answer, may take `request_timeout` seconds each.
+        """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
         Raises:
             OSError: A certificate or key file cannot be read, or is not one.
@@ -61,69 +61,69 @@ class Connections:
         self._bootstrap = list(connection.bootstrap_servers)
         self._options = connection.security_options()
         self._timeout = request_timeout
-        self._connections: dict[_Line, AIOKafkaConnection] = {}
-        self._locks: defaultdict[_Line, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._connections: dict[_ConnectionKey, AIOKafkaConnection] = {}
+        self._locks: defaultdict[_ConnectionKey, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def ask(self, address: Address, request: Any, *, for_records: bool = False) -> Any:
-        """Ask one broker and return its answer, an object of aiokafka's.
+    async def request(self, address: Address, request: Any, *, for_records: bool = False) -> Any:
+        """Send a request to one broker and return its response, an object of aiokafka.
 
         Raises:
-            KafkaUnavailableError: It could not be reached or did not answer in time.
+            KafkaUnavailableError: The broker is unreachable or does not respond in time.
         """
-        line = _Line(address, for_records)
-        connection = await self._connected(line)
+        key = _ConnectionKey(address, for_records)
+        connection = await self._connected(key)
         try:
             return await connection.send(request)
         except (TimeoutError, asyncio.CancelledError) as error:
-            # A silent connection must not be the one that is asked next time.
+            # The next request must not use a connection that does not respond.
             connection.close(reason=CloseReason.CONNECTION_TIMEOUT)
             if isinstance(error, asyncio.CancelledError):
                 raise
-            reason = f"no answer within {self._timeout:g} s"
+            reason = f"no response within {self._timeout:g} s"
         except (KafkaError, NotImplementedError) as error:  # the latter: no common version of the request
-            reason = _words(error)
+            reason = _message(error)
         raise KafkaUnavailableError(f"{address}: {reason}")
 
-    async def ask_any(self, request: Any) -> Any:
-        """Ask whichever broker answers: one already connected, else one known, else the bootstrap servers.
+    async def request_any(self, request: Any) -> Any:
+        """Send a request to the first broker that responds: connected ones, then known ones, then bootstrap servers.
 
         Raises:
-            KafkaUnavailableError: None did.
+            KafkaUnavailableError: No broker responds.
         """
         connected = [
-            line.address
-            for line, connection in self._connections.items()
-            if connection.connected() and not line.for_records
+            key.address
+            for key, connection in self._connections.items()
+            if connection.connected() and not key.for_records
         ]
         known = random.sample(self.brokers, len(self.brokers))
         bootstrap = [Address(host, port) for host, port, _ in collect_hosts(self._bootstrap)]
         reasons: list[str] = []
         for address in dict.fromkeys([*connected, *known, *bootstrap]):
             try:
-                async with asyncio.timeout(self._timeout * _TRY_SHARE):
-                    return await self.ask(address, request)
+                async with asyncio.timeout(self._timeout * _BROKER_TIMEOUT_SHARE):
+                    return await self.request(address, request)
             except TimeoutError:
-                reasons.append(f"{address}: no answer")
+                reasons.append(f"{address}: no response")
             except KafkaUnavailableError as error:
                 reasons.append(str(error))
         raise KafkaUnavailableError("; ".join(reasons))
 
     async def close(self) -> None:
-        """Close every connection; requests under way fail. Ends within a second."""
-        farewells = [connection.close() for connection in self._connections.values()]
+        """Close every connection; pending requests fail. Takes at most one second."""
+        closing = [connection.close() for connection in self._connections.values()]
         self._connections.clear()
-        if farewells:
-            await asyncio.wait(farewells, timeout=_CLOSE_TIMEOUT)
+        if closing:
+            await asyncio.wait(closing, timeout=_CLOSE_TIMEOUT)
 
-    async def _connected(self, line: _Line) -> AIOKafkaConnection:
-        connection = self._connections.get(line)
+    async def _connected(self, key: _ConnectionKey) -> AIOKafkaConnection:
+        connection = self._connections.get(key)
         if connection is not None and connection.connected():
             return connection
-        async with self._locks[line]:
-            connection = self._connections.get(line)
+        async with self._locks[key]:
+            connection = self._connections.get(key)
             if connection is None or not connection.connected():
-                connection = await self._connect(line.address)
-                self._connections[line] = connection
+                connection = await self._connect(key.address)
+                self._connections[key] = connection
             return connection
 
     async def _connect(self, address: Address) -> AIOKafkaConnection:
@@ -133,10 +133,10 @@ class Connections:
                 *address, request_timeout_ms=timeout_ms, max_idle_ms=_IDLE_MS, **self._options
             )
         except (ConnectionResetError, KafkaConnectionError) as error:
-            raise KafkaUnavailableError(f"{address}: {_words(error)}; {_HOW_A_LISTENER_REFUSES}") from None
+            raise KafkaUnavailableError(f"{address}: {_message(error)}; {_SECURITY_MISMATCH_HINT}") from None
         except (OSError, KafkaError, ValueError) as error:
-            raise KafkaUnavailableError(f"{address}: {_words(error)}") from None
+            raise KafkaUnavailableError(f"{address}: {_message(error)}") from None
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return str(error) or type(error).__name__

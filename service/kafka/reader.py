@@ -1,4 +1,4 @@
-"""Reads the topic as it grows, for people to watch."""
+"""Reads the topic: as it grows, and as a whole."""
 
 import asyncio
 import re
@@ -19,17 +19,17 @@ from service.kafka.errors import KafkaUnavailableError
 
 _PUBLIC_KEY: Final = re.compile(rb"[0-9a-f]{32}")
 
-_WAIT_MS: Final = 100
-"""For how long a broker may hold an empty answer back."""
+_FETCH_MAX_WAIT_MS: Final = 100
+"""How long a broker may wait for new records before it responds."""
 
-_BEGIN_WITHIN: Final = 10.0
-_STOP_WITHIN: Final = 1.0
-"""Seconds, for whoever ends it waits for that."""
+_START_TIMEOUT: Final = 10.0
+_STOP_TIMEOUT: Final = 1.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """A record as it stands in the log."""
+class TopicMessage:
+    """A record of the topic with its position."""
 
     partition: int
     offset: int
@@ -40,28 +40,31 @@ class Seen:
 
 
 @asynccontextmanager
-async def tailing(
+async def tail_topic(
     connection: KafkaConnection, topic: str, *, from_beginning: bool
-) -> AsyncIterator[AsyncIterator[Seen]]:
-    """Every record from the moment on at which the block begins, or from the beginning; never ends by itself.
+) -> AsyncIterator[AsyncIterator[TopicMessage]]:
+    """Read every record from now on, or from the beginning; the iterator does not end.
 
     Raises:
-        KafkaError: Kafka cannot be reached.
-        LookupError: there is no such topic.
-        TimeoutError: Kafka does not say where the topic ends.
+        KafkaError: Kafka is unreachable.
+        LookupError: The topic does not exist.
+        TimeoutError: Kafka does not return the end offsets in time.
     """
-    # Without a group all partitions are this reader's, and nothing of it is kept in Kafka.
+    # Without a group this consumer gets all partitions, and Kafka stores nothing about it.
     consumer = AIOKafkaConsumer(
-        topic, **connection.client_options(), auto_offset_reset="earliest", fetch_max_wait_ms=_WAIT_MS
+        topic,
+        **connection.client_options(),
+        auto_offset_reset="earliest",
+        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
     )
     try:
-        async with asyncio.timeout(_BEGIN_WITHIN):
+        async with asyncio.timeout(_START_TIMEOUT):
             await consumer.start()
             await _seek(consumer, topic, from_beginning=from_beginning)
-        yield (_seen(record) async for record in consumer)
+        yield (_message(record) async for record in consumer)
     finally:
         with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(consumer.stop(), _STOP_WITHIN)
+            await asyncio.wait_for(consumer.stop(), _STOP_TIMEOUT)
 
 
 async def _seek(consumer: AIOKafkaConsumer, topic: str, *, from_beginning: bool) -> None:
@@ -72,11 +75,11 @@ async def _seek(consumer: AIOKafkaConsumer, topic: str, *, from_beginning: bool)
         await consumer.seek_to_beginning()
         return
     for partition, end in (await consumer.end_offsets(partitions)).items():
-        consumer.seek(partition, end)  # now: to seek the end would look for it later
+        consumer.seek(partition, end)  # seek_to_end would determine the end at the first fetch
 
 
-def _seen(record: Any) -> Seen:
-    return Seen(
+def _message(record: Any) -> TopicMessage:
+    return TopicMessage(
         partition=record.partition,
         offset=record.offset,
         timestamp_ms=record.timestamp,
@@ -86,21 +89,21 @@ def _seen(record: Any) -> Seen:
     )
 
 
-async def history(
+async def read_topic(
     connection: KafkaConnection, topic: str, *, progress: Callable[[int, int], None]
 ) -> AsyncGenerator[list[TopicRecord], None]:
-    """Every record of a key, those of one key in their order, some hundred at a time.
+    """Read the records of all keys, from the first to the end offset at the start, some hundred at a time.
 
-    As the consumer kit understands them: a record that it would pass over still hides those before it from readers
-    who come after compaction, so it is given too.
+    Records of one key are in order. Records are decoded as the consumer kit does; one that it ignores is included,
+    since after compaction it is the only record of its key that consumers receive.
 
     Args:
-        connection: how Kafka is reached.
-        topic: the topic.
-        progress: is told how many offsets have been passed, and how many there are.
+        connection: The connection settings.
+        topic: The topic.
+        progress: Receives the number of offsets that were read, and of all offsets.
 
     Raises:
-        KafkaUnavailableError: Kafka cannot be reached or refuses, or there is no such topic.
+        KafkaUnavailableError: Kafka is unreachable or denies access, or the topic does not exist.
     """
     try:
         async with open_log(connection.client_options(), topic) as log:
@@ -110,7 +113,7 @@ async def history(
             left = total
             while left > 0:
                 records = await log.read()
-                yield [heard for record in records if (heard := _heard(record)) is not None]
+                yield [decoded for record in records if (decoded := _decode(record)) is not None]
                 positions = await log.positions()
                 left = sum(max(0, end - positions[partition]) for partition, end in ends.items())
                 progress(total - left, total)
@@ -118,12 +121,12 @@ async def history(
         raise KafkaUnavailableError(f"the topic {topic} cannot be read: {error}; look at KAFKA_*") from None
 
 
-def _heard(record: Any) -> TopicRecord | None:
+def _decode(record: Any) -> TopicRecord | None:
     if record.key is None or not _PUBLIC_KEY.fullmatch(record.key):
         return None
     key = record.key.decode()
     with suppress(MalformedError):
-        told = told_by(record)
-        if told is not None:
-            return TopicRecord(key, told.version, told.value)
+        update = told_by(record)
+        if update is not None:
+            return TopicRecord(key, update.version, update.value)
     return TopicRecord(key, 0, None if record.value is None else b"")

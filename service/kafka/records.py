@@ -1,4 +1,4 @@
-"""An outbox row as Kafka records: CloudEvents 1.0, Kafka binding, binary mode."""
+"""Builds Kafka records: events as CloudEvents 1.0 (Kafka binding, binary mode), and control records."""
 
 import uuid
 from datetime import UTC, datetime
@@ -14,37 +14,37 @@ _SCHEMA_MAJOR: Final = 1
 """Grows with a change of the payload that is more than an addition."""
 
 _NO_STATE: Final = "null"
-"""The payload of a deletion that is told again: its last state is gone, the tombstone alone is left to tell."""
+"""The payload of a replayed deletion: the key's last state is gone, so only the tombstone is published."""
 
-_OF_THE_VALUE: Final = ("ce_dataschema", "content-type")
-"""Headers that a record without a value goes without."""
+_VALUE_HEADERS: Final = ("ce_dataschema", "content-type")
+"""Headers that describe the value; a record without a value has none of them."""
 
 
 class Part(Enum):
-    """What one record holds of its row."""
+    """Which record of an outbox row."""
 
     STATE = auto()
     TOMBSTONE = auto()
-    """No value: compaction then forgets the key."""
+    """A record without a value: compaction then deletes the key's records."""
 
 
 def parts_of(event: Event) -> tuple[Part, ...]:
-    """What goes into the log for ``event``, in this order; a deletion is its last state and then a tombstone."""
+    """Return the records of ``event`` in order; a deletion is the last state and then a tombstone."""
     if event.type != EventType.DELETED:
         return (Part.STATE,)
     return (Part.TOMBSTONE,) if event.payload == _NO_STATE else (Part.STATE, Part.TOMBSTONE)
 
 
 def record_of(row: OutboxRow, part: Part = Part.STATE) -> Record:
-    """The record of ``row``; the same row always gives the same bytes.
+    """Build a record of ``row``; the same row always gives the same bytes.
 
     Source of the header names: CloudEvents Kafka protocol binding 1.0.2, section 3.2, with the extensions
-    partitionkey and sequence, and one of our own, keyversion: a tombstone has no value that could tell it.
+    partitionkey and sequence, and our own extension keyversion: a tombstone has no value that could hold it.
     """
     event = row.event
-    envelope = {
+    headers = {
         "ce_specversion": "1.0",
-        "ce_id": _id_of(event, part),
+        "ce_id": _event_id(event, part),
         "ce_source": SOURCE,
         "ce_type": event.type,
         "ce_time": time_to_json(event.occurred_at),
@@ -57,32 +57,35 @@ def record_of(row: OutboxRow, part: Part = Part.STATE) -> Record:
         **event.headers,
     }
     if part is Part.TOMBSTONE:
-        for name in _OF_THE_VALUE:
-            del envelope[name]
+        for name in _VALUE_HEADERS:
+            del headers[name]
     return Record(
         key=event.public_key.encode(),
         value=event.payload.encode() if part is Part.STATE else None,
-        headers=tuple((name, value.encode()) for name, value in envelope.items()),
+        headers=tuple((name, value.encode()) for name, value in headers.items()),
         timestamp_ms=int(event.occurred_at.timestamp() * 1000),
     )
 
 
-def _id_of(event: Event, part: Part) -> str:
-    """The event's own id; a second record of it has one that follows from it, for no two records share one."""
+def _event_id(event: Event, part: Part) -> str:
+    """Return the event's id; for its second record one that is derived from it, since no two records share an id."""
     return str(event.id if part is parts_of(event)[0] else uuid.uuid5(event.id, part.name.lower()))
 
 
 def fence_record() -> Record:
-    """What an owner's turn at a shard begins with: from then on the broker refuses those before it."""
-    return _mark("fence", {})
+    """Build the first record of a producer session: from it on the broker rejects earlier sessions.
+
+    It is a control record: its type does not begin with `projectkey.`, so consumers ignore it.
+    """
+    return _control_record("fence", {})
 
 
 def heartbeat_record() -> Record:
-    """Something to measure the way by, for whoever reads the topic, when nothing happens."""
-    return _mark("heartbeat", {"time": time_to_json(datetime.now(UTC))})
+    """Build a control record with the current time, by which consumers measure latency while no event occurs."""
+    return _control_record("heartbeat", {"time": time_to_json(datetime.now(UTC))})
 
 
-def _mark(name: str, value: dict[str, str]) -> Record:
+def _control_record(name: str, value: dict[str, str]) -> Record:
     now = datetime.now(UTC)
     headers = {
         "ce_specversion": "1.0",

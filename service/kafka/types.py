@@ -1,4 +1,4 @@
-"""What is sent to Kafka, under whose name, and what became of it."""
+"""Records, producer sessions, batches and their outcomes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ _MAX_SEQUENCE = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One record as it goes into the log; `value` None is a tombstone, `timestamp_ms` counts from 1970."""
+    """One Kafka record; `value` None is a tombstone, `timestamp_ms` counts from 1970."""
 
     key: bytes
     value: bytes | None
@@ -19,16 +19,16 @@ class Record:
 
 
 @dataclass(slots=True)
-class Session:
-    """One owner's turn at one shard.
+class ProducerSession:
+    """A producer epoch of one shard, from its opening to its first failure.
 
     Attributes:
-        shard: The shard, and the partition.
-        producer_id: Kafka's number for the shard's transactional id.
-        epoch: The turn's number; grows with each takeover.
-        opened_at: Seconds of the monotonic clock.
-        sequence: The number that the next record gets.
-        usable: False while a batch is under way, and for good after any failure.
+        shard: The shard, which is the partition's number.
+        producer_id: Kafka's producer id for the shard's transactional id.
+        epoch: The producer epoch; higher with each session of the shard.
+        opened_at: When it was opened, in seconds of the monotonic clock.
+        sequence: The sequence number of the next record.
+        usable: False while a batch is in flight, and for good after any failure.
     """
 
     shard: int
@@ -41,21 +41,21 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one shard has to send, in order; `records` is not empty."""
+    """Records to send to one shard, in order; `records` is not empty."""
 
-    session: Session
+    session: ProducerSession
     records: Sequence[Record]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a batch.
+    """The result of sending a batch.
 
     Attributes:
-        acknowledged: How many of the leading records every replica in sync has. Without an error at least
-            one; those after it did not fit and were not sent: the session can go on with them.
-        base_offset: The offset of the first of them; -1 where there is none or Kafka does not say.
-        error: Why nothing was acknowledged; the session is dead.
+        acknowledged: How many of the leading records every in-sync replica has. Without an error at least
+            one; those after it did not fit into the batch and were not sent: send them in the same session.
+        base_offset: The offset of the first of them; -1 where there is none or Kafka does not return it.
+        error: Why nothing was acknowledged; the session cannot be used any more.
     """
 
     acknowledged: int
@@ -64,5 +64,5 @@ class Outcome:
 
 
 def next_sequence(sequence: int, count: int) -> int:
-    """Return the number after `count` records from `sequence` on; after the largest comes 0."""
+    """Return the sequence number after `count` records from `sequence` on; 0 follows the largest."""
     return (sequence + count) & _MAX_SEQUENCE

@@ -1,31 +1,30 @@
-"""Parked rows of the table outbox: Kafka refuses them for good, and the later ones of their keys wait behind them."""
+"""The table outbox for operators: parked rows and the size of the backlog."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from service.domain.events import OutboxRow
 from service.postgres.database import Connection
-from service.postgres.outbox import FLOWS
-
-_PARK: Final = """
-    UPDATE outbox
-    SET parked_at = clock_timestamp(), last_error = $4, attempts = attempts + 1
-    FROM outbox_shard
-    WHERE outbox.shard = $1 AND outbox.seq = $2 AND outbox.parked_at IS NULL
-      AND outbox_shard.shard = $1 AND outbox_shard.epoch = $3
-"""
-
-
-async def park(connection: Connection, row: OutboxRow, *, epoch: int, why: str) -> bool:
-    """Park a row, unless its shard has changed hands since ``epoch``; returns whether it was done."""
-    return _count(await connection.execute(_PARK, row.event.shard, row.seq, epoch, why)) == 1
+from service.postgres.outbox import NOT_PARKED
 
 
 @dataclass(frozen=True, slots=True)
 class ParkedRow:
-    """A parked row; ``attempts`` counts Kafka's refusals, the ids are None where nobody knows them any more."""
+    """A row that Kafka rejects; the later rows of its key stay in the outbox too.
+
+    Attributes:
+        shard: The shard.
+        seq: The row's number.
+        public_key: The key.
+        type: The event's type.
+        version: The key's version in this event.
+        since: When it was parked.
+        attempts: How often Kafka rejected it.
+        reason: Kafka's last error.
+        organization_id: The key's organization; None if the key and its record of deletion are gone.
+        project_id: The key's project; None as above.
+    """
 
     shard: int
     seq: int
@@ -39,7 +38,7 @@ class ParkedRow:
     project_id: int | None
 
 
-_SELECT: Final = """
+_SELECT_PARKED: Final = """
     SELECT shard, seq, aggregateid AS public_key, type, outbox.version, parked_at AS since, attempts,
            last_error AS reason,
            coalesce((payload->>'organizationId')::bigint, deleted_key.organization_id) AS organization_id,
@@ -53,48 +52,48 @@ _SELECT: Final = """
 
 
 async def select_parked(connection: Connection, *, key: str | None = None, limit: int) -> list[ParkedRow]:
-    """The parked rows, of one key or of all, longest parked first, at most ``limit``."""
-    return [ParkedRow(**dict(row.items())) for row in await connection.fetch(_SELECT, key, limit)]
+    """Return the parked rows of a key, or of all keys, the longest parked first, at most ``limit``."""
+    return [ParkedRow(**dict(row.items())) for row in await connection.fetch(_SELECT_PARKED, key, limit)]
 
 
-_COUNT_BEHIND: Final = "SELECT count(*) FROM outbox WHERE shard = $1 AND seq > $2 AND aggregateid = $3"
+_COUNT_BLOCKED: Final = "SELECT count(*) FROM outbox WHERE shard = $1 AND seq > $2 AND aggregateid = $3"
 
 
-async def count_behind(connection: Connection, row: ParkedRow) -> int:
-    """How many rows of its key wait behind a parked row."""
-    return int(await connection.fetchval(_COUNT_BEHIND, row.shard, row.seq, row.public_key))
+async def count_blocked(connection: Connection, row: ParkedRow) -> int:
+    """Return how many later rows of its key a parked row blocks."""
+    return int(await connection.fetchval(_COUNT_BLOCKED, row.shard, row.seq, row.public_key))
 
 
-_RELEASE: Final = """
+_UNPARK: Final = """
     UPDATE outbox SET parked_at = NULL WHERE parked_at IS NOT NULL AND ($1::text IS NULL OR aggregateid = $1)
 """
 
 
-async def release_parked(connection: Connection, *, key: str | None = None) -> int:
-    """Let the parked row of a key, or every one, be tried again; returns how many."""
-    return _count(await connection.execute(_RELEASE, key))
+async def unpark(connection: Connection, *, key: str | None = None) -> int:
+    """Have the parked row of a key, or of all keys, sent again; return how many there are."""
+    return _row_count(await connection.execute(_UNPARK, key))
 
 
 _DISCARD: Final = "DELETE FROM outbox WHERE shard = $1 AND seq = $2 AND parked_at IS NOT NULL"
 
 
 async def discard_parked(connection: Connection, row: ParkedRow) -> bool:
-    """Delete a parked row, and nothing that waits behind it; False if it is not parked any more."""
-    return _count(await connection.execute(_DISCARD, row.shard, row.seq)) == 1
+    """Delete a parked row but no later row of its key; return False if it is not parked any more."""
+    return _row_count(await connection.execute(_DISCARD, row.shard, row.seq)) == 1
 
 
-def _count(status: str) -> int:
-    """The number of rows in a command's tag, such as `UPDATE 3`."""
+def _row_count(status: str) -> int:
+    """Return the number of rows in a command tag, such as `UPDATE 3`."""
     return int(status.rpartition(" ")[2])
 
 
 COUNTED: Final = 5_000
-"""Rows of each shard that are looked at, the oldest: the figures say that there is a backlog, not its size."""
+"""Rows of each shard that are counted, the oldest first: metrics show that there is a backlog, not its full size."""
 
 
 @dataclass(frozen=True, slots=True)
 class ShardBacklog:
-    """What of one shard is on its way to Kafka: how many rows, and the age of the oldest in seconds."""
+    """Unpublished rows of one shard: their number and the age of the oldest in seconds."""
 
     shard: int
     depth: int
@@ -103,15 +102,15 @@ class ShardBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What is on its way, by shard, and how many rows are parked; what waits behind those is in neither."""
+    """Unpublished rows by shard, and the number of parked rows; rows that a parked one blocks are in neither."""
 
     shards: Sequence[ShardBacklog]
     parked: int
 
 
 _SELECT_BACKLOG: Final = f"""
-    SELECT outbox_shard.shard, count(waiting.created_at) AS depth,
-           greatest(0, extract(epoch FROM clock_timestamp() - min(waiting.created_at)))::float8 AS oldest_age
+    SELECT outbox_shard.shard, count(unpublished.created_at) AS depth,
+           greatest(0, extract(epoch FROM clock_timestamp() - min(unpublished.created_at)))::float8 AS oldest_age
     FROM outbox_shard
     LEFT JOIN LATERAL (
         SELECT created_at
@@ -122,8 +121,8 @@ _SELECT_BACKLOG: Final = f"""
             ORDER BY seq
             LIMIT $1
         ) AS outbox
-        WHERE {FLOWS}
-    ) AS waiting ON true
+        WHERE {NOT_PARKED}
+    ) AS unpublished ON true
     GROUP BY outbox_shard.shard
     ORDER BY outbox_shard.shard
 """  # noqa: S608 -- the condition is a constant
@@ -134,7 +133,7 @@ _COUNT_PARKED: Final = """
 
 
 async def select_backlog(connection: Connection) -> Backlog:
-    """How much waits and since when; of each shard, and of the parked rows, up to 5 000 are counted."""
+    """Return the backlog; of each shard, and of the parked rows, up to `COUNTED` rows are counted."""
     rows = await connection.fetch(_SELECT_BACKLOG, COUNTED)
     parked = await connection.fetchval(_COUNT_PARKED, COUNTED)
     return Backlog([ShardBacklog(**dict(row.items())) for row in rows], int(parked))

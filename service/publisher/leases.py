@@ -1,169 +1,133 @@
-"""Which shards this process publishes: a fair share of them, held by leases on the database's clock."""
+"""Claims, renews and releases shards, so that the live publishers own equal shares."""
 
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
-from service.postgres.database import Database
-from service.postgres.shards import (
-    claim_shards,
-    newest_if_owner,
-    notify_of_free_shards,
-    release_shards,
-    renew_leases,
-    report_alive,
-    sign_off,
-)
-from service.publisher.shard_queue import OwnedShard, hold
+from service.publisher.owned_shards import OwnedShards
+from service.publisher.protocols import ShardOwnership
+from service.publisher.shard_queue import ShardQueue
+from service.publisher.signals import Signals
 
 _log = structlog.get_logger(__name__)
 
-_RENEWALS: Final = 3
-"""Renewals in the time of one lease: two may fail before a shard is lost."""
+_RENEWALS_PER_LEASE: Final = 3
+"""Two renewals in a row may fail before a shard is lost."""
 
-_LAST_SETTLING: Final = 5.0
-"""Seconds for what is on its way when the process ends; after that its rows may be sent twice."""
+_SHUTDOWN_DRAIN_TIMEOUT: Final = 5.0
+"""Seconds to wait for records in flight when the process ends; after that they may be sent twice."""
 
 
 def fair_share(rank: int, publishers: int) -> int:
-    """How many shards the publisher at place ``rank`` (from 0) of ``publishers`` may hold."""
+    """Return how many shards the publisher of this ``rank`` (from 0) may own."""
     return SHARDS // publishers + (1 if rank < SHARDS % publishers else 0)
 
 
 class Leases:
-    """Takes, holds and gives back shards.
+    """Keeps the set of owned shards equal to the leases in the database.
 
     Args:
-        database: where the leases are.
-        shards: those that this process owns; this is the one place that adds to it and takes from it.
-        name: this publisher's, unlike any other's.
-        lease: seconds after which others may take a shard that was not renewed.
-        gained: is called when there are new shards.
-        settle: waits, for so many seconds at most, until nothing of some shards, which take no more rows, is on its
-            way or undeleted.
+        ownership: The leases in the database.
+        shards: The owned shards; only this class adds to it.
+        signals: Wake the leases and the sender.
+        drain: Waits, for so many seconds at most, until draining shards have no record in flight.
     """
 
     def __init__(
         self,
-        database: Database,
-        shards: dict[int, OwnedShard],
+        ownership: ShardOwnership,
+        shards: OwnedShards,
+        signals: Signals,
         *,
-        name: str,
-        lease: float,
-        gained: Callable[[], None],
-        settle: Callable[[Sequence[OwnedShard], float], Awaitable[None]],
+        drain: Callable[[Sequence[ShardQueue], float], Awaitable[None]],
     ) -> None:
-        self._database = database
+        self._ownership = ownership
         self._shards = shards
-        self._name = name
-        self._lease = timedelta(seconds=lease)
-        self._gained = gained
-        self._settle = settle
+        self._signals = signals
+        self._drain = drain
+        self._lease = ownership.lease.total_seconds()
         self._renewed_at = time.monotonic()
-        self._woken = asyncio.Event()
         self._leaving = False
-        self._turn = asyncio.Lock()
+        self._rebalancing = asyncio.Lock()
 
     @property
-    def _period(self) -> float:
-        return self._lease.total_seconds() / _RENEWALS
-
-    def wake(self) -> None:
-        """Somebody may have gone, or taken a shard."""
-        self._woken.set()
+    def _renewal_interval(self) -> float:
+        return self._lease / _RENEWALS_PER_LEASE
 
     async def run(self) -> None:
-        """Hold a fair share until cancelled."""
+        """Renew and rebalance until cancelled."""
         while True:
-            self._woken.clear()
+            self._signals.leases.clear()
             try:
-                await self.tick()
+                await self.rebalance()
             except UnavailableError as error:
                 _log.warning("leases_not_renewed", error=str(error))
                 self._drop_if_expired()
             try:
-                async with asyncio.timeout(self._period * random.uniform(0.9, 1)):  # noqa: S311 -- spreads, hides nothing
-                    await self._woken.wait()
+                async with asyncio.timeout(self._renewal_interval * random.uniform(0.9, 1)):  # noqa: S311 -- only spreads replicas
+                    await self._signals.leases.wait()
             except TimeoutError:
                 continue
 
-    async def tick(self) -> None:
-        """Renew what is held, drop what is lost, give back what is too much and take what is free.
+    async def rebalance(self) -> None:
+        """Renew the owned shards, drop the lost ones, claim free ones or release the surplus.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: The database is unavailable.
         """
-        async with self._turn:
+        async with self._rebalancing:
             if not self._leaving:
-                await self._hold_share()
+                await self._keep_share()
 
-    async def _hold_share(self) -> None:
-        asked_at = time.monotonic()
-        async with self._database.connection() as connection:
-            rank, publishers = await report_alive(connection, name=self._name, lease=self._lease)
-            held = await renew_leases(connection, name=self._name, lease=self._lease)
-            self._renewed_at = asked_at
-            self._keep(held)
-            share = fair_share(rank, publishers)
-            if len(self._shards) < share:
-                wanted = share - len(self._shards)
-                self._keep(
-                    held | await claim_shards(connection, name=self._name, lease=self._lease, limit=wanted)
-                )
+    async def _keep_share(self) -> None:
+        renewed_at = time.monotonic()
+        rank, publishers = await self._ownership.report_alive()
+        epochs = await self._ownership.renew()
+        self._renewed_at = renewed_at
+        self._apply(epochs)
+        share = fair_share(rank, publishers)
+        if len(self._shards) < share:
+            self._apply(epochs | await self._ownership.claim(limit=share - len(self._shards)))
         if len(self._shards) > share:
-            # No longer than to the next renewal: the shards that are kept must not be lost over those that go.
-            await self._give_back(sorted(self._shards)[share:], settle_within=self._period)
+            # Not longer than until the next renewal: waiting must not cost the leases of the other shards.
+            await self._release(self._shards.numbers[share:], drain_timeout=self._renewal_interval)
 
-    async def confirm(self, shard: OwnedShard) -> int | None:
-        """The greatest row number drawn so far if ``shard`` is still this process's, else None.
-
-        Raises:
-            UnavailableError: the database cannot be reached.
-        """
-        async with self._database.connection() as connection:
-            return await newest_if_owner(connection, name=self._name, shard=shard.number, epoch=shard.epoch)
-
-    async def _give_back(self, numbers: Sequence[int], *, settle_within: float) -> None:
-        """Hand shards over: once nothing of them is on its way, others may take them at once."""
-        leaving = [self._shards[number] for number in numbers]
-        for shard in leaving:
-            shard.leaving = True
-        await self._settle(leaving, settle_within)
-        for number in numbers:
-            self._shards.pop(number, None)
-        async with self._database.connection() as connection:
-            await release_shards(connection, name=self._name, shards=numbers)
-            await notify_of_free_shards(connection)
-        _log.info("shards_given_back", shards=list(numbers))
+    async def _release(self, numbers: Sequence[int], *, drain_timeout: float) -> None:
+        """Drain shards and release them, so that other publishers can claim them at once."""
+        draining = [shard for number in numbers if (shard := self._shards.get(number)) is not None]
+        for shard in draining:
+            shard.start_draining()
+        await self._drain(draining, drain_timeout)
+        self._shards.remove(numbers)
+        await self._ownership.release(numbers)
+        _log.info("shards_released", shards=list(numbers))
 
     async def leave(self) -> None:
-        """Give everything back and be gone.
+        """Release every shard and claim none any more.
 
         Raises:
-            UnavailableError: the database cannot be reached; the leases run out by themselves.
+            UnavailableError: The database is unavailable; the leases expire by themselves.
         """
         self._leaving = True
-        async with self._turn:  # whatever was just being claimed has to go too
-            async with self._database.connection() as connection:
-                await sign_off(connection, name=self._name)
-            await self._give_back(sorted(self._shards), settle_within=_LAST_SETTLING)
+        async with self._rebalancing:  # a claim in progress ends first, and its shards are released too
+            await self._ownership.sign_off()
+            await self._release(self._shards.numbers, drain_timeout=_SHUTDOWN_DRAIN_TIMEOUT)
 
-    def _keep(self, held: dict[int, int]) -> None:
-        lost, gained = hold(self._shards, held)
+    def _apply(self, epochs: Mapping[int, int]) -> None:
+        lost, gained = self._shards.apply_leases(epochs)
         if lost:
             _log.warning("shards_lost", shards=lost)
         if gained:
-            _log.info("shards_taken", shards=gained)
-            self._gained()
+            _log.info("shards_claimed", shards=gained)
+            self._signals.sender.set()
 
     def _drop_if_expired(self) -> None:
-        if time.monotonic() - self._renewed_at > self._lease.total_seconds() and self._shards:
-            _log.warning("shards_lost", shards=sorted(self._shards), reason="the lease ran out")
+        if time.monotonic() - self._renewed_at > self._lease and len(self._shards):
+            _log.warning("shards_lost", shards=self._shards.numbers, reason="the lease expired")
             self._shards.clear()

@@ -1,74 +1,77 @@
-"""Publishers of different processes wake each other by LISTEN and NOTIFY: a short cut past the poll."""
+"""Wakes publishers of different processes by LISTEN and NOTIFY, so that they do not wait for the next poll."""
 
 import asyncio
-from collections.abc import Callable
 from typing import Final
 
 import structlog
 
 from service.domain.errors import UnavailableError
-from service.postgres.database import Database
-from service.postgres.outbox import ROWS_CAME, notify_publishers
-from service.postgres.shards import SHARDS_CAME_FREE
+from service.publisher.owned_shards import OwnedShards
+from service.publisher.protocols import OutboxStore
+from service.publisher.signals import Signals
 
 _log = structlog.get_logger(__name__)
 
 _DEBOUNCE: Final = 0.01
-"""Seconds in which many commits give one NOTIFY: it holds a lock of the whole cluster."""
+"""Seconds in which many commits cause one NOTIFY: it takes a lock of the whole cluster."""
 
-_RECONNECT: Final = 5.0
-"""Seconds between two tries to listen; until then the poll does the work."""
+_RECONNECT_INTERVAL: Final = 5.0
+"""Seconds between two tries to listen; until then rows are found by polling."""
 
-_CHECK: Final = 10.0
-"""Seconds between two looks whether the listening connection still lives."""
+_CHECK_INTERVAL: Final = 10.0
+"""Seconds between two checks of the listening connection."""
 
 
-class Wakeup:
-    """Listens for other processes and tells them.
+class Notifier:
+    """Receives notifications and sends them.
 
     Args:
-        database: where both happen.
-        rows_came: is called when another process has written rows that may be this one's to publish.
-        shards_came_free: is called when another process has given shards back.
+        store: The database's notifications.
+        shards: Read when another process has committed rows.
+        signals: Wake the worker and the leases.
     """
 
-    def __init__(
-        self, database: Database, *, rows_came: Callable[[], None], shards_came_free: Callable[[], None]
-    ) -> None:
-        self._database = database
-        self._heard = {ROWS_CAME: rows_came, SHARDS_CAME_FREE: shards_came_free}
-        self._telling: asyncio.Task[None] | None = None
+    def __init__(self, store: OutboxStore, shards: OwnedShards, signals: Signals) -> None:
+        self._store = store
+        self._shards = shards
+        self._signals = signals
+        self._notification: asyncio.Task[None] | None = None
 
-    def tell_others(self) -> None:
-        """Rows were committed that another process publishes."""
-        if self._telling is None or self._telling.done():
-            self._telling = asyncio.create_task(self._tell())
+    def notify(self) -> None:
+        """Notify other processes of rows that were committed here, a few milliseconds later."""
+        if self._notification is None or self._notification.done():
+            self._notification = asyncio.create_task(self._notify())
 
-    async def _tell(self) -> None:
+    async def _notify(self) -> None:
         await asyncio.sleep(_DEBOUNCE)
         try:
-            async with self._database.connection() as connection:
-                await notify_publishers(connection)
+            await self._store.notify_publishers()
         except UnavailableError as error:
             _log.info("publishers_not_notified", error=str(error))
 
     async def run(self) -> None:
-        """Listen until cancelled; without a way to listen, wait."""
-        while self._database.takes_notifications:
+        """Listen until cancelled; wait if the database's route does not support it."""
+        while self._store.can_listen:
             try:
                 await self._listen()
             except UnavailableError as error:
-                _log.info("not_listening", error=str(error), retry_in=_RECONNECT)
-            await asyncio.sleep(_RECONNECT)
+                _log.info("postgres_listen_failed", error=str(error), retry_in=_RECONNECT_INTERVAL)
+            await asyncio.sleep(_RECONNECT_INTERVAL)
         await asyncio.Event().wait()
 
     async def _listen(self) -> None:
-        async with self._database.listening(self._heard) as alive:
-            while await alive():
-                await asyncio.sleep(_CHECK)
+        async with self._store.listen(
+            rows_committed=self._rows_committed, shards_released=self._signals.leases.set
+        ) as is_connected:
+            while await is_connected():
+                await asyncio.sleep(_CHECK_INTERVAL)
+
+    def _rows_committed(self) -> None:
+        self._shards.request_reads()
+        self._signals.outbox.set()
 
     async def close(self) -> None:
-        """Give up a NOTIFY that is about to be sent."""
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.wait([self._telling])
+        """Cancel a NOTIFY that was not sent yet."""
+        if self._notification is not None:
+            self._notification.cancel()
+            await asyncio.wait([self._notification])

@@ -1,7 +1,7 @@
-"""The publisher's hand on the outbox table: parks what Kafka refuses, deletes what it has, reads what waits."""
+"""Reads, parks and deletes outbox rows."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -9,149 +9,131 @@ import structlog
 
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
-from service.kafka.errors import RefusedError
+from service.kafka.errors import RecordRejectedError
 from service.metrics import PublisherMetrics
-from service.postgres.database import Database
-from service.postgres.outbox import delete_published, select_unpublished
-from service.postgres.outbox_admin import park
-from service.publisher.shard_queue import WINDOW, OwnedShard, State, Waiting
+from service.publisher.owned_shards import OwnedShards
+from service.publisher.protocols import OutboxStore
+from service.publisher.shard_queue import WINDOW, ShardQueue
+from service.publisher.signals import Signals
 
 _log = structlog.get_logger(__name__)
 
-_POLL: Final = 1.0
-"""Seconds after which the table is read though nobody said that there is something: other processes write too."""
+_POLL_INTERVAL: Final = 1.0
+"""Seconds between two reads without a notification: rows of other processes are found within this time."""
 
-_GATHER: Final = 0.01
-"""Seconds for which acknowledged rows are gathered before they are deleted together."""
+_DELETE_DELAY: Final = 0.01
+"""Seconds for which acknowledged rows are collected before one statement deletes them."""
 
-_AFTER_FAULT: Final = 0.5
-"""Seconds before the database is asked again."""
+_RETRY_DELAY: Final = 0.5
+"""Seconds before the next try when the database is unavailable."""
 
 
-class OutboxTable:
-    """Parks, deletes and reads in turn: so no row is read as new that was just deleted, or waits behind a parked one.
+class OutboxWorker:
+    """Parks, then deletes, then reads: a row that was just deleted or waits behind a parked one is never read as new.
 
     Args:
-        database: where the table is.
-        shards: those that this process owns.
-        arrived: is called when rows have been read.
-        metrics: counts what is parked.
+        store: The outbox table.
+        shards: The queues that receive the rows.
+        signals: Wake the worker and the sender.
+        published: Receives the rows that Kafka acknowledged.
+        metrics: Counts parked rows.
     """
 
     def __init__(
         self,
-        database: Database,
-        shards: Mapping[int, OwnedShard],
+        store: OutboxStore,
+        shards: OwnedShards,
+        signals: Signals,
         *,
-        arrived: Callable[[], None],
+        published: Callable[[Sequence[OutboxRow]], None],
         metrics: PublisherMetrics,
     ) -> None:
-        self._database = database
+        self._store = store
         self._shards = shards
-        self._arrived = arrived
+        self._signals = signals
+        self._published = published
         self._metrics = metrics
-        self._woken = asyncio.Event()
-        self._refused: list[tuple[OwnedShard, OutboxRow, RefusedError]] = []
-        self._acknowledged: list[tuple[OwnedShard, OutboxRow]] = []
-        self._turn = asyncio.Lock()
+        self._to_park: list[tuple[ShardQueue, OutboxRow, RecordRejectedError]] = []
+        self._to_delete: list[tuple[ShardQueue, OutboxRow]] = []
+        self._processing = asyncio.Lock()
 
-    def acknowledged(self, shard: OwnedShard, rows: Sequence[Waiting]) -> None:
-        """Kafka has these rows of ``shard``."""
-        if not self._acknowledged:
-            asyncio.get_running_loop().call_later(_GATHER, self._woken.set)
-        self._acknowledged.extend((shard, one.row) for one in rows)
+    def acknowledged(self, shard: ShardQueue, rows: Sequence[OutboxRow]) -> None:
+        """Delete rows that Kafka acknowledged, together with others a few milliseconds later."""
+        if not self._to_delete:
+            asyncio.get_running_loop().call_later(_DELETE_DELAY, self._signals.outbox.set)
+        self._to_delete.extend((shard, row) for row in rows)
+        self._published(rows)
 
-    def refused(self, shard: OwnedShard, row: OutboxRow, error: RefusedError) -> None:
-        """Kafka will never have this row of ``shard``."""
-        self._refused.append((shard, row, error))
-        self._woken.set()
-
-    def wake(self) -> None:
-        """Rows may have come to any shard that are in the table only."""
-        for shard in self._shards.values():
-            shard.reading_due = True
-        self._woken.set()
-
-    def wake_for_due(self) -> None:
-        """Rows have come to shards whose reading is due already."""
-        self._woken.set()
+    def rejected(self, shard: ShardQueue, row: OutboxRow, error: RecordRejectedError) -> None:
+        """Park a row that Kafka rejects for good."""
+        self._to_park.append((shard, row, error))
+        self._signals.outbox.set()
 
     async def run(self) -> None:
         """Park, delete and read until cancelled."""
         loop = asyncio.get_running_loop()
-        poll_at = loop.time() + _POLL
+        poll_at = loop.time() + _POLL_INTERVAL
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout_at(poll_at):
-                    await self._woken.wait()
-            if loop.time() >= poll_at:  # however often acknowledgements wake it meanwhile
-                poll_at = loop.time() + _POLL
-                self.wake()
-            self._woken.clear()
+                    await self._signals.outbox.wait()
+            if loop.time() >= poll_at:  # also if acknowledgements wake the worker more often than that
+                poll_at = loop.time() + _POLL_INTERVAL
+                self._shards.request_reads()
+            self._signals.outbox.clear()
             try:
-                await self.turn()
+                await self.process()
             except UnavailableError as error:
-                _log.warning("outbox_unreachable", error=str(error), retry_in=_AFTER_FAULT)
-                await asyncio.sleep(_AFTER_FAULT)
-                self._woken.set()
+                _log.warning("outbox_unreachable", error=str(error), retry_in=_RETRY_DELAY)
+                await asyncio.sleep(_RETRY_DELAY)
+                self._signals.outbox.set()
 
-    async def turn(self) -> None:
-        """Park what is refused, delete what is acknowledged, then read what is due.
+    async def process(self) -> None:
+        """Park rejected rows, delete acknowledged ones, then read the shards for which a read is due.
 
         Raises:
-            UnavailableError: the database cannot be reached; nothing is forgotten.
+            UnavailableError: The database is unavailable; what is left is done by the next call.
         """
-        async with self._turn:  # before any look: another's turn may still be deleting
+        async with self._processing:  # before the first check: another call may still be deleting
             await self._park()
             await self._delete()
-            await self._read([shard for shard in self._shards.values() if _reads(shard)])
+            await self._read([shard for shard in self._shards if shard.can_read])
 
     async def _park(self) -> None:
-        while self._refused:
-            shard, row, error = self._refused[0]
-            async with self._database.connection() as connection:
-                parked = await park(connection, row, epoch=shard.epoch, why=str(error))
-            del self._refused[0]
+        while self._to_park:
+            shard, row, error = self._to_park[0]
+            parked = await self._store.park(row, epoch=shard.epoch, reason=str(error))
+            del self._to_park[0]
             if parked:
                 self._metrics.rows_parked.labels(error.reason).inc()
                 event = row.event
-                about = {"shard": shard.number, "key": event.public_key, "version": event.version}
-                _log.error("key_parked", **about, why=str(error))
+                details = {"shard": shard.number, "key": event.public_key, "version": event.version}
+                _log.error("key_parked", **details, why=str(error))
 
     async def _delete(self) -> None:
-        gone, self._acknowledged = self._acknowledged, []
-        if not gone:
+        rows, self._to_delete = self._to_delete, []
+        if not rows:
             return
         try:
-            async with self._database.connection() as connection:
-                await delete_published(
-                    connection, [(shard.number, row.seq, shard.epoch) for shard, row in gone]
-                )
-        except BaseException:  # a cancelled deletion too: the rows would be held for ever
-            self._acknowledged = gone + self._acknowledged
+            await self._store.delete_published([(shard.number, row.seq, shard.epoch) for shard, row in rows])
+        except BaseException:  # on cancellation too: the queues would hold the rows for ever
+            self._to_delete = rows + self._to_delete
             raise
-        for shard, row in gone:
-            shard.deleted(row.seq)
+        for shard, row in rows:
+            shard.remove_deleted(row.seq)
 
-    async def _read(self, due: Sequence[OwnedShard]) -> None:
+    async def _read(self, due: Sequence[ShardQueue]) -> None:
         if not due:
             return
-        asked = [(shard, shard.begin_reading()) for shard in due]
+        reads = [(shard, shard.begin_read()) for shard in due]
         rows: dict[int, list[OutboxRow]] = {shard.number: [] for shard in due}
         try:
-            async with self._database.connection() as connection:
-                for row in await select_unpublished(connection, shards=list(rows), limit=WINDOW):
-                    rows[row.event.shard].append(row)
+            for row in await self._store.select_unpublished(list(rows), limit=WINDOW):
+                rows[row.event.shard].append(row)
         except BaseException:
             for shard in due:
-                shard.reading_due = True
+                shard.request_read()
             raise
-        for shard, read_for in asked:
-            shard.take_from_table(rows[shard.number], read_for)
-            if len(rows[shard.number]) >= WINDOW:
-                shard.reading_due = True  # more may stand behind these
-        self._arrived()
-
-
-def _reads(shard: OwnedShard) -> bool:
-    return shard.reading_due and shard.state is State.LIVE and not shard.leaving and shard.room >= WINDOW // 2
+        for shard, session in reads:
+            shard.finish_read(rows[shard.number], session)
+        self._signals.sender.set()

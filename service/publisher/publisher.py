@@ -1,4 +1,4 @@
-"""Moves events from the outbox to Kafka: in order for each key, at least once, whatever fails."""
+"""Publishes outbox rows to Kafka: in order for each key, at least once."""
 
 import asyncio
 import os
@@ -13,163 +13,124 @@ import structlog
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
 from service.metrics import PublisherMetrics
-from service.postgres.database import Database
 from service.publisher.leases import Leases
-from service.publisher.notifier import Wakeup
-from service.publisher.outbox_worker import OutboxTable
-from service.publisher.sender import Producer, Sender
-from service.publisher.shard_queue import OwnedShard, State, Waiting
+from service.publisher.notifier import Notifier
+from service.publisher.outbox_worker import OutboxWorker
+from service.publisher.owned_shards import OwnedShards
+from service.publisher.protocols import OutboxStore, Producer, ShardOwnership
+from service.publisher.sender import Sender
+from service.publisher.shard_queue import State
+from service.publisher.signals import Signals
 
 _log = structlog.get_logger(__name__)
 
-_LEAVE_WITHIN: Final = 4.0
-"""Seconds for handing over everything at the end, which takes milliseconds; after that the leases run out by
-themselves. With a job's rollback and the pool's end it stays within what SHUTDOWN_TIMEOUT leaves for it."""
-
-_FIRST_RESTART: Final = 0.5
-_LONGEST_RESTART: Final = 30.0
-"""Seconds before the publisher begins again after a fault of its own, at first and at most."""
+_RELEASE_TIMEOUT: Final = 4.0
+"""Seconds to release all shards at the end, which takes milliseconds; after that the leases expire. With a job's
+rollback and the end of the connection pool it stays within what SHUTDOWN_TIMEOUT leaves for it."""
 
 
 def publisher_name() -> str:
-    """A name for this process that tells people where it runs and that no other has."""
+    """Return a name for this process: its host and process id, and a random part that makes it unique."""
     return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class Publisher:
-    """The outbox's way to Kafka in one process.
+    """Publishes the shards of one process.
 
     Args:
-        database: where the outbox is.
-        producer: what sends.
-        published: is told of the rows that Kafka has.
-        metrics: counts and times.
-        lease: seconds for which a shard is held without being renewed.
-        heartbeat: seconds between two heartbeats of a shard; 0 for none.
-        name: this publisher's, unlike any other's.
+        store: The outbox table.
+        ownership: The leases of this process.
+        producer: Sends to Kafka.
+        published: Receives the rows that Kafka acknowledged.
+        metrics: Counts and times.
+        heartbeat: Seconds between two heartbeats of a shard; 0 sends none.
     """
 
     def __init__(
         self,
-        database: Database,
+        store: OutboxStore,
+        ownership: ShardOwnership,
         producer: Producer,
         *,
         published: Callable[[Sequence[OutboxRow]], None],
         metrics: PublisherMetrics,
-        lease: float,
         heartbeat: float = 0.0,
-        name: str | None = None,
     ) -> None:
         self._metrics = metrics
-        self._published = published
-        self._shards: dict[int, OwnedShard] = {}
         self._heartbeat = heartbeat
-        self._table = OutboxTable(database, self._shards, arrived=self._wake_sender, metrics=metrics)
-        self._leases = Leases(
-            database,
-            self._shards,
-            name=name or publisher_name(),
-            lease=lease,
-            gained=self._wake_sender,
-            settle=self._settle,
-        )
-        self._sender = Sender(
-            producer,
-            self._shards,
-            confirm=self._leases.confirm,
-            acknowledged=self._acknowledged,
-            refused=self._table.refused,
-            opened=self._table.wake,
-            lost=self._leases.wake,
-            metrics=metrics,
-        )
-        metrics.shards_owned.set_function(lambda: len(self._shards))
-        self._wakeup = Wakeup(database, rows_came=self._table.wake, shards_came_free=self._leases.wake)
+        self._signals = signals = Signals()
+        self._shards = shards = OwnedShards()
+        self._worker = OutboxWorker(store, shards, signals, published=published, metrics=metrics)
+        self._sender = Sender(producer, ownership, shards, self._worker, signals, metrics)
+        self._leases = Leases(ownership, shards, signals, drain=self._sender.drain)
+        self._notifier = Notifier(store, shards, signals)
+        metrics.shards_owned.set_function(lambda: len(shards))
 
     @property
     def owned(self) -> list[int]:
         """The shards that this process publishes."""
-        return sorted(self._shards)
+        return self._shards.numbers
 
     def condition(self) -> str:
-        """``"ok"``, or what keeps events from Kafka, for people."""
-        if not self._shards:
+        """Return ``"ok"`` or why events are not published, for people."""
+        if not len(self._shards):
             return "this process owns no shards"
-        closed = [number for number, shard in self._shards.items() if shard.state is not State.LIVE]
-        return "ok" if not closed else f"shards not open: {', '.join(map(str, sorted(closed)))}"
+        closed = sorted(shard.number for shard in self._shards if shard.state is not State.OPEN)
+        return "ok" if not closed else f"shards not open: {', '.join(map(str, closed))}"
 
-    def hand_over(self, rows: Sequence[OutboxRow]) -> None:
+    def enqueue(self, rows: Sequence[OutboxRow]) -> None:
         """Publish ``rows``, whose transactions have just committed."""
         now = time.time()
         for row in rows:
             shard = self._shards.get(row.event.shard)
             if shard is None:
-                self._wakeup.tell_others()
-            elif not shard.hand_over(row, now):
-                self._table.wake_for_due()
-        self._sender.wake()
+                self._notifier.notify()
+            elif not shard.enqueue(row, committed_at=now):
+                self._signals.outbox.set()
+        self._signals.sender.set()
 
     async def run(self) -> None:
-        """Publish until cancelled, then hand the shards over.
+        """Publish until cancelled, then release the shards.
 
-        A fault in one part ends the others; all begin again after a pause. Nothing is lost by it: every row is in
-        the table until Kafka has it.
+        An error in one part stops all of them; the caller restarts the publisher. No row is lost: each is in the
+        table until Kafka acknowledges it.
+
+        Raises:
+            Exception: Any error of a part.
         """
-        pause = _FIRST_RESTART
         try:
-            while True:
-                started = time.monotonic()
-                try:
-                    await self._run_once()
-                except Exception:  # noqa: BLE001 -- whatever it is, publishing must go on
-                    _log.exception("publisher_failed", restart_in=pause)
-                    self._metrics.restarts.inc()
-                self._shards.clear()
-                await asyncio.sleep(pause)
-                ran_long = time.monotonic() - started > _LONGEST_RESTART
-                pause = _FIRST_RESTART if ran_long else min(pause * 2, _LONGEST_RESTART)
+            await self._run_parts()
+        except Exception:
+            self._metrics.restarts.inc()
+            raise
         finally:
-            await self._wakeup.close()
+            self._shards.clear()
+            await self._notifier.close()
 
-    async def _run_once(self) -> None:
+    async def _run_parts(self) -> None:
         parts = (
             self._leases.run(),
             self._sender.run(),
-            self._sender.beat(self._heartbeat),
-            self._table.run(),
-            self._wakeup.run(),
+            self._sender.send_heartbeats(self._heartbeat),
+            self._worker.run(),
+            self._notifier.run(),
         )
         tasks = [asyncio.create_task(part) for part in parts]
         try:
-            # No task group: its cancellation after a fault could not be told from the end of the process.
+            # No task group: its cancellation after an error looks like the end of the process.
             [ended, *_], _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await ended
         except asyncio.CancelledError:
-            await self._leave()
+            await self._release_shards()
             raise
         finally:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _leave(self) -> None:
+    async def _release_shards(self) -> None:
         try:
-            async with asyncio.timeout(_LEAVE_WITHIN):
+            async with asyncio.timeout(_RELEASE_TIMEOUT):
                 await self._leases.leave()
         except (UnavailableError, TimeoutError) as error:
-            _log.warning("shards_not_handed_over", error=str(error), shards=self.owned)
-
-    async def _settle(self, shards: Sequence[OwnedShard], seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._sender.quiet(shards)
-                await self._table.turn()
-        except TimeoutError:
-            _log.warning("rows_still_on_their_way", shards=[shard.number for shard in shards])
-
-    def _acknowledged(self, shard: OwnedShard, rows: Sequence[Waiting]) -> None:
-        self._table.acknowledged(shard, rows)
-        self._published([one.row for one in rows])
-
-    def _wake_sender(self) -> None:
-        self._sender.wake()
+            _log.warning("shards_not_released", error=str(error), shards=self.owned)

@@ -1,30 +1,35 @@
-"""A shard of the outbox while this process owns it: what waits, what is on its way, what is acknowledged.
+"""The queue of one shard.
 
-These are the rules of the publisher, apart from all input and output, so that a model can try them in every order
-of events (`tests/test_publisher_model.py`).
+These are the rules of the publisher without input or output, so that a model can try them in every order of events
+(`tests/test_publisher_model.py`).
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from service.domain.events import REPLAYED, OutboxRow
 from service.kafka.records import Part, parts_of
-from service.kafka.types import Session
+from service.kafka.types import ProducerSession
 
 WINDOW: Final = 400
-"""Rows of one shard that are held in memory at most; the rest waits in the table."""
+"""Rows of one shard that are held in memory at most; the others stay in the table."""
 
 _FIRST_VERSION: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
-    """A record to be sent, and when its row's transaction committed as far as is known (Unix time, seconds).
+class PendingRecord:
+    """A record to be sent.
 
-    ``ends_row``: with it, Kafka has all of the row.
+    Attributes:
+        row: The outbox row.
+        part: Which record of the row this is.
+        ends_row: Whether it is the last record of the row.
+        committed_at: When the row's transaction committed, in seconds since 1970; for a row that was read from the
+            table, when its event occurred.
     """
 
     row: OutboxRow
@@ -34,182 +39,241 @@ class Waiting:
 
 
 class State(Enum):
-    """Whether the shard's rows can be sent."""
+    """State of the shard's producer session."""
 
     CLOSED = auto()
     OPENING = auto()
-    LIVE = auto()
+    OPEN = auto()
 
 
-class OwnedShard:
-    """The memory of one shard under one epoch; it does no input or output.
+class ShardQueue:
+    """Rows of one shard under one epoch: queued, in flight, or acknowledged and not yet deleted.
 
-    Every row is in the table until it is acknowledged and deleted, so all of this may be forgotten at any time:
-    the price is a duplicate, never a loss.
+    Every row is in the table until it is acknowledged and deleted, so a queue may be dropped at any time: that can
+    duplicate records and never loses any. All changes of state are methods.
     """
 
     def __init__(self, number: int, epoch: int) -> None:
-        self.number = number
-        self.epoch = epoch
-        self.state = State.CLOSED
-        self.session: Session | None = None
-        self.failures = 0
-        self.retry_at = 0.0
-        self.leaving = False
-        self.reading_due = True
-        self.heartbeat_due = False
-        self._queue: deque[Waiting] = deque()
-        self._sending: list[Waiting] = []
-        self._busy = False
-        self._held: set[int] = set()
-        self._suspects = 0
-        self._passed = 0
+        self.number: Final = number
+        self.epoch: Final = epoch
+        self._state = State.CLOSED
+        self._session: ProducerSession | None = None
+        self._failures = 0
+        self._retry_at = 0.0
+        self._draining = False
+        self._read_due = True
+        self._heartbeat_due = False
+        self._queue: deque[PendingRecord] = deque()
+        self._in_flight: list[PendingRecord] = []
+        self._request_pending = False
+        self._held_seqs: set[int] = set()
+        self._isolate_remaining = 0
+        self._high_seq = 0
+
+    @property
+    def state(self) -> State:
+        """State of the producer session."""
+        return self._state
+
+    @property
+    def session(self) -> ProducerSession | None:
+        """The open producer session; None unless the state is OPEN."""
+        return self._session
+
+    @property
+    def failures(self) -> int:
+        """Failures since the last success."""
+        return self._failures
+
+    @property
+    def draining(self) -> bool:
+        """Whether the shard is about to be released: no row is accepted or sent any more."""
+        return self._draining
 
     @property
     def idle(self) -> bool:
-        """Nothing is on its way."""
-        return not self._busy and self.state is not State.OPENING
+        """Whether no request is pending."""
+        return not self._request_pending and self._state is not State.OPENING
 
     @property
-    def sendable(self) -> bool:
-        """There are rows to send and nothing stands before them."""
+    def can_send(self) -> bool:
+        """Whether a batch can be sent now."""
         return self._may_send and bool(self._queue)
 
     @property
-    def can_beat(self) -> bool:
-        """A heartbeat is due and no row has to wait for it."""
-        return self.heartbeat_due and self._may_send and not self._queue
+    def can_send_heartbeat(self) -> bool:
+        """Whether a heartbeat is due and delays no row."""
+        return self._heartbeat_due and self._may_send and not self._queue
+
+    @property
+    def can_read(self) -> bool:
+        """Whether the table has to be read and there is space for the result."""
+        is_open = self._state is State.OPEN and not self._draining
+        return self._read_due and is_open and self.free_slots >= WINDOW // 2
+
+    @property
+    def read_due(self) -> bool:
+        """Whether the table may hold rows that are not in the queue."""
+        return self._read_due
+
+    @property
+    def free_slots(self) -> int:
+        """How many more rows can be held."""
+        return WINDOW - len(self._held_seqs)
 
     @property
     def _may_send(self) -> bool:
-        return self.state is State.LIVE and not self.leaving and not self._busy
+        return self._state is State.OPEN and not self._draining and not self._request_pending
 
-    @property
-    def room(self) -> int:
-        """How many more rows may be held."""
-        return WINDOW - len(self._held)
+    def can_open(self, now: float) -> bool:
+        """Whether a session should be opened at ``now``, in seconds of the monotonic clock."""
+        return self._state is State.CLOSED and not self._draining and self._retry_at <= now
 
-    def opened(self, session: Session, newest: int) -> None:
-        """The fence stands: rows may be sent, beginning with those in the table.
+    def begin_opening(self) -> None:
+        """A session is being opened."""
+        self._state = State.OPENING
+
+    def finish_opening(self, session: ProducerSession, *, newest_seq: int) -> None:
+        """Start to send, beginning with the rows in the table.
 
         Args:
-            session: what they are sent in.
-            newest: the greatest row number drawn before that: an earlier owner may have sent rows up to it.
+            session: The session; earlier ones are fenced.
+            newest_seq: The highest seq drawn after that: an earlier owner may have sent rows up to it.
         """
-        self.session = session
-        self.state = State.LIVE
-        self.reading_due = True
-        self._passed = max(self._passed, newest)
+        self._session = session
+        self._state = State.OPEN
+        self._read_due = True
+        self._high_seq = max(self._high_seq, newest_seq)
 
-    def hand_over(self, row: OutboxRow, committed_at: float) -> bool:
-        """Take a row from memory, just after its commit; False if it has to come through the table."""
-        if row.seq in self._held:
+    def start_draining(self) -> None:
+        """Accept and send no more rows; the shard is about to be released."""
+        self._draining = True
+
+    def request_read(self) -> None:
+        """Have the table read."""
+        self._read_due = True
+
+    def request_heartbeat(self) -> None:
+        """Have a heartbeat sent."""
+        self._heartbeat_due = True
+
+    def enqueue(self, row: OutboxRow, *, committed_at: float | None = None) -> bool:
+        """Add a row at the end of the queue; return False, and request a read, if it has to come from the table.
+
+        A row that is already held is not added again.
+
+        Args:
+            row: The row.
+            committed_at: For a row that was committed just now, when, in seconds since 1970; None for a row that was
+                read from the table, with all earlier rows of its key.
+        """
+        if row.seq in self._held_seqs:
             return True
-        if self.state is not State.LIVE or self.leaving or self.room <= 0 or not self._is_first(row):
-            self.reading_due = True
+        if self.free_slots <= 0 or (committed_at is not None and not self._accepts_from_memory(row)):
+            self._read_due = True
             return False
-        self._add(row, committed_at)
+        if committed_at is None:
+            committed_at = row.event.occurred_at.timestamp()
+            if row.event.version != _FIRST_VERSION:
+                self._high_seq = max(self._high_seq, row.seq)
+        self._held_seqs.add(row.seq)
+        parts = parts_of(row.event)
+        for part in parts:
+            self._queue.append(PendingRecord(row, part, part is parts[-1], committed_at))
         return True
 
-    def _is_first(self, row: OutboxRow) -> bool:
-        """Whether nothing of the row's key can stand in the log, or have to go there, before it or after it.
+    def _accepts_from_memory(self, row: OutboxRow) -> bool:
+        return self._state is State.OPEN and not self._draining and self._is_first_of_key(row)
 
-        A later version could overtake a row that another process committed and that this one has not read yet. And
-        a first one whose commit was long in telling may itself be late: its next version may have been sent from the
-        table, by this process or by an earlier owner, and then has a greater number.
+    def _is_first_of_key(self, row: OutboxRow) -> bool:
+        """Whether no other record of the row's key is in the log or has to be sent before this one.
+
+        A later version could be sent before a row that another process committed and that was not read yet. A first
+        version can be late too: if its commit took long to be reported, its next version may have been read from the
+        table and sent, by this process or by an earlier owner, and then has a higher seq.
         """
         event = row.event
-        return event.version == _FIRST_VERSION and REPLAYED not in event.headers and row.seq > self._passed
+        return event.version == _FIRST_VERSION and REPLAYED not in event.headers and row.seq > self._high_seq
 
-    def begin_reading(self) -> Session | None:
-        """The table is about to be read; returns the session for which that is."""
-        self.reading_due = False  # before the reading: what comes while it lasts is due again
-        return self.session
+    def begin_read(self) -> ProducerSession | None:
+        """Start a read of the table; return the session to be passed to `finish_read`."""
+        self._read_due = False  # before the read: what is committed during it is due again
+        return self._session
 
-    def take_from_table(self, rows: Iterable[OutboxRow], read_for: Session | None) -> None:
-        """Take what the table holds, in its order, but for rows that are held already.
+    def finish_read(self, rows: Sequence[OutboxRow], session: ProducerSession | None) -> None:
+        """Enqueue the rows of a read, in the order of the table.
 
-        Nothing is taken if the session ``read_for`` is over: one of its rows may have been parked since.
+        Nothing is enqueued if ``session`` is not the current one: a row may have been parked since.
         """
-        if read_for is None or read_for is not self.session:
-            self.reading_due = True
+        if session is None or session is not self._session:
+            self._read_due = True
             return
         for row in rows:
-            if self.room > 0 and row.seq not in self._held:
-                self._add(row, row.event.occurred_at.timestamp())
-                if row.event.version != _FIRST_VERSION:
-                    self._passed = max(self._passed, row.seq)
+            self.enqueue(row)
+        if len(rows) >= WINDOW:
+            self._read_due = True  # there may be more rows after these
 
-    def _add(self, row: OutboxRow, committed_at: float) -> None:
-        self._held.add(row.seq)
-        *first, last = parts_of(row.event)
-        self._queue.extend(Waiting(row, part, ends_row=False, committed_at=committed_at) for part in first)
-        self._queue.append(Waiting(row, last, ends_row=True, committed_at=committed_at))
+    def next_batch(self, limit: int) -> list[PendingRecord]:
+        """Take the oldest records, at most ``limit``, which are in flight then.
 
-    def next_batch(self, most: int) -> list[Waiting]:
-        """The oldest records, at most ``most``; they are on their way from now on.
-
-        One by one while it is not known which of them Kafka will not have.
+        While a rejected record is being isolated, a batch has one record.
         """
-        most = 1 if self._suspects else min(most, len(self._queue))
-        self._sending = [self._queue.popleft() for _ in range(most)]
-        self._busy = True
-        return self._sending
+        count = 1 if self._isolate_remaining else min(limit, len(self._queue))
+        self._in_flight = [self._queue.popleft() for _ in range(count)]
+        self._request_pending = True
+        return self._in_flight
 
-    def beat(self) -> None:
-        """A heartbeat is on its way from now on, alone."""
-        self.heartbeat_due = False
-        self._busy = True
+    def begin_heartbeat(self) -> None:
+        """A heartbeat is in flight, with no other record."""
+        self._heartbeat_due = False
+        self._request_pending = True
 
-    def acknowledged(self, count: int) -> list[Waiting]:
-        """Kafka has the first ``count`` of what was on its way; returns those that end their rows.
+    def acknowledge(self, count: int) -> list[PendingRecord]:
+        """Handle the acknowledgement of the first ``count`` records in flight.
 
-        These rows are held until they are deleted. The rest waits again, before everything else.
+        The other records return to the head of the queue.
+
+        Returns:
+            The acknowledged records that end their rows; these rows are held until `remove_deleted`.
         """
-        has, rest = self._sending[:count], self._sending[count:]
+        acknowledged, rest = self._in_flight[:count], self._in_flight[count:]
         self._queue.extendleft(reversed(rest))
-        self._sending = []
-        self._busy = False
-        self._suspects = max(0, self._suspects - len(has))
-        self.failures = 0
-        return [one for one in has if one.ends_row]
+        self._in_flight = []
+        self._request_pending = False
+        self._isolate_remaining = max(0, self._isolate_remaining - len(acknowledged))
+        self._failures = 0
+        return [record for record in acknowledged if record.ends_row]
 
-    def deleted(self, seq: int) -> None:
-        """This row is gone from the table."""
-        self._held.discard(seq)
+    def remove_deleted(self, seq: int) -> None:
+        """Drop a row that was deleted from the table."""
+        self._held_seqs.discard(seq)
 
-    def failed(self, retry_at: float) -> None:
-        """The session is dead and what was on its way uncertain: all of it comes through the table again."""
-        self._held.difference_update(one.row.seq for one in (*self._sending, *self._queue))
-        self._sending = []
+    def fail(self, retry_at: float) -> None:
+        """Close the session; all rows that are not acknowledged have to be read from the table again.
+
+        Args:
+            retry_at: When to open the next session, in seconds of the monotonic clock.
+        """
+        self._held_seqs.difference_update(record.row.seq for record in (*self._in_flight, *self._queue))
+        self._in_flight = []
         self._queue.clear()
-        self._busy = False
-        self.session = None
-        self.state = State.CLOSED
-        self.failures += 1
-        self.retry_at = retry_at
+        self._request_pending = False
+        self._session = None
+        self._state = State.CLOSED
+        self._failures += 1
+        self._retry_at = retry_at
 
-    def refused(self, retry_at: float) -> OutboxRow | None:
-        """Kafka will not have one of the records that were on their way, and the session is dead.
+    def reject(self, retry_at: float) -> OutboxRow | None:
+        """Close the session because Kafka rejects one of the records in flight for good.
 
         Returns:
             The row to be parked before the table is read again; None while it is not known which one it is.
         """
-        sent = self._sending
-        self.failed(retry_at)
-        if len(sent) != 1:
-            self._suspects = len(sent)
+        rejected = self._in_flight
+        self.fail(retry_at)
+        if len(rejected) != 1:
+            self._isolate_remaining = len(rejected)
             return None
-        self._suspects = max(0, self._suspects - 1)
-        self.failures = 0
-        return sent[0].row
-
-
-def hold(shards: MutableMapping[int, OwnedShard], held: Mapping[int, int]) -> tuple[list[int], list[int]]:
-    """Make ``shards`` those of the leases ``held``, epochs by shard; returns which were lost and which gained."""
-    lost = [number for number, shard in shards.items() if held.get(number) != shard.epoch]
-    for number in lost:
-        del shards[number]
-    gained = [number for number in held if number not in shards]
-    shards.update({number: OwnedShard(number, held[number]) for number in gained})
-    return lost, gained
+        self._isolate_remaining = max(0, self._isolate_remaining - 1)
+        self._failures = 0
+        return rejected[0].row

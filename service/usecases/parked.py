@@ -9,10 +9,10 @@ from service.postgres.database import Database
 from service.postgres.outbox import notify_publishers
 from service.postgres.outbox_admin import (
     ParkedRow,
-    count_behind,
+    count_blocked,
     discard_parked,
-    release_parked,
     select_parked,
+    unpark,
 )
 
 
@@ -37,7 +37,7 @@ class Parked:
             rows = await select_parked(connection, key=public_key, limit=1)
             if not rows:
                 raise _nothing_parked(public_key)
-            return rows[0], await count_behind(connection, rows[0])
+            return rows[0], await count_blocked(connection, rows[0])
 
     async def retry(self, public_key: str | None) -> int:
         """Have the parked row of a key, or every one for None, tried again; returns how many.
@@ -46,11 +46,11 @@ class Parked:
             NotFoundError: nothing of this key is parked.
         """
         async with self._database.connection() as connection:
-            released = await release_parked(connection, key=public_key)
-            if public_key is not None and not released:
+            unparked = await unpark(connection, key=public_key)
+            if public_key is not None and not unparked:
                 raise _nothing_parked(public_key)
             await notify_publishers(connection)
-        return released
+        return unparked
 
     async def discard(self, row: ParkedRow, origin: Origin) -> None:
         """Delete a parked row: consumers never hear of that version. What waits behind it goes on.
