@@ -154,7 +154,7 @@ class Relay:
         address: Where it listens.
         to_broker: While not set, what clients send is held back.
         to_client: While not set, what the broker answers is held back.
-        held: What is held back on its way to the broker.
+        held: Data that is held back before the broker.
     """
 
     def __init__(self, target: str) -> None:
@@ -167,7 +167,7 @@ class Relay:
 
     @property
     def bootstrap(self) -> str:
-        """The address as clients are told it."""
+        """The address as a bootstrap server."""
         return f"{self.address.host}:{self.address.port}"
 
     async def cut(self) -> None:

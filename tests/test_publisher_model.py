@@ -29,7 +29,7 @@ def _small_window(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     return iter(())
 
 
-def _explore(runs: int) -> None:
+def _run_seeds(runs: int) -> None:
     for seed in range(runs):
         try:
             Simulation(seed).run(_STEPS)
@@ -39,7 +39,7 @@ def _explore(runs: int) -> None:
 
 def test_no_event_is_lost_invented_or_reordered_in_millions_of_steps() -> None:
     """After recovery the log has every event, in order for each key, and ends with each key's last change."""
-    _explore(_RUNS)
+    _run_seeds(_RUNS)
 
 
 def test_the_same_seed_repeats_a_run() -> None:
@@ -105,4 +105,4 @@ def test_a_broken_rule_is_detected(
     """The model finds each of these mistakes."""
     monkeypatch.setattr(*bug)
     with pytest.raises(ViolationError):
-        _explore(_MAX_RUNS_TO_DETECT)
+        _run_seeds(_MAX_RUNS_TO_DETECT)

@@ -1,4 +1,4 @@
-"""What to do about events that Kafka refuses for good: look at them, try them again, or let them go."""
+"""Lists, retries and discards events that Kafka rejects for good."""
 
 from uuid import uuid4
 
@@ -23,15 +23,15 @@ class Parked:
         self._database = database
 
     async def list(self, *, limit: int) -> list[ParkedRow]:
-        """The parked rows, longest parked first, at most ``limit``."""
+        """Return the parked rows, the longest parked first, at most ``limit``."""
         async with self._database.connection() as connection:
             return await select_parked(connection, limit=limit)
 
     async def find(self, public_key: str) -> tuple[ParkedRow, int]:
-        """The parked row of a key, and how many rows wait behind it.
+        """Return the parked row of a key and how many later rows it blocks.
 
         Raises:
-            NotFoundError: nothing of this key is parked.
+            NotFoundError: No row of this key is parked.
         """
         async with self._database.connection() as connection:
             rows = await select_parked(connection, key=public_key, limit=1)
@@ -40,10 +40,10 @@ class Parked:
             return rows[0], await count_blocked(connection, rows[0])
 
     async def retry(self, public_key: str | None) -> int:
-        """Have the parked row of a key, or every one for None, tried again; returns how many.
+        """Have the parked row of a key, or of every key for None, sent again; return how many there are.
 
         Raises:
-            NotFoundError: nothing of this key is parked.
+            NotFoundError: No row of this key is parked.
         """
         async with self._database.connection() as connection:
             unparked = await unpark(connection, key=public_key)
@@ -53,10 +53,10 @@ class Parked:
         return unparked
 
     async def discard(self, row: ParkedRow, origin: Origin) -> None:
-        """Delete a parked row: consumers never hear of that version. What waits behind it goes on.
+        """Delete a parked row: consumers never receive that version. The rows that it blocks are published.
 
         Raises:
-            NotFoundError: it is not parked any more.
+            NotFoundError: The row is not parked any more.
         """
         async with self._database.transaction() as connection:
             if not await discard_parked(connection, row):
