@@ -39,9 +39,9 @@ async def test_a_deletion_is_the_last_state_and_a_tombstone_after_it(
     key = created["id"]
     deleted = await api.request("DELETE", f"{api.keys_path}{key}/", headers={"Prefer": "wait=10"})
     assert (deleted.status, deleted.headers["Event-Status"]) == (204, "published")
-    log = [one for one in await _log(publishing_service, shard_of(key)) if one.key == key.encode()]
+    log = [record for record in await _log(publishing_service, shard_of(key)) if record.key == key.encode()]
     first, last, tombstone = log
-    assert [header(one, "ce_type") for one in log] == [
+    assert [header(record, "ce_type") for record in log] == [
         "projectkey.created",
         "projectkey.deleted",
         "projectkey.deleted",
@@ -49,7 +49,7 @@ async def test_a_deletion_is_the_last_state_and_a_tombstone_after_it(
     before, state = orjson.loads(first.value), orjson.loads(last.value)
     assert state == {**before, "version": 2}, "consumers that store no keys receive the last state"
     assert tombstone.value is None
-    assert [header(one, "ce_keyversion") for one in log] == ["1", "2", "2"]
+    assert [header(record, "ce_keyversion") for record in log] == ["1", "2", "2"]
     assert header(last, "ce_id") == deleted.headers["Event-Id"]
     assert header(tombstone, "ce_id") not in {header(first, "ce_id"), header(last, "ce_id"), ""}
     names = {name for name, _ in tombstone.headers}
@@ -69,7 +69,7 @@ async def test_a_deleted_project_leaves_a_tombstone_of_each_key(
 
 async def _are_tombstoned(service: Service, keys: list[str]) -> bool:
     for key in keys:
-        log = [one for one in await _log(service, shard_of(key)) if one.key == key.encode()]
+        log = [record for record in await _log(service, shard_of(key)) if record.key == key.encode()]
         if not log or log[-1].value is not None:
             return False
     return True
@@ -78,7 +78,7 @@ async def _are_tombstoned(service: Service, keys: list[str]) -> bool:
 async def test_heartbeats_are_sent_to_every_partition(heartbeat_service: Service) -> None:
     """Periodically, as CloudEvents of a type that consumers ignore, each with its time."""
     await until(lambda: _have_heartbeats(heartbeat_service, 2))
-    heartbeat = [one for one in await _log(heartbeat_service, 5) if one.key == b"_heartbeat"][-1]
+    heartbeat = [record for record in await _log(heartbeat_service, 5) if record.key == b"_heartbeat"][-1]
     assert header(heartbeat, "ce_type") == "projectkeys.heartbeat"
     sent_at = datetime.fromisoformat(orjson.loads(heartbeat.value)["time"])
     assert timedelta() <= datetime.now(UTC) - sent_at < timedelta(minutes=1)
@@ -94,7 +94,7 @@ async def test_heartbeats_are_sent_to_every_partition(heartbeat_service: Service
 async def _have_heartbeats(service: Service, times: int) -> bool:
     for shard in range(SHARDS):
         log = await _log(service, shard)
-        if [one.key for one in log].count(b"_heartbeat") < times:
+        if [record.key for record in log].count(b"_heartbeat") < times:
             return False
     return True
 
@@ -104,9 +104,9 @@ async def test_heartbeats_are_disabled_by_default(publishing_service: Service, m
     api = await make_api(publishing_service)
     key = (await (await api.create({})).json())["id"]
     await until(lambda: _is_there(publishing_service, key))
-    seen = {one.key for shard in range(SHARDS) for one in await _log(publishing_service, shard)}
+    seen = {record.key for shard in range(SHARDS) for record in await _log(publishing_service, shard)}
     assert seen == {b"_fence", key.encode()}
 
 
 async def _is_there(service: Service, key: str) -> bool:
-    return any(one.key == key.encode() for one in await _log(service, shard_of(key)))
+    return any(record.key == key.encode() for record in await _log(service, shard_of(key)))

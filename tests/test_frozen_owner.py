@@ -36,7 +36,7 @@ class Scene:
         """Return the records of the keys' partition without control records."""
         topic = self.deployment.settings.kafka_topic
         records = await read_log(self.deployment.bootstrap, topic, 0)
-        return [one for one in records if not one.key.startswith(b"_")]
+        return [record for record in records if not record.key.startswith(b"_")]
 
     async def write(self, postgres: Postgres, version: int) -> None:
         """Write a version of each key, in order, to shard 0."""
@@ -65,9 +65,9 @@ async def _through_relay(settings: Settings, directory: Path) -> AsyncIterator[S
             yield Scene(owner, relay, deployment, [new_key_half() for _ in range(_KEYS)])
 
 
-async def _is_open(one: Replica) -> bool:
-    _, body = await one.readyz()
-    return await one.owns(SHARDS) and body["checks"]["kafka"] == "ok"
+async def _is_open(owner: Replica) -> bool:
+    _, body = await owner.readyz()
+    return await owner.owns(SHARDS) and body["checks"]["kafka"] == "ok"
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ async def test_records_of_a_stopped_owner_are_rejected_by_the_broker(
         await until(lambda: _is_outbox_empty(postgres))
     published = await scene.log()
     for key in scene.keys:
-        versions = [header(one, "ce_keyversion") for one in published if one.key.decode() == key]
+        versions = [header(record, "ce_keyversion") for record in published if record.key.decode() == key]
         assert versions == ["1", "2", "3", "4"], "each once, in order"
 
 

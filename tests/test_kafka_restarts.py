@@ -55,8 +55,8 @@ async def test_a_broker_that_is_killed_while_events_are_sent_causes_only_duplica
     await producer.close()
     versions: dict[str, list[int]] = defaultdict(list)
     async with reading(bootstrap, topic) as reader:
-        for one in await reader.until(lambda seen: len({header(each, "ce_id") for each in seen}) == 240):
-            versions[one.key.decode()].append(int(header(one, "ce_keyversion")))
+        for record in await reader.until(lambda seen: len({header(each, "ce_id") for each in seen}) == 240):
+            versions[record.key.decode()].append(int(header(record, "ce_keyversion")))
     for key, _ in keys:
         assert list(dict.fromkeys(versions[key])) == list(range(1, 13))
 
@@ -95,7 +95,7 @@ async def test_a_partition_that_has_dropped_its_producer_state_accepts_the_next_
                 await asyncio.sleep(_EXPIRED_AFTER)
             published = await reader.count(3)
         await producer.close()
-    assert [header(one, "ce_id") for one in published] == [str(row.event.id) for row in rows]
+    assert [header(record, "ce_id") for record in published] == [str(row.event.id) for row in rows]
 
 
 async def test_an_expired_transactional_id_gets_another_producer_id(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ async def _outbox_has(postgres: Postgres, number: int) -> bool:
 
 
 def _versions(records: list[ConsumerRecord], key: str) -> list[str]:
-    return [header(one, "ce_keyversion") for one in records if one.key.decode() == key]
+    return [header(record, "ce_keyversion") for record in records if record.key.decode() == key]
 
 
 async def test_only_the_key_of_a_rejected_record_is_blocked(scene: Scene) -> None:

@@ -91,7 +91,9 @@ async def test_rows_are_published_in_order_and_deleted(
     expected = [(row.event.shard, row.event.public_key, str(row.event.id), row.seq) for row in rows]
     for shard in range(5):
         assert [
-            (one.shard, one.key, one.event_id, one.sequence) for one in published if one.shard == shard
+            (record.shard, record.key, record.event_id, record.sequence)
+            for record in published
+            if record.shard == shard
         ] == [row for row in expected if row[0] == shard]
 
 
@@ -107,7 +109,7 @@ async def test_a_backlog_larger_than_the_window_is_published_once(
     async with publishing_to(destination.producer, settings):
         await until(lambda: _is_outbox_empty(postgres))
         published = await destination.count(1500)
-    sequences = [one.sequence for one in published]
+    sequences = [record.sequence for record in published]
     assert sequences == sorted(set(sequences))
 
 

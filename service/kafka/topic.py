@@ -135,7 +135,7 @@ def _partition_problems(topic: str, partitions: int, metadata: TopicMetadata) ->
         return []
     message = (
         f"The topic {topic} has {metadata.partitions} partitions and must have {partitions}: "
-        "this cannot be put right in an existing topic, so use another one."
+        "an existing topic cannot be corrected, so use another one."
     )
     return [message]
 
