@@ -18,7 +18,7 @@ from bench import worker
 from projectkeys_consumer import NotReadyError, ProjectKeys
 from service.contract.catalogue import described
 from service.domain.partitioning import SHARDS
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.topic import check_topic
 
 KEYS: Final = int(os.environ.get("BENCH_KIT_KEYS", "200000"))

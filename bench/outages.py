@@ -24,7 +24,7 @@ from bench.deployment import TOPIC, MeasuredReplica, migrate_and_create_token, r
 from bench.programs import BenchError
 from service.dev.postgres import EmbeddedPostgres
 from service.domain.partitioning import SHARDS
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer
 from testkit.cluster import EmbeddedKafkaCluster
 from testkit.polling import poll_until

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from service.cli.main import main
-from service.kafka import table
 from service.kafka.client import KafkaClient
+from service.postgres import outbox
 from service.usecases import change_keys, create_key
 
 EXIT_STATUS: Final = 86
@@ -71,8 +71,8 @@ STEPS: Final[Mapping[str, tuple[object, str, Callable[[_Countdown, Step], Step]]
     "in-the-transaction": (change_keys, "insert_audit_entry", _Countdown.before),
     "before-produce": (KafkaClient, "produce", _Countdown.before),
     "produce-sent": (KafkaClient, "produce", _Countdown.during),
-    "acknowledged": (table, "delete_published", _Countdown.before),
-    "deleted": (table, "delete_published", _Countdown.after),
+    "acknowledged": (outbox, "delete_published", _Countdown.before),
+    "deleted": (outbox, "delete_published", _Countdown.after),
 }
 """Name of the step: module or class, function, and when the process exits."""
 

@@ -14,7 +14,7 @@ import asyncpg
 
 from faults.history import Tenant
 from faults.shared_servers import SharedServers
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.topic import check_topic
 from service.postgres.migrate import migrate
 from testkit.replica import Replica

@@ -27,7 +27,7 @@ RECOVERY_TIMEOUT: Final = 60.0
 _SHORT_TOLERANCE: Final = 5
 """Factor for the time bounds of a short run, which shares its machine with other tests."""
 
-_UNEXPECTED_EVENTS: Final = ('"event":"request_failed"', '"event":"publisher_failed"')
+_UNEXPECTED_EVENTS: Final = ('"event":"request_failed"', '"work":"publisher"')
 _MAX_UNEXPECTED: Final = 5
 
 BATCH: Final = 400

@@ -11,7 +11,7 @@ import asyncpg
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
-from service.background import background
+from service.concurrency.supervisor import supervised
 from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
@@ -27,9 +27,8 @@ from service.http.server.new_connections import NewConnections
 from service.http.server.rate_limit import RateLimiter
 from service.http.server.unsent_responses import UnsentResponses
 from service.http.state import API, Api
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer
-from service.kafka.publisher import Publisher
 from service.kafka.topic import TOPIC_CONFIG, watch_topic
 from service.metrics import (
     JobMetrics,
@@ -39,9 +38,12 @@ from service.metrics import (
     PublisherMetrics,
     RequestMetrics,
 )
-from service.postgres.backlog import select_backlog
 from service.postgres.database import Database, Limits
+from service.postgres.outbox import PostgresOutbox
+from service.postgres.outbox_admin import select_backlog
 from service.postgres.schema import SchemaError, problem_with, select_schema_state
+from service.postgres.shards import PostgresShardOwnership
+from service.publisher.publisher import Publisher, publisher_name
 from service.settings import Settings, SettingsError
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
@@ -114,7 +116,7 @@ def open_database(settings: Settings) -> Database:
 
 def build(settings: Settings) -> Service:
     """Join the parts; nothing is started or connected."""
-    # A second series for each, which nobody reads.
+    # It would add a second time series for each counter, which is not used.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # -- the library forgot its types
     registry = CollectorRegistry()
     database = open_database(settings)
@@ -127,15 +129,15 @@ def build(settings: Settings) -> Service:
     )
     acknowledgements = Acknowledgements(database)
     publisher = Publisher(
-        database,
+        PostgresOutbox(database),
+        PostgresShardOwnership(database, name=publisher_name(), lease=settings.shard_lease),
         producer,
         published=acknowledgements.published,
         metrics=PublisherMetrics(registry),
-        lease=settings.shard_lease,
         heartbeat=settings.heartbeat_interval,
     )
     ingest = Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
-    events, idempotency, committed = EventFactory(ingest), Idempotency(database), publisher.hand_over
+    events, idempotency, committed = EventFactory(ingest), Idempotency(database), publisher.enqueue
     create_key = CreateKey(database, events, idempotency, committed=committed)
     batches = BulkChanges(events)
     jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
@@ -176,7 +178,7 @@ def build(settings: Settings) -> Service:
     health = Health(
         checks=lambda: _checks(database, publisher),
         needed=frozenset({"postgres"}),
-        before_scrape=lambda: _look_at_outbox(database, outbox_metrics),
+        before_scrape=lambda: _update_outbox_metrics(database, outbox_metrics),
     )
     reconcile, repair = Reconcile(database, events), Repair(database, batches)
     return Service(settings, registry, database, publisher, producer, jobs, reconcile, repair, api, health)
@@ -188,17 +190,17 @@ def create_app(api: Api) -> web.Application:
     app[API] = api
     add_api_documents(app)
     add_routes(app)
-    app.cleanup_ctx.append(_beside_the_requests)
+    app.cleanup_ctx.append(_background_tasks)
     return app
 
 
-async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
+async def _background_tasks(app: web.Application) -> AsyncIterator[None]:
     api = app[API]
     restarts = api.metrics.restarts
     async with (
-        background("deadlines", api.deadlines.sweep, restarts),
-        background("room", api.admission.hear, restarts),
-        background("token uses", api.tokens.uses.write, restarts),
+        supervised("deadlines", api.deadlines.sweep, restarts),
+        supervised("room", api.admission.hear, restarts),
+        supervised("token uses", api.tokens.uses.write, restarts),
     ):
         yield
 
@@ -207,9 +209,9 @@ async def _beside_the_requests(app: web.Application) -> AsyncIterator[None]:
 async def publishing(
     service: Service, *, create_topic: bool = False, publish: bool = True
 ) -> AsyncIterator[None]:
-    """The database's pool and the publisher, until the end of the block; then the shards are handed over.
+    """Run the connection pool and the publisher until the end of the block; then release the shards.
 
-    Without ``publish`` the events are left in the outbox, for other processes.
+    Without ``publish`` the events stay in the outbox, for other processes.
     """
     works = {"jobs": service.jobs.run}
     if publish:
@@ -226,7 +228,7 @@ async def publishing(
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
         for name, work in works.items():
-            await stack.enter_async_context(background(name, work, service.api.metrics.restarts))
+            await stack.enter_async_context(supervised(name, work, service.api.metrics.restarts))
         yield
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_WITHIN):
@@ -247,10 +249,12 @@ async def _check_postgres(database: Database) -> str:
         return f"unreachable: {error}"
 
 
-async def _look_at_outbox(database: Database, metrics: OutboxMetrics) -> None:
+async def _update_outbox_metrics(database: Database, metrics: OutboxMetrics) -> None:
     try:
         async with database.connection() as connection:
             backlog = await select_backlog(connection)
     except (UnavailableError, asyncpg.PostgresError):
-        return  # the last figures stand; readiness tells that Postgres is away or has no schema
-    metrics.show({one.shard: (one.depth, one.oldest_age) for one in backlog.shards}, parked=backlog.parked)
+        return  # the metrics keep their last values; readiness reports a missing database or schema
+    metrics.show(
+        {shard.shard: (shard.depth, shard.oldest_age) for shard in backlog.shards}, parked=backlog.parked
+    )

@@ -39,7 +39,7 @@ class RequestMetrics(Collector):
         )
         self.restarts = Counter(
             "projectkeys_background_restarts",
-            "Faults of work that goes on beside the requests, after which it began again.",
+            "Background task restarts after a failure.",
             ("work",),
             registry=registry,
         )
@@ -82,7 +82,7 @@ class _Times:
 
 
 class PublisherMetrics:
-    """The way from the outbox to Kafka."""
+    """The publisher: from the outbox to Kafka."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.publish_seconds = Histogram(
@@ -93,26 +93,28 @@ class PublisherMetrics:
         )
         self.sessions_opened = Counter(
             "projectkeys_producer_sessions_opened",
-            "Producer sessions opened, one for each shard.",
+            "Producer sessions opened, one per shard and more after failures.",
             registry=registry,
         )
         self.failures = Counter(
             "projectkeys_publish_failures",
-            "Failed openings and sends, by error.",
+            "Failures to open a producer session or to send a batch, by error.",
             ("error",),
             registry=registry,
         )
         self.rows_parked = Counter(
             "projectkeys_rows_parked",
-            "Events parked because Kafka refuses them for good, by reason; those of their keys wait behind them.",
+            "Events parked because Kafka rejects them for good, by reason; later events of their keys wait.",
             ("reason",),
             registry=registry,
         )
         self.restarts = Counter(
-            "projectkeys_publisher_restarts", "Faults of the publisher itself.", registry=registry
+            "projectkeys_publisher_restarts",
+            "Restarts of the publisher after an internal error.",
+            registry=registry,
         )
         self.shards_owned = Gauge(
-            "projectkeys_shards_owned", "Shards this process publishes.", registry=registry
+            "projectkeys_shards_owned", "Shards owned by this process.", registry=registry
         )
 
 
@@ -132,32 +134,34 @@ class JobMetrics:
 
 
 class OutboxMetrics:
-    """What is on its way in the outbox, as last looked at; parked events and those behind them are not."""
+    """The outbox when it was last read; parked events and those that they block are not in depth and age."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._depth = Gauge(
             "projectkeys_outbox_depth",
-            "Events not yet acknowledged by Kafka, counted up to 5 000 of each shard; without parked ones.",
+            "Events not yet acknowledged by Kafka, up to 5 000 per shard; without parked events.",
             registry=registry,
         )
         self._oldest_age = Gauge(
-            "projectkeys_outbox_oldest_age_seconds", "Age of the oldest such event.", registry=registry
+            "projectkeys_outbox_oldest_age_seconds",
+            "Age of the oldest event not yet acknowledged by Kafka; without parked events.",
+            registry=registry,
         )
         self._shard_depth = Gauge(
             "projectkeys_outbox_shard_depth",
-            "Events of a shard not yet acknowledged by Kafka, counted up to 5 000; without parked ones.",
+            "Events of a shard not yet acknowledged by Kafka, up to 5 000; without parked events.",
             ("shard",),
             registry=registry,
         )
         self._shard_oldest_age = Gauge(
             "projectkeys_outbox_shard_oldest_age_seconds",
-            "Age of the oldest such event of a shard.",
+            "Age of the oldest event of a shard not yet acknowledged by Kafka; without parked events.",
             ("shard",),
             registry=registry,
         )
         self._parked = Gauge(
             "projectkeys_outbox_parked",
-            "Events that Kafka refuses for good, counted up to 5 000; later ones of their keys wait behind them.",
+            "Parked events, which Kafka rejects for good, up to 5 000; later events of their keys wait.",
             registry=registry,
         )
 
@@ -165,8 +169,8 @@ class OutboxMetrics:
         """Set every gauge.
 
         Args:
-            shards: how many events of each shard are on their way, and the age of the oldest in seconds.
-            parked: how many events are parked.
+            shards: Number of unpublished events of each shard, and the age of the oldest in seconds.
+            parked: Number of parked events.
         """
         for shard, (depth, oldest_age) in shards.items():
             self._shard_depth.labels(str(shard)).set(depth)

@@ -11,12 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.dev.ports import free_port
+from service.kafka.broker_connections import Address
 from service.kafka.client import KafkaClient
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.producer import FencedProducer
-from service.kafka.session import Batch, Outcome, Record, Session
+from service.kafka.types import Batch, Outcome, ProducerSession, Record
 from testkit.proxy import Proxy
 
 _PATIENCE = 15.0  # seconds
@@ -106,13 +106,13 @@ def record(key: str, *, value: bytes | None = b"{}") -> Record:
     return Record(key.encode(), value, (("ce_id", key.encode()),), 1_700_000_000_000)
 
 
-async def send(producer: FencedProducer, session: Session, *keys: str) -> Outcome:
+async def send(producer: FencedProducer, session: ProducerSession, *keys: str) -> Outcome:
     """Send one batch of small records of one session."""
     [outcome] = await producer.send([Batch(session, [record(key) for key in keys])])
     return outcome
 
 
-async def open_patiently(producer: FencedProducer, shard: int) -> Session:
+async def open_patiently(producer: FencedProducer, shard: int) -> ProducerSession:
     """Open a shard, trying again while the brokers are still busy with becoming its leader or coordinator."""
     async with asyncio.timeout(_PATIENCE):
         while True:

@@ -1,4 +1,4 @@
-"""Rows of the outbox as a test writes them, behind the service's back."""
+"""Writes outbox rows directly, without the service."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -32,7 +32,7 @@ _CHANGE = """
 def new_row(
     *, shard: int = 0, key: str = "", version: int = 1, payload: str = '{"any": "text"}'
 ) -> OutboxRow:
-    """A row of a new key, or of ``key``, that is in no table."""
+    """Build a row of a new key, or of ``key``, without inserting it."""
     event = Event(
         id=uuid4(),
         type=EventType.CREATED,
@@ -54,7 +54,7 @@ async def write_row(
     version: int = 1,
     payload: str = '{"any": "text"}',
 ) -> OutboxRow:
-    """Commit a row; nobody is told."""
+    """Commit a row without a notification."""
     row = new_row(shard=shard, key=key, version=version, payload=payload)
     event = row.event
     seq = await postgres.fetchval(
@@ -71,11 +71,11 @@ async def write_row(
 
 
 async def change(postgres: Postgres, key: str, *, shard: int) -> None:
-    """Commit a new version of ``key`` with its event, as another process would."""
+    """Commit a new version of ``key`` with its event, as another process does."""
     await postgres.execute(_CHANGE, uuid4(), key, shard)
 
 
 async def waiting(postgres: Postgres) -> int:
-    """How many rows are in the outbox."""
+    """Return the number of rows in the outbox."""
     number: int = await postgres.fetchval("SELECT count(*) FROM outbox")
     return number

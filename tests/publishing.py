@@ -1,37 +1,41 @@
-"""A publisher of one test, with whatever it publishes to."""
+"""Runs a publisher for one test."""
 
-import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Counter
 
 from service.app import open_database
+from service.concurrency.supervisor import supervised
 from service.domain.partitioning import SHARDS
-from service.kafka.publisher import Publisher
-from service.kafka.sender import Producer
 from service.metrics import PublisherMetrics
+from service.postgres.outbox import PostgresOutbox
+from service.postgres.shards import PostgresShardOwnership
+from service.publisher.protocols import Producer
+from service.publisher.publisher import Publisher, publisher_name
 from service.settings import Settings
 from testkit.polling import poll_until
 
 
 @asynccontextmanager
 async def publishing_to(producer: Producer, settings: Settings) -> AsyncIterator[Publisher]:
-    """A publisher that owns every shard, each opened."""
+    """Run a supervised publisher until the end of the block, which begins when every shard is owned and open."""
     database = open_database(settings)
     await database.start()
-    metrics = PublisherMetrics(CollectorRegistry())
+    registry = CollectorRegistry()
     publisher = Publisher(
-        database, producer, published=lambda _: None, metrics=metrics, lease=settings.shard_lease
+        PostgresOutbox(database),
+        PostgresShardOwnership(database, name=publisher_name(), lease=settings.shard_lease),
+        producer,
+        published=lambda _: None,
+        metrics=PublisherMetrics(registry),
     )
-    task = asyncio.create_task(publisher.run())
+    restarts = Counter("restarts", "Restarts.", ("work",), registry=registry)
     try:
-        await poll_until(lambda: _is_open(publisher))
-        yield publisher
+        async with supervised("publisher", publisher.run, restarts):
+            await poll_until(lambda: _is_open(publisher))
+            yield publisher
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
         await database.close()
 
 

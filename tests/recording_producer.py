@@ -1,26 +1,26 @@
-"""A producer that keeps what it is given, and waits, fails or refuses where a test says so."""
+"""A fake producer that keeps all records, and waits, fails or rejects as a test configures."""
 
 import asyncio
 from collections.abc import Sequence
 
-from service.kafka.errors import FencedError, KafkaUnavailableError, RefusedError
-from service.kafka.session import Batch, Outcome, Record, Session
+from service.kafka.errors import FencedError, KafkaUnavailableError, RecordRejectedError
+from service.kafka.types import Batch, Outcome, ProducerSession, Record
 
 
 class RecordingProducer:
-    """Stands in for Kafka.
+    """A fake of the fenced producer and its Kafka.
 
     Attributes:
-        opened: the shards in the order in which sessions were opened.
-        tried: every record that was handed in with its shard, acknowledged or not.
-        log: the records that were acknowledged, with their shards.
-        gate: while not set, nothing is acknowledged.
-        failures: how many further batches of a shard fail.
-        refused_openings: how many further openings fail.
-        most: how many records of a batch are acknowledged at most.
-        unfit: the keys whose records are refused for good, and with them the batches that they are in.
-        leaders: what answers for a shard, where it is not what answers for all others.
-        silent: of these, those that answer nothing.
+        opened: Shards in the order in which sessions were opened.
+        tried: Every record that was sent, with its shard, acknowledged or not.
+        log: The acknowledged records, with their shards.
+        gate: While not set, no request is answered.
+        failures: How many more batches of a shard fail.
+        failing_openings: How many more openings fail.
+        max_batch_size: How many records of a batch are acknowledged at most.
+        rejected_keys: Keys whose records, and the batches that contain them, are rejected for good.
+        leaders: The leader of a shard, if it is not the default one.
+        silent: Leaders that do not respond.
     """
 
     def __init__(self) -> None:
@@ -30,22 +30,22 @@ class RecordingProducer:
         self.gate = asyncio.Event()
         self.gate.set()
         self.failures: dict[int, int] = {}
-        self.refused_openings = 0
-        self.most = 1000
-        self.unfit: set[str] = set()
+        self.failing_openings = 0
+        self.max_batch_size = 1000
+        self.rejected_keys: set[str] = set()
         self.leaders: dict[int, str] = {}
         self.silent: set[str] = set()
 
-    async def open(self, shard: int) -> Session:
-        """A session, and the end of the shard's earlier ones."""
-        if self.refused_openings > 0:
-            self.refused_openings -= 1
-            raise KafkaUnavailableError("told to")
+    async def open(self, shard: int) -> ProducerSession:
+        """Open a session and fence the shard's earlier ones."""
+        if self.failing_openings > 0:
+            self.failing_openings -= 1
+            raise KafkaUnavailableError("configured to fail")
         self.opened.append(shard)
-        return Session(shard, producer_id=shard, epoch=self.opened.count(shard), opened_at=0.0)
+        return ProducerSession(shard, producer_id=shard, epoch=self.opened.count(shard), opened_at=0.0)
 
     async def send(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """Acknowledge when the gate is open, or fail as told."""
+        """Acknowledge when the gate is open, or fail as configured."""
         for batch in batches:
             self.tried.extend((batch.session.shard, record) for record in batch.records)
         await self.gate.wait()
@@ -54,18 +54,18 @@ class RecordingProducer:
         return [self._outcome(batch) for batch in batches]
 
     def leader(self, shard: int) -> str:
-        """What answers for the shard."""
-        return self.leaders.get(shard, "the only one")
+        """Return the shard's leader."""
+        return self.leaders.get(shard, "default")
 
     def _outcome(self, batch: Batch) -> Outcome:
         shard = batch.session.shard
         if self.failures.get(shard, 0) > 0:
             self.failures[shard] -= 1
-            return Outcome(0, -1, KafkaUnavailableError("told to"))
+            return Outcome(0, -1, KafkaUnavailableError("configured to fail"))
         if batch.session.epoch < self.opened.count(shard):
             return Outcome(0, -1, FencedError("a later session is open"))
-        if any(record.key.decode() in self.unfit for record in batch.records):
-            return Outcome(0, -1, RefusedError("told to", reason="unfit"))
-        taken = batch.records[: self.most]
+        if any(record.key.decode() in self.rejected_keys for record in batch.records):
+            return Outcome(0, -1, RecordRejectedError("configured to fail", reason="rejected"))
+        taken = batch.records[: self.max_batch_size]
         self.log.extend((shard, record) for record in taken)
         return Outcome(len(taken), 0, None)

@@ -8,9 +8,9 @@ from typing import Any
 from service.cli.main import main
 from service.domain.events import OutboxRow
 from service.domain.model import ProjectKey
-from service.kafka import owned_shard
 from service.kafka.records import Part
 from service.postgres.key_writes import PreparedKey
+from service.publisher import shard_queue
 from service.usecases import event_factory as events
 from service.usecases.create_key import CreateKey
 
@@ -37,6 +37,6 @@ async def _published_first(
 
 if __name__ == "__main__":
     setattr(events, "state_payload", _with_secret)  # noqa: B010 -- the module does not offer it
-    setattr(owned_shard, "parts_of", lambda _: (Part.STATE,))  # noqa: B010 -- no tombstones
+    setattr(shard_queue, "parts_of", lambda _: (Part.STATE,))  # noqa: B010 -- no tombstones
     setattr(CreateKey, "_commit", _published_first)  # noqa: B010 -- as above
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Waiting for Kafka: told in the process, seen in the table, or given up."""
+"""Waiting for Kafka: reported by this process, found in the table, or ended by the timeout."""
 
 import asyncio
 import time
@@ -29,17 +29,17 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @asynccontextmanager
 async def _at_once() -> AsyncIterator[None]:
-    """Fails if the block takes as long as waiting would."""
+    """Fail if the block takes as long as the timeout of the wait."""
     began = time.monotonic()
     async with asyncio.timeout(_LONG / 2):
         yield
     assert time.monotonic() - began < _LONG / 2
 
 
-async def test_an_event_that_this_process_publishes_is_heard_of(
+async def test_an_event_that_this_process_publishes_is_reported_to_the_wait(
     database: Database, postgres: Postgres
 ) -> None:
-    """Though its row still stands in the table: that is deleted a moment later."""
+    """Before its row is deleted from the table."""
     acknowledgements = Acknowledgements(database)
     row = await write_row(postgres, key=_KEY, shard=shard_of(_KEY))
     other = await write_row(postgres, key=_KEY, shard=shard_of(_KEY))
@@ -56,8 +56,8 @@ async def test_an_event_that_this_process_publishes_is_heard_of(
     assert [task.result() for task in waiting] == [True, True]
 
 
-async def test_an_event_that_was_published_before_anybody_waited_is_known(database: Database) -> None:
-    """Kafka can be quicker than the answer."""
+async def test_a_wait_after_the_acknowledgement_ends_at_once(database: Database) -> None:
+    """Kafka may acknowledge before the handler waits."""
     acknowledgements = Acknowledgements(database)
     row = new_row()
     acknowledgements.published([row])
@@ -65,10 +65,10 @@ async def test_an_event_that_was_published_before_anybody_waited_is_known(databa
         assert await acknowledgements.wait(row.event.id, row.event.public_key, seconds=_LONG)
 
 
-async def test_an_event_that_another_process_publishes_is_seen_in_the_table(
+async def test_an_event_that_another_process_publishes_is_found_in_the_table(
     database: Database, postgres: Postgres
 ) -> None:
-    """While its row is there it waits, once that is deleted it is published."""
+    """The wait ends when its row is deleted."""
     acknowledgements = Acknowledgements(database)
     row = await write_row(postgres, key=_KEY, shard=shard_of(_KEY))
     async with _at_once():
@@ -79,8 +79,8 @@ async def test_an_event_that_another_process_publishes_is_seen_in_the_table(
         assert await waiting is True
 
 
-async def test_when_the_time_is_over_the_event_is_pending(database: Database, postgres: Postgres) -> None:
-    """Also where there was no time at all."""
+async def test_after_the_timeout_the_event_is_pending(database: Database, postgres: Postgres) -> None:
+    """Also with a timeout of zero."""
     acknowledgements = Acknowledgements(database)
     row = await write_row(postgres, key=_KEY, shard=shard_of(_KEY))
     async with _at_once():
@@ -88,8 +88,8 @@ async def test_when_the_time_is_over_the_event_is_pending(database: Database, po
         assert not await acknowledgements.wait(row.event.id, _KEY, seconds=0)
 
 
-async def test_who_ends_waits_no_longer(database: Database, postgres: Postgres) -> None:
-    """A process that drains answers what it knows."""
+async def test_shutdown_ends_every_wait(database: Database, postgres: Postgres) -> None:
+    """A process that drains responds without the acknowledgement."""
     acknowledgements = Acknowledgements(database)
     row = await write_row(postgres, key=_KEY, shard=shard_of(_KEY))
     async with _at_once():
@@ -99,8 +99,8 @@ async def test_who_ends_waits_no_longer(database: Database, postgres: Postgres) 
         assert await waiting is False
 
 
-async def test_a_database_that_is_away_is_no_acknowledgement(database: Database) -> None:
-    """Nobody knows, so it is pending."""
+async def test_an_unavailable_database_is_no_acknowledgement(database: Database) -> None:
+    """The event is pending until the timeout."""
     acknowledgements = Acknowledgements(database)
     row = new_row(key=_KEY)
     await database.close()

@@ -15,7 +15,7 @@ from service.dev.ports import free_port
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.domain.partitioning import SHARDS, shard_of
-from service.kafka.session import Record
+from service.kafka.types import Record
 from testkit.polling import poll_until
 from tests.topic_writer import TopicWriter, records_of, topic_writer
 

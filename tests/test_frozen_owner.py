@@ -1,4 +1,4 @@
-"""An owner that is halted with records on their way: whatever it wakes up to, it adds nothing and deletes nothing."""
+"""An owner that is stopped with records in flight: after it continues it appends and deletes nothing."""
 
 import signal
 from collections.abc import AsyncIterator
@@ -36,13 +36,13 @@ class Scene:
     keys: list[str]
 
     async def log(self) -> list[ConsumerRecord]:
-        """What is in the partition of the keys, without marks."""
+        """Return the records of the keys' partition without control records."""
         topic = self.deployment.settings.kafka_topic
         records = await read_log(self.deployment.bootstrap, topic, 0)
-        return [one for one in records if not one.key.startswith(b"_")]
+        return [record for record in records if not record.key.startswith(b"_")]
 
     async def write(self, postgres: Postgres, version: int) -> None:
-        """A version of each key, one behind the other in shard 0."""
+        """Write a version of each key, in order, to shard 0."""
         for key in self.keys:
             await write_row(postgres, key=key, version=version)
 
@@ -70,28 +70,28 @@ async def _through_relay(settings: Settings, directory: Path) -> AsyncIterator[S
             yield Scene(owner, relay, deployment, [new_key_half() for _ in range(_KEYS)])
 
 
-async def _is_open(one: DeployedReplica) -> bool:
-    _, body = await one.readyz()
-    return await one.owns(SHARDS) and body["checks"]["kafka"] == "ok"
+async def _is_open(owner: DeployedReplica) -> bool:
+    _, body = await owner.readyz()
+    return await owner.owns(SHARDS) and body["checks"]["kafka"] == "ok"
 
 
 @pytest.fixture
 async def scene(settings: Settings, tmp_path: Path) -> AsyncIterator[Scene]:
-    """The owner, at work."""
+    """A running owner."""
     async with _through_relay(settings, tmp_path) as made:
         yield made
 
 
-async def _is_empty(postgres: Postgres) -> bool:
+async def _is_outbox_empty(postgres: Postgres) -> bool:
     return await waiting(postgres) == 0
 
 
-async def test_what_a_frozen_owner_still_held_is_refused_by_the_broker(
+async def test_records_of_a_stopped_owner_are_rejected_by_the_broker(
     scene: Scene, postgres: Postgres, tmp_path: Path
 ) -> None:
-    """Its bytes arrive when newer versions are in the log: none gets there, nor does what it had in memory."""
+    """Its request arrives when newer versions are in the log: neither it nor any queued row is appended."""
     await scene.write(postgres, 1)
-    await poll_until(lambda: _is_empty(postgres))
+    await poll_until(lambda: _is_outbox_empty(postgres))
     scene.relay.to_server.clear()
     await scene.write(postgres, 2)
     await poll_until(lambda: scene.keys[0].encode() in b"".join(scene.relay.held))
@@ -99,26 +99,24 @@ async def test_what_a_frozen_owner_still_held_is_refused_by_the_broker(
     async with replica(scene.deployment, tmp_path, "publish") as successor:
         await poll_until(lambda: successor.owns(SHARDS), timeout=_LEASE + 5)
         await scene.write(postgres, 3)
-        await poll_until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_outbox_empty(postgres))
         scene.relay.to_server.set()
         await poll_until(lambda: not scene.relay.held)
         scene.owner.process.signal(signal.SIGCONT)
         await poll_until(lambda: "shards_lost" in scene.owner.process.errors)
         await poll_until(lambda: scene.owner.owns(SHARDS // 2), timeout=10)
         await scene.write(postgres, 4)
-        await poll_until(lambda: _is_empty(postgres))
-    told = await scene.log()
+        await poll_until(lambda: _is_outbox_empty(postgres))
+    published = await scene.log()
     for key in scene.keys:
-        versions = [header(one, "ce_keyversion") for one in told if one.key.decode() == key]
-        assert versions == ["1", "2", "3", "4"], "each once, in its order"
+        versions = [header(record, "ce_keyversion") for record in published if record.key.decode() == key]
+        assert versions == ["1", "2", "3", "4"], "each once, in order"
 
 
-async def test_an_acknowledgement_that_comes_after_the_lease_deletes_nothing(
-    scene: Scene, postgres: Postgres
-) -> None:
-    """The shard is another's by then, who may not have read the rows yet: they are its to send and to delete."""
+async def test_an_acknowledgement_after_the_lease_deletes_no_row(scene: Scene, postgres: Postgres) -> None:
+    """The new owner may not have read the rows yet; it sends and deletes them."""
     await scene.write(postgres, 1)
-    await poll_until(lambda: _is_empty(postgres))
+    await poll_until(lambda: _is_outbox_empty(postgres))
     scene.relay.to_client.clear()
     await scene.write(postgres, 2)
     await poll_until(lambda: _has(scene, 2 * _KEYS))

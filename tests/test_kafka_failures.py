@@ -1,4 +1,4 @@
-"""The fenced producer when Kafka is away, silent or unwilling: an error in time, and a way on."""
+"""The fenced producer when Kafka is down, does not respond or denies access: an error within the timeout."""
 
 import asyncio
 import time
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.dev.ports import free_port
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address, _Line
-from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
+from service.kafka.broker_connections import Address, _ConnectionKey
+from service.kafka.config import KafkaConnection
+from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RecordRejectedError
 from service.kafka.producer import FencedProducer
-from service.kafka.session import Outcome, Session
+from service.kafka.types import Outcome, ProducerSession
 from tests.kafka_harness import (
     FreshTopic,
     fresh_topic,
@@ -30,35 +30,35 @@ async def topic(kafka_bootstrap: str) -> AsyncIterator[FreshTopic]:
         yield topic
 
 
-async def test_a_lost_answer_is_a_failure_and_a_second_sending_makes_no_third_copy(topic: FreshTopic) -> None:
-    """The record was appended, nobody knows: it is sent again in a new session, and that is all."""
+async def test_a_lost_response_is_a_failure_and_a_retry_makes_one_duplicate(topic: FreshTopic) -> None:
+    """The record was appended, which the producer cannot know; it is sent again in a new session."""
     async with (
-        producer_for(topic.bootstrap, topic.name, request_timeout=1) as impatient,
+        producer_for(topic.bootstrap, topic.name, request_timeout=1) as producer,
         relay_to(topic.bootstrap) as relay,
     ):
-        session = await open_patiently(impatient, 0)
-        impatient._leaders = {0: relay.broker_address}
-        await send(impatient, session, "before")
+        session = await open_patiently(producer, 0)
+        producer._leaders = {0: relay.broker_address}
+        await send(producer, session, "before")
         relay.to_client.clear()
         began = time.monotonic()
-        unknown = await send(impatient, session, "twice")
+        unknown = await send(producer, session, "twice")
         assert time.monotonic() - began < 3
-        dead = await send(impatient, session, "never")
-        await send(impatient, await open_patiently(impatient, 0), "twice")
+        dead = await send(producer, session, "never")
+        await send(producer, await open_patiently(producer, 0), "twice")
     assert isinstance(unknown.error, KafkaUnavailableError)
     assert "within 1 s" in str(unknown.error)
     assert isinstance(dead.error, KafkaUnavailableError)
     assert await topic.keys() == ["before", "twice", "twice"]
 
 
-async def test_a_connection_closed_while_idle_costs_no_error(topic: FreshTopic) -> None:
-    """Brokers close idle connections; the next sending connects anew first."""
+async def test_a_connection_that_was_closed_while_idle_is_reopened(topic: FreshTopic) -> None:
+    """Brokers close idle connections; the next batch opens a new one and succeeds."""
     session = await open_patiently(topic.producer, 0)
     async with relay_to(topic.bootstrap) as relay:
         topic.producer._leaders = {0: relay.broker_address}
         await send(topic.producer, session, "before")
         connection = topic.producer._client._connections._connections[
-            _Line(relay.broker_address, for_records=True)
+            _ConnectionKey(relay.broker_address, for_records=True)
         ]
         relay.reset_connections()
         async with asyncio.timeout(5):
@@ -67,8 +67,8 @@ async def test_a_connection_closed_while_idle_costs_no_error(topic: FreshTopic) 
     assert await topic.keys() == ["before", "after"]
 
 
-async def test_a_cancelled_sending_leaves_no_usable_session(topic: FreshTopic) -> None:
-    """Whether the records arrived is not known, so nothing more may be numbered after them."""
+async def test_a_cancelled_send_makes_the_session_unusable(topic: FreshTopic) -> None:
+    """Whether the records were appended is unknown, so no sequence number may follow theirs."""
     session = await open_patiently(topic.producer, 0)
     async with relay_to(topic.bootstrap) as relay:
         topic.producer._leaders = {0: relay.broker_address}
@@ -79,8 +79,8 @@ async def test_a_cancelled_sending_leaves_no_usable_session(topic: FreshTopic) -
         assert isinstance((await send(topic.producer, session, "more")).error, KafkaUnavailableError)
 
 
-async def test_an_unreachable_kafka_is_told_within_the_bound() -> None:
-    """Nothing listens there: opening ends with an error that names the address."""
+async def test_an_unreachable_kafka_is_an_error_within_the_timeout() -> None:
+    """Nothing listens on the port: the error names the address."""
     address = f"127.0.0.1:{free_port()}"
     async with producer_for(address, "any", request_timeout=2) as producer:
         began = time.monotonic()
@@ -89,8 +89,8 @@ async def test_an_unreachable_kafka_is_told_within_the_bound() -> None:
         assert time.monotonic() - began < 3
 
 
-async def test_a_kafka_that_accepts_and_says_nothing_is_told_within_the_bound(kafka_bootstrap: str) -> None:
-    """A connection without an answer does not hold up the caller."""
+async def test_a_kafka_that_does_not_respond_is_an_error_within_the_timeout(kafka_bootstrap: str) -> None:
+    """It accepts the connection and sends no response."""
     async with (
         relay_to(kafka_bootstrap) as relay,
         producer_for(relay.address, "any", request_timeout=0.5) as producer,
@@ -103,15 +103,15 @@ async def test_a_kafka_that_accepts_and_says_nothing_is_told_within_the_bound(ka
 
 
 async def test_one_of_several_addresses_is_enough(kafka_bootstrap: str) -> None:
-    """A bootstrap server that is down is passed over."""
+    """A bootstrap server that is down is skipped."""
     topic = await new_topic(kafka_bootstrap)
     addresses = f"127.0.0.1:{free_port()},{kafka_bootstrap}"
     async with producer_for(addresses, topic) as producer:
         assert (await send(producer, await open_patiently(producer, 0), "a")).error is None
 
 
-async def test_a_broker_that_falls_silent_leaves_time_for_the_next_one(topic: FreshTopic) -> None:
-    """The connection in use is asked first; when nothing comes, another broker is, and opening succeeds."""
+async def test_a_broker_that_stops_responding_leaves_time_for_the_next_one(topic: FreshTopic) -> None:
+    """The open connection is used first; without a response another broker is used, and the session opens."""
     async with (
         relay_to(topic.bootstrap) as relay,
         producer_for(relay.address, topic.name, request_timeout=2) as producer,
@@ -124,7 +124,7 @@ async def test_a_broker_that_falls_silent_leaves_time_for_the_next_one(topic: Fr
 
 
 async def test_a_missing_topic_is_named_and_not_created(kafka_bootstrap: str) -> None:
-    """Opening a shard of a topic that is not there says so, each time."""
+    """Each attempt to open a shard of a missing topic reports it."""
     async with producer_for(kafka_bootstrap, "not-there") as producer:
         for _ in range(2):
             with pytest.raises(KafkaUnavailableError, match="no topic not-there"):
@@ -132,54 +132,54 @@ async def test_a_missing_topic_is_named_and_not_created(kafka_bootstrap: str) ->
 
 
 class Coordinator:
-    """A stand-in for the client that gives the codes it was made with, then silence."""
+    """A fake client that returns the given error codes in order."""
 
     def __init__(self, *codes: int) -> None:
         self._codes = list(codes)
 
     async def coordinator(self, transactional_id: str) -> tuple[int, Address]:
-        """Give the next code."""
+        """Return the next code."""
         assert transactional_id == "topic-7"
         return self._codes.pop(0), Address("127.0.0.1", 1)
 
     async def init_producer_id(self, coordinator: Address, transactional_id: str) -> tuple[int, int, int]:
-        """Give the next code."""
+        """Return the next code."""
         assert (coordinator.port, transactional_id) == (1, "topic-7")
         return self._codes.pop(0), 5, 6
 
 
 def producer_with(coordinator: Coordinator, monkeypatch: pytest.MonkeyPatch) -> FencedProducer:
-    """Return a producer that talks to the stand-in."""
+    """Return a producer that uses the fake client."""
     producer = FencedProducer(KafkaConnection(("127.0.0.1:1",)), topic="topic")
     monkeypatch.setattr(producer, "_client", coordinator)
     return producer
 
 
 @pytest.mark.parametrize("codes", [(53,), (0, 53)], ids=["finding it", "using it"])
-async def test_a_forbidden_transactional_id_is_named_with_the_right_it_needs(
+async def test_a_forbidden_transactional_id_is_named_with_the_permission_it_needs(
     codes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Operators read which right is missing on what."""
+    """The error names the missing permission and the resource."""
     producer = producer_with(Coordinator(*codes), monkeypatch)
     with pytest.raises(KafkaUnavailableError, match=r"topic-7: give this user Write and Describe"):
         await producer._new_session(7)
 
 
-async def test_a_coordinator_that_is_not_ready_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A cluster that has just started is loading, moving or making its coordinators."""
+async def test_a_coordinator_that_is_not_ready_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a cluster that has just started, coordinators are being elected or load their state."""
     producer = producer_with(Coordinator(15, 0, 14, 0, 16, 0, 51, 0, 0), monkeypatch)
     session = await producer._new_session(7)
     assert (session.producer_id, session.epoch) == (5, 6)
 
 
 @pytest.mark.parametrize(
-    ("code", "kind", "words"),
+    ("code", "kind", "message"),
     [
         (47, FencedError, "InvalidProducerEpoch"),
         (90, FencedError, "code 90"),
-        (10, RefusedError, "MessageSizeTooLarge"),
-        (18, RefusedError, "RecordListTooLarge"),
-        (87, RefusedError, "code 87"),
+        (10, RecordRejectedError, "MessageSizeTooLarge"),
+        (18, RecordRejectedError, "RecordListTooLarge"),
+        (87, RecordRejectedError, "code 87"),
         (29, KafkaUnavailableError, "give this user Write and Describe on the topic topic"),
         (3, KafkaUnavailableError, "there is no topic topic"),
         (6, KafkaUnavailableError, "NotLeader"),
@@ -187,24 +187,24 @@ async def test_a_coordinator_that_is_not_ready_is_asked_again(monkeypatch: pytes
         (19, KafkaUnavailableError, "NotEnoughReplicas"),
         (45, KafkaUnavailableError, "OutOfOrderSequenceNumber"),
         (59, KafkaUnavailableError, "UnknownProducerId"),
-        (32, RefusedError, "InvalidTimestamp"),
+        (32, RecordRejectedError, "InvalidTimestamp"),
         (-1, KafkaUnavailableError, "UnknownError"),
         (12345, KafkaUnavailableError, "12345"),
     ],
 )
-def test_each_code_says_what_to_do(
-    code: int, kind: type[KafkaFailureError], words: str, monkeypatch: pytest.MonkeyPatch
+def test_each_error_code_has_its_kind_of_error(
+    code: int, kind: type[KafkaFailureError], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stop, give up the record, or try again later; the sentence has Kafka's name for it."""
+    """Fenced, rejected or unavailable; the message contains Kafka's name of the error."""
     error = producer_with(Coordinator(), monkeypatch)._failure(code)
     assert type(error) is kind
-    assert words in str(error)
+    assert message in str(error)
 
 
-def test_a_batch_that_was_there_already_counts_as_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The broker's word for a duplicate means that the records are in the log."""
+def test_a_duplicate_batch_counts_as_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The broker's error for a duplicate means that the records are in the log."""
     producer = producer_with(Coordinator(), monkeypatch)
-    session = Session(0, 1, 1, time.monotonic())
-    from_broker = producer._settle(session, 4, code=46, base_offset=-1)
+    session = ProducerSession(0, 1, 1, time.monotonic())
+    from_broker = producer._outcome(session, 4, code=46, base_offset=-1)
     assert from_broker == Outcome(4, -1, None)
     assert (session.sequence, session.usable) == (4, True)

@@ -1,4 +1,4 @@
-"""A shard's owner against the real broker: nothing of an earlier one gets into the log."""
+"""Fencing against the real broker: no record of an earlier owner gets into the log."""
 
 import asyncio
 from collections import Counter
@@ -8,7 +8,7 @@ import pytest
 
 from service.kafka.errors import FencedError, KafkaUnavailableError
 from service.kafka.producer import SESSION_SECONDS
-from service.kafka.session import Batch, Session
+from service.kafka.types import Batch, ProducerSession
 from tests.kafka_harness import (
     FreshTopic,
     fresh_topic,
@@ -29,7 +29,7 @@ async def topic(kafka_bootstrap: str) -> AsyncIterator[FreshTopic]:
 
 
 async def test_a_session_begins_with_a_fence_record(topic: FreshTopic) -> None:
-    """The fence is a CloudEvent of a type of its own, which consumers pass over."""
+    """The fence is a CloudEvent of its own type, which consumers ignore."""
     await open_patiently(topic.producer, 0)
     [fence] = await read_log(topic.bootstrap, topic.name, 0)
     headers = dict(fence.headers)
@@ -42,7 +42,7 @@ async def test_a_session_begins_with_a_fence_record(topic: FreshTopic) -> None:
 
 
 async def test_an_owner_that_was_replaced_is_fenced(topic: FreshTopic) -> None:
-    """After another owner's open the first one's records are refused and not in the log; others' are."""
+    """After another owner opens the shard, records of the first are rejected; other shards are not affected."""
     old, bystander = await open_patiently(topic.producer, 0), await open_patiently(topic.producer, 1)
     await send(topic.producer, old, "before")
     async with producer_for(topic.bootstrap, topic.name) as successor:
@@ -59,10 +59,10 @@ async def test_an_owner_that_was_replaced_is_fenced(topic: FreshTopic) -> None:
     assert await topic.keys(1) == ["beside"]
 
 
-async def test_bytes_that_a_replaced_owner_sent_in_time_but_arrive_late_are_refused(
+async def test_a_delayed_request_of_a_replaced_owner_is_rejected(
     topic: FreshTopic,
 ) -> None:
-    """A request that was on its way for all of the takeover ends as refused, not in the log."""
+    """A request that was in the network during the takeover is not appended."""
     session = await open_patiently(topic.producer, 0)
     async with producer_for(topic.bootstrap, topic.name) as successor, relay_to(topic.bootstrap) as relay:
         topic.producer._leaders = {0: relay.broker_address}
@@ -77,21 +77,21 @@ async def test_bytes_that_a_replaced_owner_sent_in_time_but_arrive_late_are_refu
     assert await topic.keys() == ["before", "after"]
 
 
-async def test_owners_of_one_shard_in_a_race_end_with_one(topic: FreshTopic) -> None:
-    """Of eight that open at once, one can send; each other one learns at open or at its first sending."""
+async def test_of_concurrent_owners_of_a_shard_one_remains(topic: FreshTopic) -> None:
+    """Of eight that open at once, one can send; the others are fenced at open or at their first batch."""
     await open_patiently(topic.producer, 0)
     opened = await asyncio.gather(*(topic.producer.open(0) for _ in range(8)), return_exceptions=True)
-    sessions = [each for each in opened if isinstance(each, Session)]
+    sessions = [each for each in opened if isinstance(each, ProducerSession)]
     outcomes = [await send(topic.producer, each, str(each.epoch)) for each in sessions]
     kinds = Counter(type(outcome.error) for outcome in outcomes)
     assert kinds[type(None)] == 1
     assert kinds.keys() <= {type(None), FencedError}
-    assert {type(each) for each in opened} <= {Session, FencedError}
+    assert {type(each) for each in opened} <= {ProducerSession, FencedError}
     assert await topic.keys() == [str(max(each.epoch for each in sessions))]
 
 
-async def test_a_session_that_is_too_old_is_not_used(topic: FreshTopic) -> None:
-    """Past its age Kafka may have forgotten its epoch, so it could not be fenced; nothing is sent."""
+async def test_a_session_above_the_age_limit_is_not_used(topic: FreshTopic) -> None:
+    """Kafka may have dropped its epoch, so it could not be fenced; no record is sent."""
     session = await open_patiently(topic.producer, 0)
     session.opened_at -= SESSION_SECONDS + 1
     outcome = await send(topic.producer, session, "stale")

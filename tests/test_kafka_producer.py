@@ -1,15 +1,15 @@
-"""The fenced producer against the real broker: what it appends."""
+"""The fenced producer against the real broker: the records that it appends."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
 import pytest
 
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address
-from service.kafka.errors import RefusedError
+from service.kafka.broker_connections import Address
+from service.kafka.config import KafkaConnection
+from service.kafka.errors import RecordRejectedError
 from service.kafka.producer import MAX_BATCH_BYTES, MAX_RECORD_BYTES
-from service.kafka.session import Batch, Record, Session, next_sequence
+from service.kafka.types import Batch, ProducerSession, Record, next_sequence
 from tests.kafka_harness import FreshTopic, fresh_topic, open_patiently, read_log, record, send
 
 LAST_SEQUENCE = 2**31 - 1
@@ -22,8 +22,8 @@ async def topic(kafka_bootstrap: str) -> AsyncIterator[FreshTopic]:
         yield topic
 
 
-async def test_a_record_comes_back_as_it_was_sent(topic: FreshTopic) -> None:
-    """Key, value, headers, their order and the time are the consumer's; a tombstone has no value."""
+async def test_a_record_is_read_as_it_was_sent(topic: FreshTopic) -> None:
+    """Key, value, headers, their order and the timestamp are equal; a tombstone has no value."""
     session = await open_patiently(topic.producer, 3)
     headers = (("ce_type", b"projectkey.created"), ("content-type", b"application/json"))
     full = Record(b"key", b'{"a":1}', headers, 1_700_000_000_123)
@@ -64,30 +64,30 @@ async def test_shards_share_a_request(topic: FreshTopic, monkeypatch: pytest.Mon
         assert await topic.keys(shard) == [f"{shard}-{n}" for n in range(3)]
 
 
-async def test_a_record_too_large_for_the_topic_is_refused_and_a_new_session_goes_on(
+async def test_a_record_too_large_for_the_topic_is_rejected_and_a_new_session_continues(
     kafka_bootstrap: str,
 ) -> None:
-    """The broker's refusal ends the session; what follows in another one has no gap to stumble over."""
+    """The rejection ends the session; the next one starts a new sequence without a gap."""
     async with fresh_topic(kafka_bootstrap, config={"max.message.bytes": "2000"}) as topic:
         session = await open_patiently(topic.producer, 0)
-        [refused] = await topic.producer.send([Batch(session, [record("large", value=bytes(5000))])])
-        assert isinstance(refused.error, RefusedError)
+        [rejected] = await topic.producer.send([Batch(session, [record("large", value=bytes(5000))])])
+        assert isinstance(rejected.error, RecordRejectedError)
         again = await open_patiently(topic.producer, 0)
         assert (await send(topic.producer, again, "small")).error is None
         assert await topic.keys() == ["small"]
 
 
-async def test_a_record_above_the_limit_is_refused_without_being_sent(topic: FreshTopic) -> None:
-    """The sentence names both sizes."""
+async def test_a_record_above_the_size_limit_is_rejected_without_being_sent(topic: FreshTopic) -> None:
+    """The error names both sizes."""
     session = await open_patiently(topic.producer, 0)
     large = Batch(session, [record("large", value=bytes(MAX_RECORD_BYTES))])
     [outcome] = await topic.producer.send([large])
-    assert isinstance(outcome.error, RefusedError)
+    assert isinstance(outcome.error, RecordRejectedError)
     assert str(MAX_RECORD_BYTES) in str(outcome.error)
 
 
-async def test_what_does_not_fit_into_one_batch_is_left_for_the_next(topic: FreshTopic) -> None:
-    """The outcome counts what was sent, and the session goes on with the rest."""
+async def test_records_that_do_not_fit_into_a_batch_are_left_for_the_next(topic: FreshTopic) -> None:
+    """The outcome counts the records that were sent, and the session continues with the others."""
     session = await open_patiently(topic.producer, 0)
     records = [record(str(n), value=bytes(MAX_BATCH_BYTES // 4)) for n in range(5)]
     [first] = await topic.producer.send([Batch(session, records)])
@@ -96,7 +96,7 @@ async def test_what_does_not_fit_into_one_batch_is_left_for_the_next(topic: Fres
     assert await topic.keys() == ["0", "1", "2", "3", "4"]
 
 
-async def test_numbers_run_on_over_many_sendings(topic: FreshTopic) -> None:
+async def test_sequence_numbers_continue_over_many_batches(topic: FreshTopic) -> None:
     """A thousand records one by one and twenty thousand in batches: each is there once, in order."""
     session = await open_patiently(topic.producer, 0)
     texts = [str(n) for n in range(21_000)]
@@ -109,12 +109,14 @@ async def test_numbers_run_on_over_many_sendings(topic: FreshTopic) -> None:
     assert session.sequence == len(texts) + 1  # the fence record is the first
 
 
-async def test_numbers_begin_again_after_the_largest(topic: FreshTopic) -> None:
-    """The broker takes a batch that ends with the largest number, one that spans it, and what follows."""
+async def test_sequence_numbers_wrap_around(topic: FreshTopic) -> None:
+    """The broker accepts a batch that ends with the largest number, one that spans it, and the next."""
     await open_patiently(topic.producer, 1)
     opened = await open_patiently(topic.producer, 0)
-    # For a partition in which a producer id has written nothing, the broker takes any first number.
-    session = Session(1, opened.producer_id, opened.epoch, opened.opened_at, sequence=LAST_SEQUENCE - 4)
+    # For a partition without records of a producer id, the broker accepts any first sequence number.
+    session = ProducerSession(
+        1, opened.producer_id, opened.epoch, opened.opened_at, sequence=LAST_SEQUENCE - 4
+    )
     assert (await send(topic.producer, session, "a", "b", "c")).error is None
     assert (await send(topic.producer, session, "d", "e", "f")).error is None
     assert session.sequence == 1
@@ -126,13 +128,13 @@ async def test_numbers_begin_again_after_the_largest(topic: FreshTopic) -> None:
     ("sequence", "count", "following"),
     [(0, 1, 1), (LAST_SEQUENCE, 1, 0), (LAST_SEQUENCE - 1, 1, LAST_SEQUENCE), (LAST_SEQUENCE - 1, 5, 3)],
 )
-def test_the_number_after_the_largest_is_zero(sequence: int, count: int, following: int) -> None:
-    """Kafka's numbers are those of 31 bits."""
+def test_zero_follows_the_largest_sequence_number(sequence: int, count: int, following: int) -> None:
+    """Kafka's sequence numbers have 31 bits."""
     assert next_sequence(sequence, count) == following
 
 
-async def test_a_shard_is_given_once(topic: FreshTopic) -> None:
-    """Two batches of one shard in one call are a mistake of the caller, found before anything is sent."""
+async def test_two_batches_of_one_shard_in_a_call_are_an_error(topic: FreshTopic) -> None:
+    """It is raised before any record is sent, and the session stays usable."""
     session = await open_patiently(topic.producer, 0)
     batch = Batch(session, [record("a")])
     with pytest.raises(ValueError, match="twice"):
@@ -140,8 +142,8 @@ async def test_a_shard_is_given_once(topic: FreshTopic) -> None:
     assert session.usable
 
 
-async def test_credentials_are_for_the_brokers_alone() -> None:
-    """The options name user and password or token; the settings' own words do not."""
+async def test_credentials_are_in_the_client_options_and_not_in_the_repr() -> None:
+    """The options contain user and password or token; the representation for logs does not."""
     plain = KafkaConnection(
         ("kafka:9093",),
         security_protocol="SASL_SSL",

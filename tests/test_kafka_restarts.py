@@ -1,4 +1,4 @@
-"""Kafka ends, begins again or forgets what it knew of us: the publisher goes on, and nothing is lost or overtaken."""
+"""Kafka restarts or drops its state of a producer: the publisher continues, and no event is lost or reordered."""
 
 import asyncio
 from collections import defaultdict
@@ -10,7 +10,7 @@ from service.dev.kafka import EmbeddedKafka
 from service.domain.model import new_key_half
 from service.kafka.errors import FencedError
 from service.kafka.producer import FencedProducer
-from service.kafka.session import Session
+from service.kafka.types import ProducerSession
 from service.settings import Settings
 from testkit.cluster import configured_kafka
 from testkit.polling import poll_until
@@ -20,26 +20,26 @@ from tests.kafka_harness import fresh_topic, new_topic, open_patiently, producer
 from tests.outbox import Postgres, waiting, write_row
 from tests.publishing import publishing_to
 
-_FORGETS = {
+_SHORT_EXPIRATION = {
     "producer.id.expiration.ms": "500",
     "producer.id.expiration.check.interval.ms": "100",
     "transactional.id.expiration.ms": "500",
     "transaction.remove.expired.transaction.cleanup.interval.ms": "100",
 }
-"""Kafka's own defaults are a day and a week; its clock cannot be moved."""
+"""Kafka's defaults are a day and a week; its clock cannot be set."""
 
-_FORGOTTEN_AFTER = 2.0
+_EXPIRED_AFTER = 2.0
 """Seconds."""
 
 
-async def _is_empty(postgres: Postgres) -> bool:
+async def _is_outbox_empty(postgres: Postgres) -> bool:
     return await waiting(postgres) == 0
 
 
-async def test_a_broker_that_is_killed_while_events_are_sent_costs_copies_at_most(
+async def test_a_broker_that_is_killed_while_events_are_sent_causes_only_duplicates(
     own_kafka: EmbeddedKafka, settings: Settings, postgres: Postgres
 ) -> None:
-    """Versions of many keys are written all the time; in the end all are in the log, in their order."""
+    """Versions of many keys are written throughout; in the end all are in the log, in order."""
     bootstrap = own_kafka.bootstrap_servers
     topic = await new_topic(bootstrap)
     own = replace(settings, kafka_bootstrap_servers=(bootstrap,))
@@ -53,18 +53,18 @@ async def test_a_broker_that_is_killed_while_events_are_sent_costs_copies_at_mos
                 own_kafka.kill()
             if version == 8:
                 await own_kafka.start()
-        await poll_until(lambda: _is_empty(postgres), timeout=30)
+        await poll_until(lambda: _is_outbox_empty(postgres), timeout=30)
     await producer.close()
     versions: dict[str, list[int]] = defaultdict(list)
     async with reading(bootstrap, topic) as reader:
-        for one in await reader.until(lambda seen: len({header(each, "ce_id") for each in seen}) == 240):
-            versions[one.key.decode()].append(int(header(one, "ce_keyversion")))
+        for record in await reader.until(lambda seen: len({header(each, "ce_id") for each in seen}) == 240):
+            versions[record.key.decode()].append(int(header(record, "ce_keyversion")))
     for key, _ in keys:
         assert list(dict.fromkeys(versions[key])) == list(range(1, 13))
 
 
-async def test_a_coordinator_that_was_lost_knows_the_epoch_when_it_is_back(own_kafka: EmbeddedKafka) -> None:
-    """So whoever opens a shard after a restart fences off whoever had it before."""
+async def test_a_restarted_coordinator_still_knows_the_epoch(own_kafka: EmbeddedKafka) -> None:
+    """A session that is opened after the restart fences the earlier ones."""
     async with fresh_topic(own_kafka.bootstrap_servers) as topic:
         old = await open_patiently(topic.producer, 0)
         own_kafka.kill()
@@ -80,11 +80,11 @@ async def test_a_coordinator_that_was_lost_knows_the_epoch_when_it_is_back(own_k
         assert await topic.keys() == ["after"]
 
 
-async def test_a_partition_that_has_forgotten_its_producer_goes_on(
+async def test_a_partition_that_has_dropped_its_producer_state_accepts_the_next_record(
     settings: Settings, postgres: Postgres, tmp_path: Path
 ) -> None:
-    """After a day without a record in the shard, the next one arrives as any other does, once."""
-    async with configured_kafka(tmp_path, cache_dir=CACHE, properties=_FORGETS) as kafka:
+    """After a day without a record in the shard, the next one is appended once, as any other."""
+    async with configured_kafka(tmp_path, cache_dir=CACHE, properties=_SHORT_EXPIRATION) as kafka:
         topic = await new_topic(kafka.bootstrap_servers)
         own = replace(settings, kafka_bootstrap_servers=(kafka.bootstrap_servers,))
         producer = FencedProducer(kafka_connection(own), topic=topic)
@@ -93,28 +93,28 @@ async def test_a_partition_that_has_forgotten_its_producer_goes_on(
             for number in range(1, 4):
                 rows.append(await write_row(postgres))
                 await reader.count(number)
-                await poll_until(lambda: _is_empty(postgres))
-                await asyncio.sleep(_FORGOTTEN_AFTER)
-            told = await reader.count(3)
+                await poll_until(lambda: _is_outbox_empty(postgres))
+                await asyncio.sleep(_EXPIRED_AFTER)
+            published = await reader.count(3)
         await producer.close()
-    assert [header(one, "ce_id") for one in told] == [str(row.event.id) for row in rows]
+    assert [header(record, "ce_id") for record in published] == [str(row.event.id) for row in rows]
 
 
-async def test_a_transactional_id_that_has_expired_is_given_anew(tmp_path: Path) -> None:
-    """With another producer id: the earlier owner is not fenced then, which is why a session has an age."""
+async def test_an_expired_transactional_id_gets_another_producer_id(tmp_path: Path) -> None:
+    """The earlier owner is not fenced then, which is why a session has an age limit."""
     async with (
-        configured_kafka(tmp_path, cache_dir=CACHE, properties=_FORGETS) as kafka,
+        configured_kafka(tmp_path, cache_dir=CACHE, properties=_SHORT_EXPIRATION) as kafka,
         fresh_topic(kafka.bootstrap_servers) as topic,
     ):
         old = await open_patiently(topic.producer, 0)
         async with producer_for(topic.bootstrap, topic.name) as successor:
-            await poll_until(lambda: _is_given_anew(successor, old))
+            await poll_until(lambda: _has_another_producer_id(successor, old))
         assert (await send(topic.producer, old, "not fenced")).error is None
 
 
-async def _is_given_anew(successor: FencedProducer, old: Session) -> bool:
-    """Whether the id had expired; if not, it is used now, which begins its time again."""
-    await asyncio.sleep(_FORGOTTEN_AFTER)
+async def _has_another_producer_id(successor: FencedProducer, old: ProducerSession) -> bool:
+    """Whether the id has expired; if not, this use restarts its expiration time."""
+    await asyncio.sleep(_EXPIRED_AFTER)
     new = await open_patiently(successor, 0)
     if new.producer_id == old.producer_id:
         old.epoch = new.epoch

@@ -1,4 +1,4 @@
-"""TLS and SASL against the real broker: who may come gets through, who may not is told why, and no secret is told."""
+"""TLS and SASL against the real broker: valid credentials work, others give an error without any secret."""
 
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -85,7 +85,7 @@ _WAYS: Final = {
 
 
 @pytest.mark.parametrize("way", _WAYS.values(), ids=_WAYS)
-async def test_who_may_come_publishes_and_reads(
+async def test_valid_credentials_publish_and_read(
     way: Way, secured: SecuredKafka, settings: Settings, make_api: MakeApi
 ) -> None:
     """From the check of the topic to the kit that reads: the same settings, the same security."""
@@ -119,21 +119,21 @@ def _no_tls(kafka: SecuredKafka) -> dict[str, str]:
 
 _WRONG_WAYS: Final = {
     "wrong authority": (_wrong_ca, "certificate verify failed"),
-    "no certificate": (_no_certificate, "or asks for a certificate"),
-    "no TLS": (_no_tls, "secured in another way (KAFKA_SECURITY_PROTOCOL)"),
+    "no certificate": (_no_certificate, "or a client certificate"),
+    "no TLS": (_no_tls, "the listener may need another KAFKA_SECURITY_PROTOCOL"),
     "PLAIN": (_sasl("PLAIN", secret=_WRONG), "Authentication failed: Invalid username or password"),
     "SCRAM-SHA-512": (_sasl("SCRAM-SHA-512", secret=_WRONG), "invalid credentials"),
-    "unknown user": (_sasl("SCRAM-SHA-512", user="nobody", secret=_WRONG), "invalid credentials"),
+    "unknown user": (_sasl("SCRAM-SHA-512", user="unknown", secret=_WRONG), "invalid credentials"),
     "OAUTHBEARER": (_sasl("OAUTHBEARER", secret=_WRONG), "the credentials are not accepted"),
     "expired token": (_sasl("OAUTHBEARER", secret=token(seconds=-60)), "the credentials are not accepted"),
 }
 
 
 @pytest.mark.parametrize(("way", "words"), _WRONG_WAYS.values(), ids=_WRONG_WAYS)
-async def test_who_may_not_come_is_told_why(
+async def test_invalid_credentials_are_an_error_with_the_reason(
     way: Way, words: str, secured: SecuredKafka, settings: Settings, tmp_path: Path
 ) -> None:
-    """A command ends at once; a publisher tries on and can be stopped. Neither tells a secret."""
+    """A command exits at once; a publisher retries and can be stopped. Neither logs a secret."""
     given = _named(settings, way(secured), kafka_topic="any")
     deployment = await deploy(given)
     ports = {"PORT": str(free_port()), "OPS_PORT": str(free_port())}
@@ -146,8 +146,8 @@ async def test_who_may_not_come_is_told_why(
     ):
         assert await tail.wait_for_exit(timeout=_ENDS_WITHIN) == 1
         assert words in tail.errors
-        await poll_until(lambda: _tells(publisher.errors, "shard_failed", words))
-        assert _tells(publisher.errors, "topic_not_checked", words)
+        await poll_until(lambda: _has_event(publisher.errors, "shard_failed", words))
+        assert _has_event(publisher.errors, "topic_not_checked", words)
         publisher.signal(signal.SIGTERM)
         assert await publisher.wait_for_exit(timeout=_ENDS_WITHIN) == 0
         for said in (tail.output, tail.errors, publisher.output, publisher.errors):
@@ -155,12 +155,12 @@ async def test_who_may_not_come_is_told_why(
             assert secret not in said
 
 
-def _tells(log: str, event: str, words: str) -> bool:
+def _has_event(log: str, event: str, words: str) -> bool:
     return any(f'"{event}"' in line and words in line for line in log.splitlines())
 
 
 @pytest.mark.parametrize(("way", "words"), _WRONG_WAYS.values(), ids=_WRONG_WAYS)
-async def test_a_reader_who_may_not_come_is_told_why(
+async def test_a_consumer_with_invalid_credentials_gets_the_reason(
     way: Way, words: str, secured: SecuredKafka, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     """By what its waiting ends with, and in the log; without the secret."""
@@ -170,15 +170,15 @@ async def test_a_reader_who_may_not_come_is_told_why(
         with pytest.raises(NotReadyError) as refused:
             await keys.ready(2.0)
     known = {
-        "or asks for a certificate": "closed",
-        "secured in another way (KAFKA_SECURITY_PROTOCOL)": "closed",
+        "or a client certificate": "closed",
+        "the listener may need another KAFKA_SECURITY_PROTOCOL": "closed",
     }
     known["the credentials are not accepted"] = "IllegalSaslState"
     assert known.get(words, words) in str(refused.value)
     assert (given.kafka_sasl_password or _WRONG) not in caplog.text + str(refused.value)
 
 
-async def test_what_cannot_work_anyhow_is_a_mistake_of_the_settings(
+async def test_settings_that_no_broker_can_accept_are_an_error(
     secured: SecuredKafka, settings: Settings, tmp_path: Path
 ) -> None:
     """Every one under its name, and nothing is asked on the terminal."""

@@ -1,4 +1,4 @@
-"""The topic is checked, and created only where that is asked for."""
+"""The topic is checked, and created only on request."""
 
 import uuid
 from collections.abc import AsyncIterator, Mapping
@@ -7,7 +7,7 @@ import pytest
 
 from service.dev.ports import free_port
 from service.kafka.client import KafkaClient
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.topic import TOPIC_CONFIG, check_topic
 from tests.kafka_harness import new_topic
@@ -17,7 +17,7 @@ PARTITIONS = 12
 
 @pytest.fixture
 async def client(kafka_bootstrap: str) -> AsyncIterator[KafkaClient]:
-    """A client of the broker, to look at what the code under test left there."""
+    """A client of the broker, to inspect the topic."""
     client = KafkaClient(KafkaConnection((kafka_bootstrap,)), request_timeout=10)
     yield client
     await client.close()
@@ -32,7 +32,7 @@ def name() -> str:
 async def test_a_missing_topic_is_a_problem_and_stays_missing(
     kafka_bootstrap: str, client: KafkaClient, name: str
 ) -> None:
-    """Without being asked to create it, the check says what to do and changes nothing."""
+    """Without `create`, the check reports what to do and changes nothing."""
     state = await check_topic(KafkaConnection((kafka_bootstrap,)), name, partitions=PARTITIONS, create=False)
     assert state.problems == (
         f"There is no topic {name}: create it with 12 partitions and cleanup.policy=compact.",
@@ -40,10 +40,8 @@ async def test_a_missing_topic_is_a_problem_and_stays_missing(
     assert (await client.topic_metadata(name)).partitions == 0
 
 
-async def test_a_topic_is_created_as_it_should_be_and_then_found_good(
-    kafka_bootstrap: str, client: KafkaClient, name: str
-) -> None:
-    """What the creation makes, the check accepts, but for the single copy that one broker can hold."""
+async def test_a_created_topic_passes_the_check(kafka_bootstrap: str, client: KafkaClient, name: str) -> None:
+    """Except for a warning: with one broker it has one replica."""
     connection = KafkaConnection((kafka_bootstrap,))
     created = await check_topic(connection, name, partitions=PARTITIONS, create=True)
     found = await check_topic(connection, name, partitions=PARTITIONS, create=True)
@@ -57,8 +55,8 @@ async def test_a_topic_is_created_as_it_should_be_and_then_found_good(
     assert config["min.insync.replicas"] == "1"
 
 
-async def test_a_creation_that_kafka_refuses_is_told_in_its_words(kafka_bootstrap: str, name: str) -> None:
-    """More copies than brokers cannot be had; the sentence names the topic and Kafka's reason."""
+async def test_a_failed_creation_is_reported_with_the_error_of_kafka(kafka_bootstrap: str, name: str) -> None:
+    """There are fewer brokers than replicas; the problem names the topic and Kafka's reason."""
     connection = KafkaConnection((kafka_bootstrap,))
     state = await check_topic(connection, name, partitions=PARTITIONS, create=True, replication_factor=5)
     assert not state.created
@@ -81,10 +79,10 @@ async def test_a_creation_that_kafka_refuses_is_told_in_its_words(kafka_bootstra
         ),
     ],
 )
-async def test_a_topic_that_would_mislead_is_a_problem(
+async def test_a_wrong_configuration_is_a_problem(
     kafka_bootstrap: str, partitions: int, config: Mapping[str, str], words: str
 ) -> None:
-    """Each thing that is wrong gives a sentence of its own that names it."""
+    """Each wrong value is one problem that names it."""
     topic = await new_topic(kafka_bootstrap, partitions=partitions, config=config)
     state = await check_topic(KafkaConnection((kafka_bootstrap,)), topic, partitions=PARTITIONS, create=True)
     [problem] = state.problems
@@ -92,8 +90,8 @@ async def test_a_topic_that_would_mislead_is_a_problem(
     assert words in problem
 
 
-async def test_an_unreachable_kafka_is_told_within_the_bound() -> None:
-    """Nothing listens on the port: the check ends with an error that names the address."""
+async def test_an_unreachable_kafka_is_an_error_within_the_timeout() -> None:
+    """Nothing listens on the port: the error names the address."""
     port = free_port()
     connection = KafkaConnection((f"127.0.0.1:{port}",))
     with pytest.raises(KafkaUnavailableError, match=f"127.0.0.1:{port}"):

@@ -1,4 +1,4 @@
-"""Who publishes which shard: shared evenly, taken over in time, never two owners of one epoch."""
+"""Shard leases: equal shares, takeover after expiry, and never two owners in one epoch."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -10,9 +10,12 @@ import pytest
 from service.app import open_database
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
-from service.kafka.leases import Leases, fair_share
-from service.kafka.owned_shard import OwnedShard
 from service.postgres.database import Database
+from service.postgres.shards import PostgresShardOwnership
+from service.publisher.leases import Leases, fair_share
+from service.publisher.owned_shards import OwnedShards
+from service.publisher.shard_queue import ShardQueue
+from service.publisher.signals import Signals
 from service.settings import Settings
 from testkit.polling import poll_until
 
@@ -21,32 +24,28 @@ _LONG = 60.0
 
 
 class Holder:
-    """One publisher's leases, without the publishing."""
+    """The leases of one publisher that publishes nothing."""
 
     def __init__(self, database: Database, name: str, *, lease: float = _LONG) -> None:
-        self.shards: dict[int, OwnedShard] = {}
-        self.gained = 0
-        self.retry_until_known: list[list[int]] = []
-        self.leases = Leases(
-            database, self.shards, name=name, lease=lease, gained=self._count, settle=self._settle
-        )
+        self.shards = OwnedShards()
+        self.signals = Signals()
+        self.drained: list[list[int]] = []
+        self.ownership = PostgresShardOwnership(database, name=name, lease=lease)
+        self.leases = Leases(self.ownership, self.shards, self.signals, drain=self._drain)
 
     @property
     def epochs(self) -> dict[int, int]:
-        """The epoch of each shard that is held."""
-        return {number: shard.epoch for number, shard in self.shards.items()}
+        """The epoch of each owned shard."""
+        return {shard.number: shard.epoch for shard in self.shards}
 
-    def _count(self) -> None:
-        self.gained += 1
-
-    async def _settle(self, shards: Sequence[OwnedShard], seconds: float) -> None:
-        assert all(shard.leaving for shard in shards)
-        assert seconds > 0
-        self.retry_until_known.append([shard.number for shard in shards])
+    async def _drain(self, shards: Sequence[ShardQueue], timeout: float) -> None:
+        assert all(shard.draining for shard in shards)
+        assert timeout > 0
+        self.drained.append([shard.number for shard in shards])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        """Hold a share, for the time of the block; the end is that of a killed process."""
+        """Hold a share until the end of the block, which is that of a killed process."""
         task = asyncio.create_task(self.leases.run())
         try:
             yield
@@ -58,7 +57,7 @@ class Holder:
 
 @pytest.fixture
 async def database(settings: Settings) -> AsyncIterator[Database]:
-    """The pool that all holders of a test share."""
+    """The connection pool of all holders of a test."""
     opened = open_database(settings)
     await opened.start()
     yield opened
@@ -67,38 +66,40 @@ async def database(settings: Settings) -> AsyncIterator[Database]:
 
 @pytest.mark.parametrize("publishers", range(1, 16))
 def test_shares_are_whole_and_even(publishers: int) -> None:
-    """Together they are all shards, and none has two more than another."""
+    """Their sum is the number of shards, and no two differ by more than one."""
     shares = [fair_share(rank, publishers) for rank in range(publishers)]
     assert sum(shares) == SHARDS
     assert max(shares) - min(shares) <= 1
 
 
-async def test_a_lone_publisher_takes_every_shard(database: Database) -> None:
-    """Each in its first epoch, and the sender is told once."""
-    one = Holder(database, "one")
-    await one.leases.tick()
-    assert one.epochs == dict.fromkeys(range(SHARDS), 1)
-    await one.leases.tick()
-    assert one.epochs == dict.fromkeys(range(SHARDS), 1)
-    assert one.gained == 1
+async def test_a_single_publisher_claims_every_shard(database: Database) -> None:
+    """Each in its first epoch, and the sender is woken once."""
+    holder = Holder(database, "one")
+    await holder.leases.rebalance()
+    assert holder.epochs == dict.fromkeys(range(SHARDS), 1)
+    assert holder.signals.sender.is_set()
+    holder.signals.sender.clear()
+    await holder.leases.rebalance()
+    assert holder.epochs == dict.fromkeys(range(SHARDS), 1)
+    assert not holder.signals.sender.is_set()
 
 
-async def test_a_newcomer_gets_its_half(database: Database) -> None:
-    """The first gives back what is too much, settled before, and keeps the rest without a new epoch."""
-    one, two = Holder(database, "one"), Holder(database, "two")
-    await one.leases.tick()
-    await two.leases.tick()
-    assert two.shards == {}, "nothing is taken from a living owner"
-    await one.leases.tick()
-    await two.leases.tick()
-    assert len(one.shards) == len(two.shards) == SHARDS // 2
-    assert one.shards.keys().isdisjoint(two.shards)
-    assert one.retry_until_known == [sorted(two.shards)]
-    assert (set(one.epochs.values()), set(two.epochs.values())) == ({1}, {2})
+async def test_a_new_publisher_gets_half_of_the_shards(database: Database) -> None:
+    """The first one drains and releases its surplus, and keeps the other shards in their epoch."""
+    first, second = Holder(database, "one"), Holder(database, "two")
+    await first.leases.rebalance()
+    await second.leases.rebalance()
+    assert second.epochs == {}, "no shard of a live owner is claimed"
+    await first.leases.rebalance()
+    await second.leases.rebalance()
+    assert len(first.shards) == len(second.shards) == SHARDS // 2
+    assert first.epochs.keys().isdisjoint(second.epochs)
+    assert first.drained == [second.shards.numbers]
+    assert (set(first.epochs.values()), set(second.epochs.values())) == ({1}, {2})
 
 
 async def test_five_publishers_share_within_a_few_renewals(database: Database) -> None:
-    """They start at once and settle by themselves; at no time has a shard two owners with one epoch."""
+    """They start at once; at no time has a shard two owners in one epoch."""
     holders = [Holder(database, f"holder-{number}", lease=_LEASE) for number in range(5)]
     async with AsyncExitStack() as stack:
         for holder in holders:
@@ -112,87 +113,89 @@ async def test_five_publishers_share_within_a_few_renewals(database: Database) -
         await poll_until(shared, timeout=10 * _LEASE)
 
 
-async def test_a_lease_that_ran_out_is_taken_in_a_new_epoch(database: Database) -> None:
-    """Not before; and the former owner drops its shards as soon as it looks."""
-    dead, heir = Holder(database, "dead", lease=_LEASE), Holder(database, "heir")
-    await dead.leases.tick()
-    await heir.leases.tick()
-    assert heir.shards == {}
+async def test_an_expired_lease_is_claimed_in_a_new_epoch(database: Database) -> None:
+    """Not before it expires; and the former owner drops its shards at its next renewal."""
+    former, successor = Holder(database, "former", lease=_LEASE), Holder(database, "successor")
+    await former.leases.rebalance()
+    await successor.leases.rebalance()
+    assert successor.epochs == {}
 
-    async def taken() -> bool:
-        await heir.leases.tick()
-        return len(heir.shards) == SHARDS
+    async def claimed() -> bool:
+        await successor.leases.rebalance()
+        return len(successor.shards) == SHARDS
 
-    await poll_until(taken, timeout=_LEASE + 2)
-    assert set(heir.epochs.values()) == {2}
-    await dead.leases.tick()
-    assert dead.shards == {}
+    await poll_until(claimed, timeout=_LEASE + 2)
+    assert set(successor.epochs.values()) == {2}
+    await former.leases.rebalance()
+    assert former.epochs == {}
 
 
-async def test_a_lease_that_ran_out_unnoticed_is_renewed(
+async def test_an_expired_lease_that_no_other_publisher_claimed_is_renewed(
     database: Database, postgres: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    """Nobody took the shards, so nothing changes hands."""
-    one = Holder(database, "one")
-    await one.leases.tick()
+    """The shards keep their owner and epoch."""
+    holder = Holder(database, "one")
+    await holder.leases.rebalance()
     await postgres.execute("UPDATE outbox_shard SET lease_until = clock_timestamp() - interval '1 hour'")
-    assert await one.leases.confirm(one.shards[0]) is None
-    await one.leases.tick()
-    assert one.epochs == dict.fromkeys(range(SHARDS), 1)
-    assert await one.leases.confirm(one.shards[0]) is not None
+    assert await holder.ownership.newest_seq_if_owner(0, epoch=1) is None
+    await holder.leases.rebalance()
+    assert holder.epochs == dict.fromkeys(range(SHARDS), 1)
+    assert await holder.ownership.newest_seq_if_owner(0, epoch=1) is not None
 
 
-async def test_two_who_claim_at_once_never_get_the_same_shard(
+async def test_concurrent_claims_never_return_the_same_shard(
     database: Database, postgres: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    """Over rounds of many that ask in the same moment."""
+    """Over several rounds of four publishers that claim at once."""
     for _ in range(5):
         await postgres.execute("UPDATE outbox_shard SET owner = NULL, lease_until = NULL")
         await postgres.execute("DELETE FROM outbox_publisher")
         holders = [Holder(database, f"holder-{number}") for number in range(4)]
-        await asyncio.gather(*(holder.leases.tick() for holder in holders))
-        held = [number for holder in holders for number in holder.shards]
+        await asyncio.gather(*(holder.leases.rebalance() for holder in holders))
+        held = [number for holder in holders for number in holder.epochs]
         assert sorted(held) == sorted(set(held))
 
 
-async def test_who_leaves_is_followed_at_once(database: Database) -> None:
-    """The leases have five minutes to go; one look is enough, and whoever left takes nothing any more."""
-    one, two = Holder(database, "one", lease=300), Holder(database, "two", lease=300)
-    await one.leases.tick()
-    await one.leases.leave()
-    assert one.shards == {}
-    assert one.retry_until_known == [list(range(SHARDS))]
-    await two.leases.tick()
-    assert len(two.shards) == SHARDS
-    await one.leases.tick()
-    assert one.shards == {}
+async def test_the_shards_of_a_publisher_that_leaves_are_claimed_at_once(database: Database) -> None:
+    """Though the leases have five minutes left; the publisher that left claims no shard any more."""
+    first, second = Holder(database, "one", lease=300), Holder(database, "two", lease=300)
+    await first.leases.rebalance()
+    await first.leases.leave()
+    assert first.epochs == {}
+    assert first.drained == [list(range(SHARDS))]
+    await second.leases.rebalance()
+    assert len(second.shards) == SHARDS
+    await first.leases.rebalance()
+    assert first.epochs == {}
 
 
-async def test_a_shard_is_confirmed_only_to_its_owner_and_epoch(database: Database) -> None:
-    """What `confirm` says stands between an opened session and the first row sent with it."""
-    one, two = Holder(database, "one"), Holder(database, "two")
-    await one.leases.tick()
-    shard = one.shards[3]
-    assert await one.leases.confirm(shard) is not None
-    assert await two.leases.confirm(shard) is None
-    assert await one.leases.confirm(OwnedShard(3, epoch=shard.epoch + 1)) is None
+async def test_only_the_owner_in_its_epoch_is_confirmed(database: Database) -> None:
+    """This check is made after a session was opened and before its first row is sent."""
+    first, second = Holder(database, "one"), Holder(database, "two")
+    await first.leases.rebalance()
+    epoch = first.epochs[3]
+    assert await first.ownership.newest_seq_if_owner(3, epoch=epoch) is not None
+    assert await second.ownership.newest_seq_if_owner(3, epoch=epoch) is None
+    assert await first.ownership.newest_seq_if_owner(3, epoch=epoch + 1) is None
 
 
-async def test_whoever_cannot_renew_gives_up_when_the_lease_is_over(settings: Settings) -> None:
-    """By then somebody else may publish; the shards come back in their epoch if nobody did."""
+async def test_a_publisher_that_cannot_renew_drops_its_shards_when_the_lease_expires(
+    settings: Settings,
+) -> None:
+    """Another publisher may own them by then; if none does, they return in their epoch."""
     database = open_database(settings)
     await database.start()
-    one = Holder(database, "one", lease=_LEASE)
-    async with one.running():
-        await poll_until(lambda: _holds(one, SHARDS))
+    holder = Holder(database, "one", lease=_LEASE)
+    async with holder.running():
+        await poll_until(lambda: _holds(holder, SHARDS))
         await database.close()
         with pytest.raises(UnavailableError):
-            await one.leases.tick()
-        assert len(one.shards) == SHARDS, "one failure is no reason"
-        await poll_until(lambda: _holds(one, 0), timeout=3 * _LEASE)
+            await holder.leases.rebalance()
+        assert len(holder.shards) == SHARDS, "one failure is no reason"
+        await poll_until(lambda: _holds(holder, 0), timeout=3 * _LEASE)
         await database.start()
-        await poll_until(lambda: _holds(one, SHARDS), timeout=3 * _LEASE)
-        assert set(one.epochs.values()) == {1}
+        await poll_until(lambda: _holds(holder, SHARDS), timeout=3 * _LEASE)
+        assert set(holder.epochs.values()) == {1}
     await database.close()
 
 

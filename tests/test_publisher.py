@@ -1,4 +1,4 @@
-"""The publisher's contract, against a recording stand-in and Apache Kafka alike."""
+"""The publisher's contract with its producer: each test runs with a fake one and with Apache Kafka."""
 
 import time
 from collections.abc import AsyncIterator
@@ -8,9 +8,9 @@ import pytest
 
 from service.app import kafka_connection
 from service.kafka.producer import FencedProducer
-from service.kafka.sender import Producer
-from service.kafka.session import Record
+from service.kafka.types import Record
 from service.postgres.outbox import notify_publishers
+from service.publisher.protocols import Producer
 from service.settings import Settings
 from testkit.polling import poll_until
 from tests.events import Reader, reading
@@ -19,12 +19,12 @@ from tests.publishing import publishing_to
 from tests.recording_producer import RecordingProducer
 
 _POLL = 1.2
-"""Seconds within which a row is found that nobody told of."""
+"""Seconds within which a row is found without a notification."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrived:
-    """A record where consumers would find it."""
+class Published:
+    """A record in the log."""
 
     shard: int
     key: str
@@ -34,36 +34,39 @@ class Arrived:
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """Somewhere to publish to, and what has arrived there: at least so many records."""
+    """A producer and what it has appended, in Kafka or in the fake's memory."""
 
     producer: Producer
     reader: Reader | None
     recording: RecordingProducer | None
 
-    async def count(self, number: int) -> list[Arrived]:
-        """What is there once it is ``number`` records or more."""
+    async def count(self, number: int) -> list[Published]:
+        """Wait for ``number`` records and return all."""
         if self.reader is not None:
-            return [_arrived(one.partition, one.key, one.headers) for one in await self.reader.count(number)]
-        assert self.recording is not None, "it is one or the other"
+            return [
+                _published(record.partition, record.key, record.headers)
+                for record in await self.reader.count(number)
+            ]
+        assert self.recording is not None, "the destination is Kafka or the fake"
         log = self.recording.log
         await poll_until(lambda: _reaches(log, number))
-        return [_arrived(shard, record.key, record.headers) for shard, record in log]
+        return [_published(shard, record.key, record.headers) for shard, record in log]
 
 
 async def _reaches(log: list[tuple[int, Record]], number: int) -> bool:
     return len(log) >= number
 
 
-def _arrived(shard: int, key: bytes, headers: tuple[tuple[str, bytes], ...]) -> Arrived:
+def _published(shard: int, key: bytes, headers: tuple[tuple[str, bytes], ...]) -> Published:
     values = {name: value.decode() for name, value in headers}
-    return Arrived(shard, key.decode(), values["ce_id"], int(values["ce_sequence"]))
+    return Published(shard, key.decode(), values["ce_id"], int(values["ce_sequence"]))
 
 
 @pytest.fixture(params=["recorded", "kafka"])
 async def destination(
     request: pytest.FixtureRequest, settings: Settings, topic: str
 ) -> AsyncIterator[Destination]:
-    """Both kinds, one after the other."""
+    """The fake producer and Kafka, one after the other."""
     if request.param == "recorded":
         recording = RecordingProducer()
         yield Destination(recording, None, recording)
@@ -74,62 +77,64 @@ async def destination(
     await producer.close()
 
 
-async def _is_empty(postgres: Postgres) -> bool:
+async def _is_outbox_empty(postgres: Postgres) -> bool:
     return await waiting(postgres) == 0
 
 
-async def test_rows_arrive_in_their_order_and_are_deleted(
+async def test_rows_are_published_in_order_and_deleted(
     settings: Settings, postgres: Postgres, destination: Destination
 ) -> None:
-    """Each shard's rows by their numbers, in the partition of the shard; then the outbox is empty."""
+    """Rows of a shard are appended to its partition by seq; then the outbox is empty."""
     rows = [await write_row(postgres, shard=number * 7 % 5) for number in range(300)]
     async with publishing_to(destination.producer, settings):
-        arrived = await destination.count(len(rows))
-        await poll_until(lambda: _is_empty(postgres))
+        published = await destination.count(len(rows))
+        await poll_until(lambda: _is_outbox_empty(postgres))
     expected = [(row.event.shard, row.event.public_key, str(row.event.id), row.seq) for row in rows]
     for shard in range(5):
         assert [
-            (one.shard, one.key, one.event_id, one.sequence) for one in arrived if one.shard == shard
+            (record.shard, record.key, record.event_id, record.sequence)
+            for record in published
+            if record.shard == shard
         ] == [row for row in expected if row[0] == shard]
 
 
-async def test_more_rows_than_memory_holds_all_arrive_once(
+async def test_a_backlog_larger_than_the_window_is_published_once(
     settings: Settings, postgres: Postgres, destination: Destination
 ) -> None:
-    """A backlog is read in windows; without a fault nothing comes twice."""
+    """It is read in windows; without a failure there are no duplicates."""
     await postgres.execute(
         "INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers)"
         " SELECT gen_random_uuid(), md5(n::text), 'projectkey.created', 1, 4, '{}', '{}'"
         " FROM generate_series(1, 1500) AS n"
     )
     async with publishing_to(destination.producer, settings):
-        await poll_until(lambda: _is_empty(postgres))
-        arrived = await destination.count(1500)
-    sequences = [one.sequence for one in arrived]
+        await poll_until(lambda: _is_outbox_empty(postgres))
+        published = await destination.count(1500)
+    sequences = [record.sequence for record in published]
     assert sequences == sorted(set(sequences))
 
 
-async def test_each_version_of_a_key_follows_the_one_before(
+async def test_versions_of_a_key_are_published_in_order(
     settings: Settings, postgres: Postgres, destination: Destination
 ) -> None:
-    """The first versions are handed over in memory while later ones come through the table only."""
+    """First versions are enqueued from memory while later ones are read from the table."""
     async with publishing_to(destination.producer, settings) as publisher:
         for _ in range(40):
             first = await write_row(postgres)
             later = [await write_row(postgres, key=first.event.public_key, version=2) for _ in range(2)]
-            publisher.hand_over(later[:1])
-            publisher.hand_over([first])
-        arrived = await destination.count(120)
+            publisher.enqueue(later[:1])
+            publisher.enqueue([first])
+        published = await destination.count(120)
     by_key: dict[str, list[int]] = {}
-    for one in arrived:
-        by_key.setdefault(one.key, []).append(one.sequence)
+    for record in published:
+        by_key.setdefault(record.key, []).append(record.sequence)
     assert all(sequences == sorted(sequences) for sequences in by_key.values())
 
 
-async def test_a_row_that_nobody_told_of_is_found(
+async def test_a_row_without_a_notification_is_found_by_polling(
     settings: Settings, postgres: Postgres, destination: Destination
 ) -> None:
-    """Written by another process that could not notify: the table is read every second."""
+    """Another process wrote it and could not notify: the table is read every second."""
     async with publishing_to(destination.producer, settings):
         for number in range(1, 3):
             await write_row(postgres, shard=number)
@@ -138,14 +143,14 @@ async def test_a_row_that_nobody_told_of_is_found(
             assert time.monotonic() - written_at < _POLL
 
 
-async def test_a_notification_is_quicker_than_the_poll(
+async def test_a_notified_row_is_published_before_the_next_poll(
     settings: Settings, postgres: Postgres, destination: Destination
 ) -> None:
-    """The next poll is a second away, for it counts from the last reading."""
+    """The next poll is one second after the last read."""
     async with publishing_to(destination.producer, settings):
         await write_row(postgres)
         await destination.count(1)
-        await poll_until(lambda: _is_empty(postgres))
+        await poll_until(lambda: _is_outbox_empty(postgres))
         await write_row(postgres)
         await notify_publishers(postgres)
         notified_at = time.monotonic()
@@ -153,13 +158,13 @@ async def test_a_notification_is_quicker_than_the_poll(
         assert time.monotonic() - notified_at < 0.5
 
 
-async def test_a_session_that_was_fenced_off_is_replaced(
+async def test_a_fenced_session_is_replaced(
     settings: Settings, postgres: Postgres, destination: Destination
 ) -> None:
-    """Somebody else opened the shard though the database says that it is ours: we open it again."""
+    """Another producer opened the shard though this process has the lease: it opens a new session."""
     async with publishing_to(destination.producer, settings):
         await destination.producer.open(2)
         row = await write_row(postgres, shard=2)
-        [arrived] = await destination.count(1)
-        await poll_until(lambda: _is_empty(postgres))
-    assert arrived.event_id == str(row.event.id)
+        [published] = await destination.count(1)
+        await poll_until(lambda: _is_outbox_empty(postgres))
+    assert published.event_id == str(row.event.id)

@@ -11,7 +11,7 @@ from service.app import Service, build, kafka_connection, publishing
 from service.domain.differences import Difference, Kind
 from service.domain.model import NewProjectKey
 from service.domain.partitioning import shard_of
-from service.kafka.history import history
+from service.kafka.reader import read_topic
 from service.settings import Settings
 from service.usecases.reconcile.diff_store import open_diff_store
 from tests import inconsistencies
@@ -151,7 +151,7 @@ async def test_an_event_that_is_published_after_the_topic_was_read_is_no_differe
     await service.api.create_key.issue(NewProjectKey(), await make_project(service), ORIGIN)
     with open_diff_store() as ledger:
         await service.reconcile.read_postgres(ledger, lambda *_: None)
-        async for records in history(kafka_connection(service.settings), topic, progress=lambda *_: None):
+        async for records in read_topic(kafka_connection(service.settings), topic, progress=lambda *_: None):
             ledger.add_told(records)
         await postgres.execute("DELETE FROM outbox")
         await service.reconcile.confirm(ledger)
@@ -169,7 +169,7 @@ async def test_what_changes_after_the_look_at_postgres_is_no_difference(scene: R
         await scene.rename(renamed)
         await scene.delete(gone)
         await scene.published()
-        async for records in history(connection, topic, progress=lambda *_: None):
+        async for records in read_topic(connection, topic, progress=lambda *_: None):
             ledger.add_told(records)
         assert [one.kind for one in ledger.compare()] == [Kind.PHANTOM] * 3
         await scene.service.reconcile.confirm(ledger)

@@ -13,7 +13,7 @@ from service.domain.partitioning import SHARDS
 from service.postgres import deleted_keys as deleted
 from service.postgres import key_locks as locked
 from service.postgres.outbox import select_unpublished
-from service.postgres.parked import release_parked
+from service.postgres.outbox_admin import unpark
 from service.usecases.replays import Replays
 from testkit.polling import poll_until
 from tests.batch_jobs import finish, told, wait_for_locks, write_keys
@@ -209,7 +209,7 @@ async def test_a_replay_of_a_parked_key_waits_behind_what_is_parked(
     async with service.database.connection() as connection:
         flowing = await select_unpublished(connection, shards=range(SHARDS), limit=10)
         assert [row.event.public_key for row in flowing] == [other]
-        await release_parked(connection)
+        await unpark(connection)
         flowing = await select_unpublished(connection, shards=range(SHARDS), limit=10)
     assert [row.event.public_key for row in flowing] == [key, key, other]
     assert "replayed" not in flowing[0].event.headers

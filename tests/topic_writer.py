@@ -12,9 +12,8 @@ from aiokafka import AIOKafkaProducer
 from service.contract.catalogue import described
 from service.domain.events import Event, EventType, OutboxRow
 from service.domain.partitioning import shard_of
-from service.kafka.marks import fence_record, heartbeat_record
-from service.kafka.records import parts_of, record_of
-from service.kafka.session import Record
+from service.kafka.records import fence_record, heartbeat_record, parts_of, record_of
+from service.kafka.types import Record
 
 _OCCURRED_AT = datetime(2026, 11, 24, 4, 54, 16, tzinfo=UTC)
 

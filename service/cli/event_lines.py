@@ -7,7 +7,7 @@ from typing import Any, Final
 import orjson
 
 from service.domain.events import EventType, time_to_json
-from service.kafka.tail import Seen
+from service.kafka.reader import TopicMessage
 
 _COLOURS: Final[Mapping[str, str]] = {
     EventType.CREATED: "\x1b[32m",
@@ -18,7 +18,7 @@ _DIM: Final = "\x1b[2m"
 _PLAIN: Final = "\x1b[0m"
 
 
-def value_of(seen: Seen) -> Any:
+def value_of(seen: TopicMessage) -> Any:
     """The value that a record's JSON tells; its text where it is none, None for a tombstone."""
     if seen.value is None:
         return None
@@ -28,7 +28,7 @@ def value_of(seen: Seen) -> Any:
         return seen.value.decode(errors="replace")
 
 
-def readable_line(seen: Seen, *, coloured: bool = False) -> str:
+def readable_line(seen: TopicMessage, *, coloured: bool = False) -> str:
     """A line for people; whatever is in the topic, nothing but what `coloured` asks for can move a terminal."""
     when = datetime.fromtimestamp(seen.timestamp_ms / 1000, UTC)
     kind = seen.headers.get("ce_type", "")
@@ -39,7 +39,7 @@ def readable_line(seen: Seen, *, coloured: bool = False) -> str:
     )
 
 
-def _told(seen: Seen) -> str:
+def _told(seen: TopicMessage) -> str:
     if seen.value is None:
         return "tombstone"
     state = value_of(seen)
@@ -52,7 +52,7 @@ def _safe(text: str) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def json_line(seen: Seen) -> str:
+def json_line(seen: TopicMessage) -> str:
     """A JSON object: where the record stands, its key, headers and value."""
     line = {
         "partition": seen.partition,

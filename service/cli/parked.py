@@ -8,7 +8,7 @@ import orjson
 
 from service.cli.commands import Commands, add_command, command_line_origin, database, say
 from service.domain.events import EventType, time_to_json
-from service.postgres.parked import ParkedRow
+from service.postgres.outbox_admin import ParkedRow
 from service.usecases.parked import Parked
 
 _MOST: Final = 1000

@@ -13,7 +13,7 @@ from service.app import Service, build, kafka_connection
 from service.cli.commands import Commands, add_command, command_line_origin, say, started
 from service.cli.progress import Progress
 from service.domain.differences import Difference, Kind
-from service.kafka.history import history
+from service.kafka.reader import read_topic
 from service.usecases.reconcile.diff_store import DiffStore, open_diff_store
 
 _EXAMPLES: Final = 5
@@ -73,7 +73,7 @@ async def _run(*, as_json: bool, mend: bool) -> int:
 async def _read_topic(service: Service, ledger: DiffStore) -> None:
     in_force = service.settings
     with _progress("Topic") as progress:
-        pages = history(kafka_connection(in_force), in_force.kafka_topic, progress=progress.show)
+        pages = read_topic(kafka_connection(in_force), in_force.kafka_topic, progress=progress.show)
         async with aclosing(pages):
             async for records in pages:
                 ledger.add_told(records)

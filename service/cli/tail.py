@@ -18,9 +18,9 @@ from service.cli.event_lines import json_line, readable_line, value_of
 from service.domain.errors import NotFoundError
 from service.domain.events import EventType
 from service.kafka.client import KafkaClient, error_name
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
-from service.kafka.tail import Seen, tailing
+from service.kafka.reader import TopicMessage, tail_topic
 from service.postgres.projects import select_project
 
 _EVENTS: Final = "projectkey."
@@ -82,7 +82,7 @@ class Wanted:
     types: frozenset[str] = frozenset()
     _ending: set[str] = field(default_factory=set, init=False)
 
-    def includes(self, seen: Seen) -> bool:
+    def includes(self, seen: TopicMessage) -> bool:
         """Whether a record is one of them; records are asked about in the order of their partitions."""
         kind = seen.headers.get("ce_type", "")
         return (
@@ -92,7 +92,7 @@ class Wanted:
             and (self.project is None or self._is_of_project(seen, kind))
         )
 
-    def _is_of_project(self, seen: Seen, kind: str) -> bool:
+    def _is_of_project(self, seen: TopicMessage, kind: str) -> bool:
         if seen.value is None:  # a tombstone names no project; the last state, just before it, does
             told = seen.key in self._ending
             self._ending.discard(seen.key)
@@ -126,7 +126,7 @@ async def _tail(options: argparse.Namespace) -> None:
     )
     await _find(connection, topic)
     from_beginning = options.start == "beginning"
-    async with tailing(connection, topic, from_beginning=from_beginning) as records:
+    async with tail_topic(connection, topic, from_beginning=from_beginning) as records:
         print(f"Watching {topic}; Ctrl-C ends it.", file=sys.stderr)  # noqa: T201 -- a command's output
         tasks = [asyncio.create_task(_show(records, wanted, as_json=options.json))]
         if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
@@ -163,7 +163,7 @@ async def _find(connection: KafkaConnection, topic: str) -> None:
         )
 
 
-async def _show(records: AsyncIterator[Seen], wanted: Wanted, *, as_json: bool) -> None:
+async def _show(records: AsyncIterator[TopicMessage], wanted: Wanted, *, as_json: bool) -> None:
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
     async for seen in records:
         if wanted.includes(seen):

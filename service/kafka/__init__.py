@@ -1,1 +1,1 @@
-"""From the outbox to Kafka."""
+"""Kafka: client, fenced producer, records, and checks of the topic."""

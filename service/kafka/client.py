@@ -1,6 +1,6 @@
-"""Kafka's protocol as far as this service speaks it, on aiokafka's requests and record batches.
+"""The requests of Kafka's protocol that this service needs, built on aiokafka's requests and record batches.
 
-This module and `connections` rest on undocumented parts of aiokafka; its version is pinned for them.
+This module and `broker_connections` use undocumented parts of aiokafka, whose version is pinned for that reason.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,21 +15,22 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address, Connections
-from service.kafka.session import Record
+from service.kafka.broker_connections import Address, BrokerConnections
+from service.kafka.config import KafkaConnection
+from service.kafka.types import Record
 
-_TRANSACTION_TIMEOUT_MS = 60_000  # asked for by the request; no transaction is ever begun
-_BROKER_SHARE = 0.9  # of our timeout, for the broker: it gives up first and says so, instead of a broken wait
-_NOT_AUTHENTICATED = (
-    34  # the answer to the first request after a token that was refused: aiokafka passes over that
+_TRANSACTION_TIMEOUT_MS = 60_000  # required by the request; no transaction is ever started
+_BROKER_TIMEOUT_SHARE = (
+    0.9  # of our timeout, for the broker: it responds with an error before our timeout ends
 )
-_TRANSACTIONAL_ID, _TOPIC = 1, 2  # kinds of coordinator and of configuration
+# The response to the first request after a rejected token, which aiokafka does not report.
+_NOT_AUTHENTICATED = 34
+_TRANSACTIONAL_ID, _TOPIC = 1, 2  # types of coordinator and of configuration resource
 
 
 @dataclass(frozen=True, slots=True)
 class TopicMetadata:
-    """What the brokers say of a topic: its error code (0: none), partitions' leaders, replicas, brokers."""
+    """Metadata of a topic: its error code (0: none), number of partitions, their leaders, replicas, brokers."""
 
     error: int
     partitions: int
@@ -39,9 +40,9 @@ class TopicMetadata:
 
 
 def error_name(code: int) -> str:
-    """Return the words for a code of Kafka's protocol."""
-    more = ": the credentials are not accepted" if code == _NOT_AUTHENTICATED else ""
-    return f"{for_code(code).__name__}, code {code}{more}"
+    """Return the name and the number of an error code of Kafka's protocol."""
+    hint = ": the credentials are not accepted" if code == _NOT_AUTHENTICATED else ""
+    return f"{for_code(code).__name__}, code {code}{hint}"
 
 
 def encode_batch(
@@ -66,25 +67,25 @@ def encode_batch(
 
 
 class KafkaClient:
-    """Asks the brokers, one request for one call; nothing is repeated."""
+    """Sends requests to the brokers, one per call; nothing is retried."""
 
     def __init__(self, connection: KafkaConnection, *, request_timeout: float) -> None:
-        """Keep the settings; a connection, and an answer, may take `request_timeout` seconds each.
+        """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
         Raises:
             OSError: A certificate or key file cannot be read, or is not one.
         """
-        self._connections = Connections(connection, request_timeout=request_timeout)
-        self._broker_timeout_ms = int(request_timeout * _BROKER_SHARE * 1000)
+        self._connections = BrokerConnections(connection, request_timeout=request_timeout)
+        self._broker_timeout_ms = int(request_timeout * _BROKER_TIMEOUT_SHARE * 1000)
 
     async def topic_metadata(self, topic: str) -> TopicMetadata:
-        """Ask for the topic's partitions; never makes the brokers create it.
+        """Return the topic's metadata; a missing topic is not created.
 
         Raises:
-            KafkaUnavailableError: No broker answered.
+            KafkaUnavailableError: No broker responds.
         """
         response = (
-            await self._connections.ask_any(MetadataRequest([topic], allow_auto_topic_creation=False))
+            await self._connections.request_any(MetadataRequest([topic], allow_auto_topic_creation=False))
         ).to_object()
         nodes = {node["node_id"]: Address(node["host"], node["port"]) for node in response["brokers"]}
         self._connections.brokers = list(nodes.values())
@@ -104,10 +105,10 @@ class KafkaClient:
         """Return an error code (0: none) and the topic's configuration, defaults included.
 
         Raises:
-            KafkaUnavailableError: No broker answered.
+            KafkaUnavailableError: No broker responds.
         """
         response = (
-            await self._connections.ask_any(DescribeConfigsRequest([(_TOPIC, topic, None)]))
+            await self._connections.request_any(DescribeConfigsRequest([(_TOPIC, topic, None)]))
         ).to_object()
         [described] = response["resources"]
         entries = described["config_entries"]
@@ -116,24 +117,24 @@ class KafkaClient:
     async def create_topic(
         self, topic: str, *, partitions: int, replication_factor: int, config: Mapping[str, str]
     ) -> tuple[int, str]:
-        """Create the topic and return an error code (0: none) and the broker's words for it.
+        """Create the topic and return an error code (0: none) and the broker's message.
 
         Raises:
-            KafkaUnavailableError: No broker answered.
+            KafkaUnavailableError: No broker responds.
         """
-        wanted: tuple[Any, ...] = (topic, partitions, replication_factor, [], list(config.items()))
-        request = CreateTopicsRequest([wanted], self._broker_timeout_ms, validate_only=False)
-        # With KRaft, every broker passes this on to the controller.
-        [(_, code, message)] = (await self._connections.ask_any(request)).topic_errors
+        definition: tuple[Any, ...] = (topic, partitions, replication_factor, [], list(config.items()))
+        request = CreateTopicsRequest([definition], self._broker_timeout_ms, validate_only=False)
+        # With KRaft, every broker forwards this to the controller.
+        [(_, code, message)] = (await self._connections.request_any(request)).topic_errors
         return code, message or error_name(code)
 
     async def coordinator(self, transactional_id: str) -> tuple[int, Address]:
         """Return an error code (0: none) and the broker that keeps the epoch of a transactional id.
 
         Raises:
-            KafkaUnavailableError: No broker answered.
+            KafkaUnavailableError: No broker responds.
         """
-        response = await self._connections.ask_any(
+        response = await self._connections.request_any(
             FindCoordinatorRequest(transactional_id, _TRANSACTIONAL_ID)
         )
         return response.error_code, Address(response.host, response.port)
@@ -142,16 +143,16 @@ class KafkaClient:
         """Raise a transactional id's epoch; return an error code (0: none), the producer id, the epoch.
 
         Raises:
-            KafkaUnavailableError: The coordinator did not answer.
+            KafkaUnavailableError: The coordinator does not respond.
         """
         request = InitProducerIdRequest(transactional_id, _TRANSACTION_TIMEOUT_MS)
-        response = await self._connections.ask(coordinator, request)
+        response = await self._connections.request(coordinator, request)
         return response.error_code, response.producer_id, response.producer_epoch
 
     async def produce(
         self, leader: Address, topic: str, batches: Sequence[tuple[int, bytes]]
     ) -> dict[int, tuple[int, int]]:
-        """Append one encoded batch to each of the partitions and wait until every replica in sync has it.
+        """Append one encoded batch to each of the partitions and wait until every in-sync replica has it.
 
         Args:
             leader: The broker that leads all of these partitions.
@@ -162,14 +163,14 @@ class KafkaClient:
             For each partition an error code (0: none) and the offset of the batch's first record.
 
         Raises:
-            KafkaUnavailableError: No answer came; the batches may have been appended all the same.
+            KafkaUnavailableError: The leader does not respond; the batches may have been appended nevertheless.
         """
         every_replica = -1
         request = ProduceRequest(None, every_replica, self._broker_timeout_ms, [(topic, list(batches))])
-        response = await self._connections.ask(leader, request, for_records=True)
+        response = await self._connections.request(leader, request, for_records=True)
         [(_, partitions)] = response.topics
         return {partition: (code, offset) for partition, code, offset, *_ in partitions}
 
     async def close(self) -> None:
-        """Close every connection; requests under way fail. Ends within a second."""
+        """Close every connection; pending requests fail. Takes at most one second."""
         await self._connections.close()

@@ -1,4 +1,4 @@
-"""What can go wrong with Kafka, sorted by what the caller has to do about it."""
+"""Failures of Kafka, by what the caller has to do."""
 
 
 class KafkaFailureError(Exception):
@@ -6,19 +6,24 @@ class KafkaFailureError(Exception):
 
 
 class KafkaUnavailableError(KafkaFailureError):
-    """Kafka did not do it this time, and the same may succeed later.
+    """A request failed and may succeed later.
 
-    A record whose sending ended so is in the log or is not.
+    Records of a failed produce request may be in the log or not.
     """
 
 
 class FencedError(KafkaFailureError):
-    """Another owner has opened the shard since: Kafka accepts nothing of this one any more."""
+    """Another owner has opened the shard since: Kafka rejects every record of this session."""
 
 
-class RefusedError(KafkaFailureError):
-    """Kafka will never accept one of the records; ``reason`` is one word for it, for counting."""
+class RecordRejectedError(KafkaFailureError):
+    """Kafka rejects one of the records for good.
 
-    def __init__(self, words: str, *, reason: str) -> None:
-        super().__init__(words)
+    Args:
+        message: What is wrong, for people.
+        reason: One word for it, for metrics.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
         self.reason = reason

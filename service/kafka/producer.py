@@ -1,14 +1,13 @@
-"""Appends records to the topic in the name of a shard's owner, and of nobody who owned the shard before.
+"""Appends records to the topic in fenced producer sessions.
 
 A shard is a partition. Each has a transactional id, `<topic>-<shard>`, for which Kafka keeps a producer id
-and an epoch. `FencedProducer.open` raises the epoch and appends a fence record under it; from then on the
-partition's leader refuses whatever an earlier owner still sends, however late its bytes arrive. Transactions
-are not used, so what several shards have to send to one broker goes in one request, each shard's batch under
-its own producer id.
+and an epoch. `FencedProducer.open` raises the epoch and appends a fence record with it; from then on the
+partition's leader rejects every record of earlier sessions, however late its bytes arrive. Transactions are
+not used, so the batches of several shards share one request per broker, each with its own producer id.
 
-A session numbers its records without gaps and dies with its first failure. Nothing is repeated or buffered
+A session numbers its records without gaps and ends with its first failure. Nothing is retried or buffered
 here: the caller opens a new session and sends again what was not acknowledged. That may append a record
-twice, never out of order.
+twice, but never out of order.
 """
 
 import asyncio
@@ -17,53 +16,53 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.kafka.broker_connections import Address
 from service.kafka.client import KafkaClient, encode_batch, error_name
-from service.kafka.connection import KafkaConnection
-from service.kafka.connections import Address
-from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RefusedError
-from service.kafka.marks import fence_record
-from service.kafka.session import Batch, Outcome, Session, next_sequence
+from service.kafka.config import KafkaConnection
+from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RecordRejectedError
+from service.kafka.records import fence_record
+from service.kafka.types import Batch, Outcome, ProducerSession, next_sequence
 
 MAX_BATCH_BYTES = 512 * 1024
-"""Where a batch ends; twelve shards' batches make a request of 6 MiB at most."""
+"""Size limit of a batch; with twelve shards a request has 6 MiB at most."""
 
 MAX_RECORD_BYTES = 900 * 1024
 """The largest record that is sent, alone in its batch; below the 1 MiB that Kafka accepts by default."""
 
 SESSION_SECONDS = 12 * 3600.0
-"""How long a session may be used. After 24 hours without a record a partition's leader forgets the epoch
-(`producer.id.expiration.ms`), and after 7 days without a new session the coordinator forgets the producer id
-(`transactional.id.expiration.ms`); an owner that slept as long would no longer be fenced."""
+"""How long a session may be used. After 24 hours without a record the partition's leader drops the epoch
+(`producer.id.expiration.ms`), and after 7 days without a new session the coordinator drops the producer id
+(`transactional.id.expiration.ms`); a process that was stopped for that long would no longer be fenced."""
 
-_OPEN_PAUSE = 0.05  # seconds between two tries while the coordinator is being found or loaded
+_COORDINATOR_RETRY_DELAY = 0.05  # seconds, while the coordinator is being elected or loads its state
 
 _NONE = 0
 _TOPIC_UNKNOWN = 3
 _DUPLICATE_SEQUENCE = 46
 _COORDINATOR_NOT_YET = {14, 15, 16, 51}  # loading, not available, moved, busy with this id
 _FENCED = {47, 90}  # InvalidProducerEpoch, ProducerFenced
-_REFUSED = {10: "too_large", 18: "too_large", 32: "invalid_timestamp", 87: "invalid_record"}
+_REJECTED = {10: "too_large", 18: "too_large", 32: "invalid_timestamp", 87: "invalid_record"}
 _TOPIC_FORBIDDEN = 29
 _TRANSACTIONAL_ID_FORBIDDEN = 53
 
 
 @dataclass(frozen=True, slots=True)
-class _Sending:
-    session: Session
+class _EncodedBatch:
+    session: ProducerSession
     count: int
     encoded: bytes
 
 
 class FencedProducer:
-    """Opens shards and sends their records."""
+    """Opens sessions of shards and sends their records."""
 
     def __init__(self, connection: KafkaConnection, *, topic: str, request_timeout: float = 10.0) -> None:
-        """Keep the settings; `open` connects.
+        """Store the settings; `open` connects.
 
         Args:
-            connection: How the brokers are reached.
+            connection: The connection settings.
             topic: The topic; must exist.
-            request_timeout: The longest wait in seconds for a connection, an answer, and `open` as a whole.
+            request_timeout: The longest wait in seconds for a connection, for a response, and for `open` as a whole.
 
         Raises:
             OSError: A certificate or key file cannot be read, or is not one.
@@ -75,14 +74,14 @@ class FencedProducer:
         self._leaders_stale = True
         self._leaders_lock = asyncio.Lock()
 
-    async def open(self, shard: int) -> Session:
-        """Become the shard's only sender.
+    async def open(self, shard: int) -> ProducerSession:
+        """Open a session of the shard and fence every earlier one.
 
-        Only for the shard's owner, which has to make sure afterwards that it still is: the last to open wins.
+        The caller has to check afterwards that it still owns the shard: the last session to be opened wins.
 
         Raises:
-            KafkaUnavailableError: Kafka could not be reached in time, or will not have us; says why.
-            FencedError: Another owner opened the shard at the same time, and later.
+            KafkaUnavailableError: Kafka is unreachable, does not respond in time or denies access.
+            FencedError: Another owner has opened a later session at the same time.
         """
         try:
             async with asyncio.timeout(self._timeout):
@@ -96,11 +95,10 @@ class FencedProducer:
         return session
 
     async def send(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """Send the batches, those of one broker in one request, and wait for every answer.
+        """Send the batches, those of one broker in one request, and wait for all responses.
 
-        Of a batch, the leading records up to `MAX_BATCH_BYTES` are sent, and at least one. A session can be
-        in one call at a time; calls for different sessions may overlap. A cancelled call leaves its sessions
-        dead.
+        The leading records of a batch up to `MAX_BATCH_BYTES` are sent, and at least one. A session can be in one
+        call at a time; calls for different sessions may overlap. A cancelled call makes its sessions unusable.
 
         Returns:
             An outcome for each batch, in the order given.
@@ -111,26 +109,26 @@ class FencedProducer:
         if len({batch.session.shard for batch in batches}) < len(batches):
             raise ValueError("a shard occurs twice")
         outcomes: dict[int, Outcome] = {}
-        by_leader: dict[Address, list[_Sending]] = defaultdict(list)
+        by_leader: dict[Address, list[_EncodedBatch]] = defaultdict(list)
         for batch in batches:
             try:
-                leader, sending = self._take(batch.session), _encode(batch)
+                leader, encoded = self._claim(batch.session), _encode(batch)
             except KafkaFailureError as error:
                 outcomes[batch.session.shard] = Outcome(0, -1, error)
             else:
-                by_leader[leader].append(sending)
-        for answered in await asyncio.gather(*(self._send_to(*group) for group in by_leader.items())):
-            outcomes.update(answered)
+                by_leader[leader].append(encoded)
+        for completed in await asyncio.gather(*(self._send_to(*group) for group in by_leader.items())):
+            outcomes.update(completed)
         if any(isinstance(outcome.error, KafkaUnavailableError) for outcome in outcomes.values()):
             self._leaders_stale = True
         return [outcomes[batch.session.shard] for batch in batches]
 
     def leader(self, shard: int) -> Address | None:
-        """Return the broker that answers for the shard, as far as is known."""
+        """Return the broker that leads the shard's partition; None if it is not known."""
         return self._leaders.get(shard)
 
     async def close(self) -> None:
-        """Close the connections; what is under way fails. Ends within a second."""
+        """Close the connections; pending requests fail. Takes at most one second."""
         await self._client.close()
 
     async def _find_leaders(self) -> None:
@@ -142,7 +140,7 @@ class FencedProducer:
                 raise self._failure(metadata.error)
             self._leaders, self._leaders_stale = metadata.leaders, False
 
-    async def _new_session(self, shard: int) -> Session:
+    async def _new_session(self, shard: int) -> ProducerSession:
         transactional_id = f"{self._topic}-{shard}"
         while True:
             opened_at = time.monotonic()
@@ -150,20 +148,20 @@ class FencedProducer:
             if code == _NONE:
                 code, producer_id, epoch = await self._client.init_producer_id(coordinator, transactional_id)
                 if code == _NONE:
-                    return Session(shard, producer_id, epoch, opened_at)
+                    return ProducerSession(shard, producer_id, epoch, opened_at)
             if code == _TRANSACTIONAL_ID_FORBIDDEN:
                 raise KafkaUnavailableError(
-                    f"Kafka does not let us use the transactional id {transactional_id}: "
+                    f"Kafka denies access to the transactional id {transactional_id}: "
                     f"give this user Write and Describe on transactional ids that begin with {self._topic}-"
                 )
             if code not in _COORDINATOR_NOT_YET:
                 raise self._failure(code)
-            await asyncio.sleep(_OPEN_PAUSE)
+            await asyncio.sleep(_COORDINATOR_RETRY_DELAY)
 
-    def _take(self, session: Session) -> Address:
+    def _claim(self, session: ProducerSession) -> Address:
         """Claim the session for one batch and return its partition's leader."""
         if not session.usable:
-            raise KafkaUnavailableError(f"the session of shard {session.shard} is dead or busy")
+            raise KafkaUnavailableError(f"the session of shard {session.shard} has failed or is in use")
         session.usable = False
         if time.monotonic() - session.opened_at > SESSION_SECONDS:
             raise KafkaUnavailableError(f"the session of shard {session.shard} is too old to be safe")
@@ -172,18 +170,18 @@ class FencedProducer:
             raise KafkaUnavailableError(f"the leader of {self._topic}-{session.shard} is not known")
         return leader
 
-    async def _send_to(self, leader: Address, sendings: list[_Sending]) -> dict[int, Outcome]:
-        batches = [(each.session.shard, each.encoded) for each in sendings]
+    async def _send_to(self, leader: Address, encoded_batches: list[_EncodedBatch]) -> dict[int, Outcome]:
+        batches = [(each.session.shard, each.encoded) for each in encoded_batches]
         try:
-            answers = await self._client.produce(leader, self._topic, batches)
+            responses = await self._client.produce(leader, self._topic, batches)
         except KafkaUnavailableError as error:
-            return {each.session.shard: Outcome(0, -1, error) for each in sendings}
+            return {each.session.shard: Outcome(0, -1, error) for each in encoded_batches}
         return {
-            each.session.shard: self._settle(each.session, each.count, *answers[each.session.shard])
-            for each in sendings
+            each.session.shard: self._outcome(each.session, each.count, *responses[each.session.shard])
+            for each in encoded_batches
         }
 
-    def _settle(self, session: Session, count: int, code: int, base_offset: int) -> Outcome:
+    def _outcome(self, session: ProducerSession, count: int, code: int, base_offset: int) -> Outcome:
         if code not in {_NONE, _DUPLICATE_SEQUENCE}:
             return Outcome(0, -1, self._failure(code))
         session.sequence = next_sequence(session.sequence, count)
@@ -194,8 +192,8 @@ class FencedProducer:
         name = error_name(code)
         if code in _FENCED:
             return FencedError(f"another owner has opened the shard ({name})")
-        if code in _REFUSED:
-            return RefusedError(f"Kafka refuses the record ({name})", reason=_REFUSED[code])
+        if code in _REJECTED:
+            return RecordRejectedError(f"Kafka rejects the record ({name})", reason=_REJECTED[code])
         if code == _TOPIC_FORBIDDEN:
             return KafkaUnavailableError(
                 f"give this user Write and Describe on the topic {self._topic} ({name})"
@@ -205,7 +203,7 @@ class FencedProducer:
         return KafkaUnavailableError(name)
 
 
-def _encode(batch: Batch) -> _Sending:
+def _encode(batch: Batch) -> _EncodedBatch:
     session = batch.session
     encoded, count = encode_batch(
         batch.records,
@@ -215,8 +213,8 @@ def _encode(batch: Batch) -> _Sending:
         limit=MAX_BATCH_BYTES,
     )
     if len(encoded) > MAX_RECORD_BYTES:
-        raise RefusedError(
-            f"the record has {len(encoded)} bytes, more than the {MAX_RECORD_BYTES} that are sent",
+        raise RecordRejectedError(
+            f"the record has {len(encoded)} bytes, more than the limit of {MAX_RECORD_BYTES}",
             reason="too_large",
         )
-    return _Sending(session, count, encoded)
+    return _EncodedBatch(session, count, encoded)

@@ -1,4 +1,4 @@
-"""Checks that the topic is what producers and consumers rely on, and creates it where that is asked for."""
+"""Checks the topic's partitions and configuration, and creates it if requested."""
 
 import asyncio
 from collections.abc import Mapping
@@ -8,42 +8,44 @@ from typing import Final
 import structlog
 
 from service.kafka.client import KafkaClient, TopicMetadata, error_name
-from service.kafka.connection import KafkaConnection
+from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaFailureError, KafkaUnavailableError
 from service.kafka.producer import MAX_RECORD_BYTES
 
 _log = structlog.get_logger(__name__)
 
-_AGAIN: Final = 5.0
-"""Seconds between two tries to look at the topic while Kafka cannot be asked."""
+_RETRY_DELAY: Final = 5.0
+"""Seconds between two checks of the topic while Kafka is unavailable."""
 
 _HOUR_MS = 3_600_000
 
 TOPIC_CONFIG: Mapping[str, str] = {
-    "cleanup.policy": "compact",  # the last state of each key is kept for ever
-    "min.compaction.lag.ms": str(_HOUR_MS),  # a reader less than an hour behind sees every event
+    "cleanup.policy": "compact",  # the latest state of each key is kept for ever
+    "min.compaction.lag.ms": str(_HOUR_MS),  # a consumer that lags by less than an hour receives every event
     "max.compaction.lag.ms": str(24 * _HOUR_MS),  # a deleted key's state is gone within a day
-    "delete.retention.ms": str(7 * 24 * _HOUR_MS),  # a reader may be away for a week and not miss a deletion
+    "delete.retention.ms": str(
+        7 * 24 * _HOUR_MS
+    ),  # a consumer that was stopped for a week misses no deletion
     "segment.ms": str(6 * _HOUR_MS),  # only closed segments are compacted
-    "min.cleanable.dirty.ratio": "0.1",  # short to read from the start
-    "message.timestamp.type": "CreateTime",  # when the key changed, not when Kafka heard of it
-    # No compression.type: Python's clients read lz4, snappy and zstd only with a further library.
+    "min.cleanable.dirty.ratio": "0.1",  # keeps a full read of the topic short
+    "message.timestamp.type": "CreateTime",  # when the key changed, not when Kafka received the record
+    # No compression.type: Python's clients need further libraries to read lz4, snappy and zstd.
 }
 
 _NONE, _TOPIC_UNKNOWN, _TOPIC_EXISTS = 0, 3, 36
 _FORBIDDEN = {29, 30, 31}
-_USUAL_REPLICAS = 3
-_SAFE_COPIES = 2
+_DEFAULT_REPLICAS = 3
+_SAFE_IN_SYNC = 2
 
 
 @dataclass(frozen=True, slots=True)
 class TopicState:
-    """What the check found.
+    """The result of a check.
 
     Attributes:
-        created: The topic did not exist and was created just now.
-        problems: Sentences; with any of them, publishing would fail or mislead consumers.
-        warnings: Sentences; things work, with less safety than they could.
+        created: Whether the check created the topic.
+        problems: Errors; with any of them publishing fails or consumers receive wrong data.
+        warnings: Publishing works, but with lower durability.
     """
 
     created: bool
@@ -58,21 +60,20 @@ async def check_topic(
     partitions: int,
     create: bool,
     replication_factor: int | None = None,
-    timeout: float = 10.0,  # noqa: ASYNC109 -- the bound is this function's own duty, as of all that talk to Kafka
+    timeout: float = 10.0,  # noqa: ASYNC109 -- a bound for all requests together
 ) -> TopicState:
-    """Compare the topic with what the service needs.
+    """Compare the topic with the service's requirements.
 
     Args:
-        connection: How the brokers are reached.
+        connection: The connection settings.
         topic: The topic's name.
-        partitions: How many it must have, one for each shard.
-        create: Create it if it does not exist.
-        replication_factor: Copies of each partition in a topic created here; None: three, or one for each
-            broker where there are fewer.
-        timeout: The longest wait in seconds, for all of it.
+        partitions: The required number of partitions, one per shard.
+        create: Whether to create a missing topic.
+        replication_factor: Of a topic that is created; None: three, or the number of brokers if there are fewer.
+        timeout: The longest wait in seconds, for all requests together.
 
     Raises:
-        KafkaUnavailableError: Kafka could not be asked in time.
+        KafkaUnavailableError: Kafka is unreachable or does not respond in time.
         OSError: A certificate or key file cannot be read, or is not one.
     """
     client = KafkaClient(connection, request_timeout=timeout)
@@ -80,7 +81,7 @@ async def check_topic(
         async with asyncio.timeout(timeout):
             metadata = await client.topic_metadata(topic)
             if metadata.error == _TOPIC_UNKNOWN and create:
-                factor = replication_factor or min(_USUAL_REPLICAS, metadata.brokers)
+                factor = replication_factor or min(_DEFAULT_REPLICAS, metadata.brokers)
                 return await _create(client, topic, partitions, factor)
             return await _inspect(client, topic, partitions, metadata)
     except TimeoutError:
@@ -90,20 +91,20 @@ async def check_topic(
 
 
 async def _create(client: KafkaClient, topic: str, partitions: int, replication_factor: int) -> TopicState:
-    # One copy fewer than there are, so that one broker can be away; more would refuse writes then.
-    in_sync = min(_SAFE_COPIES, max(1, replication_factor - 1))
+    # One fewer than the replicas, so that writes succeed while one broker is down.
+    in_sync = min(_SAFE_IN_SYNC, max(1, replication_factor - 1))
     config = {**TOPIC_CONFIG, "min.insync.replicas": str(in_sync)}
-    code, words = await client.create_topic(
+    code, message = await client.create_topic(
         topic, partitions=partitions, replication_factor=replication_factor, config=config
     )
-    if code == _TOPIC_EXISTS:  # somebody was quicker, and the broker that was asked has not heard of it yet
-        raise KafkaUnavailableError(f"the topic {topic} is just being created")
+    if code == _TOPIC_EXISTS:  # another process has created it, and this broker's metadata is older
+        raise KafkaUnavailableError(f"the topic {topic} is being created")
     if code in _FORBIDDEN:
         return _problem(
             f"This user may not create the topic {topic}: give it Create, or create the topic yourself."
         )
     if code != _NONE:
-        return _problem(f"The topic {topic} could not be created: {words}.")
+        return _problem(f"The topic {topic} could not be created: {message}.")
     return TopicState(created=True, problems=(), warnings=_warnings(in_sync))
 
 
@@ -116,7 +117,7 @@ async def _inspect(client: KafkaClient, topic: str, partitions: int, metadata: T
         return _problem(f"This user may not see the topic {topic}: give it Describe and Write on it.")
     if metadata.error != _NONE:
         raise KafkaUnavailableError(f"the topic {topic}: {error_name(metadata.error)}")
-    problems = _shape_problems(topic, partitions, metadata)
+    problems = _partition_problems(topic, partitions, metadata)
     code, config = await client.topic_config(topic)
     if code != _NONE:
         warning = (
@@ -129,17 +130,17 @@ async def _inspect(client: KafkaClient, topic: str, partitions: int, metadata: T
     return TopicState(created=False, problems=tuple(problems), warnings=warnings)
 
 
-def _shape_problems(topic: str, partitions: int, metadata: TopicMetadata) -> list[str]:
+def _partition_problems(topic: str, partitions: int, metadata: TopicMetadata) -> list[str]:
     if metadata.partitions == partitions:
         return []
-    sentence = (
+    message = (
         f"The topic {topic} has {metadata.partitions} partitions and must have {partitions}: "
-        "this cannot be put right in an existing topic, so use another one."
+        "an existing topic cannot be corrected, so use another one."
     )
-    return [sentence]
+    return [message]
 
 
-def _config_problems(topic: str, copies: int, config: Mapping[str, str]) -> list[str]:
+def _config_problems(topic: str, replicas: int, config: Mapping[str, str]) -> list[str]:
     problems = []
     policy, in_sync = config["cleanup.policy"], int(config["min.insync.replicas"])
     largest = int(config["max.message.bytes"])
@@ -153,46 +154,46 @@ def _config_problems(topic: str, copies: int, config: Mapping[str, str]) -> list
             f"The topic {topic} has max.message.bytes={largest}, less than what is sent: "
             f"set it to {MAX_RECORD_BYTES} or more, or remove it."
         )
-    if in_sync > copies:
+    if in_sync > replicas:
         problems.append(
-            f"The topic {topic} has min.insync.replicas={in_sync} and a replication factor of {copies}, "
-            f"so releases of Kafka differ in whether anything can be written: set it to {copies} or less."
+            f"The topic {topic} has min.insync.replicas={in_sync} and a replication factor of {replicas}, "
+            f"so releases of Kafka differ in whether anything can be written: set it to {replicas} or less."
         )
     return problems
 
 
 def _warnings(in_sync: int) -> tuple[str, ...]:
-    if in_sync >= _SAFE_COPIES:
+    if in_sync >= _SAFE_IN_SYNC:
         return ()
-    sentence = (
+    message = (
         f"With min.insync.replicas={in_sync} an acknowledged event is lost if one broker loses its disk: "
         "in production use a replication factor of 3 and min.insync.replicas=2."
     )
-    return (sentence,)
+    return (message,)
 
 
-def _problem(sentence: str) -> TopicState:
-    return TopicState(created=False, problems=(sentence,), warnings=())
+def _problem(message: str) -> TopicState:
+    return TopicState(created=False, problems=(message,), warnings=())
 
 
 async def watch_topic(connection: KafkaConnection, topic: str, *, partitions: int, create: bool) -> None:
-    """Say once in the log what is wrong with the topic; Kafka's absence is waited out.
+    """Check the topic, retrying while Kafka is unavailable, and log its problems and warnings once.
 
     Args:
-        connection: How to reach Kafka.
-        topic: Its name.
-        partitions: How many it must have.
-        create: Create it where it is missing.
+        connection: The connection settings.
+        topic: The topic's name.
+        partitions: The required number of partitions.
+        create: Whether to create a missing topic.
     """
     while True:
         try:
             state = await check_topic(connection, topic, partitions=partitions, create=create)
         except (KafkaFailureError, OSError) as error:
-            _log.warning("topic_not_checked", error=str(error), retry_in=_AGAIN)
-            await asyncio.sleep(_AGAIN)
+            _log.warning("topic_not_checked", error=str(error), retry_in=_RETRY_DELAY)
+            await asyncio.sleep(_RETRY_DELAY)
             continue
         for problem in state.problems:
-            _log.error("topic_unfit", problem=problem)
+            _log.error("topic_config_wrong", problem=problem)
         for warning in state.warnings:
-            _log.warning("topic_weak", warning=warning)
+            _log.warning("topic_durability_low", warning=warning)
         return

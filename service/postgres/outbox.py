@@ -1,6 +1,7 @@
-"""The table outbox: events that Kafka has not acknowledged."""
+"""The table outbox: events that Kafka has not acknowledged. What operators do with it is in `outbox_admin`."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 from uuid import UUID
 
@@ -8,7 +9,8 @@ import asyncpg
 import orjson
 
 from service.domain.events import Event, OutboxRow
-from service.postgres.database import Connection
+from service.postgres.database import Connection, Database
+from service.postgres.shards import SHARDS_RELEASED
 
 _INSERT_EVENTS: Final = """
     INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers, created_at)
@@ -21,7 +23,7 @@ _INSERT_EVENTS: Final = """
 
 
 async def insert_events(connection: Connection, events: Sequence[Event]) -> list[OutboxRow]:
-    """Write events in the transaction of what they tell of, under the locks of their keys; returns their rows."""
+    """Insert events in the transaction that changes their keys and holds the keys' locks; return their rows."""
     columns = zip(*(_columns(event) for event in events), strict=True)
     records = await connection.fetch(_INSERT_EVENTS, *columns)
     seqs = {record["id"]: record["seq"] for record in records}
@@ -41,8 +43,8 @@ def _columns(event: Event) -> tuple[object, ...]:
     )
 
 
-# OFFSET 0 has it looked up row by row in the tiny index outbox_parked: a join may read the whole table instead.
-FLOWS: Final = """
+# OFFSET 0 forces a lookup per row in the tiny index outbox_parked: a join may read the whole table instead.
+NOT_PARKED: Final = """
     NOT EXISTS (
         SELECT
         FROM outbox AS parked
@@ -51,7 +53,7 @@ FLOWS: Final = """
         OFFSET 0
     )
 """
-"""The condition that a row of ``outbox`` is not parked and does not wait behind a parked one of its key."""
+"""The condition that a row of ``outbox`` is not parked and does not follow a parked row of its key."""
 
 _SELECT_UNPUBLISHED: Final = f"""
     SELECT row.seq, row.id, row.type, row.aggregateid, row.version, row.shard, row.payload, row.headers,
@@ -60,7 +62,7 @@ _SELECT_UNPUBLISHED: Final = f"""
     CROSS JOIN LATERAL (
         SELECT seq, id, type, aggregateid, version, shard, payload, headers, created_at
         FROM outbox
-        WHERE outbox.shard = owned.shard AND {FLOWS}
+        WHERE outbox.shard = owned.shard AND {NOT_PARKED}
         ORDER BY seq
         LIMIT $2
     ) AS row
@@ -69,19 +71,19 @@ _SELECT_UNPUBLISHED: Final = f"""
 
 
 async def select_unpublished(connection: Connection, *, shards: Sequence[int], limit: int) -> list[OutboxRow]:
-    """The oldest rows of each of ``shards``, at most ``limit`` of each, in the order of their numbers.
+    """Return the oldest rows of each of ``shards``, at most ``limit`` of each, ordered by seq.
 
-    Always from the beginning: a number is drawn before its transaction commits, so a row below those already seen
-    may still come to light. Without the parked rows and those that wait behind them.
+    Reads always start with the lowest seq: it is drawn before its transaction commits, so a row with a lower one than
+    those already read can appear later. Parked rows and later rows of their keys are left out.
     """
     return [_from_row(row) for row in await connection.fetch(_SELECT_UNPUBLISHED, shards, limit)]
 
 
-# The setting holds for this transaction alone, which is this statement. OFFSET 0 has each row looked up by its key:
-# a plain join, in a plan that was made and kept while the table was empty, would read all of it for each row.
+# set_config lasts for this transaction, which is this statement. OFFSET 0 forces an index lookup for each row:
+# a plain join, under a cached plan that was made while the table was empty, would read the whole table for each row.
 _DELETE_PUBLISHED: Final = """
     DELETE FROM outbox
-    USING (SELECT set_config('synchronous_commit', 'off', true)) AS without_waiting,
+    USING (SELECT set_config('synchronous_commit', 'off', true)) AS no_sync_commit,
           unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS acknowledged (shard, seq, epoch)
           JOIN outbox_shard USING (shard, epoch)
           CROSS JOIN LATERAL (
@@ -95,48 +97,63 @@ _DELETE_PUBLISHED: Final = """
 
 
 async def delete_published(connection: Connection, acknowledged: Sequence[tuple[int, int, int]]) -> None:
-    """Delete rows that Kafka has acknowledged, but none of a shard that has changed hands since.
+    """Delete rows that Kafka has acknowledged, except those of a shard whose epoch has changed.
 
-    Without waiting for the disk: a deletion lost in a crash is one duplicate, no more.
+    Does not wait for the disk: a deletion that is lost in a crash causes one duplicate record.
 
     Args:
-        connection: outside a transaction.
-        acknowledged: shard, seq and the owner's epoch of each row.
+        connection: A connection outside a transaction.
+        acknowledged: Shard, seq and the owner's epoch of each row.
     """
     await connection.execute(_DELETE_PUBLISHED, *zip(*acknowledged, strict=True))
 
 
-_IS_WAITING: Final = "SELECT EXISTS (SELECT FROM outbox WHERE shard = $1 AND id = $2)"
+_PARK: Final = """
+    UPDATE outbox
+    SET parked_at = clock_timestamp(), last_error = $4, attempts = attempts + 1
+    FROM outbox_shard
+    WHERE outbox.shard = $1 AND outbox.seq = $2 AND outbox.parked_at IS NULL
+      AND outbox_shard.shard = $1 AND outbox_shard.epoch = $3
+    RETURNING true
+"""
 
 
-async def is_waiting(connection: Connection, *, shard: int, event_id: UUID) -> bool:
-    """Whether Kafka does not have an event yet that was committed."""
-    return bool(await connection.fetchval(_IS_WAITING, shard, event_id))
+async def park(connection: Connection, row: OutboxRow, *, epoch: int, reason: str) -> bool:
+    """Park a row that Kafka rejects; return False if its shard's epoch has changed or it is parked already."""
+    return await connection.fetchval(_PARK, row.event.shard, row.seq, epoch, reason) is True
+
+
+_IS_UNPUBLISHED: Final = "SELECT EXISTS (SELECT FROM outbox WHERE shard = $1 AND id = $2)"
+
+
+async def is_unpublished(connection: Connection, *, shard: int, event_id: UUID) -> bool:
+    """Return whether a committed event is not yet acknowledged by Kafka."""
+    return bool(await connection.fetchval(_IS_UNPUBLISHED, shard, event_id))
 
 
 _COUNT: Final = f"""
-    SELECT count(*) FROM (SELECT FROM outbox WHERE {FLOWS} ORDER BY shard, seq LIMIT $1) AS waiting
+    SELECT count(*) FROM (SELECT FROM outbox WHERE {NOT_PARKED} ORDER BY shard, seq LIMIT $1) AS unpublished
 """  # noqa: S608 -- the condition is the constant above
 
 
 async def count_outbox(connection: Connection, *, most: int) -> int:
-    """How many rows are on their way, parked ones and those behind them left out, counted up to ``most``."""
+    """Return the number of unpublished rows, counted up to ``most``; without parked rows and those after them."""
     return int(await connection.fetchval(_COUNT, most))
 
 
 _NOTIFY: Final = "SELECT pg_notify($1, '')"
 
-ROWS_CAME: Final = "outbox"
-"""The channel on which other processes are told of rows that they publish."""
+ROWS_COMMITTED: Final = "outbox"
+"""The channel on which publishers are notified of rows that another process has committed."""
 
 
 async def notify_publishers(connection: Connection) -> None:
-    """Wake the publishers of other processes.
+    """Notify the publishers of other processes that there are rows to publish.
 
-    Never in the transaction of a write: NOTIFY holds a lock of the whole cluster until after the commit, and
-    commits would then go to disk one by one.
+    Never in the transaction of a write: NOTIFY holds a lock of the whole cluster until after the commit, so that
+    commits would be flushed to disk one by one.
     """
-    await connection.execute(_NOTIFY, ROWS_CAME)
+    await connection.execute(_NOTIFY, ROWS_COMMITTED)
 
 
 def _from_row(row: asyncpg.Record) -> OutboxRow:
@@ -151,3 +168,48 @@ def _from_row(row: asyncpg.Record) -> OutboxRow:
         occurred_at=row["created_at"],
     )
     return OutboxRow(seq=row["seq"], event=event)
+
+
+class PostgresOutbox:
+    """The outbox as the publisher uses it; each method takes a connection of its own from the pool."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def select_unpublished(self, shards: Sequence[int], *, limit: int) -> list[OutboxRow]:
+        """Return the oldest rows of each shard, see `select_unpublished`.
+
+        Raises:
+            UnavailableError: The database is unavailable; so for every method.
+        """
+        async with self._database.connection() as connection:
+            return await select_unpublished(connection, shards=shards, limit=limit)
+
+    async def delete_published(self, acknowledged: Sequence[tuple[int, int, int]]) -> None:
+        """Delete rows given as (shard, seq, epoch), see `delete_published`."""
+        async with self._database.connection() as connection:
+            await delete_published(connection, acknowledged)
+
+    async def park(self, row: OutboxRow, *, epoch: int, reason: str) -> bool:
+        """Park a row, see `park`."""
+        async with self._database.connection() as connection:
+            return await park(connection, row, epoch=epoch, reason=reason)
+
+    async def notify_publishers(self) -> None:
+        """Notify other processes, see `notify_publishers`."""
+        async with self._database.connection() as connection:
+            await notify_publishers(connection)
+
+    @property
+    def can_listen(self) -> bool:
+        """Whether LISTEN works: not through PgBouncer."""
+        return self._database.takes_notifications
+
+    def listen(
+        self, *, rows_committed: Callable[[], None], shards_released: Callable[[], None]
+    ) -> AbstractAsyncContextManager[Callable[[], Awaitable[bool]]]:
+        """Call the functions on each notification, until the end of the block.
+
+        The block receives a function that checks whether the connection still works.
+        """
+        return self._database.listening({ROWS_COMMITTED: rows_committed, SHARDS_RELEASED: shards_released})

@@ -1,10 +1,10 @@
-"""The tables outbox_shard and outbox_publisher: who publishes what, by the database's clock."""
+"""The tables outbox_shard and outbox_publisher: which process publishes which shard, by the database's clock."""
 
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
-from service.postgres.database import Connection
+from service.postgres.database import Connection, Database
 
 _REPORT_ALIVE: Final = """
     INSERT INTO outbox_publisher (name, lease_until)
@@ -12,7 +12,7 @@ _REPORT_ALIVE: Final = """
     ON CONFLICT (name) DO UPDATE SET lease_until = excluded.lease_until
 """
 
-_FORGET_DEAD: Final = (
+_DELETE_EXPIRED: Final = (
     "DELETE FROM outbox_publisher WHERE lease_until < clock_timestamp() - interval '1 minute'"
 )
 
@@ -23,18 +23,18 @@ _RANK: Final = """
 """
 
 LONGEST_LEASE: Final = timedelta(minutes=5)
-"""No lease is made for longer. One that ends later was made before the database's clock was put back, and is over:
-its owner, if it lives, is fenced and takes another shard."""
+"""No lease is longer. A lease that ends later was taken before the database's clock was set back and counts as
+expired: its owner, if it is alive, is fenced and claims another shard."""
 
 
 async def report_alive(connection: Connection, *, name: str, lease: timedelta) -> tuple[int, int]:
-    """Say that the publisher ``name`` lives.
+    """Register the publisher ``name`` as live for the time of ``lease``.
 
     Returns:
-        Its place among the living by name, from 0, and how many they are.
+        Its rank among the live publishers by name, from 0, and their number.
     """
     await connection.execute(_REPORT_ALIVE, name, lease)
-    await connection.execute(_FORGET_DEAD)
+    await connection.execute(_DELETE_EXPIRED)
     row = await connection.fetchrow(_RANK, name, LONGEST_LEASE)
     assert row is not None, "an aggregate has one row"
     return row["rank"], row["publishers"]
@@ -49,9 +49,9 @@ _RENEW: Final = """
 
 
 async def renew_leases(connection: Connection, *, name: str, lease: timedelta) -> dict[int, int]:
-    """Hold on to every shard that is still ``name``'s; returns their epochs by shard.
+    """Renew every shard that ``name`` owns; return their epochs by shard.
 
-    A lease that has run out is renewed too if nobody has taken the shard.
+    An expired lease is renewed too if no other publisher has claimed the shard.
     """
     return {row["shard"]: row["epoch"] for row in await connection.fetch(_RENEW, name, lease)}
 
@@ -72,24 +72,24 @@ _CLAIM: Final = """
 
 
 async def claim_shards(connection: Connection, *, name: str, lease: timedelta, limit: int) -> dict[int, int]:
-    """Take at most ``limit`` shards that nobody holds; returns their new epochs by shard."""
+    """Claim at most ``limit`` shards without a valid lease; return their new epochs by shard."""
     rows = await connection.fetch(_CLAIM, name, lease, limit, LONGEST_LEASE)
     return {row["shard"]: row["epoch"] for row in rows}
 
 
-_NEWEST_IF_OWNER: Final = """
+_NEWEST_SEQ_IF_OWNER: Final = """
     SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq_seq)
     FROM outbox_shard
     WHERE shard = $2 AND owner = $1 AND epoch = $3 AND lease_until >= clock_timestamp()
 """
 
 
-async def newest_if_owner(connection: Connection, *, name: str, shard: int, epoch: int) -> int | None:
-    """The greatest number that an outbox row has drawn so far, of any shard and committed or not.
+async def newest_seq_if_owner(connection: Connection, *, name: str, shard: int, epoch: int) -> int | None:
+    """Return the highest seq drawn so far, by a row of any shard, committed or not.
 
-    None if ``name`` does not hold ``shard`` in this ``epoch``, with time left.
+    None if ``name`` has no valid lease on ``shard`` in this ``epoch``.
     """
-    newest: int | None = await connection.fetchval(_NEWEST_IF_OWNER, name, shard, epoch)
+    newest: int | None = await connection.fetchval(_NEWEST_SEQ_IF_OWNER, name, shard, epoch)
     return newest
 
 
@@ -101,18 +101,18 @@ _RELEASE: Final = """
 
 
 async def release_shards(connection: Connection, *, name: str, shards: Sequence[int]) -> None:
-    """Give ``shards`` back, for others to take at once."""
+    """Release ``shards``, so that others can claim them at once."""
     await connection.execute(_RELEASE, name, shards)
 
 
-SHARDS_CAME_FREE: Final = "outbox_shard"
-"""The channel on which that is told. Not that of the rows: they come all the time, and looking for shards is dear."""
+SHARDS_RELEASED: Final = "outbox_shard"
+"""The channel of released shards; not that of committed rows, which is busy, while a claim is expensive."""
 
-_NOTIFY: Final = f"NOTIFY {SHARDS_CAME_FREE}"
+_NOTIFY: Final = f"NOTIFY {SHARDS_RELEASED}"
 
 
-async def notify_of_free_shards(connection: Connection) -> None:
-    """Wake the publishers of other processes to take what was given back."""
+async def notify_shards_released(connection: Connection) -> None:
+    """Notify the publishers of other processes that there are shards to claim."""
     await connection.execute(_NOTIFY)
 
 
@@ -120,7 +120,7 @@ _SIGN_OFF: Final = "DELETE FROM outbox_publisher WHERE name = $1"
 
 
 async def sign_off(connection: Connection, *, name: str) -> None:
-    """Say that the publisher ``name`` is gone, so that the others share its shards."""
+    """Remove the publisher ``name`` from the live ones, so that the others share its shards."""
     await connection.execute(_SIGN_OFF, name)
 
 
@@ -128,5 +128,60 @@ _PUBLISHERS: Final = "SELECT count(*) FROM outbox_publisher WHERE lease_until > 
 
 
 async def count_publishers(connection: Connection) -> int:
-    """How many processes publish at the moment."""
+    """Return the number of live publishers."""
     return int(await connection.fetchval(_PUBLISHERS))
+
+
+class PostgresShardOwnership:
+    """The leases of one publisher; each method takes a connection of its own from the pool.
+
+    Args:
+        database: The pool.
+        name: The publisher's name, unique among all processes.
+        lease: How long a shard stays owned without a renewal, in seconds.
+    """
+
+    def __init__(self, database: Database, *, name: str, lease: float) -> None:
+        self._database = database
+        self._name = name
+        self._lease = timedelta(seconds=lease)
+
+    @property
+    def lease(self) -> timedelta:
+        """How long a shard stays owned without a renewal."""
+        return self._lease
+
+    async def report_alive(self) -> tuple[int, int]:
+        """Register this publisher; return its rank among the live ones, from 0, and their number.
+
+        Raises:
+            UnavailableError: The database is unavailable; so for every method.
+        """
+        async with self._database.connection() as connection:
+            return await report_alive(connection, name=self._name, lease=self._lease)
+
+    async def renew(self) -> dict[int, int]:
+        """Renew every shard that this publisher owns; return their epochs by shard."""
+        async with self._database.connection() as connection:
+            return await renew_leases(connection, name=self._name, lease=self._lease)
+
+    async def claim(self, *, limit: int) -> dict[int, int]:
+        """Claim at most ``limit`` free shards; return their new epochs by shard."""
+        async with self._database.connection() as connection:
+            return await claim_shards(connection, name=self._name, lease=self._lease, limit=limit)
+
+    async def newest_seq_if_owner(self, shard: int, *, epoch: int) -> int | None:
+        """Return the highest seq drawn so far, or None if this publisher does not own the shard in ``epoch``."""
+        async with self._database.connection() as connection:
+            return await newest_seq_if_owner(connection, name=self._name, shard=shard, epoch=epoch)
+
+    async def release(self, shards: Sequence[int]) -> None:
+        """Release shards and notify the other publishers."""
+        async with self._database.connection() as connection:
+            await release_shards(connection, name=self._name, shards=shards)
+            await notify_shards_released(connection)
+
+    async def sign_off(self) -> None:
+        """Remove this publisher from the live ones."""
+        async with self._database.connection() as connection:
+            await sign_off(connection, name=self._name)

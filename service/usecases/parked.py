@@ -1,4 +1,4 @@
-"""What to do about events that Kafka refuses for good: look at them, try them again, or let them go."""
+"""Lists, retries and discards events that Kafka rejects for good."""
 
 from uuid import uuid4
 
@@ -7,7 +7,13 @@ from service.domain.model import Origin
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Database
 from service.postgres.outbox import notify_publishers
-from service.postgres.parked import ParkedRow, count_behind, discard_parked, release_parked, select_parked
+from service.postgres.outbox_admin import (
+    ParkedRow,
+    count_blocked,
+    discard_parked,
+    select_parked,
+    unpark,
+)
 
 
 class Parked:
@@ -17,40 +23,40 @@ class Parked:
         self._database = database
 
     async def list(self, *, limit: int) -> list[ParkedRow]:
-        """The parked rows, longest parked first, at most ``limit``."""
+        """Return the parked rows, the longest parked first, at most ``limit``."""
         async with self._database.connection() as connection:
             return await select_parked(connection, limit=limit)
 
     async def find(self, public_key: str) -> tuple[ParkedRow, int]:
-        """The parked row of a key, and how many rows wait behind it.
+        """Return the parked row of a key and how many later rows it blocks.
 
         Raises:
-            NotFoundError: nothing of this key is parked.
+            NotFoundError: No row of this key is parked.
         """
         async with self._database.connection() as connection:
             rows = await select_parked(connection, key=public_key, limit=1)
             if not rows:
                 raise _nothing_parked(public_key)
-            return rows[0], await count_behind(connection, rows[0])
+            return rows[0], await count_blocked(connection, rows[0])
 
     async def retry(self, public_key: str | None) -> int:
-        """Have the parked row of a key, or every one for None, tried again; returns how many.
+        """Have the parked row of a key, or of every key for None, sent again; return how many there are.
 
         Raises:
-            NotFoundError: nothing of this key is parked.
+            NotFoundError: No row of this key is parked.
         """
         async with self._database.connection() as connection:
-            released = await release_parked(connection, key=public_key)
-            if public_key is not None and not released:
+            unparked = await unpark(connection, key=public_key)
+            if public_key is not None and not unparked:
                 raise _nothing_parked(public_key)
             await notify_publishers(connection)
-        return released
+        return unparked
 
     async def discard(self, row: ParkedRow, origin: Origin) -> None:
-        """Delete a parked row: consumers never hear of that version. What waits behind it goes on.
+        """Delete a parked row: consumers never receive that version. The rows that it blocks are published.
 
         Raises:
-            NotFoundError: it is not parked any more.
+            NotFoundError: The row is not parked any more.
         """
         async with self._database.transaction() as connection:
             if not await discard_parked(connection, row):

@@ -1,4 +1,4 @@
-"""Records that are no state of a key: the tombstone behind a deletion, and the service's own marks."""
+"""Records that hold no state of a key: the tombstone after a deletion, and control records."""
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -19,8 +19,8 @@ from tests.kafka_harness import read_log
 
 
 @pytest.fixture
-async def beating_service(settings: Settings, topic: str) -> AsyncIterator[Service]:
-    """The service with its publisher and five heartbeats a second."""
+async def heartbeat_service(settings: Settings, topic: str) -> AsyncIterator[Service]:
+    """The service with its publisher and five heartbeats per second."""
     joined = build(replace(settings, kafka_topic=topic, heartbeat_interval=0.2))
     async with publishing(joined):
         yield joined
@@ -34,23 +34,23 @@ async def _log(service: Service, partition: int) -> list[ConsumerRecord]:
 async def test_a_deletion_is_the_last_state_and_a_tombstone_after_it(
     publishing_service: Service, make_api: MakeApi
 ) -> None:
-    """One behind the other in the key's partition, with the same version, which the tombstone has in a header."""
+    """Both are in the key's partition with the same version, which the tombstone has in a header."""
     api = await make_api(publishing_service)
     created = await (await api.create({"name": "Short-lived"})).json()
     key = created["id"]
     deleted = await api.request("DELETE", f"{api.keys_path}{key}/", headers={"Prefer": "wait=10"})
     assert (deleted.status, deleted.headers["Event-Status"]) == (204, "published")
-    log = [one for one in await _log(publishing_service, shard_of(key)) if one.key == key.encode()]
+    log = [record for record in await _log(publishing_service, shard_of(key)) if record.key == key.encode()]
     first, last, tombstone = log
-    assert [header(one, "ce_type") for one in log] == [
+    assert [header(record, "ce_type") for record in log] == [
         "projectkey.created",
         "projectkey.deleted",
         "projectkey.deleted",
     ]
     before, state = orjson.loads(first.value), orjson.loads(last.value)
-    assert state == {**before, "version": 2}, "consumers who keep no keys are told which one it was"
+    assert state == {**before, "version": 2}, "consumers that store no keys receive the last state"
     assert tombstone.value is None
-    assert [header(one, "ce_keyversion") for one in log] == ["1", "2", "2"]
+    assert [header(record, "ce_keyversion") for record in log] == ["1", "2", "2"]
     assert header(last, "ce_id") == deleted.headers["Event-Id"]
     assert header(tombstone, "ce_id") not in {header(first, "ce_id"), header(last, "ce_id"), ""}
     names = {name for name, _ in tombstone.headers}
@@ -60,7 +60,7 @@ async def test_a_deletion_is_the_last_state_and_a_tombstone_after_it(
 async def test_a_deleted_project_leaves_a_tombstone_of_each_key(
     publishing_service: Service, make_api: MakeApi
 ) -> None:
-    """All of them, though nobody named one."""
+    """The deletion of a project deletes all of its keys."""
     api = await make_api(publishing_service)
     keys = [(await (await api.create({})).json())["id"] for _ in range(5)]
     project = api.keys_path.removesuffix("keys/")
@@ -70,20 +70,20 @@ async def test_a_deleted_project_leaves_a_tombstone_of_each_key(
 
 async def _are_tombstoned(service: Service, keys: list[str]) -> bool:
     for key in keys:
-        log = [one for one in await _log(service, shard_of(key)) if one.key == key.encode()]
+        log = [record for record in await _log(service, shard_of(key)) if record.key == key.encode()]
         if not log or log[-1].value is not None:
             return False
     return True
 
 
-async def test_heartbeats_go_through_every_partition(beating_service: Service) -> None:
-    """Again and again, as CloudEvents of a type that no consumer takes for an event, each with its time."""
-    await poll_until(lambda: _have_beaten(beating_service, 2))
-    beat = [one for one in await _log(beating_service, 5) if one.key == b"_heartbeat"][-1]
-    assert header(beat, "ce_type") == "projectkeys.heartbeat"
-    sent_at = datetime.fromisoformat(orjson.loads(beat.value)["time"])
+async def test_heartbeats_are_sent_to_every_partition(heartbeat_service: Service) -> None:
+    """Periodically, as CloudEvents of a type that consumers ignore, each with its time."""
+    await poll_until(lambda: _have_heartbeats(heartbeat_service, 2))
+    heartbeat = [record for record in await _log(heartbeat_service, 5) if record.key == b"_heartbeat"][-1]
+    assert header(heartbeat, "ce_type") == "projectkeys.heartbeat"
+    sent_at = datetime.fromisoformat(orjson.loads(heartbeat.value)["time"])
     assert timedelta() <= datetime.now(UTC) - sent_at < timedelta(minutes=1)
-    settings = beating_service.settings
+    settings = heartbeat_service.settings
     async with ProjectKeys(
         bootstrap_servers=settings.kafka_bootstrap_servers[0], topic=settings.kafka_topic
     ) as keys:
@@ -92,22 +92,22 @@ async def test_heartbeats_go_through_every_partition(beating_service: Service) -
         await poll_until(lambda: (keys.lag().idle_seconds or 99) < 1)
 
 
-async def _have_beaten(service: Service, times: int) -> bool:
+async def _have_heartbeats(service: Service, times: int) -> bool:
     for shard in range(SHARDS):
         log = await _log(service, shard)
-        if [one.key for one in log].count(b"_heartbeat") < times:
+        if [record.key for record in log].count(b"_heartbeat") < times:
             return False
     return True
 
 
-async def test_without_being_asked_for_there_are_none(publishing_service: Service, make_api: MakeApi) -> None:
-    """A quiet topic stays as it is: the fences, and what happened."""
+async def test_heartbeats_are_disabled_by_default(publishing_service: Service, make_api: MakeApi) -> None:
+    """The topic contains only fences and events."""
     api = await make_api(publishing_service)
     key = (await (await api.create({})).json())["id"]
     await poll_until(lambda: _is_there(publishing_service, key))
-    seen = {one.key for shard in range(SHARDS) for one in await _log(publishing_service, shard)}
+    seen = {record.key for shard in range(SHARDS) for record in await _log(publishing_service, shard)}
     assert seen == {b"_fence", key.encode()}
 
 
 async def _is_there(service: Service, key: str) -> bool:
-    return any(one.key == key.encode() for one in await _log(service, shard_of(key)))
+    return any(record.key == key.encode() for record in await _log(service, shard_of(key)))

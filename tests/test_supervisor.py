@@ -1,4 +1,4 @@
-"""Work beside the requests: a fault ends it for moments, is counted and logged, and never ends the process."""
+"""Background tasks are restarted after a failure, which is logged and counted and never ends the process."""
 
 import signal
 from dataclasses import replace
@@ -9,13 +9,13 @@ from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry, Counter
 from structlog.testing import capture_logs
 
-import service.background
 from service.app import build, publishing
-from service.background import background
+from service.concurrency import supervisor
+from service.concurrency.backoff import Backoff
+from service.concurrency.supervisor import supervised
 from service.dev.ports import free_port
 from service.domain.partitioning import SHARDS
-from service.kafka import publisher
-from service.kafka.table import OutboxTable
+from service.publisher.outbox_worker import OutboxWorker
 from service.settings import Settings
 from service.usecases.jobs import Jobs
 from testkit.polling import poll_until
@@ -24,13 +24,12 @@ from tests.processes import running
 
 
 class FaultError(Exception):
-    """Nobody has thought of it."""
+    """An unexpected error."""
 
 
-async def test_work_begins_again_after_ever_longer_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each fault is counted under the work's name and logged with its pause; work that returns is done."""
-    monkeypatch.setattr(service.background, "_FIRST_PAUSE", 0.01)
-    monkeypatch.setattr(service.background, "_LONGEST_PAUSE", 0.03)
+async def test_a_task_is_restarted_after_growing_delays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each failure is counted and logged with its delay; a task that returns is not restarted."""
+    _shorten_restarts(monkeypatch, first=0.01, longest=0.03)
     registry, tries = CollectorRegistry(), list[int]()
     restarts = Counter("restarts", "Restarts.", ("work",), registry=registry)
 
@@ -43,27 +42,26 @@ async def test_work_begins_again_after_ever_longer_pauses(monkeypatch: pytest.Mo
         return len(tries) == 5
 
     with capture_logs() as lines:
-        async with background("digging", work, restarts):
+        async with supervised("sweeper", work, restarts):
             await poll_until(done)
     assert [line["restart_in"] for line in lines] == [0.01, 0.02, 0.03, 0.03]
-    assert {(line["event"], line["work"]) for line in lines} == {("background_failed", "digging")}
-    assert registry.get_sample_value("restarts_total", {"work": "digging"}) == 4
+    assert {(line["event"], line["work"]) for line in lines} == {("background_failed", "sweeper")}
+    assert registry.get_sample_value("restarts_total", {"work": "sweeper"}) == 4
 
 
-async def test_a_publisher_that_crashes_begins_again_and_loses_nothing(
+async def test_a_publisher_that_fails_is_restarted_and_loses_no_event(
     settings: Settings, topic: str, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its faults are counted, its pauses grow, and what came meanwhile is published after the last of them."""
-    monkeypatch.setattr(publisher, "_FIRST_RESTART", 0.02)
-    monkeypatch.setattr(publisher, "_LONGEST_RESTART", 5.0)
-    run, crashes = OutboxTable.run, [FaultError(), FaultError(), FaultError()]
+    """Its failures are counted, the delays grow, and rows that were written meanwhile are published."""
+    _shorten_restarts(monkeypatch, first=0.02, longest=5.0)
+    run, failures = OutboxWorker.run, [FaultError(), FaultError(), FaultError()]
 
-    async def crash(table: OutboxTable) -> None:
-        if crashes:
-            raise crashes.pop()
-        await run(table)
+    async def fail(worker: OutboxWorker) -> None:
+        if failures:
+            raise failures.pop()
+        await run(worker)
 
-    monkeypatch.setattr(OutboxTable, "run", crash)
+    monkeypatch.setattr(OutboxWorker, "run", fail)
     joined = build(replace(settings, kafka_topic=topic))
     await write_row(postgres)
 
@@ -74,24 +72,24 @@ async def test_a_publisher_that_crashes_begins_again_and_loses_nothing(
         async with publishing(joined):
             await poll_until(published)
             assert joined.publisher.owned == list(range(SHARDS))
-    failed = [line for line in lines if line["event"] == "publisher_failed"]
+    failed = [line for line in lines if line["event"] == "background_failed" and line["work"] == "publisher"]
     assert [line["restart_in"] for line in failed] == [0.02, 0.04, 0.08]
     assert joined.registry.get_sample_value("projectkeys_publisher_restarts_total") == 3
 
 
-async def test_jobs_that_crash_begin_again(
+async def test_jobs_that_fail_are_restarted(
     settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As does everything else that is started beside the requests."""
-    monkeypatch.setattr(service.background, "_FIRST_PAUSE", 0.01)
-    step, faults = Jobs.step, [FaultError(), FaultError()]
+    """As every other background task."""
+    _shorten_restarts(monkeypatch, first=0.01, longest=30.0)
+    step, failures = Jobs.step, [FaultError(), FaultError()]
 
-    async def crash(jobs: Jobs) -> bool:
-        if faults:
-            raise faults.pop()
+    async def fail(jobs: Jobs) -> bool:
+        if failures:
+            raise failures.pop()
         return await step(jobs)
 
-    monkeypatch.setattr(Jobs, "step", crash)
+    monkeypatch.setattr(Jobs, "step", fail)
     joined = build(replace(settings, kafka_topic=topic))
 
     async def restarted() -> bool:
@@ -105,7 +103,7 @@ async def test_jobs_that_crash_begin_again(
 async def test_a_service_without_a_schema_waits_for_it(
     empty_database_url: str, kafka_bootstrap: str, topic: str, tmp_path: Path
 ) -> None:
-    """It says what is missing, shows its metrics all the same, and stops as it should."""
+    """It reports what is missing, serves its metrics nevertheless, and stops on SIGTERM."""
     ports = {"PORT": str(free_port()), "OPS_PORT": str(free_port())}
     environment = {
         "DATABASE_URL": empty_database_url,
@@ -116,15 +114,21 @@ async def test_a_service_without_a_schema_waits_for_it(
     }
     async with running("serve", environment=environment, directory=tmp_path) as process:
 
-        async def crashed() -> bool:
+        async def failed() -> bool:
             return "background_failed" in process.errors
 
-        await poll_until(crashed, timeout=15)
+        await poll_until(failed, timeout=15)
         text = await _text(f"http://127.0.0.1:{ports['OPS_PORT']}/metrics")
         assert 'projectkeys_background_restarts_total{work="jobs"}' in text
         assert "projectkeys migrate" in await _text(f"http://127.0.0.1:{ports['OPS_PORT']}/readyz")
         process.signal(signal.SIGTERM)
         assert await process.wait_for_exit(timeout=10) == 0
+
+
+def _shorten_restarts(monkeypatch: pytest.MonkeyPatch, *, first: float, longest: float) -> None:
+    """Restart supervised tasks after these delays, without jitter."""
+    backoff = Backoff(first=first, longest=longest, jitter=0)
+    monkeypatch.setattr(supervisor, "RESTART_BACKOFF", backoff)
 
 
 async def _text(url: str) -> str:

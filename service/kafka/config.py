@@ -1,4 +1,4 @@
-"""How Kafka is reached: addresses, encryption and credentials."""
+"""Connection settings of Kafka: addresses, encryption and credentials."""
 
 import ssl
 from dataclasses import dataclass, field
@@ -13,7 +13,7 @@ class KafkaConnection:
 
     Attributes:
         bootstrap_servers: One or more `host:port`.
-        client_id: The name under which the brokers' logs and quotas know this process.
+        client_id: This process's name in the brokers' logs and quotas.
         security_protocol: `PLAINTEXT`, `SSL`, `SASL_PLAINTEXT` or `SASL_SSL`.
         sasl_mechanism: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`.
         sasl_username: The user; not read for `OAUTHBEARER`.
@@ -34,23 +34,23 @@ class KafkaConnection:
     ssl_keyfile: str | None = None
 
     def mistakes(self) -> dict[str, str]:
-        """Return what cannot work whatever the brokers say: a sentence for each attribute that is to blame."""
-        found = {}
+        """Return the settings that cannot work with any broker: an error for each attribute."""
+        errors = {}
         if self.security_protocol.startswith("SASL"):
             if not self.sasl_username and self.sasl_mechanism != "OAUTHBEARER":
-                found["sasl_username"] = f"Needed for {self.sasl_mechanism}."
+                errors["sasl_username"] = f"Needed for {self.sasl_mechanism}."
             if not self.sasl_password:
-                found["sasl_password"] = f"Needed for {self.sasl_mechanism}."
+                errors["sasl_password"] = f"Needed for {self.sasl_mechanism}."
         if self.security_protocol.endswith("SSL"):
             try:
-                context = self._trusting()
+                context = self._ssl_context()
             except OSError as error:
-                return found | {"ssl_cafile": f"{self.ssl_cafile} cannot be used: {error}."}
+                return errors | {"ssl_cafile": f"{self.ssl_cafile} cannot be used: {error}."}
             try:
-                self._show_certificate(context)
+                self._load_client_certificate(context)
             except OSError as error:
-                found["ssl_certfile"] = f"{self.ssl_certfile} and its key cannot be used: {error}."
-        return found
+                errors["ssl_certfile"] = f"{self.ssl_certfile} and its key cannot be used: {error}."
+        return errors
 
     def client_options(self) -> dict[str, Any]:
         """Return the keyword arguments of aiokafka's consumer, and of its other clients.
@@ -71,8 +71,8 @@ class KafkaConnection:
             "security_protocol": self.security_protocol,
         }
         if self.security_protocol.endswith("SSL"):
-            options["ssl_context"] = self._trusting()
-            self._show_certificate(options["ssl_context"])
+            options["ssl_context"] = self._ssl_context()
+            self._load_client_certificate(options["ssl_context"])
         if self.security_protocol.startswith("SASL"):
             options["sasl_mechanism"] = self.sasl_mechanism
             if self.sasl_mechanism == "OAUTHBEARER":
@@ -82,17 +82,17 @@ class KafkaConnection:
                 options["sasl_plain_password"] = self.sasl_password
         return options
 
-    def _trusting(self) -> ssl.SSLContext:
+    def _ssl_context(self) -> ssl.SSLContext:
         return ssl.create_default_context(cafile=self.ssl_cafile)
 
-    def _show_certificate(self, context: ssl.SSLContext) -> None:
+    def _load_client_certificate(self, context: ssl.SSLContext) -> None:
         if self.ssl_certfile is not None:
-            # A password, for OpenSSL would ask the terminal for the one of an encrypted key.
+            # Without a password, OpenSSL would ask for the one of an encrypted key on the terminal.
             context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password="")
 
 
 class _FixedToken(AbstractTokenProvider):  # type: ignore[misc]  # -- aiokafka ships no types
-    """Gives the one token that the settings hold."""
+    """Provides the token of the settings."""
 
     def __init__(self, token: str) -> None:
         self._token = token

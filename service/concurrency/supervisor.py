@@ -1,0 +1,51 @@
+"""Runs background tasks: restarts each after a failure, logs it and counts it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+
+from service.concurrency.backoff import Backoff
+
+_log = structlog.get_logger(__name__)
+
+RESTART_BACKOFF: Final = Backoff(first=0.5, longest=30.0)
+"""Delays of the restarts; a run longer than the longest delay starts them again with the first."""
+
+Work = Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def supervised(name: str, work: Work, restarts: Counter) -> AsyncIterator[None]:
+    """Run ``work`` until the end of the block or until it returns; restart it when it raises.
+
+    Args:
+        name: The task's name in the log and the counter's label.
+        work: Starts the task.
+        restarts: Counts failures by task.
+    """
+    task = asyncio.create_task(_run(name, work, restarts))
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _run(name: str, work: Work, restarts: Counter) -> None:
+    failures = 0
+    while True:
+        started = time.monotonic()
+        try:
+            return await work()
+        except Exception:  # noqa: BLE001 -- a task is restarted after any error
+            failures = 1 if time.monotonic() - started > RESTART_BACKOFF.longest else failures + 1
+            delay = RESTART_BACKOFF.delay(failures)
+            _log.exception("background_failed", work=name, restart_in=round(delay, 2))
+            restarts.labels(name).inc()
+        await asyncio.sleep(delay)

@@ -1,0 +1,139 @@
+"""The table outbox for operators: parked rows and the size of the backlog."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from service.postgres.database import Connection
+from service.postgres.outbox import NOT_PARKED
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """A row that Kafka rejects; the later rows of its key stay in the outbox too.
+
+    Attributes:
+        shard: The shard.
+        seq: The row's number.
+        public_key: The key.
+        type: The event's type.
+        version: The key's version in this event.
+        since: When it was parked.
+        attempts: How often Kafka rejected it.
+        reason: Kafka's last error.
+        organization_id: The key's organization; None if the key and its record of deletion are gone.
+        project_id: The key's project; None as above.
+    """
+
+    shard: int
+    seq: int
+    public_key: str
+    type: str
+    version: int
+    since: datetime
+    attempts: int
+    reason: str
+    organization_id: int | None
+    project_id: int | None
+
+
+_SELECT_PARKED: Final = """
+    SELECT shard, seq, aggregateid AS public_key, type, outbox.version, parked_at AS since, attempts,
+           last_error AS reason,
+           coalesce((payload->>'organizationId')::bigint, deleted_key.organization_id) AS organization_id,
+           coalesce((payload->>'projectId')::bigint, deleted_key.project_id) AS project_id
+    FROM outbox
+    LEFT JOIN deleted_key ON deleted_key.public_key = aggregateid
+    WHERE parked_at IS NOT NULL AND ($1::text IS NULL OR aggregateid = $1)
+    ORDER BY parked_at, seq
+    LIMIT $2
+"""
+
+
+async def select_parked(connection: Connection, *, key: str | None = None, limit: int) -> list[ParkedRow]:
+    """Return the parked rows of a key, or of all keys, the longest parked first, at most ``limit``."""
+    return [ParkedRow(**dict(row.items())) for row in await connection.fetch(_SELECT_PARKED, key, limit)]
+
+
+_COUNT_BLOCKED: Final = "SELECT count(*) FROM outbox WHERE shard = $1 AND seq > $2 AND aggregateid = $3"
+
+
+async def count_blocked(connection: Connection, row: ParkedRow) -> int:
+    """Return how many later rows of its key a parked row blocks."""
+    return int(await connection.fetchval(_COUNT_BLOCKED, row.shard, row.seq, row.public_key))
+
+
+_UNPARK: Final = """
+    UPDATE outbox SET parked_at = NULL WHERE parked_at IS NOT NULL AND ($1::text IS NULL OR aggregateid = $1)
+"""
+
+
+async def unpark(connection: Connection, *, key: str | None = None) -> int:
+    """Have the parked row of a key, or of all keys, sent again; return how many there are."""
+    return _row_count(await connection.execute(_UNPARK, key))
+
+
+_DISCARD: Final = "DELETE FROM outbox WHERE shard = $1 AND seq = $2 AND parked_at IS NOT NULL"
+
+
+async def discard_parked(connection: Connection, row: ParkedRow) -> bool:
+    """Delete a parked row but no later row of its key; return False if it is not parked any more."""
+    return _row_count(await connection.execute(_DISCARD, row.shard, row.seq)) == 1
+
+
+def _row_count(status: str) -> int:
+    """Return the number of rows in a command tag, such as `UPDATE 3`."""
+    return int(status.rpartition(" ")[2])
+
+
+COUNTED: Final = 5_000
+"""Rows of each shard that are counted, the oldest first: metrics show that there is a backlog, not its full size."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardBacklog:
+    """Unpublished rows of one shard: their number and the age of the oldest in seconds."""
+
+    shard: int
+    depth: int
+    oldest_age: float
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """Unpublished rows by shard, and the number of parked rows; rows that a parked one blocks are in neither."""
+
+    shards: Sequence[ShardBacklog]
+    parked: int
+
+
+_SELECT_BACKLOG: Final = f"""
+    SELECT outbox_shard.shard, count(unpublished.created_at) AS depth,
+           greatest(0, extract(epoch FROM clock_timestamp() - min(unpublished.created_at)))::float8 AS oldest_age
+    FROM outbox_shard
+    LEFT JOIN LATERAL (
+        SELECT created_at
+        FROM (
+            SELECT shard, seq, aggregateid, created_at
+            FROM outbox
+            WHERE outbox.shard = outbox_shard.shard
+            ORDER BY seq
+            LIMIT $1
+        ) AS outbox
+        WHERE {NOT_PARKED}
+    ) AS unpublished ON true
+    GROUP BY outbox_shard.shard
+    ORDER BY outbox_shard.shard
+"""  # noqa: S608 -- the condition is a constant
+
+_COUNT_PARKED: Final = """
+    SELECT count(*) FROM (SELECT FROM outbox WHERE parked_at IS NOT NULL LIMIT $1) AS parked
+"""
+
+
+async def select_backlog(connection: Connection) -> Backlog:
+    """Return the backlog; of each shard, and of the parked rows, up to `COUNTED` rows are counted."""
+    rows = await connection.fetch(_SELECT_BACKLOG, COUNTED)
+    parked = await connection.fetchval(_COUNT_PARKED, COUNTED)
+    return Backlog([ShardBacklog(**dict(row.items())) for row in rows], int(parked))

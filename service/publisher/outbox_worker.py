@@ -1,0 +1,139 @@
+"""Reads, parks and deletes outbox rows."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final
+
+import structlog
+
+from service.domain.errors import UnavailableError
+from service.domain.events import OutboxRow
+from service.kafka.errors import RecordRejectedError
+from service.metrics import PublisherMetrics
+from service.publisher.owned_shards import OwnedShards
+from service.publisher.protocols import OutboxStore
+from service.publisher.shard_queue import WINDOW, ShardQueue
+from service.publisher.signals import Signals
+
+_log = structlog.get_logger(__name__)
+
+_POLL_INTERVAL: Final = 1.0
+"""Seconds between two reads without a notification: rows of other processes are found within this time."""
+
+_DELETE_DELAY: Final = 0.01
+"""Seconds for which acknowledged rows are collected before one statement deletes them."""
+
+_RETRY_DELAY: Final = 0.5
+"""Seconds before the next try when the database is unavailable."""
+
+
+class OutboxWorker:
+    """Parks, then deletes, then reads: a row that was just deleted or waits behind a parked one is never read as new.
+
+    Args:
+        store: The outbox table.
+        shards: The queues that receive the rows.
+        signals: Wake the worker and the sender.
+        published: Receives the rows that Kafka acknowledged.
+        metrics: Counts parked rows.
+    """
+
+    def __init__(
+        self,
+        store: OutboxStore,
+        shards: OwnedShards,
+        signals: Signals,
+        *,
+        published: Callable[[Sequence[OutboxRow]], None],
+        metrics: PublisherMetrics,
+    ) -> None:
+        self._store = store
+        self._shards = shards
+        self._signals = signals
+        self._published = published
+        self._metrics = metrics
+        self._to_park: list[tuple[ShardQueue, OutboxRow, RecordRejectedError]] = []
+        self._to_delete: list[tuple[ShardQueue, OutboxRow]] = []
+        self._processing = asyncio.Lock()
+
+    def acknowledged(self, shard: ShardQueue, rows: Sequence[OutboxRow]) -> None:
+        """Delete rows that Kafka acknowledged, together with others a few milliseconds later."""
+        if not self._to_delete:
+            asyncio.get_running_loop().call_later(_DELETE_DELAY, self._signals.outbox.set)
+        self._to_delete.extend((shard, row) for row in rows)
+        self._published(rows)
+
+    def rejected(self, shard: ShardQueue, row: OutboxRow, error: RecordRejectedError) -> None:
+        """Park a row that Kafka rejects for good."""
+        self._to_park.append((shard, row, error))
+        self._signals.outbox.set()
+
+    async def run(self) -> None:
+        """Park, delete and read until cancelled."""
+        loop = asyncio.get_running_loop()
+        poll_at = loop.time() + _POLL_INTERVAL
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(poll_at):
+                    await self._signals.outbox.wait()
+            if loop.time() >= poll_at:  # also if acknowledgements wake the worker more often than that
+                poll_at = loop.time() + _POLL_INTERVAL
+                self._shards.request_reads()
+            self._signals.outbox.clear()
+            try:
+                await self.process()
+            except UnavailableError as error:
+                _log.warning("outbox_unreachable", error=str(error), retry_in=_RETRY_DELAY)
+                await asyncio.sleep(_RETRY_DELAY)
+                self._signals.outbox.set()
+
+    async def process(self) -> None:
+        """Park rejected rows, delete acknowledged ones, then read the shards for which a read is due.
+
+        Raises:
+            UnavailableError: The database is unavailable; what is left is done by the next call.
+        """
+        async with self._processing:  # before the first check: another call may still be deleting
+            await self._park()
+            await self._delete()
+            await self._read([shard for shard in self._shards if shard.can_read])
+
+    async def _park(self) -> None:
+        while self._to_park:
+            shard, row, error = self._to_park[0]
+            parked = await self._store.park(row, epoch=shard.epoch, reason=str(error))
+            del self._to_park[0]
+            if parked:
+                self._metrics.rows_parked.labels(error.reason).inc()
+                event = row.event
+                details = {"shard": shard.number, "key": event.public_key, "version": event.version}
+                _log.error("key_parked", **details, why=str(error))
+
+    async def _delete(self) -> None:
+        rows, self._to_delete = self._to_delete, []
+        if not rows:
+            return
+        try:
+            await self._store.delete_published([(shard.number, row.seq, shard.epoch) for shard, row in rows])
+        except BaseException:  # on cancellation too: the queues would hold the rows for ever
+            self._to_delete = rows + self._to_delete
+            raise
+        for shard, row in rows:
+            shard.remove_deleted(row.seq)
+
+    async def _read(self, due: Sequence[ShardQueue]) -> None:
+        if not due:
+            return
+        reads = [(shard, shard.begin_read()) for shard in due]
+        rows: dict[int, list[OutboxRow]] = {shard.number: [] for shard in due}
+        try:
+            for row in await self._store.select_unpublished(list(rows), limit=WINDOW):
+                rows[row.event.shard].append(row)
+        except BaseException:
+            for shard in due:
+                shard.request_read()
+            raise
+        for shard, session in reads:
+            shard.finish_read(rows[shard.number], session)
+        self._signals.sender.set()

@@ -1,0 +1,56 @@
+"""The shards that this process owns."""
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from service.publisher.shard_queue import ShardQueue
+
+
+class OwnedShards:
+    """The queues of the shards that this process owns."""
+
+    def __init__(self) -> None:
+        self._queues: dict[int, ShardQueue] = {}
+
+    def __iter__(self) -> Iterator[ShardQueue]:
+        return iter(self._queues.values())
+
+    def __len__(self) -> int:
+        return len(self._queues)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The shards, ascending."""
+        return sorted(self._queues)
+
+    def get(self, number: int) -> ShardQueue | None:
+        """Return the queue of a shard; None if this process does not own it."""
+        return self._queues.get(number)
+
+    def apply_leases(self, epochs: Mapping[int, int]) -> tuple[list[int], list[int]]:
+        """Drop every queue without a lease in its epoch and make one for each new lease.
+
+        Args:
+            epochs: The epoch of each shard that this process owns.
+
+        Returns:
+            The shards that were lost and those that were gained; a shard with a new epoch is in both.
+        """
+        lost = [number for number, queue in self._queues.items() if epochs.get(number) != queue.epoch]
+        self.remove(lost)
+        gained = [number for number in epochs if number not in self._queues]
+        self._queues.update({number: ShardQueue(number, epochs[number]) for number in gained})
+        return lost, gained
+
+    def remove(self, numbers: Sequence[int]) -> None:
+        """Drop the queues of some shards."""
+        for number in numbers:
+            self._queues.pop(number, None)
+
+    def clear(self) -> None:
+        """Drop every queue."""
+        self._queues.clear()
+
+    def request_reads(self) -> None:
+        """Have the table read for every shard."""
+        for queue in self:
+            queue.request_read()
