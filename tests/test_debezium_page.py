@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from tests.outbox import Postgres, waiting, write_row
 from tests.processes import ROOT
 
-_PAGE = (ROOT / "deploy" / "debezium.md").read_text()
+_PAGE = (ROOT / "docs" / "debezium.md").read_text()
 _ROUTER = "transforms.outbox."
 
 
