@@ -107,10 +107,12 @@ def _example() -> str:
     return textwrap.dedent(indented).strip()
 
 
-@pytest.mark.parametrize("readme", [ROOT / "README.md", KIT / "README.md"], ids=["service", "kit"])
-def test_the_readme_has_the_example(readme: Path) -> None:
+@pytest.mark.parametrize(
+    "page", [ROOT / "docs" / "consumers.md", KIT / "README.md"], ids=["consumers", "kit"]
+)
+def test_the_documentation_has_the_example(page: Path) -> None:
     """The same program as in the docstring."""
-    assert f"```python\n{_example()}\n```\n" in readme.read_text()
+    assert f"```python\n{_example()}\n```\n" in page.read_text()
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from testkit.processes import ROOT
 from tests.outbox import Postgres, waiting, write_row
 
-_PAGE = (ROOT / "deploy" / "debezium.md").read_text()
+_PAGE = (ROOT / "docs" / "debezium.md").read_text()
 _ROUTER = "transforms.outbox."
 
 
