@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench faults soak clean lock audit
+.PHONY: help run test lint bench faults soak clients clean lock audit
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
@@ -32,6 +32,9 @@ faults: .venv/run.stamp ## kill, pause and disconnect every part under load, and
 
 soak: .venv/run.stamp ## a random fault every 20 seconds for half an hour (MINUTES=n); memory must not grow
 	@exec $(BIN)/python -m faults.soak --minutes $(or $(MINUTES),30)
+
+clients: .venv/run.stamp ## build the readers of docs/consumers.md in four languages and run them (npm, Maven, Go, Cargo)
+	@exec $(BIN)/python -m testkit.clients
 
 audit: .venv/audit/bin/pip-audit ## ask whether any locked version is known to be vulnerable
 	@scripts/audit
