@@ -1,9 +1,13 @@
 """Code blocks of Markdown pages, for the tests and programs that run them."""
 
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+SHELL: Final = ("sh", "console")
+"""The languages of blocks of shell commands; in a console block, commands follow a dollar sign."""
 
 _CAPTION: Final = re.compile(r"`([^`]+)`:")
 """A line that names the file of the code block below it."""
@@ -50,3 +54,20 @@ def code_blocks(page: Path) -> list[CodeBlock]:
             section = line.lstrip("#").strip()
         previous = line or previous
     return blocks
+
+
+def projectkeys_commands(text: str) -> list[list[str]]:
+    """Return the arguments of each `projectkeys` command in shell commands, placeholders included."""
+    found = []
+    for line in text.replace("\\\n", " ").splitlines():
+        for part in re.split(r"&&|[;|]", line.removeprefix("$ ")):
+            words = shlex.split(part, comments=True)
+            programs = [word.rpartition("/")[2] for word in words]
+            if "projectkeys" not in programs:
+                continue
+            index = programs.index("projectkeys")
+            if "exec" in programs:  # kubectl exec POD -- projectkeys …
+                found += [words[words.index("--") + 2 :]] if "--" in words else []
+            elif all("=" in word for word in words[:index]):
+                found.append(words[index + 1 :])
+    return found
