@@ -1,4 +1,4 @@
-"""Texts that are JSON, nearly JSON and nothing of the kind: a table, and what becomes of each as a body."""
+"""A table of valid, ambiguous and invalid JSON texts, with their values or error messages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any, Final
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A body. ``value``: what it says, if it is JSON; ``words``: what is said of it, where that is fixed."""
+    """A body with its ``value`` if it is JSON, or with its error ``message`` if the contract fixes it."""
 
     name: str
     raw: bytes
     value: Any = None
-    words: str = ""
+    message: str = ""
 
 
 _NUMBERS: Final[dict[str, int | float]] = {
@@ -414,7 +414,7 @@ _FIXED: Final = {
     b'{"a":' * 12_000: "nested too deeply",
     b"[" * 30_000 + b"]" * 30_000: "nested too deeply",
 }
-"""Those whose words clients know, from the contract; they are the words of Python's own parser."""
+"""Error messages that clients know, from the contract; except for the depth they are those of Python's parser."""
 
 _SURROGATES: Final = {
     r"\ud800": "\ud800",
@@ -425,12 +425,12 @@ _SURROGATES: Final = {
 
 
 def _member(text: str) -> bytes:
-    """An object that nobody minds, with a member of this value."""
+    """Return an object with an unknown member of this value."""
     return f'{{"unknown": {text}}}'.encode()
 
 
-def good() -> Iterator[Text]:
-    """What is JSON, as RFC 8259 has it."""
+def valid() -> Iterator[Text]:
+    """Yield texts that are JSON by RFC 8259."""
     for text, number in _NUMBERS.items():
         yield Text(f"number {text[:30]}", _member(text), {"unknown": number})
     for text, string in _STRINGS.items():
@@ -440,10 +440,10 @@ def good() -> Iterator[Text]:
         yield Text(f"structure {text[:30]!a}", _member(text), {"unknown": value})
 
 
-def lenient() -> Iterator[Text]:
-    """What the standard leaves open, and is read: half characters, and numbers too great for a float."""
+def ambiguous() -> Iterator[Text]:
+    """Yield texts that RFC 8259 leaves open and the service accepts: lone surrogates and huge numbers."""
     for text, string in _SURROGATES.items():
-        yield Text(f"half a character {text}", _member(f'"{text}"'), {"unknown": string})
+        yield Text(f"lone surrogate {text}", _member(f'"{text}"'), {"unknown": string})
     yield Text("beyond 64 bits", _member("18446744073709551616"), {"unknown": 2**64})
     yield Text("a hundred digits", _member("1" + "0" * 100), {"unknown": 1e100})
     yield Text("below 64 bits", _member("-9223372036854775809"), {"unknown": -(2.0**63)})
@@ -451,8 +451,8 @@ def lenient() -> Iterator[Text]:
     yield Text("far below a float", _member("-1e400"), {"unknown": float("-inf")})
 
 
-def bad() -> Iterator[Text]:
-    """What is no JSON."""
+def invalid() -> Iterator[Text]:
+    """Yield texts that are not JSON."""
     groups = {"number": _WRONG_NUMBERS, "string": _WRONG_STRINGS, "literal": _WRONG_LITERALS}
     for kind, texts in groups.items():
         for text in texts:
@@ -466,6 +466,6 @@ def bad() -> Iterator[Text]:
         yield Text(f"bytes {raw!r} alone", raw)
     for encoding in _ENCODINGS:
         yield Text(f"encoded as {encoding}", '{"a": "b"}'.encode(encoding))
-    for raw, words in _FIXED.items():
-        yield Text(f"words for {raw[:20]!r}", raw, words=words)
+    for raw, message in _FIXED.items():
+        yield Text(f"message for {raw[:20]!r}", raw, message=message)
     yield Text("five thousand digits", _member("1" * 5000))

@@ -22,7 +22,7 @@ from service.http.docs.asyncapi_page import add_asyncapi_routes
 from service.http.errors import HttpError, method_not_allowed, moved
 from service.http.handlers import audit, tenants
 from service.http.handlers import keys as handlers
-from service.http.negotiation import check_acceptable
+from service.http.request import check_acceptable
 from service.http.server import middleware as record
 from service.http.server.response import Response
 from service.http.state import API, FAULT, PRINCIPAL, Api, RequestContext
