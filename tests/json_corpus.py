@@ -112,8 +112,8 @@ _STRUCTURES: Final[dict[str, Any]] = {
     '["a",1,null,true,{}]': ["a", 1, None, True, {}],
     "[1,[2,[3,[4]]]]": [1, [2, [3, [4]]]],
     "[" + "0," * 2000 + "0]": [0] * 2001,
-    "[" * 100 + "]" * 100: None,
-    '{"a":' * 100 + "1" + "}" * 100: None,
+    "[" * 63 + "]" * 63: None,
+    '{"a":' * 63 + "1" + "}" * 63: None,
     " [ 1 , 2 ] ": [1, 2],
     "\t[\t1\t,\t2\t]\t": [1, 2],
     "\n[\n1\n,\n2\n]\n": [1, 2],
@@ -410,9 +410,9 @@ _FIXED: Final = {
     b'{"a":-Infinity}': "Out of range float values are not JSON compliant: '-Infinity'",
     b"\xff": "'utf-8' codec can't decode byte 0xff in position 0: invalid start byte",
     b"\xef\xbb\xbf{}": "Unexpected UTF-8 BOM (decode using utf-8-sig): line 1 column 1 (char 0)",
-    b"[" * 60_000: "nested too deeply",
-    b'{"a":' * 12_000: "nested too deeply",
-    b"[" * 30_000 + b"]" * 30_000: "nested too deeply",
+    b"[" * 60_000: "arrays and objects are nested more than 64 levels deep",
+    b'{"a":' * 12_000: "arrays and objects are nested more than 64 levels deep",
+    b"[" * 30_000 + b"]" * 30_000: "arrays and objects are nested more than 64 levels deep",
 }
 """Error messages that clients know, from the contract; except for the depth they are those of Python's parser."""
 

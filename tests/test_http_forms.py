@@ -138,10 +138,11 @@ async def test_an_invalid_form_is_rejected(site: Site, raw: bytes, content_type:
         ("application/jsonx", "application/jsonx"),
         ("json", "json"),
         ("*/*", "*/*"),
+        ("a" * 101, "a" * 100 + "…"),
     ],
 )
 async def test_a_body_of_another_type_is_415(site: Site, content_type: str, quoted: str) -> None:
-    """The error quotes the type."""
+    """The error quotes up to 100 characters of the type."""
     async with storing_nothing(site):
         response = await site.post(b"{}", content_type=content_type)
     assert (response.status, response.body) == (

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from service.http.errors import HttpError
 from service.http.request import parse_json
 from tests.http_service import Site, storing_nothing
 from tests.json_corpus import Text, ambiguous, invalid, valid
@@ -85,3 +86,30 @@ async def test_a_huge_number_never_causes_a_500(site: Site, member: str, value: 
     """Each member: a key is created, or the number is rejected."""
     response = await site.post(b'{"%s": %s}' % (member.encode(), value.encode()))
     assert response.status in {201, 400}
+
+
+@pytest.mark.parametrize("surrogate", [b"", rb'"\ud800",'])
+def test_64_levels_of_arrays_and_objects_are_accepted(surrogate: bytes) -> None:
+    """By either of the two parsers; with one level more, the error names the limit."""
+
+    def nested(levels: int) -> bytes:
+        return b'{"a":[' * (levels // 2 - 1) + b'{"a":[' + surrogate + b"0]}" + b"]}" * (levels // 2 - 1)
+
+    parse_json(nested(64))
+    with pytest.raises(HttpError) as rejected:
+        parse_json(b"[" + nested(64) + b"]")
+    assert rejected.value.status == 400
+    assert rejected.value.body == {
+        "detail": "JSON parse error - arrays and objects are nested more than 64 levels deep"
+    }
+
+
+@pytest.mark.parametrize("value", [b'"%s"' % (b"a" * 30_000), b"[%s1]" % (b"1," * 30_000)])
+async def test_an_error_quotes_at_most_100_characters_of_a_value(site: Site, value: bytes) -> None:
+    """A longer value is cut."""
+    response = await site.post(b'{"browserSdkVersion": %s}' % value)
+    assert response.status == 400
+    [message] = response.body["browserSdkVersion"]
+    quoted = re.fullmatch(r'"(.{100})…" is not a valid choice\.', message)
+    assert quoted is not None
+    assert quoted[1] in {"a" * 100, "[" + "1, " * 33}

@@ -18,6 +18,7 @@ _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 _ZERO_FRACTION: Final = re.compile(r"\.0*\s*$")
 _MAX_NUMBER_LENGTH: Final = 1000
 _FIRST_INEXACT_FLOAT: Final = 2.0**63
+_MAX_QUOTED_LENGTH: Final = 100
 
 MESSAGES: Final[Messages] = {
     "null": _NULL,
@@ -29,6 +30,12 @@ MESSAGES: Final[Messages] = {
 def type_name(value: object) -> str:
     """Return the name of a JSON value's type as Sentry's messages give it: Python's."""
     return type(value).__name__
+
+
+def quoted(value: object) -> str:
+    """Return a value of the request in double quotes for an error message, at most 100 characters of it."""
+    text = str(value)
+    return f'"{text}"' if len(text) <= _MAX_QUOTED_LENGTH else f'"{text[:_MAX_QUOTED_LENGTH]}…"'
 
 
 def character_errors(text: str) -> list[str]:
@@ -225,7 +232,7 @@ class Choice(fields.Field[str]):
         del attr, data, kwargs
         if isinstance(value, str) and value in self.choices:
             return value
-        raise ValidationError(f'"{value}" is not a valid choice.')
+        raise ValidationError(f"{quoted(value)} is not a valid choice.")
 
 
 class LenientBoolean(fields.Field[bool]):

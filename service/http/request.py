@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from service.http.errors import HttpError, body_too_large
+from service.http.fields import quoted
 from service.http.forms import parse_form, parse_multipart
 from service.http.state import API, PRINCIPAL
 
@@ -22,10 +23,10 @@ _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
 _MAX_CONTENT_TYPE: Final = 256
 """Characters: the type, a boundary of at most 70 characters (RFC 2046) and a charset fit."""
 
-_MAX_DEPTH: Final = 200
+_MAX_DEPTH: Final = 64
 """Levels of nested arrays and objects. No body of the API needs more than three."""
 
-_TOO_DEEP: Final = "nested too deeply"
+_TOO_DEEP: Final = f"arrays and objects are nested more than {_MAX_DEPTH} levels deep"
 _JSON_TYPES: Final = frozenset({"application/json", "application/*", "*/*"})
 
 
@@ -66,7 +67,7 @@ async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: AS
         raise HttpError(400, f"The Content-Type is longer than {_MAX_CONTENT_TYPE} characters.")
     parse = _PARSERS.get(content_type.partition(";")[0].strip().lower())
     if raw and parse is None:
-        raise HttpError(415, f'Unsupported media type "{content_type}" in request.')
+        raise HttpError(415, f"Unsupported media type {quoted(content_type)} in request.")
     check_acceptable(request)
     return parse(raw, content_type) if raw and parse is not None else {}
 
