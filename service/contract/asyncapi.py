@@ -1,6 +1,6 @@
 """The AsyncAPI 3.0 document of the topic, built from the JSON Schemas of the events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -55,11 +55,7 @@ def asyncapi_document(topic: Topic, *, version: str) -> dict[str, Any]:
         version: the version of the service.
     """
     schemas = {name: schema for name, schema in event_schemas().items() if name != _HEADERS}
-    messages = {schema.type: _event(schema) for schema in schemas.values()} | {
-        "tombstone": _tombstone(),
-        "fence": _control_record("fence", _FENCE),
-        "heartbeat": _control_record("heartbeat", _HEARTBEAT),
-    }
+    messages = _messages(schemas.values())
     return {
         "asyncapi": "3.0.0",
         "info": {
@@ -75,6 +71,14 @@ def asyncapi_document(topic: Topic, *, version: str) -> dict[str, Any]:
             "schemas": {name: _embedded(schema.schema) for name, schema in schemas.items()},
             "messages": messages,
         },
+    }
+
+
+def _messages(schemas: Iterable[EventSchema]) -> dict[str, Any]:
+    return {schema.type: _event(schema) for schema in schemas} | {
+        "tombstone": _tombstone(),
+        "fence": _control_record("fence", _FENCE),
+        "heartbeat": _control_record("heartbeat", _HEARTBEAT),
     }
 
 

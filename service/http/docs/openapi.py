@@ -57,12 +57,17 @@ def api_document() -> Json:
     _add_components(spec)
     for resource in RESOURCES:
         spec.path(resource.path, operations=_operations(resource))
-    for (schema, *_), name in plugin.converter.refs.items():
+    _describe_responses(spec, plugin.converter)
+    return spec.to_dict()
+
+
+def _describe_responses(spec: APISpec, converter: OpenAPIConverter) -> None:
+    """Set the descriptions of response schemas, and allow other members: later releases add some."""
+    for (schema, *_), name in converter.refs.items():
         if not issubclass(schema, Body):
             component = spec.components.schemas[name]
             component["description"] = schema.__doc__
-            component.pop("additionalProperties", None)  # later releases add members
-    return spec.to_dict()
+            component.pop("additionalProperties", None)
 
 
 def _component_name(schema: Any) -> str:
