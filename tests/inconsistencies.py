@@ -71,7 +71,7 @@ class ReconcileSetup:
         latest: dict[str, tuple[int, str | None]] = {}
         async with reading(self.bootstrap, self.topic) as reader:
             count = int(await self.postgres.fetchval("SELECT count(*) FROM project_key"))
-            for record in await reader.until(lambda seen: len({one.key for one in seen}) >= count):
+            for record in await reader.until(lambda seen: len({record.key for record in seen}) >= count):
                 key, version = record.key.decode(), int(header(record, "ce_keyversion") or 0)
                 if version > latest.get(key, (0, None))[0]:
                     deleted = record.value is None or header(record, "ce_type") == EventType.DELETED
