@@ -16,7 +16,7 @@ from aiokafka import AIOKafkaProducer
 
 from bench import worker
 from projectkeys_consumer import NotReadyError, ProjectKeys
-from service.contract.catalogue import described
+from service.contract.catalogue import event_schemas
 from service.domain.partitioning import SHARDS
 from service.kafka.config import KafkaConnection
 from service.kafka.topic import check_topic
@@ -74,8 +74,8 @@ async def _fill(bootstrap: str) -> None:
 
 def _records(keys: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
     """Yield key, value and headers of ``keys`` records, from the contract's examples."""
-    envelope: dict[str, str] = described()["headers.1"].example
-    state: dict[str, Any] = described()["projectkey.created.1"].example
+    envelope: dict[str, str] = event_schemas()["headers.1"].example
+    state: dict[str, Any] = event_schemas()["projectkey.created.1"].example
     example_key = state["id"].encode()
     value = orjson.dumps(state)
     headers = [(name, text.encode()) for name, text in envelope.items()]

@@ -16,7 +16,7 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
-from service.http.docs.swagger_page import add_api_documents
+from service.http.docs.swagger_page import add_openapi_routes
 from service.http.ops import Health
 from service.http.routes import add_routes
 from service.http.serializers import KeySerializer
@@ -188,7 +188,7 @@ def create_app(api: Api) -> web.Application:
     """The API's application."""
     app = web.Application(client_max_size=api.body_limit)
     app[API] = api
-    add_api_documents(app)
+    add_openapi_routes(app)
     add_routes(app)
     app.cleanup_ctx.append(_background_tasks)
     return app

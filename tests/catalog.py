@@ -1,4 +1,4 @@
-"""What the system catalogs say of a database's schema, as lines that can be compared."""
+"""Describes a database's schema, read from the system catalogs, as lines that can be compared."""
 
 import asyncpg
 
@@ -54,5 +54,5 @@ _DESCRIBE = """
 
 
 async def describe_schema(connection: "asyncpg.Connection[asyncpg.Record]") -> list[str]:
-    """Return a line for each object, with all that decides how it behaves, and for each row of a new schema."""
+    """Return a line for each object with its definition, and for each row that a new schema contains."""
     return sorted(row[0] for row in await connection.fetch(_DESCRIBE))

@@ -1,43 +1,43 @@
-"""Whether a schema only adds to one that was released."""
+"""Compares a schema with a released version: only additions are compatible."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 _ANNOTATIONS = {"$schema", "$id", "title", "description", "examples", "$comment", "deprecated"}
-"""What says nothing of which values there are."""
+"""Keywords that do not restrict values."""
 
-_KNOWN = {"type", "required", "properties", "enum", "const", "pattern", "format", "minimum"}
-"""What this comparison understands; a schema that uses more has to teach it first."""
+_SUPPORTED = {"type", "required", "properties", "enum", "const", "pattern", "format", "minimum"}
+"""The keywords that this comparison supports; a schema that uses another one needs an extension here."""
 
 Schema = Mapping[str, Any]
 
 
-def breaks(released: Schema, now: Schema, at: str = "$") -> Iterator[str]:
-    """What ``now`` breaks, a sentence each; nothing if it only adds.
+def incompatibilities(released: Schema, current: Schema, path: str = "$") -> Iterator[str]:
+    """Yield a sentence for each incompatible change from ``released`` to ``current``.
 
-    It holds both ways, for the topic keeps records of every release for ever: old readers get new records, so no
-    member may go, become optional or take other values; new readers get old records, so none may become required.
-    An object may have more members, and a description may say what it likes: that is all.
+    The topic keeps records of every release. Old consumers read new records, so no member may be removed, become
+    optional or have other values; new consumers read old records, so no member may become required. New members and
+    other descriptions are compatible.
     """
-    yield from _unknown(now, at)
-    old_members, new_members = released.get("properties", {}), now.get("properties", {})
-    old_required, new_required = set(released.get("required", ())), set(now.get("required", ()))
+    yield from _unsupported(current, path)
+    old_members, new_members = released.get("properties", {}), current.get("properties", {})
+    old_required, new_required = set(released.get("required", ())), set(current.get("required", ()))
     for name, member in old_members.items():
         if name in new_members:
-            yield from breaks(member, new_members[name], f"{at}.{name}")
+            yield from incompatibilities(member, new_members[name], f"{path}.{name}")
         else:
-            yield f"{at}.{name} is gone"
+            yield f"{path}.{name} was removed"
     for name in sorted(new_required - old_required):
-        yield f"{at}.{name} is required now: old records are without it"
+        yield f"{path}.{name} is required: old records do not have it"
     for name in sorted(old_required - new_required):
-        yield f"{at}.{name} is not required any more: old readers rely on it"
+        yield f"{path}.{name} is no longer required: old consumers rely on it"
     for name in sorted(new_members.keys() - old_members.keys()):
-        yield from _unknown(new_members[name], f"{at}.{name}")
-    for word in sorted(_KNOWN - {"properties", "required"}):
-        if released.get(word) != now.get(word):
-            yield f"{at}: {word} was {released.get(word)} and is {now.get(word)}"
+        yield from _unsupported(new_members[name], f"{path}.{name}")
+    for keyword in sorted(_SUPPORTED - {"properties", "required"}):
+        if released.get(keyword) != current.get(keyword):
+            yield f"{path}: {keyword} was {released.get(keyword)} and is {current.get(keyword)}"
 
 
-def _unknown(schema: Schema, at: str) -> Iterator[str]:
-    for word in sorted(schema.keys() - _KNOWN - _ANNOTATIONS):
-        yield f"{at}: {word} is a word that the comparison does not understand"
+def _unsupported(schema: Schema, path: str) -> Iterator[str]:
+    for keyword in sorted(schema.keys() - _SUPPORTED - _ANNOTATIONS):
+        yield f"{path}: {keyword} is a keyword that the comparison does not support"

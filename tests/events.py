@@ -1,4 +1,4 @@
-"""Reads events as a consumer of another team does."""
+"""Reads events with aiokafka alone, without code of the service."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -22,7 +22,7 @@ class Reader:
         *,
         timeout: float = _TIMEOUT,
     ) -> list[ConsumerRecord]:
-        """Return all events when they are ``enough``; fail after ``timeout`` seconds."""
+        """Return all events when ``enough`` returns True for them; fail after ``timeout`` seconds."""
         try:
             async with asyncio.timeout(timeout):
                 while not enough(self.seen):
@@ -37,12 +37,12 @@ class Reader:
         return self.seen
 
     async def count(self, number: int) -> list[ConsumerRecord]:
-        """Return the events when there are ``number`` of them."""
+        """Return the events when there are at least ``number`` of them."""
         return await self.until(lambda seen: len(seen) >= number)
 
 
 def header(record: ConsumerRecord, name: str) -> str:
-    """Return a header of a record; "" without one of this name."""
+    """Return a header of a record, or "" if there is none of this name."""
     return next((value.decode() for header_name, value in record.headers if header_name == name), "")
 
 

@@ -71,7 +71,7 @@ class ReconcileSetup:
         latest: dict[str, tuple[int, str | None]] = {}
         async with reading(self.bootstrap, self.topic) as reader:
             count = int(await self.postgres.fetchval("SELECT count(*) FROM project_key"))
-            for record in await reader.until(lambda seen: len({one.key for one in seen}) >= count):
+            for record in await reader.until(lambda seen: len({record.key for record in seen}) >= count):
                 key, version = record.key.decode(), int(header(record, "ce_keyversion") or 0)
                 if version > latest.get(key, (0, None))[0]:
                     deleted = record.value is None or header(record, "ce_type") == EventType.DELETED
@@ -79,10 +79,10 @@ class ReconcileSetup:
         return {key: name for key, (_, name) in latest.items() if name is not None}
 
 
-async def key_without_event(scene: ReconcileSetup, key: str) -> None:
+async def key_without_event(setup: ReconcileSetup, key: str) -> None:
     """A key without an event."""
     other = "e" * 32
-    await scene.postgres.execute(
+    await setup.postgres.execute(
         """
         INSERT INTO project_key (project_id, label, public_key, secret_key, loader_options)
         SELECT project_id, 'Without event', $2, $2, loader_options FROM project_key WHERE public_key = $1
@@ -92,88 +92,88 @@ async def key_without_event(scene: ReconcileSetup, key: str) -> None:
     )
 
 
-async def record_removed(scene: ReconcileSetup, key: str) -> None:
+async def record_removed(setup: ReconcileSetup, key: str) -> None:
     """A tombstone that the service did not write removes the key's record."""
-    await scene.write(key, None)
+    await setup.write(key, None)
 
 
-async def change_without_event(scene: ReconcileSetup, key: str) -> None:
+async def change_without_event(setup: ReconcileSetup, key: str) -> None:
     """A new version without an event."""
-    await scene.postgres.execute(
+    await setup.postgres.execute(
         "UPDATE project_key SET label = 'Changed', version = 2 WHERE public_key = $1", key
     )
 
 
-async def change_without_version(scene: ReconcileSetup, key: str) -> None:
+async def change_without_version(setup: ReconcileSetup, key: str) -> None:
     """Another state in the same version."""
-    await scene.postgres.execute("UPDATE project_key SET label = 'Changed' WHERE public_key = $1", key)
+    await setup.postgres.execute("UPDATE project_key SET label = 'Changed' WHERE public_key = $1", key)
 
 
-async def older_version_last(scene: ReconcileSetup, key: str) -> None:
+async def older_version_last(setup: ReconcileSetup, key: str) -> None:
     """The last record, which compaction keeps, has an older version."""
-    first = await scene.record_of(key)
-    await scene.rename(key)
-    await scene.published()
-    await scene.write(key, first.value, **{name: value.decode() for name, value in first.headers})
+    first = await setup.record_of(key)
+    await setup.rename(key)
+    await setup.published()
+    await setup.write(key, first.value, **{name: value.decode() for name, value in first.headers})
 
 
-async def unreadable_record_last(scene: ReconcileSetup, key: str) -> None:
+async def unreadable_record_last(setup: ReconcileSetup, key: str) -> None:
     """The last record is not an event."""
-    await scene.write(key, b"not JSON", ce_type="projectkey.updated")
+    await setup.write(key, b"not JSON", ce_type="projectkey.updated")
 
 
-async def key_missing_in_postgres(scene: ReconcileSetup, key: str) -> None:
+async def key_missing_in_postgres(setup: ReconcileSetup, key: str) -> None:
     """Postgres does not have the key."""
-    await scene.postgres.execute("DELETE FROM project_key WHERE public_key = $1", key)
+    await setup.postgres.execute("DELETE FROM project_key WHERE public_key = $1", key)
 
 
-async def unknown_organization(scene: ReconcileSetup, key: str) -> None:
+async def unknown_organization(setup: ReconcileSetup, key: str) -> None:
     """Postgres has neither the key nor its organization."""
-    last = await scene.record_of(key)
+    last = await setup.record_of(key)
     other = "d" * 32
     state = orjson.loads(last.value) | {"id": other, "organizationId": 4711}
     headers = {name: value.decode() for name, value in last.headers}
-    await scene.write(other, orjson.dumps(state), **headers)
+    await setup.write(other, orjson.dumps(state), **headers)
 
 
-async def later_version_in_topic(scene: ReconcileSetup, key: str) -> None:
+async def later_version_in_topic(setup: ReconcileSetup, key: str) -> None:
     """The topic has a later version than Postgres."""
-    await scene.rename(key)
-    await scene.published()
-    await scene.postgres.execute(
+    await setup.rename(key)
+    await setup.published()
+    await setup.postgres.execute(
         "UPDATE project_key SET version = 1, label = 'Restored' WHERE public_key = $1", key
     )
 
 
-async def later_version_not_last(scene: ReconcileSetup, key: str) -> None:
+async def later_version_not_last(setup: ReconcileSetup, key: str) -> None:
     """The topic has a later version than Postgres, and its last record has an older one."""
-    first = await scene.record_of(key)
-    await later_version_in_topic(scene, key)
-    await scene.write(key, first.value, **{name: value.decode() for name, value in first.headers})
+    first = await setup.record_of(key)
+    await later_version_in_topic(setup, key)
+    await setup.write(key, first.value, **{name: value.decode() for name, value in first.headers})
 
 
-async def deleted_in_topic_only(scene: ReconcileSetup, key: str) -> None:
+async def deleted_in_topic_only(setup: ReconcileSetup, key: str) -> None:
     """The topic has a deletion that Postgres does not have."""
-    await scene.write(key, None, ce_type="projectkey.deleted", ce_keyversion="2")
+    await setup.write(key, None, ce_type="projectkey.deleted", ce_keyversion="2")
 
 
-async def deletion_without_event(scene: ReconcileSetup, key: str) -> None:
+async def deletion_without_event(setup: ReconcileSetup, key: str) -> None:
     """A deletion without an event."""
-    await scene.postgres.execute(
+    await setup.postgres.execute(
         """
         WITH deleted AS (DELETE FROM project_key WHERE public_key = $1 RETURNING public_key, project_id)
         INSERT INTO deleted_key (public_key, organization_id, project_id, version)
         SELECT public_key, $2, project_id, 2 FROM deleted
         """,
         key,
-        scene.project.organization.id,
+        setup.project.organization.id,
     )
 
 
-async def deletion_before_later_version(scene: ReconcileSetup, key: str) -> None:
+async def deletion_before_later_version(setup: ReconcileSetup, key: str) -> None:
     """A deletion without an event, with a lower version than the topic's last record."""
     for _ in range(2):
-        await scene.rename(key)
-        await scene.postgres.execute("UPDATE project_key SET label = 'Other' WHERE public_key = $1", key)
-    await scene.published()
-    await deletion_without_event(scene, key)
+        await setup.rename(key)
+        await setup.postgres.execute("UPDATE project_key SET label = 'Other' WHERE public_key = $1", key)
+    await setup.published()
+    await deletion_without_event(setup, key)

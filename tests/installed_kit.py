@@ -15,7 +15,7 @@ ROOT: Final = Path(__file__).parents[1]
 KIT: Final = ROOT / "kit"
 _UV: Final = Path(sys.executable).with_name("uv")
 _TIMEOUT: Final = 120.0
-"""Seconds for a program."""
+"""Seconds that a program may take."""
 
 _NAME: Final = re.compile(r"[\w.-]+")
 
@@ -79,7 +79,7 @@ async def install_kit(directory: Path) -> KitEnvironment:
 
 
 def _required(name: str) -> set[str]:
-    """Return a distribution's name and the names of the installed ones that it requires, without extras."""
+    """Return the names of a distribution and of all distributions that it requires, without extras."""
     names, queue = set[str](), [name]
     while queue:
         names.add(current := queue.pop())
@@ -89,7 +89,7 @@ def _required(name: str) -> set[str]:
 
 
 def _copy_distribution(name: str, environment: Path) -> None:
-    """Copy an installed distribution of this environment, because a test must not download it."""
+    """Copy a distribution from this environment, because a test must not download it."""
     packages = Path(sysconfig.get_path("purelib"))
     target = environment / packages.relative_to(sys.prefix)
     for file in distribution(name).files or ():

@@ -1,4 +1,4 @@
-"""Clients that create keys and record every outcome, and the check that nothing was lost."""
+"""Clients that create keys and record every outcome, and a check that no key or event was lost."""
 
 import asyncio
 import time
@@ -40,18 +40,18 @@ class Failure:
 
 @dataclass(slots=True)
 class Load:
-    """Every outcome so far; ``refused`` contains status and Retry-After of each response other than 201."""
+    """All outcomes so far; ``refused`` contains status and Retry-After of each response other than 201."""
 
-    made: list[CreatedKey] = field(default_factory=list)
+    created: list[CreatedKey] = field(default_factory=list)
     refused: list[tuple[int, str]] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
     stopping: bool = False
 
     async def reaches(self, number: int) -> bool:
         """Return whether ``number`` keys were created."""
-        return len(self.made) >= number
+        return len(self.created) >= number
 
-    async def call(self, replica: DeployedReplica) -> None:
+    async def run_client(self, replica: DeployedReplica) -> None:
         """Create one key after another until ``stopping`` is set."""
         headers = {"Authorization": f"Bearer {replica.deployment.token}"}
         async with ClientSession(timeout=_REQUEST_TIMEOUT, headers=headers) as session:
@@ -67,40 +67,42 @@ class Load:
     async def _record(self, response: ClientResponse, seconds: float) -> None:
         body = await response.json()
         if response.status == 201:
-            self.made.append(CreatedKey(body["id"], response.headers["Event-Id"], seconds))
+            self.created.append(CreatedKey(body["id"], response.headers["Event-Id"], seconds))
         else:
             self.refused.append((response.status, response.headers.get("Retry-After", "")))
 
 
 @asynccontextmanager
-async def load_on(*replicas: DeployedReplica) -> AsyncIterator[Load]:
-    """Run clients of each replica during the block; all have their last response when it ends."""
+async def running_load(*replicas: DeployedReplica) -> AsyncIterator[Load]:
+    """Run clients of each replica during the block, and wait for their last responses at its end."""
     load = Load()
     async with asyncio.TaskGroup() as group:
         for replica in replicas:
             for _ in range(_CLIENTS):
-                group.create_task(load.call(replica))
+                group.create_task(load.run_client(replica))
         try:
             yield load
         finally:
             load.stopping = True
 
 
-async def arrived(
-    deployment: Deployment, made: Sequence[CreatedKey], *, within: float = 20.0
+async def wait_for_events(
+    deployment: Deployment, created: Sequence[CreatedKey], *, timeout: float = 20.0
 ) -> list[ConsumerRecord]:
-    """Return all events when there is one of each key in ``made``."""
-    wanted = {key.event_id for key in made}
+    """Return all events when there is one of each created key; fail after ``timeout`` seconds."""
+    wanted = {key.event_id for key in created}
     async with reading(deployment.bootstrap, deployment.settings.kafka_topic) as reader:
         return await reader.until(
-            lambda seen: wanted <= {header(record, "ce_id") for record in seen}, timeout=within
+            lambda seen: wanted <= {header(record, "ce_id") for record in seen}, timeout=timeout
         )
 
 
-async def check(events: Sequence[ConsumerRecord], made: Sequence[CreatedKey], postgres: Postgres) -> int:
+async def check_events(
+    events: Sequence[ConsumerRecord], created: Sequence[CreatedKey], postgres: Postgres
+) -> int:
     """Check that no event is lost, invented or reordered and that copies are equal; return the number of copies."""
     keys = {row["public_key"] for row in await postgres.fetch("SELECT public_key FROM project_key")}
-    assert {created.key for created in made} <= keys, "an acknowledged key is missing"
+    assert {key.key for key in created} <= keys, "an acknowledged key is missing"
     assert {record.key.decode() for record in events} <= keys, "an event has no key"
     by_id: dict[str, set[tuple[bytes, bytes, tuple[tuple[str, bytes], ...]]]] = defaultdict(set)
     sequences: dict[bytes, list[int]] = defaultdict(list)
@@ -111,5 +113,5 @@ async def check(events: Sequence[ConsumerRecord], made: Sequence[CreatedKey], po
     for seen in sequences.values():
         first_copies = list(dict.fromkeys(seen))
         assert first_copies == sorted(first_copies), "events are reordered"
-    assert {key.event_id for key in made} <= by_id.keys(), "an event was lost"
+    assert {key.event_id for key in created} <= by_id.keys(), "an event was lost"
     return len(events) - len(by_id)

@@ -1,4 +1,4 @@
-"""A database whose answers get lost when a test says so."""
+"""A database whose connection breaks around COMMIT, as a test configures."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,7 +11,7 @@ from service.postgres.database import Connection, Database
 
 
 class Loss(Enum):
-    """Where the connection breaks."""
+    """When the connection breaks."""
 
     BEFORE_COMMIT = auto()
     AFTER_COMMIT = auto()
@@ -19,28 +19,34 @@ class Loss(Enum):
 
 @dataclass
 class Losses:
-    """What becomes of the next uses of a connection; ``meanwhile`` is awaited after each loss."""
+    """The faults of a database.
+
+    Attributes:
+        next: The fault of each of the next uses of a connection; None: no fault.
+        meanwhile: Called after each fault, before the service sees the error.
+        suffered: The number of faults so far.
+    """
 
     next: deque[Loss | None] = field(default_factory=deque)
     meanwhile: Callable[[], Awaitable[object]] | None = None
     suffered: int = 0
 
     async def lose(self) -> None:
-        """Break."""
+        """Count a fault and raise the error of a COMMIT with an unknown outcome."""
         self.suffered += 1
         if self.meanwhile is not None:
             await self.meanwhile()
-        raise UncertainError("the answer is lost")
+        raise UncertainError("the connection broke at COMMIT")
 
 
 class LossyDatabase(Database):
-    """A real one, behind a line that breaks."""
+    """The real database with the faults of ``losses``."""
 
     losses: Losses
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection whose only statement is lost, or whose answer is."""
+        """Yield a connection; its only statement is not executed, or the result is lost."""
         loss = self.losses.next.popleft() if self.losses.next else None
         if loss is Loss.BEFORE_COMMIT:
             await self.losses.lose()
@@ -51,7 +57,7 @@ class LossyDatabase(Database):
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A transaction that is rolled back by the break, or whose COMMIT is answered to nobody."""
+        """Yield a connection in a transaction that is rolled back, or whose COMMIT gets no response."""
         loss = self.losses.next.popleft() if self.losses.next else None
         async with super().connection() as connection:
             transaction = connection.transaction()

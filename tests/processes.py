@@ -1,4 +1,4 @@
-"""The service as processes: a deployment with a database and a topic of one test, its replicas, and commands."""
+"""Runs the service as processes: replicas that share one database and topic, and commands."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -18,7 +18,7 @@ from tests.conftest import make_project
 
 @asynccontextmanager
 async def running(*arguments: str, environment: Mapping[str, str], directory: Path) -> AsyncIterator[Process]:
-    """Run a `projectkeys` command during the block; only the given environment reaches it."""
+    """Run a `projectkeys` command during the block, with no environment variables but ``environment``."""
     name = uuid4().hex
     files = (directory / f"{name}.out", directory / f"{name}.err")
     command = [sys.executable, "-m", "service", *arguments]
@@ -30,7 +30,7 @@ async def running(*arguments: str, environment: Mapping[str, str], directory: Pa
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """What the replicas share; the topic and the database exist."""
+    """The settings, token and project that the replicas of a test share; the database and the topic exist."""
 
     settings: Settings
     token: str
@@ -77,7 +77,7 @@ class DeployedReplica(Replica):
         return f"http://127.0.0.1:{self.port}{self.deployment.keys_path}"
 
     async def metric(self, name: str) -> float:
-        """Return a sample of /metrics by its name without prefix, labels included."""
+        """Return a sample of /metrics by its name with labels and without the prefix `projectkeys_`."""
         return (await self.metrics())[name]
 
     async def owns(self, shards: int) -> bool:
@@ -89,7 +89,7 @@ class DeployedReplica(Replica):
 async def replica(
     deployment: Deployment, directory: Path, command: str = "serve", **environment: str
 ) -> AsyncIterator[DeployedReplica]:
-    """Run a replica during the block, which starts when it is ready."""
+    """Run a replica during the block; the block starts when the replica is ready."""
     started = DeployedReplica(deployment, directory, command, **environment)
     started.start()
     try:

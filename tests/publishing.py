@@ -19,7 +19,7 @@ from testkit.polling import poll_until
 
 @asynccontextmanager
 async def publishing_to(producer: Producer, settings: Settings) -> AsyncIterator[Publisher]:
-    """Run a supervised publisher until the end of the block, which begins when every shard is owned and open."""
+    """Run a supervised publisher during the block; the block starts when all shards are owned and open."""
     database = open_database(settings)
     await database.start()
     registry = CollectorRegistry()

@@ -1,4 +1,4 @@
-"""A fake producer that keeps all records, and waits, fails or rejects as a test configures."""
+"""A fake producer that stores all records and delays, fails or rejects them as a test configures."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,19 +8,19 @@ from service.kafka.types import Batch, Outcome, ProducerSession, Record
 
 
 class RecordingProducer:
-    """A fake of the fenced producer and its Kafka.
+    """A fake of the fenced producer and of the broker.
 
     Attributes:
         opened: Shards in the order in which sessions were opened.
-        tried: Every record that was sent, with its shard, acknowledged or not.
+        tried: Every record that was sent, with its shard, whether acknowledged or not.
         log: The acknowledged records, with their shards.
-        gate: While not set, no request is answered.
+        gate: While it is cleared, no request gets a response.
         failures: How many more batches of a shard fail.
         failing_openings: How many more openings fail.
         max_batch_size: How many records of a batch are acknowledged at most.
         rejected_keys: Keys whose records, and the batches that contain them, are rejected for good.
-        leaders: The leader of a shard, if it is not the default one.
-        silent: Leaders that do not respond.
+        leaders: The leaders of shards; a missing shard has the leader "default".
+        silent: Leaders that send no response.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class RecordingProducer:
         return ProducerSession(shard, producer_id=shard, epoch=self.opened.count(shard), opened_at=0.0)
 
     async def send(self, batches: Sequence[Batch]) -> list[Outcome]:
-        """Acknowledge when the gate is open, or fail as configured."""
+        """Acknowledge the batches when the gate is set, or fail as configured."""
         for batch in batches:
             self.tried.extend((batch.session.shard, record) for record in batch.records)
         await self.gate.wait()
@@ -54,7 +54,7 @@ class RecordingProducer:
         return [self._outcome(batch) for batch in batches]
 
     def leader(self, shard: int) -> str:
-        """Return the shard's leader."""
+        """Return the name of the shard's leader."""
         return self.leaders.get(shard, "default")
 
     def _outcome(self, batch: Batch) -> Outcome:

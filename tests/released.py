@@ -1,4 +1,4 @@
-"""Release 0.1.0, taken from the history of the repository."""
+"""Reads release 0.1.0 from the history of the repository."""
 
 import io
 import subprocess
@@ -24,6 +24,6 @@ def released_schema() -> str:
 
 
 def unpack_release(directory: Path) -> None:
-    """Write the program of release 0.1.0 into ``directory``."""
+    """Write the package of release 0.1.0 into ``directory``."""
     with tarfile.open(fileobj=io.BytesIO(_git("archive", _COMMIT, "service", "schema.sql"))) as archive:
         archive.extractall(directory, filter="data")

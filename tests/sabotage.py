@@ -1,4 +1,4 @@
-"""The service with mistakes that the checker of the experiments has to find: `python -m tests.sabotage serve`."""
+"""The service with three defects that the faults checker must detect: `python -m tests.sabotage serve`."""
 
 import random
 import sys
@@ -14,13 +14,13 @@ from service.publisher import shard_queue
 from service.usecases import event_factory as events
 from service.usecases.create_key import CreateKey
 
-_rng = random.Random(1)  # noqa: S311 -- hides nothing
-_state_payload = events.state_payload  # type: ignore[attr-defined]  # -- imported there, and replaced here
+_rng = random.Random(1)  # noqa: S311 -- not a secret
+_state_payload = events.state_payload  # type: ignore[attr-defined]  # -- imported by that module and replaced here
 _commit = CreateKey._commit
 
 
 def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
-    """The event tells the secret."""
+    """Add the secret to the event's payload."""
     state: dict[str, Any] = _state_payload(key, *arguments)
     return {**state, "secret": key.secret_key}
 
@@ -28,15 +28,15 @@ def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
 async def _published_first(
     self: CreateKey, batch: Sequence[PreparedKey]
 ) -> Sequence[PreparedKey | Exception]:
-    """The event is published before the commit, which fails now and then."""
+    """Publish the events before the commit, which fails in one of five batches."""
     if _rng.random() < 0.2:
-        self._committed([OutboxRow(10**12 + _rng.randrange(10**9), one.event) for one in batch])
-        raise RuntimeError("the commit fails")
+        self._committed([OutboxRow(10**12 + _rng.randrange(10**9), prepared.event) for prepared in batch])
+        raise RuntimeError("configured to fail")
     return await _commit(self, batch)
 
 
 if __name__ == "__main__":
-    setattr(events, "state_payload", _with_secret)  # noqa: B010 -- the module does not offer it
+    setattr(events, "state_payload", _with_secret)  # noqa: B010 -- mypy rejects the assignment
     setattr(shard_queue, "parts_of", lambda _: (Part.STATE,))  # noqa: B010 -- no tombstones
     setattr(CreateKey, "_commit", _published_first)  # noqa: B010 -- as above
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""What schemathesis loads into its own process: requests that are not all the same, and findings that are none."""
+"""Hooks that schemathesis loads: unique values for requests, and a filter for false findings."""
 
 import itertools
 import re
@@ -11,22 +11,22 @@ from schemathesis.core.transport import Response
 from schemathesis.generation.case import Case
 from schemathesis.openapi.checks import RejectedPositiveData
 
-_USED_BEFORE = {410, 422}
-"""The Idempotency-Key is another request's, or what that made is deleted."""
-_BEYOND_A_SCHEMA = (b"must be unique", b"makes no slug")
+_REUSED = {410, 422}
+"""The Idempotency-Key belongs to another request, or the resource that this created was deleted."""
+_NOT_IN_A_SCHEMA = (b"must be unique", b"No slug can be derived")
 
 _numbers = itertools.count()
 
 
 @schemathesis.hook
 def before_call(context: schemathesis.HookContext, case: Case[Any], kwargs: dict[str, Any]) -> None:
-    """Give most good requests a new idempotency key and new halves of keys: used ones would be refused."""
+    """Set a new idempotency key and new key halves in most valid requests: used ones would be rejected."""
     del context, kwargs
     if case.meta is None or case.meta.generation.mode.is_negative:
         return
-    given, number = case.headers.get("Idempotency-Key"), next(_numbers)
-    if number % 4 and isinstance(given, str):
-        case.headers["Idempotency-Key"] = f"{given[:200]}{number}"
+    idempotency_key, number = case.headers.get("Idempotency-Key"), next(_numbers)
+    if number % 4 and isinstance(idempotency_key, str):
+        case.headers["Idempotency-Key"] = f"{idempotency_key[:200]}{number}"
     if isinstance(case.body, dict):
         halves = [name for name in ("public", "secret") if _is_half_of_a_key(case.body.get(name))]
         case.body = {**case.body, **{name: secrets.token_hex(16) for name in halves}}
@@ -40,13 +40,13 @@ def _is_half_of_a_key(value: object) -> bool:
 def filter_failure(
     context: schemathesis.HookContext, failure: Failure, case: Case[Any], response: Response
 ) -> bool:
-    """Drop refusals for what no schema can tell, as what is stored, and forms that are no object."""
+    """Drop rejections for reasons that no schema can express, and forms that are not an object."""
     del context
     match failure:
         case RejectedPositiveData():
-            untold = any(words in response.content for words in _BEYOND_A_SCHEMA)
-            return not (untold or response.status_code in _USED_BEFORE)
-        case AcceptedNegativeData():  # whatever a form holds are fields with texts; what has none is empty
+            is_expected = any(text in response.content for text in _NOT_IN_A_SCHEMA)
+            return not (is_expected or response.status_code in _REUSED)
+        case AcceptedNegativeData():  # any form consists of text fields or is empty
             return case.media_type == "application/json" or isinstance(case.body, dict)
         case _:
             return True

@@ -1,4 +1,4 @@
-"""A broker that encrypts and asks who is there, with certificates and users of one test run."""
+"""A broker with TLS and SASL listeners, and the certificates and users of one test run."""
 
 import base64
 import json
@@ -21,7 +21,7 @@ from testkit.cluster import configured_kafka, listener
 from tests.conftest import CACHE
 
 USER: Final = "publisher"
-PASSWORD: Final = "pass-word-of-one-test"  # noqa: S105 -- of a throw-away server
+PASSWORD: Final = "pass-word-of-one-test"  # noqa: S105 -- of a temporary server
 _STORE: Final = {
     "ssl.keystore.type": "PEM",
     "ssl.truststore.type": "PEM",
@@ -37,9 +37,15 @@ _MECHANISMS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SecuredKafka:
-    """Where its listeners are, by name, and the files of those who may come.
+    """The listeners of the broker and the files that its clients need.
 
-    ``plain`` is for the test itself, unsecured. ``mutual`` asks for the client's certificate.
+    Attributes:
+        plain: The bootstrap servers of a listener without TLS and SASL, for the test itself.
+        ports: The port of each listener: ``TLS``, ``MUTUAL`` (requires a client certificate), ``SASLTLS``, ``SASL``.
+        ca: The certificate of the authority that signed the broker's.
+        other_ca: The certificate of another authority.
+        certificate: The client certificate.
+        key: Its private key.
     """
 
     plain: str
@@ -50,12 +56,12 @@ class SecuredKafka:
     key: Path
 
     def at(self, name: str) -> str:
-        """The address of a listener; its certificate is for this name."""
+        """Return the address of a listener, with the host name in the broker's certificate."""
         return f"localhost:{self.ports[name]}"
 
 
 def token(*, subject: str = USER, seconds: float = 3600) -> str:
-    """An unsecured JSON Web Token (RFC 7519, section 6), as the broker's own handler takes them in tests."""
+    """Return an unsecured JSON Web Token (RFC 7519, section 6), as Kafka's test handler accepts it."""
     now = time.time()
     claims = {"sub": subject, "iat": now, "exp": now + seconds}
     return ".".join([_part({"alg": "none"}), _part(claims), ""])
@@ -66,7 +72,7 @@ def _part(value: object) -> str:
 
 
 def _in_pkcs8(certificate: trustme.LeafCert) -> bytes:
-    """The key in the one form that Kafka reads."""
+    """Return the private key as unencrypted PKCS #8, the only PEM format that Kafka reads."""
     key = load_pem_private_key(certificate.private_key_pem.bytes(), None)
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
@@ -76,7 +82,7 @@ def _write_files(directory: Path) -> None:
     ours.cert_pem.write_to_path(directory / "ca.pem")
     other.cert_pem.write_to_path(directory / "other-ca.pem")
     server, client = ours.issue_cert("localhost", "127.0.0.1"), ours.issue_cert("client.example.com")
-    chain = b"".join(one.bytes() for one in server.cert_chain_pems)
+    chain = b"".join(pem.bytes() for pem in server.cert_chain_pems)
     (directory / "server.pem").write_bytes(_in_pkcs8(server) + chain)
     (directory / "client.pem").write_bytes(client.cert_chain_pems[0].bytes())
     (directory / "client.key").write_bytes(client.private_key_pem.bytes())
@@ -84,9 +90,9 @@ def _write_files(directory: Path) -> None:
 
 @asynccontextmanager
 async def secured_kafka(directory: Path) -> AsyncIterator[SecuredKafka]:
-    """The broker, for the time of the block."""
+    """Run the broker during the block."""
     _write_files(directory)
-    ways = [
+    listeners = [
         listener("TLS", "SSL"),
         listener("MUTUAL", "SSL"),
         listener("SASLTLS", "SASL_SSL"),
@@ -104,11 +110,11 @@ async def secured_kafka(directory: Path) -> AsyncIterator[SecuredKafka]:
             properties[f"listener.name.{name}.{mechanism}.sasl.jaas.config"] = module
     users = [f"SCRAM-SHA-{bits}=[name={USER},password={PASSWORD}]" for bits in (256, 512)]
     async with configured_kafka(
-        directory, cache_dir=CACHE, listeners=ways, properties=properties, scram_users=users
+        directory, cache_dir=CACHE, listeners=listeners, properties=properties, scram_users=users
     ) as kafka:
         yield SecuredKafka(
             plain=kafka.bootstrap_servers,
-            ports={one.name: one.port for one in ways},
+            ports={each.name: each.port for each in listeners},
             ca=directory / "ca.pem",
             other_ca=directory / "other-ca.pem",
             certificate=directory / "client.pem",

@@ -14,7 +14,7 @@ from service.domain.pagination import Page
 from service.usecases.parked import Parked
 from tests.conftest import ORIGIN, Api, make_organization
 from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Response, Site, storing_nothing
-from tests.openapi import DOCUMENTED
+from tests.openapi import OPENAPI
 from tests.outbox import Postgres
 
 PATH = f"/api/0/organizations/{ORGANIZATION}/audit-logs/"
@@ -176,7 +176,7 @@ async def test_a_scope_that_only_reads_the_organization_or_is_a_projects_gets_40
 
 def test_the_openapi_document_names_the_scope() -> None:
     """The lowest one that suffices, as for every operation."""
-    operation = DOCUMENTED["paths"]["/api/0/organizations/{organization}/audit-logs/"]["get"]
+    operation = OPENAPI["paths"]["/api/0/organizations/{organization}/audit-logs/"]["get"]
     assert operation["security"] == [{"token": ["org:write"]}]
 
 

@@ -1,4 +1,4 @@
-"""The benchmark parses responses correctly and calculates correctly."""
+"""The benchmark parses responses and calculates statistics correctly."""
 
 import asyncio
 import math
@@ -15,7 +15,7 @@ _RESPONSE = b'HTTP/1.1 201 Created\r\nServer: x\r\nContent-Length: 10\r\nVary: C
 
 
 def test_a_response_is_parsed_when_it_is_complete() -> None:
-    """Any prefix of it is incomplete."""
+    """Every prefix of a response is incomplete."""
     assert parse_response(_RESPONSE) == (b"201", b'{"id":"a"}')
     assert {parse_response(_RESPONSE[:length]) for length in range(len(_RESPONSE))} == {None}
 
@@ -30,8 +30,8 @@ def test_the_header_name_is_case_insensitive(name: bytes) -> None:
     "received",
     [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", _RESPONSE + b"H", _RESPONSE * 2],
 )
-def test_anything_but_one_response_is_an_error(received: bytes) -> None:
-    """A generator that miscounts responses would measure something else."""
+def test_received_bytes_other_than_one_response_are_an_error(received: bytes) -> None:
+    """A load generator that miscounts responses would report a wrong rate."""
     with pytest.raises(ResponseError):
         parse_response(received)
 
@@ -71,7 +71,7 @@ async def _exchange(response: bytes) -> bytes:
 
 
 async def test_a_connection_returns_the_body() -> None:
-    """Over a socket."""
+    """The response arrives in two pieces over a socket."""
     assert await _exchange(_RESPONSE) == b'{"id":"a"}'
 
 
@@ -82,18 +82,18 @@ async def test_another_status_or_a_broken_connection_is_a_failure(response: byte
         await _exchange(response)
 
 
-def test_spread() -> None:
-    """Median, minimum, maximum; the median of an even number of values is between the middle two."""
+def test_a_spread_is_median_minimum_and_maximum() -> None:
+    """The median of an even number of values is the mean of the middle two."""
     assert spread([3.0, 1.0, 2.0]) == Spread(2.0, 1.0, 3.0)
     assert spread([1.0, 2.0, 3.0, 10.0]).median == 2.5
 
 
 def test_ratios_compare_values_of_one_round() -> None:
-    """A disturbance affects both values of a round."""
+    """Load from other programs affects both values of a round alike."""
     assert ratios([50.0, 100.0], [100.0, 200.0]) == [0.5, 0.5]
 
 
-def test_quantiles_of_values() -> None:
+def test_a_quantile_is_one_of_the_values() -> None:
     """The p99 of a hundred values is the largest."""
     values = [float(number) for number in range(100)]
     assert (quantile(values, 0.5), quantile(values, 0.99), quantile([7.0], 0.99)) == (50.0, 99.0, 7.0)

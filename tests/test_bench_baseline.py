@@ -1,4 +1,4 @@
-"""The baseline of creates in the benchmark writes what the service writes."""
+"""The pgbench baseline of the benchmark writes the columns that the service writes."""
 
 from bench import pgbench_baseline
 from service.app import Service
@@ -19,13 +19,13 @@ _COLUMNS = """
 
 
 async def test_pgbench_fills_the_columns_that_the_service_fills(service: Service, postgres: Postgres) -> None:
-    """Otherwise the ratio would compare different work; only the service fills the columns of the client."""
+    """Otherwise the ratio would compare different work. Columns about the client are filled by the service only."""
     await postgres.execute(pgbench_baseline.INSERT_TENANT)
     public_key, _ = await postgres.fetchrow(pgbench_baseline.SCRIPT.rstrip().removesuffix(";")) or ("", 0)
     project = await service.api.projects.get("bench", "baseline")
-    made = await service.api.create_key.issue(NewProjectKey(), project, ORIGIN)
+    created = await service.api.create_key.issue(NewProjectKey(), project, ORIGIN)
     baseline = await postgres.fetchrow(_COLUMNS, public_key)
-    own = await postgres.fetchrow(_COLUMNS, made.key.public_key)
+    own = await postgres.fetchrow(_COLUMNS, created.key.public_key)
     assert baseline is not None
     assert own is not None
     for row in ("key", "event", "entry"):

@@ -1,4 +1,4 @@
-"""The records as the official CloudEvents SDK reads them."""
+"""The official CloudEvents SDK reads the records."""
 
 from datetime import datetime
 
@@ -14,12 +14,12 @@ from tests.conftest import MakeApi
 from tests.events import header, reading
 
 
-def _as_the_sdk_reads(record: ConsumerRecord) -> BaseCloudEvent:
+def _read_with_sdk(record: ConsumerRecord) -> BaseCloudEvent:
     return from_binary(KafkaMessage(dict(record.headers), record.key, record.value), JSONFormat())
 
 
-async def test_the_sdk_reads_what_is_sent(publishing_service: Service, make_api: MakeApi) -> None:
-    """It accepts each event, and finds in it the attributes, the extensions and the data that were meant."""
+async def test_the_sdk_reads_every_event(publishing_service: Service, make_api: MakeApi) -> None:
+    """Attributes, extensions and data are those of the request and the response."""
     settings = publishing_service.settings
     async with reading(settings.kafka_bootstrap_servers[0], settings.kafka_topic) as reader:
         api = await make_api(publishing_service)
@@ -28,11 +28,11 @@ async def test_the_sdk_reads_what_is_sent(publishing_service: Service, make_api:
         path = f"{api.keys_path}{key['id']}/"
         updated = await api.request("PUT", path, json={"isActive": False})
         deleted = await api.request("DELETE", path)
-        records = await reader.until(lambda seen: len({header(one, "ce_type") for one in seen}) == 3)
-    events = [_as_the_sdk_reads(record) for record in records if record.value is not None]
+        records = await reader.until(lambda seen: len({header(record, "ce_type") for record in seen}) == 3)
+    events = [_read_with_sdk(record) for record in records if record.value is not None]
     assert [event.get_type() for event in events] == list(EventType)
-    answers = (created, updated, deleted)
-    assert [event.get_id() for event in events] == [answer.headers["Event-Id"] for answer in answers]
+    responses = (created, updated, deleted)
+    assert [event.get_id() for event in events] == [response.headers["Event-Id"] for response in responses]
     for version, (event, record) in enumerate(zip(events, records, strict=False), 1):
         assert (event.get_specversion(), event.get_source()) == ("1.0", "/projectkeys")
         assert event.get_subject() == event.get_extension("partitionkey") == key["id"]
@@ -45,4 +45,4 @@ async def test_the_sdk_reads_what_is_sent(publishing_service: Service, make_api:
     first, *_ = events
     assert first.get_time() == datetime.fromisoformat(key["dateCreated"])
     sequences = [event.get_extension("sequence") for event in events]
-    assert sequences == sorted(sequences), "the extension's order is that of texts"
+    assert sequences == sorted(sequences), "the extension is ordered as text"

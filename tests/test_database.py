@@ -1,4 +1,4 @@
-"""The pool: whoever waits is served in turn, and nobody waits for ever."""
+"""The connection pool: waiters are served in order, and every wait is bounded."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -25,8 +25,8 @@ async def _opened(url: str, limits: Limits) -> AsyncIterator[Database]:
         await database.close()
 
 
-async def test_newcomers_do_not_pass_those_who_wait(database_url: str) -> None:
-    """However many come, and in whichever turn of the loop: they are served in the order of their asking."""
+async def test_waiters_get_connections_in_the_order_of_their_requests(database_url: str) -> None:
+    """500 tasks request the only connection in different iterations of the event loop."""
     served: list[int] = []
     async with _opened(database_url, Limits(pool_size=1, acquire=5.0)) as database:
 
@@ -42,8 +42,8 @@ async def test_newcomers_do_not_pass_those_who_wait(database_url: str) -> None:
     assert served == sorted(served)
 
 
-async def test_nobody_waits_longer_for_a_connection_than_the_limit(database_url: str) -> None:
-    """And the connection is of use again afterwards."""
+async def test_waiting_for_a_connection_fails_after_the_limit(database_url: str) -> None:
+    """Afterwards the connection can be used again."""
     async with _opened(database_url, Limits(pool_size=1, acquire=0.05)) as database:
         async with database.connection():
             with pytest.raises(UnavailableError, match=r"no connection came free within 0\.05 s"):
@@ -59,10 +59,10 @@ async def _write(database: Database) -> None:
 
 
 @pytest.mark.parametrize("connections", [1, 5])
-async def test_connections_that_the_server_ended_are_replaced(
+async def test_connections_that_the_server_terminated_are_replaced(
     database_url: str, postgres: Postgres, connections: int
 ) -> None:
-    """A use that meets one fails as unavailable; by the next all is well, without a restart."""
+    """A statement on a terminated connection raises UnavailableError; later ones succeed without a restart."""
     async with _opened(database_url, Limits()) as database:
         async with AsyncExitStack() as stack:
             for _ in range(connections):
@@ -81,8 +81,8 @@ async def test_connections_that_the_server_ended_are_replaced(
         await _write(database)
 
 
-async def test_connections_to_a_demoted_primary_are_given_up(database_url: str, postgres: Postgres) -> None:
-    """A write on one is unavailable, and after it none of them is used again: the new ones find the new primary."""
+async def test_connections_to_a_demoted_primary_are_replaced(database_url: str, postgres: Postgres) -> None:
+    """A write raises UnavailableError; then the pool replaces all connections, and new ones reach the new primary."""
     name = await postgres.fetchval("SELECT current_database()")
     await postgres.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     async with _opened(database_url, Limits()) as database:
@@ -96,10 +96,10 @@ async def test_connections_to_a_demoted_primary_are_given_up(database_url: str, 
             await _write(database)
 
 
-async def test_a_statement_that_takes_too_long_is_ended_and_its_connection_used_again(
+async def test_a_statement_that_exceeds_its_timeout_is_cancelled_and_its_connection_reused(
     database_url: str, postgres: Postgres
 ) -> None:
-    """By the server, whose time is shorter than the driver's."""
+    """The server cancels it: its timeout is shorter than the driver's."""
     async with _opened(database_url, Limits(pool_size=1, statement=0.2)) as database:
         async with database.connection() as connection:
             before = await connection.fetchval("SELECT pg_backend_pid()")
@@ -111,38 +111,38 @@ async def test_a_statement_that_takes_too_long_is_ended_and_its_connection_used_
     assert await postgres.fetchval("SELECT 1") == 1
 
 
-async def test_a_lock_that_does_not_come_free_is_given_up(database_url: str, postgres: Postgres) -> None:
-    """Whoever waits for a row that another session holds is told to come again."""
-    await postgres.execute("INSERT INTO organization (slug, name) VALUES ('held', 'x')")
+async def test_waiting_for_a_row_lock_fails_after_the_limit(database_url: str, postgres: Postgres) -> None:
+    """A statement that waits for a row locked by another session raises UnavailableError."""
+    await postgres.execute("INSERT INTO organization (slug, name) VALUES ('locked', 'x')")
     async with _opened(database_url, Limits(lock=0.2)) as database:
         async with postgres.transaction():
-            await postgres.execute("UPDATE organization SET name = 'y' WHERE slug = 'held'")
+            await postgres.execute("UPDATE organization SET name = 'y' WHERE slug = 'locked'")
             with pytest.raises(UnavailableError, match="LockNotAvailableError"):
                 async with database.connection() as connection:
-                    await connection.execute("UPDATE organization SET name = 'z' WHERE slug = 'held'")
+                    await connection.execute("UPDATE organization SET name = 'z' WHERE slug = 'locked'")
         await _write(database)
 
 
-async def _dawdle(database: Database) -> None:
+async def _insert_and_idle(database: Database) -> None:
     async with database.transaction() as connection:
         await connection.execute("INSERT INTO organization (slug, name) VALUES ('idle', 'x')")
         await asyncio.sleep(0.6)
         await connection.execute("SELECT 1")
 
 
-async def test_a_transaction_that_idles_is_ended_by_the_server(database_url: str) -> None:
-    """A process that hangs in the middle of one does not hold its locks for ever."""
+async def test_an_idle_transaction_is_terminated_by_the_server(database_url: str) -> None:
+    """A process that hangs in a transaction does not keep its locks."""
     async with _opened(database_url, Limits(idle_in_transaction=0.2)) as database:
         with pytest.raises(UnavailableError):
-            await _dawdle(database)
+            await _insert_and_idle(database)
         async with database.connection() as connection:
             assert await connection.fetchval("SELECT count(*) FROM organization") == 0
 
 
-async def test_nobody_waits_longer_to_be_connected_than_the_limit() -> None:
-    """The other side takes the connection and says nothing: as for a notification's listener, so for the pool."""
-    async with await asyncio.start_server(_say_nothing, "127.0.0.1", 0) as mute:
-        url = f"postgresql://u@127.0.0.1:{mute.sockets[0].getsockname()[1]}/d"
+async def test_connecting_fails_after_the_limit() -> None:
+    """The server accepts the connection and sends nothing; the listener and the pool both raise UnavailableError."""
+    async with await asyncio.start_server(_send_nothing, "127.0.0.1", 0) as silent:
+        url = f"postgresql://u@127.0.0.1:{silent.sockets[0].getsockname()[1]}/d"
         async with _opened(url, Limits(connect=0.1, acquire=5.0)) as database, asyncio.timeout(3):
             with pytest.raises(UnavailableError):
                 async with database.listening({}):
@@ -152,40 +152,41 @@ async def test_nobody_waits_longer_to_be_connected_than_the_limit() -> None:
                     pass
 
 
-async def test_who_is_to_end_ends_though_the_rollback_fails(database_url: str) -> None:
-    """The other end has fallen silent: this fault must not take the place of the request to end."""
-    url, writes = urlsplit(database_url), asyncio.Event()
+async def test_cancellation_is_not_replaced_by_a_failing_rollback(database_url: str) -> None:
+    """The server does not respond to ROLLBACK; the task still ends with CancelledError."""
+    url, is_writing = urlsplit(database_url), asyncio.Event()
 
     async def write(database: Database) -> None:
         async with database.transaction() as connection:
-            writes.set()
+            is_writing.set()
             await connection.execute("SELECT pg_sleep(60)")
 
     async with (
-        proxy(url.port or 0) as wire,
+        proxy(url.port or 0) as postgres_proxy,
         _opened(
-            database_url.replace(f":{url.port}/", f":{wire.port}/"), Limits(statement=0.1, acquire=0.2)
+            database_url.replace(f":{url.port}/", f":{postgres_proxy.port}/"),
+            Limits(statement=0.1, acquire=0.2),
         ) as database,
         asyncio.timeout(10),
     ):
-        writing = asyncio.create_task(write(database))
-        await writes.wait()
-        wire.block()
-        writing.cancel()
+        task = asyncio.create_task(write(database))
+        await is_writing.wait()
+        postgres_proxy.block()
+        task.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await writing
+            await task
 
 
-async def _say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _send_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
 
 
-async def test_no_plan_that_is_kept_reads_the_whole_outbox(service: Service, postgres: Postgres) -> None:
-    """Made while it was empty, it would go on being used when there are thousands of rows."""
+async def test_cached_plans_use_the_indexes_of_the_outbox(service: Service, postgres: Postgres) -> None:
+    """A sequential scan, planned while the table is empty, would still be used when it has thousands of rows."""
     await postgres.execute("VACUUM ANALYZE outbox")
     async with service.database.connection() as connection:
-        for _ in range(8):  # from the sixth on the plan is kept
+        for _ in range(8):  # the server caches a generic plan from the sixth execution on
             await delete_published(connection, [(0, 1, 0)])
             await select_unpublished(connection, shards=[0], limit=10)
             await count_outbox(connection, most=10)

@@ -1,4 +1,4 @@
-"""The page on Debezium against the schema that it speaks of; the connector itself is none of these tests' servers."""
+"""The page about Debezium matches the schema. The tests do not run the connector."""
 
 import re
 from collections.abc import Iterator
@@ -19,31 +19,31 @@ def _properties() -> dict[str, str]:
     return dict(line.split("=", 1) for line in block.splitlines() if not line.startswith("#"))
 
 
-async def test_the_router_is_told_of_columns_that_are_there(postgres: Postgres) -> None:
-    """Each one by the name that it has in the table."""
+async def test_the_router_configuration_names_existing_columns(postgres: Postgres) -> None:
+    """Each column name of the properties is a column of the outbox."""
     rows = await postgres.fetch(
         "SELECT column_name FROM information_schema.columns WHERE table_name = 'outbox'"
     )
     columns = {row["column_name"] for row in rows}
-    given = _properties()
+    properties = _properties()
     named = {
         value
-        for name, value in given.items()
+        for name, value in properties.items()
         if name.startswith(f"{_ROUTER}table.field.") or name == f"{_ROUTER}route.by.field"
     }
-    placed = given[f"{_ROUTER}table.fields.additional.placement"].split(",")
-    named |= {one.split(":")[0] for one in placed}
+    placements = properties[f"{_ROUTER}table.fields.additional.placement"].split(",")
+    named |= {placement.split(":")[0] for placement in placements}
     assert {"id", "aggregatetype", "aggregateid", "type", "payload", "version", "created_at"} <= named
     assert named <= columns
 
 
-async def test_the_statements_of_the_page_work(postgres: Postgres) -> None:
-    """The role sees the outbox, no key and no secret; the clean-up takes what is old and nothing else."""
-    preparing, cleaning = _blocks("sql")
-    warned: list[str] = []
-    postgres.add_log_listener(lambda _, message: warned.append(str(message)))
+async def test_the_sql_statements_of_the_page_succeed(postgres: Postgres) -> None:
+    """The role can read the outbox and no keys; the clean-up deletes old rows only."""
+    setup, cleanup = _blocks("sql")
+    warnings: list[str] = []
+    postgres.add_log_listener(lambda _, message: warnings.append(str(message)))
     try:
-        await postgres.execute(preparing)
+        await postgres.execute(setup)
         assert await postgres.fetchval("SELECT has_table_privilege('debezium', 'outbox', 'SELECT')")
         assert not await postgres.fetchval("SELECT has_table_privilege('debezium', 'project_key', 'SELECT')")
         published = await postgres.fetchrow("SELECT pubinsert, pubupdate, pubdelete FROM pg_publication")
@@ -55,7 +55,7 @@ async def test_the_statements_of_the_page_work(postgres: Postgres) -> None:
     await write_row(postgres)
     await postgres.execute("UPDATE outbox SET created_at = now() - interval '2 hours'")
     await write_row(postgres)
-    await postgres.execute(cleaning)
+    await postgres.execute(cleanup)
     assert await waiting(postgres) == 1
-    assert len(warned) == 1
-    assert "wal_level" in warned[0], "this server has none that suffices"
+    assert len(warnings) == 1
+    assert "wal_level" in warnings[0], "wal_level of the test server is not logical"

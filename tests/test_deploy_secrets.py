@@ -1,4 +1,4 @@
-"""The manifests' two Secrets: which pod reads which, and that their roles suffice for what the pods do."""
+"""The two Secrets of the manifests: each pod reads its own, and the roles have the rights that the pods need."""
 
 import re
 from collections.abc import AsyncIterator, Iterator
@@ -18,36 +18,36 @@ from tests.processes import Deployment, replica, running
 from tests.test_deploy import COMMAND_POD, DEPLOY, MANIFESTS, PODS, SECRETS, container, load
 
 DATABASE = "documented"
-"""The embedded Postgres has a database with the documented name."""
+"""Replaces the documented name, which a database of the embedded Postgres has already."""
 
 SERVICE, OWNER = "projectkeys-service", "projectkeys-owner"
 
 
 def secrets_in(value: Any) -> Iterator[str]:
-    """Name every Secret that a manifest refers to: by volume, projected volume, env, envFrom or imagePullSecrets."""
+    """Yield the name of every Secret that a manifest refers to, in any field that can name one."""
     if isinstance(value, list):
-        for one in value:
-            yield from secrets_in(one)
+        for item in value:
+            yield from secrets_in(item)
     if not isinstance(value, dict):
         return
-    for key, one in value.items():
+    for key, member in value.items():
         if key == "secretName":
-            yield one
-        elif key in {"secretRef", "secretKeyRef", "secret"} and "name" in one:
-            yield one["name"]
+            yield member
+        elif key in {"secretRef", "secretKeyRef", "secret"} and "name" in member:
+            yield member["name"]
         elif key == "imagePullSecrets":
-            yield from (reference["name"] for reference in one)
-        yield from secrets_in(one)
+            yield from (reference["name"] for reference in member)
+        yield from secrets_in(member)
 
 
 def role(pod: str) -> str | None:
-    """The role of the URL in the example of a pod's Secret."""
+    """Return the role in the database URL of the example of a pod's Secret."""
     return urlsplit(str(load(SECRETS[pod])["stringData"]["database-url"])).username
 
 
 @pytest.mark.parametrize(("pod", "secret"), [(PODS[0], SERVICE), (PODS[1], OWNER), (PODS[2], OWNER)])
 def test_a_pod_refers_to_its_own_secret_and_to_no_other(pod: str, secret: str) -> None:
-    """The service's pods never get the owner's, the others need nothing of the service's."""
+    """The service's pods never mount the owner's Secret, and the other pods do not need the service's."""
     assert list(secrets_in(load(pod))) == [secret]
     assert load(SECRETS[pod])["metadata"]["name"] == secret
 
@@ -62,13 +62,13 @@ def test_a_pod_refers_to_its_own_secret_and_to_no_other(pod: str, secret: str) -
         {"imagePullSecrets": [{"name": OWNER}]},
     ],
 )
-def test_every_form_of_a_reference_to_a_secret_is_found(reference: dict[str, Any]) -> None:
+def test_every_kind_of_reference_to_a_secret_is_detected(reference: dict[str, Any]) -> None:
     """The test above can fail."""
     assert list(secrets_in({"spec": {"containers": [reference]}})) == [OWNER]
 
 
 def test_rendering_adds_no_secret_and_no_url() -> None:
-    """The kustomization names images alone: no generator, no patch; the Job's file alone names the owner's."""
+    """The kustomization has no generator and no patch, and only the Job refers to the owner's Secret."""
     kustomization = load("kustomization.yaml")
     assert kustomization.keys() == {"apiVersion", "kind", "resources", "images"}
     texts = {path.name: path.read_text() for path in MANIFESTS.iterdir()}
@@ -78,8 +78,8 @@ def test_rendering_adds_no_secret_and_no_url() -> None:
     assert {name for name in settings if name.startswith(("DATABASE", "PG"))} == {"DATABASE_URL_FILE"}
 
 
-def test_the_examples_name_two_roles_and_check_the_servers_certificate() -> None:
-    """The migration grants its rights to the very role that the service connects as."""
+def test_the_examples_have_two_roles_and_verify_the_server_certificate() -> None:
+    """The migration grants privileges to the role that the service connects as."""
     assert role("migrate-job.yaml") == role(COMMAND_POD) != role("deployment.yaml")
     assert container("migrate-job.yaml")["args"] == ["migrate", "--grant-to", role("deployment.yaml")]
     for pod in PODS:
@@ -89,16 +89,16 @@ def test_the_examples_name_two_roles_and_check_the_servers_certificate() -> None
 
 @pytest.fixture
 async def urls(servers: Servers) -> AsyncIterator[dict[str, str]]:
-    """By pod the URL of its role, in a database made by the statements of deploy/README.md under another name."""
+    """Execute the SQL of deploy/README.md with another database name and return the database URL of each pod."""
     [block] = re.findall(r"(?ms)^ *```sql\n(.*?)```", (DEPLOY / "README.md").read_text())
     block = block.replace("CREATE DATABASE projectkeys", f"CREATE DATABASE {DATABASE}")
     admin = await asyncpg.connect(servers.postgres.url)
     for statement in filter(str.strip, block.split(";")):
         await admin.execute(statement)
-    place = urlsplit(servers.postgres.url)
+    address = urlsplit(servers.postgres.url)
     passwords = {"projectkeys_owner": "OWNER-PASSWORD", "projectkeys_service": "SERVICE-PASSWORD"}
     yield {
-        pod: f"postgresql://{role(pod)}:{passwords[str(role(pod))]}@{place.hostname}:{place.port}/{DATABASE}"
+        pod: f"postgresql://{role(pod)}:{passwords[str(role(pod))]}@{address.hostname}:{address.port}/{DATABASE}"
         for pod in PODS
     }
     await admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
@@ -106,7 +106,7 @@ async def urls(servers: Servers) -> AsyncIterator[dict[str, str]]:
     await admin.close()
 
 
-async def test_the_pods_commands_work_with_their_roles_from_an_empty_database_to_a_served_request(
+async def test_the_commands_of_all_pods_succeed_with_their_roles(
     urls: dict[str, str],
     settings: Settings,
     topic: str,
@@ -114,7 +114,7 @@ async def test_the_pods_commands_work_with_their_roles_from_an_empty_database_to
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The migration, `token create` as documented, and `serve`; the service's role cannot create a token."""
+    """Migrate an empty database, create a token and serve a request; the service's role cannot create a token."""
     monkeypatch.setenv("DATABASE_URL", urls["migrate-job.yaml"])
     assert await run(*container("migrate-job.yaml")["args"]) == 0
     capsys.readouterr()
@@ -134,15 +134,15 @@ async def test_the_pods_commands_work_with_their_roles_from_an_empty_database_to
 
 
 def documented_command() -> list[str]:
-    """The arguments of `token create` in the instructions, which run it in the command pod."""
+    """Return the arguments of the documented `token create`, which runs in the command pod."""
     name = load(COMMAND_POD)["metadata"]["name"]
     line = rf"(?m)^kubectl -n projectkeys exec {name} -- projectkeys (token create .+)$"
     [command] = re.findall(line, (DEPLOY / "README.md").read_text())
     return str(command).split()
 
 
-async def test_the_url_of_the_example_is_read_as_it_is_written(tmp_path: Path) -> None:
-    """Only its placeholders change: `sslrootcert` is a path without escapes, in a file as the pod has it."""
+async def test_the_example_url_is_valid_with_its_placeholders_replaced(tmp_path: Path) -> None:
+    """`sslrootcert` is a path that needs no escaping; the URL is read from a file as in the pod."""
     file = tmp_path / "database-url"
     url = load(SECRETS["deployment.yaml"])["stringData"]["database-url"]
     file.write_text(url.replace("HOST:5432", "127.0.0.1:1") + "\n")

@@ -1,4 +1,4 @@
-"""The page of the API: Swagger UI from this service alone, under a policy that lets it ask nobody else."""
+"""The page of the API: a copy of Swagger UI under a policy that allows requests to this service only."""
 
 import gzip
 import hashlib
@@ -28,26 +28,26 @@ TYPES = {
 
 
 @pytest.mark.parametrize(("path", "content_type"), TYPES.items())
-async def test_whoever_asks_gets_the_page_and_what_it_loads(site: Site, path: str, content_type: str) -> None:
-    """Without a token, with the headers of every answer; 304 for who has it, and no other method."""
-    answer = await site.send("GET", path, token="")
-    assert (answer.status, answer.headers["Content-Type"]) == (200, content_type)
-    own = {"Cache-Control", "Vary"}
-    assert {name: answer.headers.get(name) for name in COMMON_HEADERS if name not in own} == {
-        name: value for name, value in COMMON_HEADERS.items() if name not in own
+async def test_the_page_and_its_files_need_no_token(site: Site, path: str, content_type: str) -> None:
+    """The response has the common headers and an ETag for a 304; only GET, HEAD and OPTIONS are allowed."""
+    response = await site.send("GET", path, token="")
+    assert (response.status, response.headers["Content-Type"]) == (200, content_type)
+    differing = {"Cache-Control", "Vary"}
+    assert {name: response.headers.get(name) for name in COMMON_HEADERS if name not in differing} == {
+        name: value for name, value in COMMON_HEADERS.items() if name not in differing
     }
-    known = {"If-None-Match": answer.headers["ETag"]}
-    assert (await site.send("GET", path, token="", headers=known)).status == 304
+    etag = {"If-None-Match": response.headers["ETag"]}
+    assert (await site.send("GET", path, token="", headers=etag)).status == 304
     head = await site.send("HEAD", path, token="")
     assert (head.status, head.raw) == (200, b"")
-    refused = await site.send("POST", path, token="")
-    assert (refused.status, refused.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
+    rejected = await site.send("POST", path, token="")
+    assert (rejected.status, rejected.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
     options = await site.send("OPTIONS", path, token="")
     assert (options.status, options.headers["Allow"]) == (200, "GET, HEAD, OPTIONS")
 
 
 class _Tags(HTMLParser):
-    """What a page loads, what it links to, and what stands in it that a strict policy forbids."""
+    """Collects what a page loads, its links, and what a strict policy forbids."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,23 +56,23 @@ class _Tags(HTMLParser):
         self.inline: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Sort an element."""
-        given = dict(attrs)
-        if tag in {"style", "iframe", "object", "form"} or (tag == "script" and "src" not in given):
+        """Record the resources, links and inline code of an element."""
+        attributes = dict(attrs)
+        if tag in {"style", "iframe", "object", "form"} or (tag == "script" and "src" not in attributes):
             self.inline.append(tag)
-        self.inline += [name for name in given if name.startswith("on") or name == "style"]
+        self.inline += [name for name in attributes if name.startswith("on") or name == "style"]
         if tag == "a":
-            self.links.append(given["href"] or "")
+            self.links.append(attributes["href"] or "")
         else:
             self.loads += [value or "" for name, value in attrs if name in {"src", "href"}]
 
 
-async def test_the_page_lives_under_a_strict_policy(site: Site) -> None:
-    """Nothing inline, nothing of anybody else's: the policy would not let it through."""
-    answer = await site.send("GET", PAGE, token="")
-    policy = answer.headers["Content-Security-Policy"]
+async def test_the_page_complies_with_its_strict_policy(site: Site) -> None:
+    """Nothing is inline, and everything is loaded from this service."""
+    response = await site.send("GET", PAGE, token="")
+    policy = response.headers["Content-Security-Policy"]
     assert policy == CONTENT_SECURITY_POLICY
-    directives = dict(one.strip().split(" ", 1) for one in policy.split(";"))
+    directives = dict(directive.strip().split(" ", 1) for directive in policy.split(";"))
     assert directives == {
         "default-src": "'none'",
         "script-src": "'self'",
@@ -84,14 +84,14 @@ async def test_the_page_lives_under_a_strict_policy(site: Site) -> None:
         "frame-ancestors": "'none'",
     }
     tags = _Tags()
-    tags.feed(answer.raw.decode())
+    tags.feed(response.raw.decode())
     assert (set(tags.loads), tags.inline) == ({"data:,", *TYPES} - {PAGE, DOCUMENT}, [])
     for path in tags.links:
         assert (await site.send("GET", path, token="")).status == 200
 
 
-async def test_nothing_that_is_loaded_loads_from_elsewhere(site: Site) -> None:
-    """The style sheets hold their pictures; our script names one document and switches off the outside validator."""
+async def test_the_loaded_files_load_nothing_from_another_host(site: Site) -> None:
+    """Style sheets contain their images; the script loads one document and disables the external validator."""
     for path in (STYLE, "/docs/page.css"):
         style = (await site.send("GET", path, token="")).raw.decode()
         assert all(url.strip("\"'").startswith("data:") for url in re.findall(r"url\(\s*(.{6})", style))
@@ -106,16 +106,16 @@ async def test_nothing_that_is_loaded_loads_from_elsewhere(site: Site) -> None:
 
 
 @pytest.mark.parametrize("name", ORIGIN["sha256"])
-def test_what_is_not_ours_is_as_it_was_published(name: str) -> None:
-    """By the sums that were written down with the version, licences too."""
+def test_vendored_files_have_the_published_checksums(name: str) -> None:
+    """The licences as well."""
     packed = SWAGGER_UI / f"{name}.gz"
     content = gzip.decompress(packed.read_bytes()) if packed.is_file() else (SWAGGER_UI / name).read_bytes()
     assert hashlib.sha256(content).hexdigest() == ORIGIN["sha256"][name]
 
 
 @pytest.mark.parametrize("path", [SCRIPT, STYLE])
-async def test_the_large_files_travel_packed_and_once(site: Site, path: str) -> None:
-    """By gzip where that is taken, plain where it is not; never asked for again, for their names have a version."""
+async def test_large_files_are_compressed_and_immutable(site: Site, path: str) -> None:
+    """With gzip if the client accepts it; their names contain the version, so clients cache them forever."""
     plain = await site.send("GET", path, token="", headers={"Accept-Encoding": "identity"})
     packed = await site.send("GET", path, token="", headers={"Accept-Encoding": "gzip"})
     assert plain.raw == packed.raw

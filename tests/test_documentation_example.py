@@ -1,4 +1,4 @@
-"""The documented example: a key over HTTP, in Postgres with its event, on Kafka."""
+"""The documented example: the response, the rows in Postgres and the record in Kafka."""
 
 import re
 
@@ -14,10 +14,10 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z")
 _HEX = re.compile(r"[0-9a-f]{32}")
 
 
-async def test_the_documented_request_gets_the_documented_answer(
+async def test_the_documented_request_gets_the_documented_response(
     publishing_service: Service, make_api: MakeApi
 ) -> None:
-    """Every member in its order, and every header of the 2018 documentation."""
+    """All members in the documented order, and all headers of the 2018 documentation."""
     api = await make_api(publishing_service)
     response = await api.create({"name": "Fabulous Key"})
     body = orjson.loads(await response.read())
@@ -77,7 +77,7 @@ async def test_the_documented_request_gets_the_documented_answer(
 async def test_the_key_its_event_and_its_audit_entry_are_in_postgres(
     publishing_service: Service, make_api: MakeApi, postgres: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    """The row is what was answered; the audit tells who, when and what, without the secret."""
+    """The row matches the response; the audit entry has action, target and request id, and no secret."""
     api = await make_api(publishing_service)
     body = await (await api.create({"name": "Fabulous Key"}, headers={"X-Request-Id": "r-1"})).json()
     row = await postgres.fetchrow(
@@ -93,10 +93,10 @@ async def test_the_key_its_event_and_its_audit_entry_are_in_postgres(
     assert body["secret"] not in entry["data"]
 
 
-async def test_the_event_reaches_kafka_whole_and_without_the_secret(
+async def test_the_event_in_kafka_is_complete_and_has_no_secret(
     publishing_service: Service, make_api: MakeApi, postgres: "asyncpg.Connection[asyncpg.Record]"
 ) -> None:
-    """A foreign consumer gets a CloudEvent in binary mode; then the outbox is empty."""
+    """The record is a CloudEvent in binary mode; then the outbox becomes empty."""
     settings = publishing_service.settings
     async with reading(settings.kafka_bootstrap_servers[0], settings.kafka_topic) as reader:
         api = await make_api(publishing_service)

@@ -1,4 +1,4 @@
-"""A short round of each fault experiment, judged by the checker; on servers of their own."""
+"""Runs one short round of each fault experiment on separate servers and checks the evidence."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,12 +27,12 @@ _EXCLUDED = {
     "E18": "a long time",
     "E21": "root, for a hosts file",
 }
-"""What these experiments need; `make faults` and `make soak` run them."""
+"""Experiments that need more than a test run has, and what; `make faults` and `make soak` run them."""
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in _EXCLUDED])
 async def test_no_invariant_is_violated(servers: SharedServers, name: str) -> None:
-    """Whatever is killed, paused or disconnected."""
+    """All acknowledged changes are stored and published, in order and without secrets."""
     result = await EXPERIMENTS[name].run(servers, Plan(_SEED, rounds=1, short=True))
     assert result.violations == []
     assert result.verdict.acknowledged > 0

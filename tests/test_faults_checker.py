@@ -51,12 +51,12 @@ def _tombstone(version: int, offset: int) -> TopicRecord:
 def _stored(*kinds: str, deleted: bool = False, **changed: object) -> PostgresState:
     versions = len(kinds)
     row = KeyRow(1, 2, f"v{versions}", versions, _SECRET)
-    made = PostgresState(
+    state = PostgresState(
         keys={} if deleted else {_KEY: row},
         deleted={_KEY: versions} if deleted else {},
         changes={_id(number): Change(_KINDS[kind], _KEY) for number, kind in enumerate(kinds, 1)},
     )
-    return replace(made, **changed)  # type: ignore[arg-type]  # -- named by the tests
+    return replace(state, **changed)  # type: ignore[arg-type]  # -- named by the tests
 
 
 _CALLS: Final = (_call(Action.CREATE, 1, secret=_SECRET), _call(Action.UPDATE, 2), _call(Action.UPDATE, 3))
@@ -80,14 +80,14 @@ def _violated(verdict: Verdict) -> set[str]:
 
 
 def test_a_correct_run_has_no_violations() -> None:
-    """A creation and two updates; a deletion; copies that a fault explains."""
+    """A creation and two updates; the same with a deletion; the same with as many copies as a fault allows."""
     verdict = _verdict()
     assert (verdict.violations, verdict.acknowledged, verdict.duplicates) == ([], 3, 0)
     calls = (*_CALLS, _call(Action.DELETE, 4))
     stored = _stored("created", "updated", "updated", "deleted", deleted=True)
     records = (*_RECORDS, _record("deleted", 4, 3), _tombstone(4, 4))
     assert _verdict(calls, stored, records).violations == []
-    copied = (*_RECORDS, *(replace(one, offset=one.offset + 3) for one in _RECORDS))
+    copied = (*_RECORDS, *(replace(record, offset=record.offset + 3) for record in _RECORDS))
     assert _verdict(records=copied, allowed=3).violations == []
 
 
@@ -118,7 +118,7 @@ def test_skipped_outbox_rows_are_lost_events() -> None:
     assert "I2" in _violated(_verdict(records=_RECORDS[:2]))
 
 
-def test_events_that_stay_in_the_outbox_are_lost() -> None:
+def test_events_that_remain_in_the_outbox_are_lost() -> None:
     """After recovery everything must be published."""
     assert _violated(_verdict(stored=replace(_STATE, outbox_rows=1))) == {"I2"}
 
@@ -131,7 +131,7 @@ def test_a_missing_tombstone_is_detected() -> None:
 
 
 def test_an_exposed_secret_is_detected() -> None:
-    """In an event's value, in its headers, in the audit, in a log."""
+    """It is in an event's value, its headers, the audit log or a log; a token counts as a secret too."""
     event = replace(_RECORDS[2], value=_record("updated", 3, 2, secret=_SECRET).value)
     assert _violated(_verdict(records=(*_RECORDS[:2], event))) == {"I8"}
     header = replace(_RECORDS[2], headers={**_RECORDS[2].headers, "x": f"Bearer {_SECRET}"})
@@ -145,8 +145,8 @@ def test_an_exposed_secret_is_detected() -> None:
 
 
 def test_two_owners_of_a_shard_are_detected() -> None:
-    """Both publish everything, which makes copies without a fault; one of them publishes old versions late."""
-    twice = tuple(replace(one, offset=2 * one.offset + copy) for one in _RECORDS for copy in (0, 1))
+    """Both publish all events, so that there are copies without a fault; or one publishes old versions late."""
+    twice = tuple(replace(record, offset=2 * record.offset + copy) for record in _RECORDS for copy in (0, 1))
     assert _violated(_verdict(records=twice)) == {"I5"}
     late = (*_RECORDS, replace(_RECORDS[1], offset=3))
     assert _violated(_verdict(records=late, allowed=1)) == {"I4"}, "compaction would keep the old version"
@@ -177,7 +177,7 @@ def test_copies_that_differ_are_detected() -> None:
 
 
 def test_a_lost_key_is_detected() -> None:
-    """Acknowledged and missing; acknowledged and reverted; 404 without a deletion; a deletion without effect."""
+    """A key is missing or reverted after its acknowledgement, is 404 without a deletion, or remains after one."""
     assert "I1" in _violated(_verdict(stored=replace(_STATE, keys={})))
     assert "I1" in _violated(_verdict(_CALLS, _stored("created", "updated"), _RECORDS[:2]))
     missing = _call(Action.UPDATE, 4, outcome=Outcome.REFUSED, status=404, event_id="")
@@ -186,7 +186,7 @@ def test_a_lost_key_is_detected() -> None:
 
 
 def test_an_idempotency_key_with_two_results_is_detected() -> None:
-    """Responses with different keys or events; and a creation that was committed twice."""
+    """Two responses have different keys or events, or a creation was committed twice."""
     other = "b" * 32
     first = replace(_CALLS[0], idempotency_key="x")
     again = replace(first, key=other)
@@ -208,7 +208,7 @@ def test_an_idempotency_key_with_two_results_is_detected() -> None:
 
 
 def test_data_of_another_tenant_is_detected() -> None:
-    """In a row or in an event."""
+    """It is in a row or in an event."""
     row = replace(_STATE.keys[_KEY], project_id=3)
     assert _violated(_verdict(stored=replace(_STATE, keys={_KEY: row}))) == {"I7"}
     event = replace(_RECORDS[2], value=_record("updated", 3, 2, organizationId=9).value)

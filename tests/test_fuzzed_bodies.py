@@ -1,4 +1,4 @@
-"""Any body for anything that can be written: done or refused, never a fault, and nothing stored when refused."""
+"""Random bodies for every write: executed or rejected, never a 5xx, and nothing stored when rejected."""
 
 import json
 import string
@@ -34,7 +34,7 @@ _VALUES = st.recursive(
 )
 _BODIES = st.dictionaries(st.sampled_from(_MEMBERS), _VALUES, max_size=6) | _VALUES
 _FORMS = st.text(string.ascii_letters + "=&%+.[];\x00\r\né0", max_size=200)
-_KINDS = (
+_CONTENT_TYPES = (
     "application/json",
     "application/x-www-form-urlencoded",
     "multipart/form-data; boundary=b",
@@ -56,9 +56,9 @@ _FUZZ = settings(
 
 @pytest.fixture(scope="module")
 async def names(site: Site) -> dict[str, str]:
-    """What stands for the variable parts of a path: an organization, a project and a key for this alone."""
-    made = await site.send("POST", "/api/0/organizations/", json={"name": "Fuzzed"})
-    organization = made.body["id"]
+    """Return the path parameters of an organization, a project and a key that only these tests use."""
+    created = await site.send("POST", "/api/0/organizations/", json={"name": "Fuzzed"})
+    organization = created.body["id"]
     projects = f"/api/0/organizations/{organization}/projects/"
     project = await site.send("POST", projects, json={"name": "Fuzzed"})
     keys = f"/api/0/projects/{organization}/{project.body['id']}/keys/"
@@ -69,27 +69,27 @@ async def names(site: Site) -> dict[str, str]:
 @pytest.mark.parametrize(("path", "method"), _WRITES)
 @_FUZZ
 @given(body=_BODIES)
-async def test_any_json_is_taken_or_refused(
+async def test_any_json_is_accepted_or_rejected(
     site: Site, names: dict[str, str], path: str, method: str, body: Any
 ) -> None:
-    """Each member of any kind, and members of others; half a character and numbers without end among them."""
+    """Members with values of any type, unknown members, lone surrogates and huge numbers."""
     raw = json.dumps(body).encode()
     await _send(site, method, path.format(**names), raw, "application/json")
 
 
 @pytest.mark.parametrize(("path", "method"), _WRITES)
 @_FUZZ
-@given(raw=st.binary(max_size=300) | _FORMS.map(str.encode), kind=st.sampled_from(_KINDS))
-async def test_any_bytes_of_any_kind_are_taken_or_refused(
-    site: Site, names: dict[str, str], path: str, method: str, raw: bytes, kind: str
+@given(raw=st.binary(max_size=300) | _FORMS.map(str.encode), content_type=st.sampled_from(_CONTENT_TYPES))
+async def test_any_bytes_of_any_type_are_accepted_or_rejected(
+    site: Site, names: dict[str, str], path: str, method: str, raw: bytes, content_type: str
 ) -> None:
-    """As JSON, as a form, in parts, and as what nobody reads."""
-    await _send(site, method, path.format(**names), raw, kind)
+    """As JSON, as both kinds of form, and as an unsupported type."""
+    await _send(site, method, path.format(**names), raw, content_type)
 
 
-async def _send(site: Site, method: str, path: str, raw: bytes, kind: str) -> None:
+async def _send(site: Site, method: str, path: str, raw: bytes, content_type: str) -> None:
     before = await stored(site)
-    answer = await site.send(method, path, data=raw, headers={"Content-Type": kind})
-    assert answer.status < 500
-    if answer.status >= 400:
+    response = await site.send(method, path, data=raw, headers={"Content-Type": content_type})
+    assert response.status < 500
+    if response.status >= 400:
         assert await stored(site) == before

@@ -1,4 +1,4 @@
-"""The service's role in the database: all that the service needs, and nothing that it does not."""
+"""The service's database role has the privileges that the service needs, and no others."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -26,12 +26,12 @@ from tests.outbox import Postgres
 from tests.statements import statements
 
 ROLE = 'projectkeys "service"'
-"""A name that has to be quoted."""
+"""A name that must be quoted in SQL."""
 
 
 @pytest.fixture(scope="session")
 async def role(servers: Servers) -> str:
-    """A role that may log in and do nothing."""
+    """Create a role that can log in and has no other privileges."""
     admin = await asyncpg.connect(servers.postgres.url)
     await admin.execute(f"CREATE ROLE {_quoted(ROLE)} LOGIN PASSWORD 'service'")
     await admin.close()
@@ -40,7 +40,7 @@ async def role(servers: Servers) -> str:
 
 @pytest.fixture
 async def granted(role: str, database_url: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of the service's role in a database whose owner has migrated it."""
+    """Migrate the database as its owner and return the URL of the service's role in it."""
     monkeypatch.setenv("DATABASE_URL", database_url)
     assert await run("migrate", "--grant-to", role) == 0
     return _url(database_url)
@@ -48,7 +48,7 @@ async def granted(role: str, database_url: str, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 async def restricted(granted: str) -> AsyncIterator[Postgres]:
-    """A connection of the service's role."""
+    """A connection as the service's role."""
     connection = await asyncpg.connect(granted)
     yield connection
     await connection.close()
@@ -57,7 +57,7 @@ async def restricted(granted: str) -> AsyncIterator[Postgres]:
 async def test_every_statement_of_the_service_is_permitted_except_those_of_the_owner(
     restricted: Postgres,
 ) -> None:
-    """The server checks the rights when it plans a statement. The owner migrates, creates tokens and revokes them."""
+    """The server checks privileges when it plans a statement. Only the owner migrates and manages tokens."""
     refused = set()
     for statement in statements():
         try:
@@ -69,45 +69,44 @@ async def test_every_statement_of_the_service_is_permitted_except_those_of_the_o
 
 @pytest.fixture
 async def restricted_service(settings: Settings, granted: str, topic: str) -> AsyncIterator[Service]:
-    """The service with its publisher and its jobs, as its role."""
-    joined = build(replace(settings, database_url=granted, kafka_topic=topic))
-    async with publishing(joined):
-        yield joined
+    """Run the service with its publisher and jobs, connected as its role."""
+    service = build(replace(settings, database_url=granted, kafka_topic=topic))
+    async with publishing(service):
+        yield service
 
 
 @pytest.fixture
 async def restricted_api(restricted_service: Service, service: Service, aiohttp_client: AiohttpClient) -> Api:
-    """A client of it; its token was made as the owner."""
+    """A client of the restricted service, with a token created by the owner."""
     token = await service.api.tokens.create("test", scopes=SCOPES)
     project = await make_project(restricted_service)
     return Api(await aiohttp_client(create_app(restricted_service.api)), token, project)
 
 
-async def test_the_whole_service_works_as_its_role(
+async def test_the_service_works_with_the_privileges_of_its_role(
     restricted_service: Service, restricted_api: Api, postgres: Postgres
 ) -> None:
-    """Tenants, keys, idempotency keys, jobs, events to the last one, and what commands read."""
-    for method, path, body, status in _everything(restricted_api):
+    """Tenants, keys, idempotency keys, jobs and events can be written, and lists for commands can be read."""
+    for method, path, body, status in _requests(restricted_api):
         headers = {"Idempotency-Key": str(uuid4())} if method == "POST" else {}
         response = await restricted_api.request(method, path, json=body, headers=headers)
         assert response.status == status, (method, path, await response.text())
-    await postgres.execute(
-        "UPDATE batch_job SET starts_at = 'epoch'"
-    )  # the second pass would wait half a minute
+    # Otherwise the second pass of a job starts after 30 s.
+    await postgres.execute("UPDATE batch_job SET starts_at = 'epoch'")
     restricted_service.jobs.wake()
     await poll_until(lambda: postgres.fetchval("SELECT bool_and(finished_at IS NOT NULL) FROM batch_job"))
     await poll_until(lambda: postgres.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"))
     assert await postgres.execute("UPDATE idempotency SET created_at = 'epoch'") != "UPDATE 0"
     await restricted_service.jobs.tidy()
     assert await postgres.fetchval("SELECT count(*) FROM idempotency") == 0
-    assert [one.name for one in await restricted_service.api.tokens.list()] == ["test"]
+    assert [token.name for token in await restricted_service.api.tokens.list()] == ["test"]
     assert await restricted_service.api.audit.of_all(AuditSearch(), Page(size=1))
     assert (await restricted_service.health.checks())["postgres"] == "ok"
     await restricted_service.health.before_scrape()
 
 
-def _everything(api: Api) -> Iterator[tuple[str, str, Any, int]]:
-    """Requests that write and read all that can be written and read, in an order that works."""
+def _requests(api: Api) -> Iterator[tuple[str, str, Any, int]]:
+    """Yield method, path, body and expected status of requests for every kind of resource."""
     organizations, projects = "/api/0/organizations/", f"/api/0/projects/{ORGANIZATION}/"
     key = f"{api.keys_path}{'a' * 32}/"
     yield "POST", organizations, {"name": "Acme"}, 201
@@ -116,7 +115,7 @@ def _everything(api: Api) -> Iterator[tuple[str, str, Any, int]]:
     yield "PUT", f"{projects}web/", {"slug": "shop"}, 200
     yield "PUT", f"{projects}shop/", {"slug": "web"}, 200
     yield "GET", f"{projects}web/", None, 200
-    for _ in range(2):  # the second time it is a key that was deleted before
+    for _ in range(2):  # the second round creates a key that was deleted
         yield "POST", api.keys_path, {"public": "a" * 32}, 201
         yield "GET", key, None, 200
         yield "PUT", key, {"isActive": False}, 200
@@ -128,7 +127,7 @@ def _everything(api: Api) -> Iterator[tuple[str, str, Any, int]]:
     yield "GET", f"{organizations}{ORGANIZATION}/audit-logs/", None, 200
 
 
-_NOT_NEEDED = (
+_FORBIDDEN = (
     *(f"DROP TABLE {table}" for table in ("project_key", "audit_entry", "schema_version")),
     *(f"TRUNCATE {table}" for table in ("project_key", "outbox", "audit_entry", "api_token")),
     "ALTER TABLE project_key DROP CONSTRAINT project_key_public_key_taken",
@@ -155,36 +154,36 @@ _NOT_NEEDED = (
 )
 
 
-async def test_what_the_service_does_not_need_is_refused(restricted: Postgres) -> None:
-    """By the database, whatever becomes of the service."""
-    done = []
-    for statement in _NOT_NEEDED:
+async def test_statements_that_the_service_does_not_need_are_refused(restricted: Postgres) -> None:
+    """Postgres refuses them, so that a compromised service cannot execute them."""
+    executed = []
+    for statement in _FORBIDDEN:
         try:
             await restricted.execute(statement)
         except asyncpg.InsufficientPrivilegeError:
             continue
-        done.append(statement)
-    assert done == []
+        executed.append(statement)
+    assert executed == []
 
 
-async def test_no_table_is_left_out_and_none_gives_more_than_rows(restricted: Postgres) -> None:
+async def test_every_table_has_grants_and_none_beyond_rows(restricted: Postgres) -> None:
     """A new table needs a line in grants.sql."""
     rows = await restricted.fetch(
         """
-        SELECT relname, has_table_privilege(oid, 'SELECT') AS is_named,
-               has_table_privilege(oid, 'TRUNCATE, REFERENCES, TRIGGER, MAINTAIN') AS is_too_much
+        SELECT relname, has_table_privilege(oid, 'SELECT') AS is_granted,
+               has_table_privilege(oid, 'TRUNCATE, REFERENCES, TRIGGER, MAINTAIN') AS is_excessive
         FROM pg_class
         WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p', 'v', 'm')
         """
     )
     assert len(rows) > 10
-    assert [row["relname"] for row in rows if not row["is_named"] or row["is_too_much"]] == []
+    assert [row["relname"] for row in rows if not row["is_granted"] or row["is_excessive"]] == []
 
 
-async def test_each_migration_takes_back_what_is_not_written_down(
+async def test_each_migration_revokes_privileges_that_are_not_in_grants_sql(
     granted: str, role: str, restricted: Postgres, postgres: Postgres
 ) -> None:
-    """Rights that were given by hand, or by an earlier version, do not stay for ever."""
+    """Privileges that an administrator or an earlier release granted are revoked."""
     assert granted
     await postgres.execute(f"GRANT DELETE ON audit_entry TO {_quoted(role)}")
     await restricted.execute("DELETE FROM audit_entry")
@@ -194,32 +193,32 @@ async def test_each_migration_takes_back_what_is_not_written_down(
 
 
 @pytest.mark.parametrize(
-    ("name", "words"),
+    ("name", "message"),
     [
-        ("nobody", 'there is no role nobody: create it with CREATE ROLE "nobody" LOGIN PASSWORD'),
+        ("missing", 'there is no role missing: create it with CREATE ROLE "missing" LOGIN PASSWORD'),
         ("postgres", "the role postgres has the rights of the tables' owner"),
         ('x"; DROP TABLE outbox; --', "there is no role"),
     ],
 )
-async def test_a_role_that_cannot_be_restricted_is_refused_and_nothing_migrated(
+async def test_migrate_refuses_a_role_that_grants_cannot_restrict(
     name: str,
-    words: str,
+    message: str,
     empty_database_url: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Rights that are no limit would be believed to be one; the next try begins anew."""
+    """Nothing is migrated: a superuser or a missing role would only seem to be restricted."""
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     assert await run("migrate", "--grant-to", name) == 1
-    assert words in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert await run("migrate", "--check") == 1
     assert "version 0" in capsys.readouterr().err
 
 
-async def test_the_file_also_runs_by_hand(
+async def test_grants_sql_runs_in_psql(
     role: str, servers: Servers, database_url: str, granted: str, restricted: Postgres, postgres: Postgres
 ) -> None:
-    """As its first lines say, with psql."""
+    """With the command in its first lines."""
     await postgres.execute(f"REVOKE ALL ON project_key FROM {_quoted(role)}")
     file = Path(__file__).parents[1] / "service" / "postgres" / "grants.sql"
     psql = await asyncio.create_subprocess_exec(
@@ -232,30 +231,30 @@ async def test_the_file_also_runs_by_hand(
     assert await restricted.fetchval("SELECT count(*) FROM project_key") == 0
 
 
-async def test_without_rights_the_service_is_unready_and_says_what_to_do(
+async def test_a_service_without_privileges_is_not_ready_and_names_the_command(
     role: str,
     database_url: str,
     settings: Settings,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A migration without ``--grant-to`` is the likely reason; a command says the same."""
+    """The likely cause is a migration without ``--grant-to``; readiness and `migrate --check` report the same."""
     url = _url(database_url)
-    joined = build(replace(settings, database_url=url))
-    await joined.database.start()
+    service = build(replace(settings, database_url=url))
+    await service.database.start()
     try:
-        said = (await joined.health.checks())["postgres"]
+        problem = (await service.health.checks())["postgres"]
     finally:
-        await joined.database.close()
-    assert "run `projectkeys migrate --grant-to` with its name" in said
+        await service.database.close()
+    assert "run `projectkeys migrate --grant-to` with its name" in problem
     assert role
     monkeypatch.setenv("DATABASE_URL", url)
     assert await run("migrate", "--check") == 1
-    assert said in capsys.readouterr().err
+    assert problem in capsys.readouterr().err
 
 
 def _url(database_url: str) -> str:
-    """The URL of the service's role in the same database."""
+    """Return the URL of the service's role in the same database."""
     parts = urlsplit(database_url)
     return f"postgresql://{quote(ROLE)}:service@{parts.hostname}:{parts.port}{parts.path}"
 

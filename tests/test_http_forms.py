@@ -1,10 +1,10 @@
-"""Bodies that forms send, and answers that nobody could read."""
+"""Form bodies, and requests whose client does not accept JSON."""
 
 from typing import Any
 
 import pytest
 
-from service.http.forms import _NESTED
+from service.http.forms import _NESTED_MEMBERS
 from service.http.schemas import LoaderOptionsField, NewProjectKeyBody, ProjectKeyChangeBody, RateLimitField
 from tests.http_service import NOT_FOUND, ORGANIZATION, Site, storing_nothing
 
@@ -15,7 +15,7 @@ LIMIT = {"window": 60, "count": 10}
 
 
 def multipart(*fields: tuple[str, str]) -> bytes:
-    """A form of these fields."""
+    """Return a form with these fields."""
     parts = (
         f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields
@@ -40,11 +40,11 @@ CREATED: list[tuple[bytes, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("raw", "expected"), CREATED)
-async def test_a_form_makes_a_key(site: Site, raw: bytes, expected: dict[str, Any]) -> None:
-    """Nested members have a dot; what is empty says nothing; what has no dot there is not looked at."""
-    answer = await site.post(raw, content_type=FORM)
-    assert answer.status == 201
-    assert {**answer.body, **expected} == answer.body
+async def test_a_form_creates_a_key(site: Site, raw: bytes, expected: dict[str, Any]) -> None:
+    """Members of objects have a dot in their names; empty fields and objects without a dot are ignored."""
+    response = await site.post(raw, content_type=FORM)
+    assert response.status == 201
+    assert {**response.body, **expected} == response.body
 
 
 @pytest.mark.parametrize(
@@ -57,17 +57,17 @@ async def test_a_form_makes_a_key(site: Site, raw: bytes, expected: dict[str, An
         ([], {"isActive": True}),
     ],
 )
-async def test_so_does_one_in_parts(
+async def test_a_multipart_form_creates_a_key(
     site: Site, fields: list[tuple[str, str]], expected: dict[str, Any]
 ) -> None:
-    """The same members."""
-    answer = await site.post(multipart(*fields), content_type=MULTIPART)
-    assert answer.status == 201
-    assert {**answer.body, **expected} == answer.body
+    """With the same members."""
+    response = await site.post(multipart(*fields), content_type=MULTIPART)
+    assert response.status == 201
+    assert {**response.body, **expected} == response.body
 
 
-async def test_a_file_in_a_form_is_left_out(site: Site) -> None:
-    """No member of a key is one."""
+async def test_a_file_in_a_form_is_ignored(site: Site) -> None:
+    """No member of a key is a file."""
     raw = multipart(("name", "Given")).replace(b'name="name"', b'name="name"; filename="a.txt"')
     assert (await site.post(raw, content_type=MULTIPART)).body["name"] != "Given"
 
@@ -84,20 +84,20 @@ async def test_a_file_in_a_form_is_left_out(site: Site) -> None:
         (b"name=Second", {"name": "Second", "label": "Second"}),
     ],
 )
-async def test_a_form_changes_only_what_it_names(site: Site, raw: bytes, changed: dict[str, Any]) -> None:
-    """A switch that a form leaves out is not off."""
+async def test_a_form_changes_only_its_members(site: Site, raw: bytes, changed: dict[str, Any]) -> None:
+    """An absent boolean is not false."""
     before = (await site.create({"name": "First", "rateLimit": LIMIT})).body
-    answer = await site.send(
+    response = await site.send(
         "PUT", f"{site.keys_path}{before['id']}/", data=raw, headers={"Content-Type": FORM}
     )
-    assert (answer.status, answer.body) == (200, {**before, **changed})
+    assert (response.status, response.body) == (200, {**before, **changed})
 
 
 TOO_MANY = {"detail": "The form has more than 100 fields."}
 
 
 @pytest.mark.parametrize(
-    ("raw", "content_type", "refusal"),
+    ("raw", "content_type", "error"),
     [
         (b"rateLimit.count=5", FORM, {"rateLimit": {"window": ["This field is required."]}}),
         (b"public=zz", FORM, {"public": ["This value does not match the required pattern."]}),
@@ -113,7 +113,7 @@ TOO_MANY = {"detail": "The form has more than 100 fields."}
             b"name=x",
             MULTIPART,
             {
-                "detail": "Multipart form parse error - the body has not the boundary that the Content-Type names."
+                "detail": "Multipart form parse error - the body does not contain the boundary of the Content-Type."
             },
         ),
         (
@@ -123,40 +123,43 @@ TOO_MANY = {"detail": "The form has more than 100 fields."}
         ),
     ],
 )
-async def test_a_form_that_cannot_be_used_is_400(
-    site: Site, raw: bytes, content_type: str, refusal: Any
-) -> None:
-    """In the words that JSON has."""
+async def test_an_invalid_form_is_rejected(site: Site, raw: bytes, content_type: str, error: Any) -> None:
+    """With the error messages of JSON bodies."""
     async with storing_nothing(site):
-        answer = await site.post(raw, content_type=content_type)
-    assert (answer.status, answer.body) == (400, refusal)
+        response = await site.post(raw, content_type=content_type)
+    assert (response.status, response.body) == (400, error)
 
 
 @pytest.mark.parametrize(
-    ("content_type", "told"),
+    ("content_type", "quoted"),
     [
         ("text/plain", "text/plain"),
         ("application/xml; a=b", "application/xml; a=b"),
         ("application/jsonx", "application/jsonx"),
         ("json", "json"),
         ("*/*", "*/*"),
+        ("a" * 101, "a" * 100 + "…"),
     ],
 )
-async def test_a_body_of_another_type_is_415(site: Site, content_type: str, told: str) -> None:
-    """The type stands in the answer as it was sent."""
+async def test_a_body_of_another_type_is_415(site: Site, content_type: str, quoted: str) -> None:
+    """The error quotes up to 100 characters of the type."""
     async with storing_nothing(site):
-        answer = await site.post(b"{}", content_type=content_type)
-    assert (answer.status, answer.body) == (415, {"detail": f'Unsupported media type "{told}" in request.'})
+        response = await site.post(b"{}", content_type=content_type)
+    assert (response.status, response.body) == (
+        415,
+        {"detail": f'Unsupported media type "{quoted}" in request.'},
+    )
 
 
-def test_the_members_that_have_members_are_those_of_the_schemas() -> None:
-    """Or a form could not say them."""
+def test_forms_know_all_members_that_are_objects() -> None:
+    """Those of the schemas."""
     fields = {**NewProjectKeyBody().fields, **ProjectKeyChangeBody().fields}
-    nested = {one.data_key for one in fields.values() if isinstance(one, RateLimitField | LoaderOptionsField)}
-    assert nested == _NESTED
+    object_fields = RateLimitField | LoaderOptionsField
+    nested = {field.data_key for field in fields.values() if isinstance(field, object_fields)}
+    assert nested == _NESTED_MEMBERS
 
 
-UNREADABLE = {"detail": "Could not satisfy the request Accept header."}
+NOT_ACCEPTABLE = {"detail": "Could not satisfy the request Accept header."}
 
 
 @pytest.mark.parametrize(
@@ -174,57 +177,59 @@ UNREADABLE = {"detail": "Could not satisfy the request Accept header."}
         ("json", 406),
     ],
 )
-async def test_who_takes_no_json_is_406(site: Site, accept: str, status: int) -> None:
-    """Each way to read; writes store nothing."""
+async def test_a_client_that_does_not_accept_json_gets_406(site: Site, accept: str, status: int) -> None:
+    """For reads and writes; writes store nothing."""
     key = (await site.create({})).body["id"]
-    path = f"{site.keys_path}{key}/"
+    key_path = f"{site.keys_path}{key}/"
     headers = {"Accept": accept}
-    answers = [await site.send("GET", one, headers=headers) for one in (path, site.keys_path)]
-    assert {answer.status for answer in answers} == {status}
+    responses = [await site.send("GET", path, headers=headers) for path in (key_path, site.keys_path)]
+    assert {response.status for response in responses} == {status}
     if status == 406:
         async with storing_nothing(site):
-            answers += [
+            responses += [
                 await site.create({}, headers=headers),
-                await site.send("PUT", path, json={"name": "x"}, headers=headers),
-                await site.send("DELETE", path, headers=headers),
+                await site.send("PUT", key_path, json={"name": "x"}, headers=headers),
+                await site.send("DELETE", key_path, headers=headers),
             ]
-        assert [(answer.status, answer.body) for answer in answers] == [(406, UNREADABLE)] * 5
+        assert [(response.status, response.body) for response in responses] == [(406, NOT_ACCEPTABLE)] * 5
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body", "status", "refusal"),
+    ("method", "path", "body", "status", "error"),
     [
         ("GET", "keys/" + "0" * 32 + "/", b"", 404, NOT_FOUND),
         ("POST", "keys/", b"x" * 70_000, 413, {"detail": "The request body is larger than 65536 bytes."}),
-        ("POST", "keys/", b"{bad", 406, UNREADABLE),
+        ("POST", "keys/", b"{bad", 406, NOT_ACCEPTABLE),
         ("PATCH", "keys/", b"", 405, {"detail": 'Method "PATCH" not allowed.'}),
     ],
 )
-async def test_where_406_stands_among_the_mistakes(
-    site: Site, method: str, path: str, body: bytes, status: int, refusal: Any
+async def test_accept_is_checked_after_the_path_and_before_the_body(
+    site: Site, method: str, path: str, body: bytes, status: int, error: Any
 ) -> None:
-    """After what does not exist and what is too large, before what the body says."""
+    """After 404, 405 and 413, before the content of the body."""
     headers = {"Accept": "text/html", "Content-Type": "application/json"}
-    answer = await site.send(
+    response = await site.send(
         method, site.keys_path.replace("keys/", path), data=body or None, headers=headers
     )
-    assert (answer.status, answer.body) == (status, refusal)
+    assert (response.status, response.body) == (status, error)
 
 
 @pytest.mark.parametrize(("query", "status"), [("format=json", 200), ("format=", 200), ("format=xml", 404)])
-async def test_json_is_the_one_format(site: Site, query: str, status: int) -> None:
-    """Another one does not exist."""
-    answer = await site.send("GET", f"{site.keys_path}?{query}")
-    assert answer.status == status
+async def test_json_is_the_only_format(site: Site, query: str, status: int) -> None:
+    """Another ``format`` is 404."""
+    response = await site.send("GET", f"{site.keys_path}?{query}")
+    assert response.status == status
     if status == 404:
-        assert answer.body == {"detail": "Not found."}
+        assert response.body == {"detail": "Not found."}
 
 
-async def test_organizations_and_projects_are_made_by_forms_too(site: Site) -> None:
-    """And changed."""
+async def test_forms_create_and_update_organizations_and_projects(site: Site) -> None:
+    """As JSON bodies do."""
     headers = {"Content-Type": FORM}
-    made = await site.send("POST", "/api/0/organizations/", data=b"name=Formal&slug=formal", headers=headers)
-    assert (made.status, made.body["slug"]) == (201, "formal")
+    created = await site.send(
+        "POST", "/api/0/organizations/", data=b"name=Formal&slug=formal", headers=headers
+    )
+    assert (created.status, created.body["slug"]) == (201, "formal")
     path = f"/api/0/organizations/{ORGANIZATION}/projects/"
     project = await site.send("POST", path, data=b"name=By+form&defaultKey=off", headers=headers)
     assert (project.status, project.body["slug"]) == (201, "by-form")

@@ -173,9 +173,15 @@ async def test_a_new_project_has_a_first_key_unless_told_otherwise(
         pytest.param({"name": "x", "slug": "a\n"}, {"slug": [BAD_SLUG]}, id="a slug with a line end"),
         pytest.param({"name": "x", "slug": "x" * 51}, {"slug": [BAD_SLUG]}, id="a slug of 51 letters"),
         pytest.param(
-            {"name": "123"}, {"slug": ["The name makes no slug. Give one."]}, id="digits for a name"
+            {"name": "123"},
+            {"slug": ['No slug can be derived from the name; set "slug".']},
+            id="digits for a name",
         ),
-        pytest.param({"name": "\u2603"}, {"slug": ["The name makes no slug. Give one."]}, id="a snowman"),
+        pytest.param(
+            {"name": "\u2603"},
+            {"slug": ['No slug can be derived from the name; set "slug".']},
+            id="a snowman",
+        ),
     ],
 )
 async def test_what_makes_no_tenant_is_refused_by_its_field(

@@ -1,4 +1,4 @@
-"""Migrations: they lead from release 0.1.0 to schema.sql, and each can be repeated after a failure."""
+"""Migrations lead from release 0.1.0 to schema.sql, and each can be repeated after a failure."""
 
 import re
 from collections.abc import AsyncIterator
@@ -27,8 +27,8 @@ async def released(empty_database_url: str) -> AsyncIterator[Postgres]:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shortens every wait of a migration for a lock."""
+def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Shorten every wait of a migration for a lock."""
     monkeypatch.setattr(runner, "_SHORT", runner._SHORT.replace("'2s'", "'50ms'"))
     monkeypatch.setattr(runner, "_LONG", runner._LONG.replace("'5min'", "'50ms'"))
     monkeypatch.setattr(runner, "_PAUSE", 0.01)
@@ -51,16 +51,14 @@ async def test_the_migrations_lead_from_release_0_1_0_to_schema_sql(
     assert await migrate(released) == []
 
 
-async def test_a_difference_between_two_schemas_would_be_found(
-    released: Postgres, postgres: Postgres
-) -> None:
+async def test_differences_between_two_schemas_are_detected(released: Postgres, postgres: Postgres) -> None:
     """The comparison can fail: a storage parameter, a default, an index and a comment are four differences."""
     await migrate(released)
     for statement in (
         "ALTER TABLE outbox RESET (autovacuum_vacuum_threshold)",
         "ALTER TABLE project ALTER COLUMN default_browser_sdk_version SET DEFAULT '9.x'",
         "DROP INDEX audit_entry_token",
-        "COMMENT ON TABLE outbox_shard IS 'other words'",
+        "COMMENT ON TABLE outbox_shard IS 'another comment'",
     ):
         before = await describe_schema(released)
         await released.execute(statement)
@@ -69,7 +67,7 @@ async def test_a_difference_between_two_schemas_would_be_found(
 
 
 async def test_a_program_is_not_ready_before_its_migrations(released: Postgres) -> None:
-    """Release 0.1.0's database lacks all of them; a database that has them is ready."""
+    """A database of release 0.1.0 lacks all of them; with them the program is ready."""
     problem = problem_with(await select_schema_state(released))
     assert problem is not None
     assert problem.startswith("the schema lacks the migrations 0001_schema_migration, ")
@@ -78,7 +76,7 @@ async def test_a_program_is_not_ready_before_its_migrations(released: Postgres) 
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
-    """Their names are their order, and two branches cannot both add the same number."""
+    """They run in the order of their names, and two branches cannot both add the same number."""
     numbers = [int(migration.name[:4]) for migration in known_migrations()]
     assert numbers == list(range(1, len(numbers) + 1))
 
@@ -88,26 +86,26 @@ def test_statements_outside_of_a_transaction_can_be_repeated_and_take_no_exclusi
     repeatable = re.compile(
         r"(CREATE (UNIQUE )?INDEX CONCURRENTLY IF NOT|DROP INDEX CONCURRENTLY IF) EXISTS "
     )
-    alone = [migration for migration in known_migrations() if not migration.in_transaction]
-    assert alone
-    for statement in (statement for migration in alone for statement in migration.statements):
+    without_transaction = [migration for migration in known_migrations() if not migration.in_transaction]
+    assert without_transaction
+    for statement in (statement for migration in without_transaction for statement in migration.statements):
         assert repeatable.match(statement), statement
 
 
-async def test_a_failing_migration_leaves_nothing_and_those_before_it_stay(released: Postgres) -> None:
-    """Each file is a transaction of its own."""
+async def test_a_failing_migration_is_rolled_back_and_earlier_ones_stay_applied(released: Postgres) -> None:
+    """Each file runs in a separate transaction."""
     first, *_ = known_migrations()
-    failing = Migration("0002_failing", "CREATE TABLE half (id bigint); SELECT 1 / 0;")
+    failing = Migration("0002_failing", "CREATE TABLE partial (id bigint); SELECT 1 / 0;")
     with pytest.raises(asyncpg.DivisionByZeroError):
         await migrate(released, migrations=[first, failing])
     assert (await select_schema_state(released)).applied == {first.name}
-    assert await released.fetchval("SELECT to_regclass('half')") is None
+    assert await released.fetchval("SELECT to_regclass('partial')") is None
     assert await released.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_migration_is_tried_again_until_its_lock_is_free(released: Postgres, other: Postgres) -> None:
-    """It never waits long for an exclusive lock, behind which every request would wait."""
+@pytest.mark.usefixtures("short_timeouts")
+async def test_a_migration_is_retried_until_its_lock_is_free(released: Postgres, other: Postgres) -> None:
+    """Each attempt waits briefly: requests would queue behind a migration that waits for an exclusive lock."""
     first, *_ = known_migrations()
     altering = Migration("0002_altering", "ALTER TABLE project_key ADD COLUMN IF NOT EXISTS extra text;")
     lines: list[str] = []
@@ -123,9 +121,9 @@ async def test_a_migration_is_tried_again_until_its_lock_is_free(released: Postg
     assert await migrate(released, migrations=[first, altering]) == ["0002_altering"]
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_an_invalid_index_is_dropped_and_built_again(released: Postgres, other: Postgres) -> None:
-    """CREATE INDEX CONCURRENTLY that fails leaves one, which IF NOT EXISTS takes for the index."""
+@pytest.mark.usefixtures("short_timeouts")
+async def test_an_invalid_index_is_dropped_and_rebuilt(released: Postgres, other: Postgres) -> None:
+    """A failed CREATE INDEX CONCURRENTLY leaves an invalid index, and IF NOT EXISTS would keep it."""
     first, *_ = known_migrations()
     building = Migration(
         "0002_building",
@@ -143,18 +141,18 @@ async def test_an_invalid_index_is_dropped_and_built_again(released: Postgres, o
     assert await released.fetchval(is_valid) is True
 
 
-async def test_the_session_is_left_as_it_was(released: Postgres) -> None:
-    """A pooled connection that migrated has the timeouts of the pool again."""
+async def test_migrate_restores_the_settings_of_its_session(released: Postgres) -> None:
+    """A pooled connection has the timeouts of the pool again after a migration."""
     names = ("lock_timeout", "statement_timeout", "client_connection_check_interval")
     before = [await released.fetchval("SELECT current_setting($1)", name) for name in names]
     await migrate(released)
     assert [await released.fetchval("SELECT current_setting($1)", name) for name in names] == before
 
 
-async def test_a_migration_that_raises_the_version_ends_the_readiness_of_the_previous_release(
+async def test_a_greater_schema_version_makes_the_previous_release_unready(
     released: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It inserts the version itself."""
+    """The migration inserts the version; a program of that version is ready."""
     raising = Migration("0004_raising", "INSERT INTO schema_version (version) VALUES (2);")
     await migrate(released)
     assert await migrate(released, migrations=[*known_migrations(), raising]) == ["0004_raising"]
@@ -174,5 +172,5 @@ async def test_a_migration_that_raises_the_version_ends_the_readiness_of_the_pre
     ],
 )
 def test_statements_end_with_a_semicolon_at_the_end_of_a_line(text: str, statements: list[str]) -> None:
-    """Comments are left out."""
+    """Comments are removed."""
     assert Migration("0001_x", NO_TRANSACTION + text).statements == statements

@@ -1,17 +1,16 @@
-"""Bodies of multipart/form-data: which parts are fields, and which bodies are refused."""
+"""Bodies of multipart/form-data: which parts are fields, and which bodies are rejected."""
 
 import pytest
 
 from service.http.errors import HttpError
-from service.http.forms import parse_form, parse_multipart
-from service.http.multipart import _MAX_PART_HEADERS
+from service.http.forms import _MAX_PART_HEADERS, parse_form, parse_multipart
 
 TYPE = "multipart/form-data; boundary=x"
 FIELD = b'Content-Disposition: form-data; name="name"'
 
 
 def body(headers: bytes = FIELD, value: bytes = b"v", *, line_end: bytes = b"\r\n") -> bytes:
-    """Return a form of one part."""
+    """Return a form with one part."""
     return line_end.join([b"--x", *headers.split(b"\r\n"), b"", value, b"--x--", b""])
 
 
@@ -26,13 +25,13 @@ def body(headers: bytes = FIELD, value: bytes = b"v", *, line_end: bytes = b"\r\
     ],
 )
 def test_the_content_type_names_the_boundary(content_type: str) -> None:
-    """In quotes or not, before or after other parameters."""
+    """With or without quotes, before or after other parameters."""
     assert parse_multipart(body(), content_type) == {"name": "v"}
 
 
 @pytest.mark.parametrize("boundary", ["*****", "a b", "-" * 70, "a.b[c](d)+?|\\^$"])
-def test_a_boundary_has_up_to_70_characters_of_any_kind(boundary: str) -> None:
-    """Clients use more of them than RFC 2046 lists."""
+def test_a_boundary_has_up_to_70_ascii_characters(boundary: str) -> None:
+    """Clients use more characters than RFC 2046 allows."""
     raw = body().replace(b"--x", f"--{boundary}".encode())
     quoted = boundary.replace("\\", "\\\\")
     assert parse_multipart(raw, f'multipart/form-data; boundary="{quoted}"') == {"name": "v"}
@@ -52,15 +51,18 @@ def test_a_boundary_has_up_to_70_characters_of_any_kind(boundary: str) -> None:
         ("multipart/form-data; boundary=é", "the boundary must be 1 to 70 ASCII characters"),
         ('multipart/form-data; boundary="x "', "the boundary must be 1 to 70 ASCII characters"),
         (f"multipart/form-data; boundary={'x' * 71}", "the boundary must be 1 to 70 ASCII characters"),
-        ("multipart/form-data; boundary=y", "the body has not the boundary that the Content-Type names."),
+        (
+            "multipart/form-data; boundary=y",
+            "the body does not contain the boundary of the Content-Type.",
+        ),
     ],
 )
-def test_a_content_type_without_a_usable_boundary_is_refused(content_type: str, reason: str) -> None:
+def test_a_content_type_without_a_usable_boundary_is_rejected(content_type: str, reason: str) -> None:
     """400 with the reason."""
-    with pytest.raises(HttpError) as refused:
+    with pytest.raises(HttpError) as rejected:
         parse_multipart(body(), content_type)
-    assert refused.value.status == 400
-    assert refused.value.body["detail"].startswith(f"Multipart form parse error - {reason}")
+    assert rejected.value.status == 400
+    assert rejected.value.body["detail"].startswith(f"Multipart form parse error - {reason}")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_a_content_type_without_a_usable_boundary_is_refused(content_type: str, 
     ],
 )
 def test_a_part_with_a_name_is_a_field(raw: bytes, value: str | None) -> None:
-    """Files, nested multiparts and what stands before and after the parts are left out."""
+    """Files, nested multiparts, the preamble and the epilogue are ignored."""
     assert parse_multipart(raw, TYPE).get("name") == value
 
 
@@ -105,21 +107,21 @@ def test_a_part_with_a_name_is_a_field(raw: bytes, value: str | None) -> None:
         (FIELD + b"; name=other", "the Content-Disposition of a part is malformed."),
         (
             FIELD + b"\r\nContent-Transfer-Encoding: base64",
-            "a part has a Content-Transfer-Encoding; send its value as it is.",
+            "a part has a Content-Transfer-Encoding; send its value unencoded.",
         ),
         (b"X: " + b"x" * _MAX_PART_HEADERS, "the headers of a part are longer than 512 bytes."),
     ],
 )
-def test_a_part_that_is_malformed_is_refused(headers: bytes, reason: str) -> None:
-    """400 with the reason, for which of two readings was meant is not known."""
-    with pytest.raises(HttpError) as refused:
+def test_a_malformed_part_is_rejected(headers: bytes, reason: str) -> None:
+    """400 with the reason, because parsers disagree about such a part."""
+    with pytest.raises(HttpError) as rejected:
         parse_multipart(body(headers), TYPE)
-    assert refused.value.status == 400
-    assert refused.value.body == {"detail": f"Multipart form parse error - {reason}"}
+    assert rejected.value.status == 400
+    assert rejected.value.body == {"detail": f"Multipart form parse error - {reason}"}
 
 
 def test_the_headers_of_a_part_have_up_to_512_bytes() -> None:
-    """The blank line behind them included."""
+    """Including the blank line after them."""
     padding = _MAX_PART_HEADERS - len(FIELD + b"\r\nX: \r\n\r\n")
     assert parse_multipart(body(FIELD + b"\r\nX: " + b"x" * padding), TYPE) == {"name": "v"}
     with pytest.raises(HttpError):
@@ -137,6 +139,6 @@ def test_the_headers_of_a_part_have_up_to_512_bytes() -> None:
         (b"&&name=a;b&", "a;b"),
     ],
 )
-def test_a_percent_encodes_a_byte_where_two_hex_digits_follow(raw: bytes, value: str) -> None:
-    """Elsewhere it stands for itself; a semicolon separates nothing."""
+def test_a_percent_sign_encodes_a_byte_only_before_two_hex_digits(raw: bytes, value: str) -> None:
+    """Elsewhere it is literal; a semicolon is not a separator."""
     assert parse_form(raw) == {"name": value}

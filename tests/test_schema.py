@@ -1,4 +1,4 @@
-"""The schema of an empty database, and which states of a database a program can work with."""
+"""An empty database gets the schema, and a program detects a database that it cannot use."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,10 +21,10 @@ async def empty(empty_database_url: str) -> AsyncIterator["asyncpg.Connection[as
     await connection.close()
 
 
-async def test_an_empty_database_becomes_current_once(
+async def test_migrate_creates_the_schema_in_an_empty_database(
     empty: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
-    """The second run has nothing to do and keeps the rows."""
+    """A second run changes nothing and keeps the rows."""
     assert await select_schema_state(empty) == SchemaState()
     assert await migrate(empty) == [FRESH]
     assert await select_schema_state(empty) == SchemaState(CURRENT, KNOWN)
@@ -34,7 +34,7 @@ async def test_an_empty_database_becomes_current_once(
 
 
 async def test_of_three_concurrent_migrations_one_creates_the_schema(empty_database_url: str) -> None:
-    """The other two wait for it and find nothing to do."""
+    """The other two wait for it and apply nothing."""
     connections = [await asyncpg.connect(empty_database_url) for _ in range(3)]
     try:
         applied = await asyncio.gather(*(migrate(connection, wait=10) for connection in connections))
@@ -55,7 +55,7 @@ async def test_migrate_does_not_change_a_database_of_a_greater_version(
     assert (await select_schema_state(empty)).version == CURRENT + 1
 
 
-async def test_unknown_migrations_of_a_later_release_are_no_problem(
+async def test_migrations_of_a_later_release_are_accepted(
     empty: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     """After a rollback the previous release is ready, and its `migrate` succeeds, while the version is the same."""
@@ -65,10 +65,10 @@ async def test_unknown_migrations_of_a_later_release_are_no_problem(
     assert await migrate(empty) == []
 
 
-async def test_a_failed_creation_of_the_schema_leaves_nothing(
+async def test_a_failed_creation_of_the_schema_is_rolled_back(
     empty: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
-    """It is one transaction, and the next run starts from an empty database again."""
+    """The next run starts from an empty database."""
     await empty.execute("CREATE TABLE api_token (id bigint)")
     with pytest.raises(asyncpg.DuplicateTableError):
         await migrate(empty)
@@ -77,8 +77,8 @@ async def test_a_failed_creation_of_the_schema_leaves_nothing(
     assert await migrate(empty) == [FRESH]
 
 
-def test_a_problem_is_a_sentence_with_what_to_do() -> None:
-    """None for the current schema, else what is wrong and which command or release resolves it."""
+def test_a_problem_names_the_cause_and_the_remedy() -> None:
+    """There is none for the current schema; for another version the text names the command or release to use."""
     assert problem_with(SchemaState(CURRENT, KNOWN)) is None
     older, newer = (problem_with(SchemaState(version, KNOWN)) for version in (CURRENT - 1, CURRENT + 1))
     assert older is not None
@@ -87,7 +87,7 @@ def test_a_problem_is_a_sentence_with_what_to_do() -> None:
     assert f"version {CURRENT + 1}, newer than this program's {CURRENT}" in newer
 
 
-def test_a_missing_migration_is_a_problem_that_names_it() -> None:
+def test_a_missing_migration_is_named_as_the_problem() -> None:
     """A program that runs before its migrations is not ready."""
     problem = problem_with(SchemaState(CURRENT, KNOWN - {"0002_audit_entry_indexes"}))
     assert problem == "the schema lacks the migrations 0002_audit_entry_indexes: run `projectkeys migrate`"

@@ -1,4 +1,4 @@
-"""Schemathesis asks the running service what its document allows, and what it does not, with all its checks."""
+"""Schemathesis sends valid and invalid requests to the running service, with all its checks."""
 
 import asyncio
 import re
@@ -21,8 +21,8 @@ from service.settings import Settings
 from tests.conftest import make_project
 
 _ROOT = Path(__file__).parents[1]
-_PATIENCE = 300.0
-"""Seconds; the longer of the two runs takes some 15 on two idle cores."""
+_TIMEOUT = 300.0
+"""Seconds; the longer of the two runs takes about 15 on two idle cores."""
 
 _CONFIG = """\
 base-url = "{url}"
@@ -33,10 +33,10 @@ warnings = false
 [cache]
 enabled = false
 
-[phases.stateful.inference] # of the chains only those that the document names
+[phases.stateful.inference] # only the links in the document
 algorithms = []
 
-[checks.negative_data_rejection] # what was moved is told before the body is read
+[checks.negative_data_rejection] # a redirect is sent before the body is read
 expected-statuses = [302, 308, 400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, "5xx"]
 
 """
@@ -49,16 +49,16 @@ _PINNED = """\
 
 @asynccontextmanager
 async def _running(settings: Settings, topic: str) -> AsyncIterator[tuple[Service, Project, str]]:
-    """The service with its publisher, so that `Prefer: wait` has something to wait for; a project, and a token."""
+    """Start the service with its publisher, which `Prefer: wait` waits for; yield it with a project and a token."""
     own = replace(settings, kafka_topic=topic, host="127.0.0.1", port=free_port(), ops_port=free_port())
-    joined = build(own)
-    async with publishing(joined), listening(joined):
-        token = await joined.api.tokens.create("schemathesis", scopes=SCOPES)
-        yield joined, await make_project(joined), token
+    service = build(own)
+    async with publishing(service), listening(service):
+        token = await service.api.tokens.create("schemathesis", scopes=SCOPES)
+        yield service, await make_project(service), token
 
 
 async def _schemathesis(url: str, token: str, config: Path, *options: str) -> str:
-    """What it said; fails if it found anything."""
+    """Run schemathesis and return its output; fail the test if it found anything."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "schemathesis.cli", f"--config-file={config}", "run", f"{url}{DOCUMENT}"),
         *("--checks=all", f"--header=Authorization: Bearer {token}", "--no-color"),
@@ -68,28 +68,27 @@ async def _schemathesis(url: str, token: str, config: Path, *options: str) -> st
         stderr=asyncio.subprocess.STDOUT,
     )
     try:
-        async with asyncio.timeout(_PATIENCE):
-            said, _ = await process.communicate()
+        async with asyncio.timeout(_TIMEOUT):
+            output, _ = await process.communicate()
     finally:
         if process.returncode is None:
             process.kill()
     if process.returncode != 0:
-        pytest.fail(said.decode(), pytrace=False)
-    return said.decode()
+        pytest.fail(output.decode(), pytrace=False)
+    return output.decode()
 
 
-def _generated(said: str) -> int:
-    found = re.search(r"(\d+) generated", said)
-    assert found is not None, said
+def _generated(output: str) -> int:
+    found = re.search(r"(\d+) generated", output)
+    assert found is not None, output
     return int(found[1])
 
 
-async def test_the_service_does_what_its_document_says(
-    settings: Settings, topic: str, tmp_path: Path
-) -> None:
-    """Good and bad requests to every operation, and chains of them: documented answers, and never a 5xx.
+async def test_the_service_conforms_to_its_document(settings: Settings, topic: str, tmp_path: Path) -> None:
+    """Valid and invalid requests to every operation get documented responses, and never a 5xx.
 
-    First about one project, which must not be deleted; then about whatever one request makes for the next.
+    The first run uses a fixed project, which must not be deleted; the second follows the document's links from each
+    created resource.
     """
     config = tmp_path / "schemathesis.toml"
     async with _running(settings, topic) as (service, project, token):
@@ -97,11 +96,11 @@ async def test_the_service_does_what_its_document_says(
         pinned = _PINNED.format(organization=project.organization.id, project=project.id)
         config.write_text(_CONFIG.format(url=url) + pinned)
         options = ("--seed=1", "--max-examples=6")
-        about_one = await _schemathesis(url, token, config, *options, "--exclude-operation-id=deleteProject")
+        fixed_run = await _schemathesis(url, token, config, *options, "--exclude-operation-id=deleteProject")
         config.write_text(_CONFIG.format(url=url))
-        about_all = await _schemathesis(url, token, config, *options, "--phases=stateful")
-    operations = sum(len(one.methods) for one in RESOURCES)
-    assert f"Tested: {operations - 1}" in about_one
-    assert f"Selected: {operations}/{operations}" in about_all
-    assert _generated(about_one) > 500
-    assert _generated(about_all) > 50
+        linked_run = await _schemathesis(url, token, config, *options, "--phases=stateful")
+    operations = sum(len(resource.methods) for resource in RESOURCES)
+    assert f"Tested: {operations - 1}" in fixed_run
+    assert f"Selected: {operations}/{operations}" in linked_run
+    assert _generated(fixed_run) > 500
+    assert _generated(linked_run) > 50

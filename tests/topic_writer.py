@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
-from service.contract.catalogue import described
+from service.contract.catalogue import event_schemas
 from service.domain.events import Event, EventType, OutboxRow
 from service.domain.partitioning import shard_of
 from service.kafka.records import fence_record, heartbeat_record, parts_of, record_of
@@ -22,7 +22,7 @@ def records_of(
     key: str, version: int, event_type: EventType = EventType.UPDATED, **changes: Any
 ) -> list[Record]:
     """Build the records of one version of ``key``; ``changes`` are members of its state by their JSON names."""
-    example = described()["projectkey.created.1"].example
+    example = event_schemas()["projectkey.created.1"].example
     dsn = {"public": f"https://{key}@ingest.example.com/1"}
     state = {**example, "dsn": dsn, **changes, "id": key, "version": version}
     event = Event(

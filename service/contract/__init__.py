@@ -1,1 +1,1 @@
-"""What readers of the topic are promised: a schema and an example of each event, and the document made of them."""
+"""The contract with consumers of the topic: JSON Schemas of the events and the AsyncAPI document."""

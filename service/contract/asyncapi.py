@@ -1,47 +1,46 @@
-"""The AsyncAPI 3.0 document: the topic, what is in it, and how it is to be read; made of the schemas."""
+"""The AsyncAPI 3.0 document of the topic, built from the JSON Schemas of the events."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from service.contract.catalogue import Described, described
+from service.contract.catalogue import EventSchema, event_schemas
 
 _HEADERS: Final = "headers.1"
 _CHANNEL: Final = "project-keys"
 _BINDING: Final = "0.5.0"
 """The version of AsyncAPI's Kafka bindings."""
 
-_WORDS: Final = """\
-Every client key (DSN) and what becomes of it. The topic is compacted: read from its beginning, it tells the whole \
-state; read on, it tells each change.
+_DESCRIPTION: Final = """\
+All changes of client keys (DSNs). The topic is compacted: a consumer that reads it from the beginning receives the \
+current state of every key, and then each change.
 
-- Apply an event only if its version is newer than what you hold: an event may come twice after a fault, with the \
-same `ce_id` and the same bytes.
-- The events of one key come in the order of their versions. Nothing is promised between keys.
-- Ignore types that you do not know, members and headers that you do not know, and records whose key begins with `_`.
-- A deletion is an event, so that every reader learns of it, and then a tombstone, so that the topic forgets the key.
-- Within a major version there are additions only.
+- Apply an event only if its version is newer than the stored one: after a failure an event can be delivered twice, \
+with the same `ce_id` and the same bytes.
+- The events of one key are in the order of their versions. There is no order between keys.
+- Ignore unknown types, members and headers, and records whose key begins with `_`.
+- A deletion is published as an event, which consumers apply, and then as a tombstone, so that compaction removes \
+the key.
+- Within a major version of a schema there are only additions.
 """
 _TOMBSTONE: Final = """\
-The key is gone: the record has no value, so that compaction removes whatever the topic still holds of the key. \
-`ce_keyversion` is the version of the deletion. A deletion that is told again comes as a tombstone alone.\
+The key was deleted. The record has no value, so that compaction removes earlier records of the key. `ce_keyversion` \
+is the version of the deletion. A deletion that is republished is a tombstone only.\
 """
 _FENCE: Final = (
-    "The partition has a new writer; what earlier ones still send is refused from here on. Ignore it."
+    "The partition has a new producer; Kafka rejects records of earlier producers from here on. Ignore it."
 )
-_HEARTBEAT: Final = (
-    "The partition's writer is at work, though there may be nothing to tell. Only its time matters."
-)
+_HEARTBEAT: Final = "The partition's producer is running. Only the timestamp of the record matters."
 
-_OF_EVENTS: Final = ("ce_dataschema", "ce_partitionkey", "ce_sequence", "content-type")
-"""Headers that every record with a value has, besides those that every record has."""
+_EVENT_HEADERS: Final = ("ce_dataschema", "ce_partitionkey", "ce_sequence", "content-type")
+"""The headers of every record with a value, besides those of every record."""
 
-_OF_MARKS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time")
+_CONTROL_HEADERS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time")
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """The topic as it is to be made; ``config`` is Kafka's, as text."""
+    """The topic as the service creates it; ``config`` is Kafka's, with values as text."""
 
     name: str
     partitions: int
@@ -49,33 +48,37 @@ class Topic:
 
 
 def asyncapi_document(topic: Topic, *, version: str) -> dict[str, Any]:
-    """The document, as JSON can write it.
+    """Return the document, a JSON object.
 
     Args:
-        topic: where the events are.
-        version: the service's own.
+        topic: the topic of the events.
+        version: the version of the service.
     """
-    events = {one.name: one for name, one in described().items() if name != _HEADERS}
-    messages = {one.type: _event(one) for one in events.values()} | {
-        "tombstone": _tombstone(),
-        "fence": _mark("fence", _FENCE),
-        "heartbeat": _mark("heartbeat", _HEARTBEAT),
-    }
+    schemas = {name: schema for name, schema in event_schemas().items() if name != _HEADERS}
+    messages = _messages(schemas.values())
     return {
         "asyncapi": "3.0.0",
         "info": {
-            "title": "projectkeys: events",
+            "title": "projectkeys events",
             "version": version,
-            "description": _WORDS,
+            "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
         "defaultContentType": "application/json",
         "channels": {_CHANNEL: _channel(topic, messages)},
-        "operations": {"tell": _operation(messages)},
+        "operations": {"publishKeyEvents": _operation(messages)},
         "components": {
-            "schemas": {name: _plain(one.schema) for name, one in events.items()},
+            "schemas": {name: _embedded(schema.schema) for name, schema in schemas.items()},
             "messages": messages,
         },
+    }
+
+
+def _messages(schemas: Iterable[EventSchema]) -> dict[str, Any]:
+    return {schema.type: _event(schema) for schema in schemas} | {
+        "tombstone": _tombstone(),
+        "fence": _control_record("fence", _FENCE),
+        "heartbeat": _control_record("heartbeat", _HEARTBEAT),
     }
 
 
@@ -83,11 +86,12 @@ def _channel(topic: Topic, messages: Mapping[str, Any]) -> dict[str, Any]:
     config: dict[str, Any] = {
         name: int(value) if value.isdecimal() else value for name, value in topic.config.items()
     }
-    config["cleanup.policy"] = topic.config["cleanup.policy"].split(",")  # the binding wants a list
+    config["cleanup.policy"] = topic.config["cleanup.policy"].split(",")  # a list in AsyncAPI's binding
     return {
         "address": topic.name,
         "title": "Project keys",
-        "description": "Records of one key are in one partition: murmur2 of the key, as Kafka's default is.",
+        "description": "The partition of a record is the murmur2 hash of its key, Kafka's default, so that all "
+        "records of a key are in one partition.",
         "messages": {name: {"$ref": f"#/components/messages/{name}"} for name in messages},
         "bindings": {
             "kafka": {
@@ -104,55 +108,54 @@ def _operation(messages: Mapping[str, Any]) -> dict[str, Any]:
     channel = f"#/channels/{_CHANNEL}"
     return {
         "action": "send",
-        "title": "Tell of every change of a key",
-        "summary": "At least once, in order for each key, some milliseconds after the change is committed.",
+        "title": "Publish key events",
+        "summary": "Each change is published at least once, in order per key, some milliseconds after its commit.",
         "channel": {"$ref": channel},
         "messages": [{"$ref": f"{channel}/messages/{name}"} for name in messages],
     }
 
 
-def _event(one: Described) -> dict[str, Any]:
-    example = described()[_HEADERS].example
-    headers = example | {
-        "ce_type": one.type,
-        "ce_dataschema": one.urn,
-        "ce_keyversion": str(one.example["version"]),
+def _event(schema: EventSchema) -> dict[str, Any]:
+    headers = event_schemas()[_HEADERS].example | {
+        "ce_type": schema.type,
+        "ce_dataschema": schema.urn,
+        "ce_keyversion": str(schema.example["version"]),
     }
     return _message(
-        one.type,
-        words=one.schema["description"],
-        headers=_headers_schema(one.type, also=_OF_EVENTS, dataschema=one.urn),
-        payload={"$ref": f"#/components/schemas/{one.name}"},
+        schema.type,
+        description=schema.schema["description"],
+        headers=_headers_schema(schema.type, also_required=_EVENT_HEADERS, dataschema=schema.urn),
+        payload={"$ref": f"#/components/schemas/{schema.name}"},
         key=_key_schema(),
-        example={"headers": headers, "payload": one.example},
+        example={"headers": headers, "payload": schema.example},
     )
 
 
 def _tombstone() -> dict[str, Any]:
     deleted = "projectkey.deleted"
-    example = described()[_HEADERS].example
-    version = described()[f"{deleted}.1"].example["version"]
-    needed = described()[_HEADERS].schema["required"]
-    headers = {name: example[name] for name in needed} | {"ce_type": deleted, "ce_keyversion": str(version)}
+    example = event_schemas()[_HEADERS].example
+    version = event_schemas()[f"{deleted}.1"].example["version"]
+    required = event_schemas()[_HEADERS].schema["required"]
+    headers = {name: example[name] for name in required} | {"ce_type": deleted, "ce_keyversion": str(version)}
     return _message(
         "tombstone",
-        words=_TOMBSTONE,
+        description=_TOMBSTONE,
         headers=_headers_schema(deleted),
-        payload={"type": "null", "description": "No value at all."},
+        payload={"type": "null", "description": "No value."},
         key=_key_schema(),
         example={"headers": headers},
     )
 
 
-def _mark(name: str, words: str) -> dict[str, Any]:
+def _control_record(name: str, description: str) -> dict[str, Any]:
     headers = _headers_schema(f"projectkeys.{name}")
-    headers["properties"] = {one: headers["properties"][one] for one in _OF_MARKS}
-    headers["required"] = list(_OF_MARKS)
+    headers["properties"] = {header: headers["properties"][header] for header in _CONTROL_HEADERS}
+    headers["required"] = list(_CONTROL_HEADERS)
     return _message(
         name,
-        words=words,
+        description=description,
         headers=headers,
-        payload={"description": "Of no meaning."},
+        payload={"description": "Unspecified."},
         key={"type": "string", "const": f"_{name}"},
     )
 
@@ -160,7 +163,7 @@ def _mark(name: str, words: str) -> dict[str, Any]:
 def _message(
     name: str,
     *,
-    words: str,
+    description: str,
     headers: Mapping[str, Any],
     payload: Mapping[str, Any],
     key: Mapping[str, Any],
@@ -170,7 +173,7 @@ def _message(
     return {
         "name": name,
         "title": name,
-        "description": words,
+        "description": description,
         "headers": headers,
         "payload": payload,
         "bindings": {"kafka": {"key": key, "bindingVersion": _BINDING}},
@@ -178,21 +181,23 @@ def _message(
     }
 
 
-def _headers_schema(kind: str, *, also: Sequence[str] = (), dataschema: str | None = None) -> dict[str, Any]:
-    """The headers of records of one type; ``also`` are those that such a record cannot be without, too."""
-    schema = _plain(described()[_HEADERS].schema)
-    properties = schema["properties"] | {"ce_type": schema["properties"]["ce_type"] | {"const": kind}}
+def _headers_schema(
+    type_: str, *, also_required: Sequence[str] = (), dataschema: str | None = None
+) -> dict[str, Any]:
+    """Return the schema of the headers of records of one type."""
+    schema = _embedded(event_schemas()[_HEADERS].schema)
+    properties = schema["properties"] | {"ce_type": schema["properties"]["ce_type"] | {"const": type_}}
     if dataschema is not None:
         properties["ce_dataschema"] = properties["ce_dataschema"] | {"const": dataschema}
-    return {**schema, "required": [*schema["required"], *also], "properties": properties}
+    return {**schema, "required": [*schema["required"], *also_required], "properties": properties}
 
 
 def _key_schema() -> dict[str, Any]:
-    # In place, not by reference: the official schema takes a reference for a schema as well, and then refuses it.
-    of_key: dict[str, Any] = described()["projectkey.created.1"].schema["properties"]["id"]
-    return {**of_key, "description": "The public key: 32 lower-case hex digits."}
+    # Inline, because AsyncAPI's official schema rejects a reference here.
+    public_key: dict[str, Any] = event_schemas()["projectkey.created.1"].schema["properties"]["id"]
+    return {**public_key, "description": "The public key: 32 lower-case hex digits."}
 
 
-def _plain(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """A schema without what only a document of its own has; AsyncAPI's own dialect reads the rest alike."""
+def _embedded(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a schema without the keywords that only a document of its own has."""
     return {name: value for name, value in schema.items() if name not in {"$schema", "$id"}}

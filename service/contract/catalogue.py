@@ -1,7 +1,7 @@
-"""The schemas of what goes into the topic, with an example of each: the files in `schemas/`.
+"""The JSON Schemas of the events and of the record headers, each with an example: the files in `schemas/`.
 
 A file is named ``<type>.<major>.json``, its example ``<type>.<major>.example.json``. Within a major version
-nothing but an addition is allowed: the compacted topic holds old records for ever, and old readers meet new ones.
+only additions are allowed: the compacted topic keeps old records, and old consumers read new records.
 """
 
 import json
@@ -16,8 +16,8 @@ _EXAMPLE: Final = ".example.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Described:
-    """A type in one major version; ``name`` is both, ``projectkey.created.1``."""
+class EventSchema:
+    """The schema of one type and major version; ``name`` has both, ``projectkey.created.1``."""
 
     name: str
     schema: dict[str, Any]
@@ -25,18 +25,18 @@ class Described:
 
     @property
     def type(self) -> str:
-        """The name without the major version."""
+        """Return the name without the major version."""
         return self.name.rpartition(".")[0]
 
     @property
     def urn(self) -> str:
-        """How records name the schema: it is the schema's own ``$id``."""
+        """Return the schema's ``$id``, which records have in the header ``ce_dataschema``."""
         return str(self.schema["$id"])
 
 
 @cache
-def described() -> dict[str, Described]:
-    """Every schema by its name, read once.
+def event_schemas() -> dict[str, EventSchema]:
+    """Return all schemas by name; the files are read once.
 
     Raises:
         FileNotFoundError: a schema has no example.
@@ -46,7 +46,7 @@ def described() -> dict[str, Described]:
         for file in _FILES.iterdir()
         if file.name.endswith(_SCHEMA) and not file.name.endswith(_EXAMPLE)
     )
-    return {name: Described(name, _read(name + _SCHEMA), _read(name + _EXAMPLE)) for name in names}
+    return {name: EventSchema(name, _read(name + _SCHEMA), _read(name + _EXAMPLE)) for name in names}
 
 
 def _read(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Fields that read values as the API's clients have learned to expect, with its words for what is wrong."""
+"""Fields that convert JSON values as Sentry's API does, with its error messages."""
 
 import re
 from collections.abc import Mapping
@@ -9,41 +9,59 @@ from typing_extensions import override
 
 from service.domain.dsn import is_base_url
 
-Words: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
-"""What is said for each kind of mistake."""
+Messages: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
+"""The error message of each kind of error."""
 
 _NULL: Final = "This field may not be null."
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 _ZERO_FRACTION: Final = re.compile(r"\.0*\s*$")
-_LONGEST_NUMBER: Final = 1000
-_EXACT_FLOATS: Final = 2.0**63
+_MAX_NUMBER_LENGTH: Final = 1000
+_FIRST_INEXACT_FLOAT: Final = 2.0**63
+_MAX_QUOTED_LENGTH: Final = 100
 
-MESSAGES: Final[Words] = {
+MESSAGES: Final[Messages] = {
     "null": _NULL,
     "required": "This field is required.",
     "invalid": "Not a valid string.",
 }
 
 
-def kind_of(value: object) -> str:
-    """The name of a JSON value's kind as messages give it."""
+def type_name(value: object) -> str:
+    """Return the name of a JSON value's type as Sentry's messages give it: Python's."""
     return type(value).__name__
 
 
+def quoted(value: object) -> str:
+    """Return a value of the request in double quotes for an error message, at most 100 characters of it."""
+    text = str(value)
+    return f'"{text}"' if len(text) <= _MAX_QUOTED_LENGTH else f'"{text[:_MAX_QUOTED_LENGTH]}…"'
+
+
+def character_errors(text: str) -> list[str]:
+    """Return a message for each kind of character in ``text`` that PostgreSQL cannot store."""
+    errors = []
+    if "\x00" in text:
+        errors.append("Null characters are not allowed.")
+    surrogate = next((char for char in text if "\ud800" <= char <= "\udfff"), None)
+    if surrogate is not None:
+        errors.append(f"Surrogate characters are not allowed: U+{ord(surrogate):X}.")
+    return errors
+
+
 class Text(fields.Field[str | None]):
-    """A text, trimmed; numbers become text; blank and null are None.
+    """Trimmed text; a number becomes text, a blank text and null become None.
 
     Args:
-        longest: characters after trimming.
-        **options: as for every field.
+        max_length: characters after trimming.
+        **options: the options of every field.
     """
 
     default_error_messages = MESSAGES
 
-    def __init__(self, *, longest: int, **options: Any) -> None:
+    def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
-        self.longest = longest
+        self.max_length = max_length
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -52,34 +70,23 @@ class Text(fields.Field[str | None]):
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
-        if mistakes := [*self._too_long(text), *unfit_characters(text)]:
-            raise ValidationError(mistakes)
+        if errors := [*self._length_errors(text), *character_errors(text)]:
+            raise ValidationError(errors)
         return text or None
 
-    def _too_long(self, text: str) -> list[str]:
-        if len(text) <= self.longest:
+    def _length_errors(self, text: str) -> list[str]:
+        if len(text) <= self.max_length:
             return []
-        return [f"Ensure this field has no more than {self.longest} characters."]
+        return [f"Ensure this field has no more than {self.max_length} characters."]
 
 
-def unfit_characters(text: str) -> list[str]:
-    """What no text column can hold."""
-    mistakes = []
-    if "\x00" in text:
-        mistakes.append("Null characters are not allowed.")
-    surrogate = next((one for one in text if "\ud800" <= one <= "\udfff"), None)
-    if surrogate is not None:
-        mistakes.append(f"Surrogate characters are not allowed: U+{ord(surrogate):X}.")
-    return mistakes
-
-
-class Name(Text):
-    """A text that must be there and say something."""
+class RequiredText(Text):
+    """Text that must be present and not blank."""
 
     default_error_messages = {**MESSAGES, "blank": "This field may not be blank."}
 
-    def __init__(self, *, longest: int) -> None:
-        super().__init__(longest=longest, required=True)
+    def __init__(self, *, max_length: int) -> None:
+        super().__init__(max_length=max_length, required=True)
         self.allow_none = False
 
     @override
@@ -93,11 +100,11 @@ class Name(Text):
 
 
 class Slug(fields.Field[str]):
-    """What stands for a thing in a path; never digits alone, for those are an id.
+    """A name in paths; never only digits, which would be an id.
 
     Args:
-        pattern: what it must match as a whole.
-        **options: as for every field.
+        pattern: the regular expression that the whole text must match.
+        **options: the options of every field.
     """
 
     default_error_messages = {
@@ -120,7 +127,7 @@ class Slug(fields.Field[str]):
 
 
 class BaseUrl(fields.Field[str | None]):
-    """An http or https URL without a query and without a slash at its end; null and "" are None."""
+    """An http or https URL without a query and without a trailing slash; null and "" become None."""
 
     default_error_messages = {"invalid": "Enter a valid http or https URL without a slash at its end."}
 
@@ -139,7 +146,7 @@ class BaseUrl(fields.Field[str | None]):
 
 
 class Hex32(fields.Field[str | None]):
-    """Half a key: 32 lower-case hex digits; null is None."""
+    """One half of a key: 32 lower-case hexadecimal digits; null becomes None."""
 
     default_error_messages = {
         "null": _NULL,
@@ -160,16 +167,16 @@ class Hex32(fields.Field[str | None]):
         if not text:
             raise ValidationError("This field may not be blank.")
         if not self.PATTERN.fullmatch(text):
-            raise ValidationError([*unfit_characters(text), self.error_messages["invalid"]])
+            raise ValidationError([*character_errors(text), self.error_messages["invalid"]])
         return text
 
 
-class EmptyOrInteger(fields.Field[int | None]):
-    """A whole number, perhaps written as text; "" and null are None.
+class OptionalInteger(fields.Field[int | None]):
+    """An integer from 0, as a number or as text; "" and null become None.
 
     Args:
-        greatest: the largest that is accepted; the least is 0.
-        **options: as for every field.
+        maximum: the largest accepted value.
+        **options: the options of every field.
     """
 
     default_error_messages = {
@@ -177,9 +184,9 @@ class EmptyOrInteger(fields.Field[int | None]):
         "invalid": "A valid integer is required.",
     }
 
-    def __init__(self, *, greatest: int, **options: Any) -> None:
+    def __init__(self, *, maximum: int, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
-        self.greatest = greatest
+        self.maximum = maximum
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -187,18 +194,18 @@ class EmptyOrInteger(fields.Field[int | None]):
         del attr, data, kwargs
         if value == "":
             return None
-        if isinstance(value, str) and len(value) > _LONGEST_NUMBER:
+        if isinstance(value, str) and len(value) > _MAX_NUMBER_LENGTH:
             raise ValidationError("String value too large.")
         number = self._number(value)
         if number < 0:
             raise ValidationError("Ensure this value is greater than or equal to 0.")
-        if number > self.greatest:
-            raise ValidationError(f"Ensure this value is less than or equal to {self.greatest}.")
+        if number > self.maximum:
+            raise ValidationError(f"Ensure this value is less than or equal to {self.maximum}.")
         return number
 
     def _number(self, value: Any) -> int:
-        if isinstance(value, float) and abs(value) >= _EXACT_FLOATS and value.is_integer():
-            return int(value)  # a whole number beyond 64 bits reaches us as a float
+        if isinstance(value, float) and abs(value) >= _FIRST_INEXACT_FLOAT and value.is_integer():
+            return int(value)  # orjson parses an integer beyond 64 bits as a float
         try:
             return int(_ZERO_FRACTION.sub("", str(value)))
         except ValueError:
@@ -206,11 +213,11 @@ class EmptyOrInteger(fields.Field[int | None]):
 
 
 class Choice(fields.Field[str]):
-    """One of some texts.
+    """One of a set of texts.
 
     Args:
-        choices: those.
-        **options: as for every field.
+        choices: the accepted texts.
+        **options: the options of every field.
     """
 
     default_error_messages = {"null": _NULL}
@@ -225,11 +232,11 @@ class Choice(fields.Field[str]):
         del attr, data, kwargs
         if isinstance(value, str) and value in self.choices:
             return value
-        raise ValidationError(f'"{value}" is not a valid choice.')
+        raise ValidationError(f"{quoted(value)} is not a valid choice.")
 
 
-class Switch(fields.Field[bool]):
-    """True or false in any of the words for them."""
+class LenientBoolean(fields.Field[bool]):
+    """A boolean, or one of the numbers and words that Sentry accepts for it."""
 
     default_error_messages = {"null": _NULL, "invalid": "Must be a valid boolean."}
     WORDS: Final = _TRUE | _FALSE

@@ -1,37 +1,73 @@
-"""Bodies that a form sent: the same members as in JSON, each a text."""
+"""Bodies of forms: urlencoded or multipart (RFC 7578), parsed in linear time and without nesting.
+
+A form has the same members as a JSON body, each as text. The multipart parser is own code: `email` takes quadratic
+time, and aiohttp's reader needs a stream, nests parts and takes seconds for 64 KiB of semicolons or of empty parts.
+"""
 
 import re
 from binascii import unhexlify
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
 from service.http.errors import HttpError
-from service.http.multipart import iter_fields
 
-_MOST_FIELDS: Final = 100
-"""A key has not twenty; each costs time to read."""
+_MAX_FIELDS: Final = 100
+"""A key has fewer than twenty; each field takes time to parse."""
 
-_NESTED: Final = frozenset({"rateLimit", "dynamicSdkLoaderOptions"})
-"""Members that have members: a form names these with a dot between, as in ``rateLimit.count``."""
+_MAX_PART_HEADERS: Final = 512
+"""Bytes of the headers of one part: a field's name, a file name of 255 bytes and a type fit."""
+
+_NESTED_MEMBERS: Final = frozenset({"rateLimit", "dynamicSdkLoaderOptions"})
+"""Members that are objects: a form names their members with a dot, ``rateLimit.count``."""
 
 _PERCENT_ENCODED: Final = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
+_BOUNDARY: Final = re.compile(r"[ -~]{0,69}[!-~]")
+"""RFC 2046, section 5.1.1: at most 70 characters, the last one not a space. Clients use more than its alphabet."""
+
+_BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
+_HEADER: Final = re.compile(r"^([!-9;-~]++):((?:.|\n[ \t])*+)", re.MULTILINE)
+"""A header with its continuation lines. The possessive ``*+`` and ``++`` never try a shorter match, which would
+take quadratic time."""
+
+_PARAMETER: Final = re.compile(
+    r'(?:;\s*+)++(?:([^\s;="]++)\s*+=\s*+(?:"((?:[^"\\]|\\.)*+)"|([^;"]*+)))?+\s*+', re.DOTALL
+)
+_ESCAPED: Final = re.compile(r"\\(.)", re.DOTALL)
+_PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 
 
 def parse_form(raw: bytes) -> dict[str, Any]:
-    """The members in ``application/x-www-form-urlencoded`` bytes.
+    """Return the members in a body of ``application/x-www-form-urlencoded``.
 
     Raises:
-        Refusal: 400; too many fields.
+        HttpError: 400 if there are too many fields.
     """
-    if raw.count(b"&") >= _MOST_FIELDS:
-        raise _too_many()
+    if raw.count(b"&") >= _MAX_FIELDS:
+        raise _too_many_fields()
     pairs = (field.partition(b"=") for field in raw.split(b"&") if field)
-    return _members((_decoded(name), _decoded(value)) for name, _, value in pairs)
+    return _members((_percent_decode(name), _percent_decode(value)) for name, _, value in pairs)
 
 
-def _decoded(raw: bytes) -> str:
-    """Return the text of percent-encoded bytes; each ``%`` that encodes nothing costs `urllib.parse` an exception."""
+def parse_multipart(raw: bytes, content_type: str) -> dict[str, Any]:
+    """Return the members in a body of ``multipart/form-data``; files are ignored.
+
+    Args:
+        raw: the body.
+        content_type: the whole Content-Type of the request.
+
+    Raises:
+        HttpError: 400 if the Content-Type has no usable boundary, the body does not contain it, a part is malformed,
+            or there are too many fields.
+    """
+    parts = list(islice(_iter_fields(raw, content_type), _MAX_FIELDS + 1))
+    if len(parts) > _MAX_FIELDS:
+        raise _too_many_fields()
+    return _members(part for part in parts if part is not None)
+
+
+def _percent_decode(raw: bytes) -> str:
+    """Return the decoded text; `urllib.parse` raises an exception for each ``%`` that encodes nothing."""
     return _PERCENT_ENCODED.sub(_bytes_of, raw.replace(b"+", b" ")).decode(errors="replace")
 
 
@@ -39,24 +75,12 @@ def _bytes_of(escapes: re.Match[bytes]) -> bytes:
     return unhexlify(escapes[0].replace(b"%", b""))
 
 
-def parse_multipart(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The members in ``multipart/form-data`` bytes; files are left out.
-
-    Raises:
-        Refusal: 400; no such form, or too many fields.
-    """
-    parts = list(islice(iter_fields(raw, content_type), _MOST_FIELDS + 1))
-    if len(parts) > _MOST_FIELDS:
-        raise _too_many()
-    return _members(part for part in parts if part is not None)
-
-
-def _members(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """What the fields say; of several with one name the last, and an empty one says nothing."""
+def _members(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """Return the members that the fields set: the last of a repeated name counts, an empty field unsets it."""
     members: dict[str, Any] = {}
-    for name, value in pairs:
+    for name, value in fields:
         outer, dot, inner = name.partition(".")
-        if outer in _NESTED:
+        if outer in _NESTED_MEMBERS:
             if dot:
                 members.setdefault(outer, {})[inner] = value
         elif value:
@@ -66,5 +90,82 @@ def _members(pairs: Iterable[tuple[str, str]]) -> dict[str, Any]:
     return members
 
 
-def _too_many() -> HttpError:
-    return HttpError(400, f"The form has more than {_MOST_FIELDS} fields.")
+def _iter_fields(raw: bytes, content_type: str) -> Iterator[tuple[str, str] | None]:
+    """Yield the name and the value of each part, None for a part without a name, a file or a nested multipart."""
+    end_of_previous = None
+    for delimiter in _delimiter(content_type).finditer(raw):
+        if end_of_previous is not None:
+            yield _field(raw[end_of_previous : delimiter.start()])
+        end_of_previous = delimiter.end()
+        if delimiter["closing"]:
+            return
+    if end_of_previous is None:
+        raise _multipart_error("the body does not contain the boundary of the Content-Type.")
+    yield _field(raw[end_of_previous:])
+
+
+def _delimiter(content_type: str) -> re.Pattern[bytes]:
+    """Return the pattern of the lines between the parts, each with its line end."""
+    parameters = _parameters(content_type)
+    if parameters is None:
+        raise _multipart_error("the Content-Type is malformed.")
+    boundary = parameters.get("boundary")
+    if not boundary:
+        raise _multipart_error("the Content-Type names no boundary.")
+    if not _BOUNDARY.fullmatch(boundary):
+        raise _multipart_error("the boundary must be 1 to 70 ASCII characters and not end with a space.")
+    text = re.escape(boundary.encode())
+    return re.compile(rb"^--" + text + rb"(?P<closing>--)?[ \t]*+(?:\r?\n|\Z)", re.MULTILINE)
+
+
+def _field(part: bytes) -> tuple[str, str] | None:
+    part = part.removesuffix(b"\n").removesuffix(b"\r")  # the line end before a delimiter belongs to it
+    blank_line = _BLANK_LINE.search(part, 0, _MAX_PART_HEADERS)
+    if blank_line is None and len(part) > _MAX_PART_HEADERS:
+        raise _multipart_error(f"the headers of a part are longer than {_MAX_PART_HEADERS} bytes.")
+    end, start = blank_line.span() if blank_line else (len(part), len(part))
+    headers = _headers(part[:end].decode(errors="replace").replace("\r\n", "\n"))
+    if headers.get("content-transfer-encoding", "").lower() not in _PLAIN_ENCODINGS:
+        raise _multipart_error("a part has a Content-Transfer-Encoding; send its value unencoded.")
+    parameters = _parameters(headers.get("content-disposition", ""))
+    if parameters is None:
+        raise _multipart_error("the Content-Disposition of a part is malformed.")
+    is_file = "filename" in parameters or "filename*" in parameters
+    # Before RFC 7578 a form sent several files as one nested multipart.
+    is_nested = headers.get("content-type", "").lower().startswith("multipart/")
+    if is_file or is_nested or "name" not in parameters:
+        return None
+    return parameters["name"], part[start:].decode(errors="replace")
+
+
+def _headers(text: str) -> Mapping[str, str]:
+    """Return headers by lower-case name; the first of a repeated name counts."""
+    headers: dict[str, str] = {}
+    for name, value in _HEADER.findall(text):
+        headers.setdefault(name.lower(), value.strip())
+    return headers
+
+
+def _parameters(header: str) -> Mapping[str, str] | None:
+    """Return the parameters of a header by lower-case name; None if it is malformed or repeats a name."""
+    parameters: dict[str, str] = {}
+    position = len(header.partition(";")[0])
+    while position < len(header):
+        match = _PARAMETER.match(header, position)
+        if match is None:
+            return None
+        position = match.end()
+        name, quoted, token = match.groups()
+        if name is not None:
+            if name.lower() in parameters:
+                return None
+            parameters[name.lower()] = token.strip() if quoted is None else _ESCAPED.sub(r"\1", quoted)
+    return parameters
+
+
+def _too_many_fields() -> HttpError:
+    return HttpError(400, f"The form has more than {_MAX_FIELDS} fields.")
+
+
+def _multipart_error(reason: str) -> HttpError:
+    return HttpError(400, f"Multipart form parse error - {reason}")

@@ -1,6 +1,6 @@
-"""Pages of a list: which one a request asks for, and the Link header that leads to its neighbours.
+"""Pages of a list: the page that a request names, and the Link header with the pages beside it.
 
-The cursors, ``value:offset:direction``, are those of Sentry's API, whose clients send them back as they came.
+The cursors, ``value:offset:direction``, are those of Sentry's API; clients send them back unchanged.
 """
 
 from collections.abc import Sequence
@@ -9,41 +9,41 @@ from urllib.parse import urlencode
 
 from service.domain.pagination import Page
 from service.http.errors import HttpError
-from service.http.queries import last
+from service.http.request import query_parameter
 from service.http.state import RequestContext
 
-_PER_PAGE: Final = 10
-_FIRST: Final = Page(size=_PER_PAGE)
-_MOST_PER_PAGE: Final = 100
-_GREATEST_ID: Final = 2**63 - 1
-_GREATEST_OFFSET: Final = 10_000
-"""The cursors that are handed out skip a page at most."""
+_DEFAULT_PAGE_SIZE: Final = 10
+_FIRST_PAGE: Final = Page(size=_DEFAULT_PAGE_SIZE)
+_MAX_PAGE_SIZE: Final = 100
+_MAX_ID: Final = 2**63 - 1
+_MAX_OFFSET: Final = 10_000
+"""The service's own cursors skip at most one page."""
 
-_WORDS: Final = {False: "false", True: "true"}
+_RESULTS: Final = {False: "false", True: "true"}
 
 
-def asked_page(context: RequestContext) -> Page:
-    """The page that ``cursor`` and ``per_page`` name.
+def requested_page(context: RequestContext) -> Page:
+    """Return the page that ``cursor`` and ``per_page`` name.
 
     Raises:
-        Refusal: 400; one of them is none.
+        HttpError: 400 if either is invalid.
     """
     if not context.request.query:
-        return _FIRST
-    size = _per_page(last(context.request, "per_page"))
-    cursor = last(context.request, "cursor")
+        return _FIRST_PAGE
+    size = _page_size(query_parameter(context.request, "per_page"))
+    cursor = query_parameter(context.request, "cursor")
     return _page(cursor, size) if cursor else Page(size=size)
 
 
-def _per_page(said: str | None) -> int:
-    if said is None:
-        return _PER_PAGE
+def _page_size(per_page: str | None) -> int:
+    if per_page is None:
+        return _DEFAULT_PAGE_SIZE
     try:
-        size = int(said)
+        size = int(per_page)
     except ValueError:
         raise HttpError(400, "Invalid per_page parameter.") from None
-    if not 1 <= size <= _MOST_PER_PAGE:
-        raise HttpError(400, f"Invalid per_page value. Must be between 1 and {_MOST_PER_PAGE}.")
+    if not 1 <= size <= _MAX_PAGE_SIZE:
+        raise HttpError(400, f"Invalid per_page value. Must be between 1 and {_MAX_PAGE_SIZE}.")
     return size
 
 
@@ -53,45 +53,45 @@ def _page(cursor: str, size: int) -> Page:
         value, offset, direction = (int(part) for part in cursor.split(":"))
     except ValueError:
         raise invalid from None
-    if abs(value) > _GREATEST_ID or not 0 <= offset <= _GREATEST_OFFSET:
+    if abs(value) > _MAX_ID or not 0 <= offset <= _MAX_OFFSET:
         raise invalid
     newer = direction != 0
     return Page(size=size, start=value if value or newer else None, skip=offset, newer=newer)
 
 
-def link(context: RequestContext, page: Page, found: Sequence[int]) -> str:
-    """The Link header beside ``page``.
+def link_header(context: RequestContext, page: Page, ids: Sequence[int]) -> str:
+    """Return the Link header of ``page``.
 
     Args:
         context: the request.
-        page: what it asked for.
-        found: the ids of the rows that were found for it, at most its `limit`, greatest first.
+        page: the page that it requests.
+        ids: the ids of the rows that were selected for the page, at most its `limit`, in descending order.
     """
     query = context.request.query
     others = urlencode([(key, value) for key, value in query.items() if key != "cursor"]) if query else ""
-    # The names in a list's path are letters, digits, "-" and "_": there is nothing in it to be quoted.
+    # The names in a list's path consist of letters, digits, "-" and "_", so they need no quoting.
     url = f"{context.api.links_base}{context.request.path}?{others}&cursor="
-    previous, newer = _previous(page, found)
-    following, older = _next(page, found)
+    previous, has_previous = _previous(page, ids)
+    following, has_following = _next(page, ids)
     return (
-        f'<{url}{previous}>; rel="previous"; results="{_WORDS[newer]}"; cursor="{previous}", '
-        f'<{url}{following}>; rel="next"; results="{_WORDS[older]}"; cursor="{following}"'
+        f'<{url}{previous}>; rel="previous"; results="{_RESULTS[has_previous]}"; cursor="{previous}", '
+        f'<{url}{following}>; rel="next"; results="{_RESULTS[has_following]}"; cursor="{following}"'
     )
 
 
-def _previous(page: Page, found: Sequence[int]) -> tuple[str, bool]:
-    shown = page.of(found)
-    more = len(found) > page.size if page.newer else page.start is not None or page.skip > 0
-    return f"{shown[0] if shown else 0}:0:1", more
+def _previous(page: Page, ids: Sequence[int]) -> tuple[str, bool]:
+    shown = page.of(ids)
+    has_rows = len(ids) > page.size if page.newer else page.start is not None or page.skip > 0
+    return f"{shown[0] if shown else 0}:0:1", has_rows
 
 
-def _next(page: Page, found: Sequence[int]) -> tuple[str, bool]:
+def _next(page: Page, ids: Sequence[int]) -> tuple[str, bool]:
     if page.newer:
         return f"{page.start}:{page.skip}:0", True
-    if not found:
+    if not ids:
         return f"{page.start or 0}:{page.skip}:0", False
-    if len(found) > page.size:
-        return f"{found[-1]}:0:0", True
-    # Where the page begins with its last row, clients have always seen the offset that leads past a whole page.
-    is_alone = found[-1] == (page.start or found[0])
-    return f"{found[-1]}:{page.skip + page.size if is_alone else 1}:0", False
+    if len(ids) > page.size:
+        return f"{ids[-1]}:0:0", True
+    # If the page starts at its last row, Sentry's cursor skips a whole page.
+    is_single = ids[-1] == (page.start or ids[0])
+    return f"{ids[-1]}:{page.skip + page.size if is_single else 1}:0", False

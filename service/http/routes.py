@@ -18,11 +18,11 @@ from service.http.auth import (
     permit_organization,
     scopes_of,
 )
-from service.http.docs.asyncapi_document import add_event_documents
+from service.http.docs.asyncapi_page import add_asyncapi_routes
 from service.http.errors import HttpError, method_not_allowed, moved
 from service.http.handlers import audit, tenants
 from service.http.handlers import keys as handlers
-from service.http.negotiation import check_acceptable
+from service.http.request import check_acceptable
 from service.http.server import middleware as record
 from service.http.server.response import Response
 from service.http.state import API, FAULT, PRINCIPAL, Api, RequestContext
@@ -100,7 +100,7 @@ RESOURCES: Final = (
 def add_routes(app: web.Application) -> None:
     """Serve every resource, the events' documents, and an answer for every other path."""
     api = app[API]
-    add_event_documents(app)
+    add_asyncapi_routes(app)
     for resource in RESOURCES:
         handler = record.with_request_context(api, resource.path, _dispatcher(api, resource))
         app.router.add_route("*", _pattern(resource.path), handler)

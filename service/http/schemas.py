@@ -1,10 +1,11 @@
-"""The bodies of requests: JSON in, commands of the domain out."""
+"""The request bodies: decoded JSON in, commands of the domain out."""
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load
+from marshmallow import EXCLUDE, Schema, ValidationError, fields
 
 from service.domain.model import (
     BROWSER_SDK_VERSIONS,
@@ -19,70 +20,88 @@ from service.domain.model import (
     Unset,
 )
 from service.http.errors import HttpError
-from service.http.fields import BaseUrl, Choice, EmptyOrInteger, Hex32, Name, Slug, Switch, Text, kind_of
+from service.http.fields import (
+    BaseUrl,
+    Choice,
+    Hex32,
+    LenientBoolean,
+    OptionalInteger,
+    RequiredText,
+    Slug,
+    Text,
+    type_name,
+)
 
-_GREATEST_COUNT: Final = 2**31 - 1
-_GREATEST_WINDOW: Final = 86_400
-_LONGEST_NAME: Final = 64
+Command = TypeVar("Command")
+
+_MAX_COUNT: Final = 2**31 - 1
+_MAX_WINDOW: Final = 86_400  # seconds
+_MAX_NAME_LENGTH: Final = 64
 _USE_CASES: Final = frozenset({"user", "profiling", "tempest", "demo"})
-WIRE_OPTIONS: Final = {
+LOADER_OPTIONS: Final = {
     "hasReplay": "has_replay",
     "hasPerformance": "has_performance",
     "hasDebug": "has_debug",
     "hasFeedback": "has_feedback",
     "hasLogsAndMetrics": "has_logs_and_metrics",
 }
+"""The attributes of `LoaderOptions` by their JSON names."""
 
 
-class Body(Schema):
-    """What all bodies have in common: members that nobody knows are ignored."""
+class Body(Schema, Generic[Command]):
+    """A JSON object that describes a ``Command``; unknown members are ignored."""
 
     class Meta:
         """Marshmallow's options."""
 
         unknown = EXCLUDE
 
+    @abstractmethod
+    def command(self, members: dict[str, Any]) -> Command:
+        """Return the command; ``members`` are the converted values by attribute."""
 
-def load(schema: Schema, value: Any) -> Any:
-    """What ``schema`` makes of a body.
+
+def load(body: Body[Command], value: Any) -> Command:
+    """Return the command that a decoded request body describes.
 
     Raises:
-        Refusal: 400, naming every field that is wrong.
+        HttpError: 400, with the errors of every field.
     """
     if value is None:
         raise HttpError(400, {"non_field_errors": ["No data provided"]})
     if not isinstance(value, dict):
         raise HttpError(400, {"non_field_errors": [_not_an_object(value)]})
     try:
-        return schema.load(value)
+        members: dict[str, Any] = body.load(value)
     except ValidationError as error:
         raise HttpError(400, error.messages) from None
+    return body.command(members)
 
 
 def _not_an_object(value: object) -> str:
-    return f"Invalid data. Expected a dictionary, but got {kind_of(value)}."
+    return f"Invalid data. Expected a dictionary, but got {type_name(value)}."
 
 
-class RateLimitMembers(Body):
-    """Both members of a limit."""
+class RateLimitMembers(Schema):
+    """The members of a rate limit."""
 
-    window = EmptyOrInteger(greatest=_GREATEST_WINDOW, required=True)
-    count = EmptyOrInteger(greatest=_GREATEST_COUNT, required=True)
+    window = OptionalInteger(maximum=_MAX_WINDOW, required=True)
+    count = OptionalInteger(maximum=_MAX_COUNT, required=True)
 
 
 class RateLimitField(fields.Field[RateLimit | Unset | None]):
-    """``{"window": seconds, "count": events}``; zero, null or "" for either is no limit, ``{}`` is unsaid.
+    """``{"window": seconds, "count": events}``; 0, null or "" for either means no limit, ``{}`` is unset.
 
     Args:
-        clears: whether null, in place of both, is no limit.
-        **options: as for every field.
+        allow_null: whether null is accepted, and means no limit.
+        **options: the options of every field.
     """
 
     default_error_messages = {"null": "This field may not be null."}
-    MEMBERS: Final = RateLimitMembers()
+    MEMBERS: Final = RateLimitMembers(unknown=EXCLUDE)
 
-    def __init__(self, *, clears: bool = False, **options: Any) -> None:
-        super().__init__(allow_none=clears, **options)
+    def __init__(self, *, allow_null: bool = False, **options: Any) -> None:
+        super().__init__(allow_none=allow_null, **options)
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
@@ -97,9 +116,9 @@ class RateLimitField(fields.Field[RateLimit | Unset | None]):
 
 
 class LoaderOptionsField(fields.Field[dict[str, bool]]):
-    """Some of the loader's switches; unknown ones, null and texts say nothing."""
+    """Some of the browser loader's options; unknown options, null and text are ignored."""
 
-    SWITCH: Final = Switch()
+    OPTION: Final = LenientBoolean()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
@@ -108,99 +127,95 @@ class LoaderOptionsField(fields.Field[dict[str, bool]]):
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> dict[str, bool]:
         del attr, data, kwargs
-        if isinstance(value, str) or (isinstance(value, list) and not _names_an_option(value)):
+        if isinstance(value, str) or (isinstance(value, list) and not _contains_option_name(value)):
             return {}
         if not isinstance(value, dict):
             raise ValidationError(_not_an_object(value))
-        said: dict[str, bool] = {}
-        mistakes: dict[str, Any] = {}
-        for wire_name, name in WIRE_OPTIONS.items():
-            if wire_name in value:
+        options: dict[str, bool] = {}
+        errors: dict[str, Any] = {}
+        for name, attribute in LOADER_OPTIONS.items():
+            if name in value:
                 try:
-                    said[name] = bool(self.SWITCH.deserialize(value[wire_name]))
+                    options[attribute] = bool(self.OPTION.deserialize(value[name]))
                 except ValidationError as error:
-                    mistakes[wire_name] = error.messages
-        if mistakes:
-            raise ValidationError(mistakes)
-        return said
+                    errors[name] = error.messages
+        if errors:
+            raise ValidationError(errors)
+        return options
 
 
-def _names_an_option(values: list[Any]) -> bool:
-    return any(isinstance(one, str) and one in WIRE_OPTIONS for one in values)
+def _contains_option_name(items: list[Any]) -> bool:
+    return any(isinstance(item, str) and item in LOADER_OPTIONS for item in items)
 
 
 @dataclass(frozen=True, slots=True)
 class NewOrganization:
-    """What a caller asks of a new organization; without a slug its name makes one."""
+    """The organization to create; without a slug, one is derived from the name."""
 
     name: str
     slug: str | None = None
     ingest_url: str | None = None
 
 
-class NewOrganizationBody(Body):
+class NewOrganizationBody(Body[NewOrganization]):
     """``POST /api/0/organizations/``."""
 
-    name = Name(longest=_LONGEST_NAME)
+    name = RequiredText(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=ORGANIZATION_SLUG)
     ingest_url = BaseUrl(data_key="ingestUrl")
 
-    @post_load
-    def command(self, data: dict[str, Any], **_: Any) -> NewOrganization:
-        """As the handler reads it."""
-        return NewOrganization(**data)
+    def command(self, members: dict[str, Any]) -> NewOrganization:
+        """Return the command."""
+        return NewOrganization(**members)
 
 
-class OrganizationChangeBody(Body):
-    """``PUT /api/0/organizations/{organization}/``: what is not named stays as it is."""
+class OrganizationChangeBody(Body[OrganizationChange]):
+    """``PUT /api/0/organizations/{organization}/``: absent members stay unchanged."""
 
-    name = Text(longest=_LONGEST_NAME)
+    name = Text(max_length=_MAX_NAME_LENGTH)
     ingest_url = BaseUrl(data_key="ingestUrl")
 
-    @post_load
-    def command(self, data: dict[str, Any], **_: Any) -> OrganizationChange:
-        """As the handler reads it."""
-        return OrganizationChange(**data)
+    def command(self, members: dict[str, Any]) -> OrganizationChange:
+        """Return the command."""
+        return OrganizationChange(**members)
 
 
 @dataclass(frozen=True, slots=True)
 class NewProject:
-    """What a caller asks of a new project; without a slug its name makes one."""
+    """The project to create; without a slug, one is derived from the name."""
 
     name: str
     slug: str | None = None
     default_key: bool = True
 
 
-class NewProjectBody(Body):
+class NewProjectBody(Body[NewProject]):
     """``POST /api/0/organizations/{organization}/projects/``."""
 
-    name = Name(longest=_LONGEST_NAME)
+    name = RequiredText(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=PROJECT_SLUG)
-    default_key = Switch(data_key="defaultKey")
+    default_key = LenientBoolean(data_key="defaultKey")
 
-    @post_load
-    def command(self, data: dict[str, Any], **_: Any) -> NewProject:
-        """As the handler reads it."""
-        return NewProject(**data)
+    def command(self, members: dict[str, Any]) -> NewProject:
+        """Return the command."""
+        return NewProject(**members)
 
 
-class ProjectChangeBody(Body):
-    """``PUT /api/0/projects/{organization}/{project}/``: what is not named stays as it is."""
+class ProjectChangeBody(Body[ProjectChange]):
+    """``PUT /api/0/projects/{organization}/{project}/``: absent members stay unchanged."""
 
-    name = Text(longest=_LONGEST_NAME)
+    name = Text(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=PROJECT_SLUG)
 
-    @post_load
-    def command(self, data: dict[str, Any], **_: Any) -> ProjectChange:
-        """As the handler reads it."""
-        return ProjectChange(**data)
+    def command(self, members: dict[str, Any]) -> ProjectChange:
+        """Return the command."""
+        return ProjectChange(**members)
 
 
-class NewProjectKeyBody(Body):
-    """``POST …/keys/``: every member may be absent."""
+class NewProjectKeyBody(Body[NewProjectKey]):
+    """``POST …/keys/``: every member is optional."""
 
-    name = Text(longest=_LONGEST_NAME)
+    name = Text(max_length=_MAX_NAME_LENGTH)
     public_key = Hex32(data_key="public")
     secret_key = Hex32(data_key="secret")
     rate_limit = RateLimitField(data_key="rateLimit")
@@ -208,27 +223,25 @@ class NewProjectKeyBody(Body):
     loader_options = LoaderOptionsField(data_key="dynamicSdkLoaderOptions")
     use_case = Choice(choices=_USE_CASES, data_key="useCase")
 
-    @post_load
-    def command(self, data: dict[str, Any], **_: Any) -> NewProjectKey:
-        """The use case is checked and not honoured: keys of this API are users' keys."""
-        data.pop("use_case", None)
-        data["loader_options"] = LoaderOptions(**(data.get("loader_options") or {}))
-        if data.get("rate_limit") is Unset.UNSET:
-            del data["rate_limit"]
-        return NewProjectKey(**data)
+    def command(self, members: dict[str, Any]) -> NewProjectKey:
+        """Return the command; the use case is validated and ignored, as all keys of this API are user keys."""
+        members.pop("use_case", None)
+        members["loader_options"] = LoaderOptions(**(members.get("loader_options") or {}))
+        if members.get("rate_limit") is Unset.UNSET:
+            del members["rate_limit"]
+        return NewProjectKey(**members)
 
 
-class ProjectKeyChangeBody(Body):
-    """``PUT …/keys/{key_id}/``: what is not named stays as it is."""
+class ProjectKeyChangeBody(Body[ProjectKeyChange]):
+    """``PUT …/keys/{key_id}/``: absent members stay unchanged."""
 
-    name = Text(longest=_LONGEST_NAME)
-    is_active = Switch(data_key="isActive")
-    rate_limit = RateLimitField(data_key="rateLimit", clears=True)
+    name = Text(max_length=_MAX_NAME_LENGTH)
+    is_active = LenientBoolean(data_key="isActive")
+    rate_limit = RateLimitField(data_key="rateLimit", allow_null=True)
     browser_sdk_version = Choice(choices=BROWSER_SDK_VERSIONS, data_key="browserSdkVersion")
     loader_options = LoaderOptionsField(data_key="dynamicSdkLoaderOptions")
 
-    @post_load
-    def command(self, data: dict[str, Any], **_: Any) -> ProjectKeyChange:
-        """As the handler reads it."""
-        data["loader_options"] = data.get("loader_options") or {}
-        return ProjectKeyChange(**data)
+    def command(self, members: dict[str, Any]) -> ProjectKeyChange:
+        """Return the command."""
+        members["loader_options"] = members.get("loader_options") or {}
+        return ProjectKeyChange(**members)

@@ -1,4 +1,4 @@
-"""Keys as clients read them."""
+"""Keys as the JSON that clients read."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -11,66 +11,66 @@ from service.domain.events import loader_options_to_json, rate_limit_to_json, ti
 from service.domain.model import BROWSER_SDK_CHOICES, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
 
-_CHOICES: Final = {"choices": [[version, version] for version in BROWSER_SDK_CHOICES]}
+_BROWSER_SDK: Final = {"choices": [[version, version] for version in BROWSER_SDK_CHOICES]}
 
-_KEPT: Final = 4096
-"""Keys whose text is kept; each is some 2 000 bytes."""
+_CACHED_KEYS: Final = 4096
+"""Keys whose JSON is cached, about 2 000 bytes each."""
 
-_KEPT_PAGES: Final = 128
-"""Pages whose text is kept; each is of some 20 000 bytes, at most 200 000."""
+_CACHED_PAGES: Final = 128
+"""Pages whose JSON is cached: about 20 000 bytes each, at most 200 000."""
 
 
 class KeySerializer:
-    """Writes keys as JSON, each once as long as it stays as it is: reads are many, changes few."""
+    """Serializes keys; a key's JSON is cached by all values that it depends on, because reads outnumber writes."""
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
-        self._written = lru_cache(maxsize=_KEPT)(self._write)
-        self._written_pages = lru_cache(maxsize=_KEPT_PAGES)(self._write_page)
+        self._cached_key = lru_cache(maxsize=_CACHED_KEYS)(self._serialize)
+        self._cached_page = lru_cache(maxsize=_CACHED_PAGES)(self._serialize_page)
 
-    def new(self, key: ProjectKey, project: Project) -> bytes:
-        """The JSON of a key that has just been written; not kept, for it may never be asked for."""
-        return self._write(key, *_beside(project))
+    def serialize_written(self, key: ProjectKey, project: Project) -> bytes:
+        """Return the JSON of a key that was just written, without caching it: it may never be read."""
+        return self._serialize(key, *_project_values(project))
 
-    def one(self, key: ProjectKey, project: Project) -> bytes:
-        """The JSON of a key that has been read."""
-        return self._written(key, *_beside(project))
+    def serialize(self, key: ProjectKey, project: Project) -> bytes:
+        """Return the JSON of a key."""
+        return self._cached_key(key, *_project_values(project))
 
-    def page(self, rows: KeyRows, page: Page, project: Project) -> bytes:
-        """The JSON of those of the keys, which are of one project, that are on the page."""
-        return self._written_pages(rows, page, *_beside(project))
+    def serialize_page(self, rows: KeyRows, page: Page, project: Project) -> bytes:
+        """Return the JSON array of the keys of one project that are on the page."""
+        return self._cached_page(rows, page, *_project_values(project))
 
-    def page_of_many(self, keys: Iterable[tuple[ProjectKey, Project]]) -> bytes:
-        """The JSON of a list of keys, each of its own project."""
-        return _list([self.one(key, project) for key, project in keys])
+    def serialize_all(self, keys: Iterable[tuple[ProjectKey, Project]]) -> bytes:
+        """Return the JSON array of keys of several projects."""
+        return _json_array([self.serialize(key, project) for key, project in keys])
 
-    def _write_page(self, rows: KeyRows, page: Page, *beside: Any) -> bytes:
-        return _list([self._written(key, *beside) for key in page.of(rows.keys)])
+    def _serialize_page(self, rows: KeyRows, page: Page, *project_values: Any) -> bytes:
+        return _json_array([self._cached_key(key, *project_values) for key in page.of(rows.keys)])
 
-    def _write(
+    def _serialize(
         self, key: ProjectKey, organization_id: int, ingest_url: str | None, browser_sdk_version: str
     ) -> bytes:
-        at = project_endpoints(self._ingest, organization_id, ingest_url, key.project_id)
-        return orjson.dumps(key_to_json(key, at, browser_sdk_version))
+        endpoints = project_endpoints(self._ingest, organization_id, ingest_url, key.project_id)
+        return orjson.dumps(key_to_json(key, endpoints, browser_sdk_version))
 
 
-def _beside(project: Project) -> tuple[int, str | None, str]:
-    """What a key's text depends on besides the key itself."""
+def _project_values(project: Project) -> tuple[int, str | None, str]:
+    """Return the values of a project that its keys' JSON depends on."""
     organization = project.organization
     return organization.id, organization.ingest_url, project.default_browser_sdk_version
 
 
-def _list(texts: Iterable[bytes]) -> bytes:
-    return b"[" + b",".join(texts) + b"]"
+def _json_array(items: Iterable[bytes]) -> bytes:
+    return b"[" + b",".join(items) + b"]"
 
 
-def key_to_json(key: ProjectKey, at: Endpoints, browser_sdk_version: str) -> dict[str, Any]:
-    """A key's 13 members, in their order.
+def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str) -> dict[str, Any]:
+    """Return a key's 13 members, in the order in which clients receive them.
 
     Args:
-        key: that.
-        at: the addresses of its project.
-        browser_sdk_version: its project's, for a key that has none of its own.
+        key: the key.
+        endpoints: the ingest endpoints of its project.
+        browser_sdk_version: its project's default, for a key without a version.
     """
     return {
         "id": key.public_key,
@@ -81,9 +81,9 @@ def key_to_json(key: ProjectKey, at: Endpoints, browser_sdk_version: str) -> dic
         "projectId": key.project_id,
         "isActive": key.is_active,
         "rateLimit": rate_limit_to_json(key.rate_limit),
-        "dsn": dsn_urls(at, key.public_key, key.secret_key),
+        "dsn": dsn_urls(endpoints, key.public_key, key.secret_key),
         "browserSdkVersion": key.browser_sdk_version or browser_sdk_version,
-        "browserSdk": _CHOICES,
+        "browserSdk": _BROWSER_SDK,
         "dateCreated": time_to_json(key.created_at),
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
     }

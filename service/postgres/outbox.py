@@ -79,12 +79,11 @@ async def select_unpublished(connection: Connection, *, shards: Sequence[int], l
     return [_from_row(row) for row in await connection.fetch(_SELECT_UNPUBLISHED, shards, limit)]
 
 
-# set_config lasts for this transaction, which is this statement. OFFSET 0 forces an index lookup for each row:
-# a plain join, under a cached plan that was made while the table was empty, would read the whole table for each row.
+# OFFSET 0 forces an index lookup for each row: a plain join, under a cached plan that was made while the table was
+# empty, would read the whole table for each row.
 _DELETE_PUBLISHED: Final = """
     DELETE FROM outbox
-    USING (SELECT set_config('synchronous_commit', 'off', true)) AS no_sync_commit,
-          unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS acknowledged (shard, seq, epoch)
+    USING unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS acknowledged (shard, seq, epoch)
           JOIN outbox_shard USING (shard, epoch)
           CROSS JOIN LATERAL (
               SELECT row.ctid
@@ -99,7 +98,8 @@ _DELETE_PUBLISHED: Final = """
 async def delete_published(connection: Connection, acknowledged: Sequence[tuple[int, int, int]]) -> None:
     """Delete rows that Kafka has acknowledged, except those of a shard whose epoch has changed.
 
-    Does not wait for the disk: a deletion that is lost in a crash causes one duplicate record.
+    The deletion is durable on return: a row that came back after a crash of Postgres would be sent again, after newer
+    versions of its key whose rows are deleted already.
 
     Args:
         connection: A connection outside a transaction.

@@ -1,1 +1,1 @@
-"""The OpenAPI and AsyncAPI documents and the pages that show them."""
+"""The OpenAPI document, and the pages of the OpenAPI and AsyncAPI documents."""

@@ -1,12 +1,30 @@
-"""The AsyncAPI document as a page: plain HTML, which needs no script."""
+"""Serves the AsyncAPI document and a page that shows it, plain HTML without scripts, without authentication."""
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Any
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any, Final
 
-_PAGE = """\
+import orjson
+from aiohttp import web
+
+from service.contract.asyncapi import asyncapi_document
+from service.http.docs.static import Page, add_page
+from service.http.state import API
+
+DOCUMENT: Final = "/api/0/asyncapi.json"
+PAGE: Final = "/docs/events"
+_STYLE: Final = "/docs/events.css"
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+"""The page consists of text and one style sheet of this service."""
+
+_HTML: Final = """\
 <!doctype html>
 <html lang="en">
 <head>
@@ -18,9 +36,8 @@ _PAGE = """\
 <body>
 <main>
 <h1>{title}</h1>
-<p>Version {version}. For machines: <a href="{document}">the AsyncAPI document</a>. \
-Over HTTP: <a href="/docs">the API</a>.</p>
-{words}
+<p>Version {version} · <a href="{document}">Download AsyncAPI (JSON)</a> · <a href="/docs">HTTP API</a></p>
+{description}
 {channel}
 {messages}
 </main>
@@ -29,37 +46,47 @@ Over HTTP: <a href="/docs">the API</a>.</p>
 """
 
 
-def event_page(document: Mapping[str, Any], *, document_path: str, style_path: str) -> str:
-    """The page.
+def add_asyncapi_routes(app: web.Application) -> None:
+    """Serve the document, its page and the style sheet; all are built once."""
+    document = asyncapi_document(app[API].topic, version=version("projectkeys"))
+    html = asyncapi_page(document)
+    style = (files(__package__) / "asyncapi_page.css").read_bytes()
+    policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+    add_page(app, Page(DOCUMENT, "application/json", orjson.dumps(document)))
+    add_page(app, Page(PAGE, "text/html; charset=utf-8", html.encode(), policy))
+    add_page(app, Page(_STYLE, "text/css; charset=utf-8", style))
 
-    Args:
-        document: what is shown.
-        document_path: where it is.
-        style_path: where the style sheet is.
-    """
+
+def asyncapi_page(document: Mapping[str, Any]) -> str:
+    """Return the page of an AsyncAPI document with one channel."""
     info = document["info"]
     [channel] = document["channels"].values()
-    return _PAGE.format(
+    return _HTML.format(
         title=escape(info["title"]),
-        style=escape(style_path),
+        style=_STYLE,
         version=escape(info["version"]),
-        document=escape(document_path),
-        words=_prose(info["description"]),
+        document=DOCUMENT,
+        description=_markdown(info["description"]),
         channel=_channel(channel),
-        messages="\n".join(_message(one, document) for one in document["components"]["messages"].values()),
+        messages="\n".join(
+            _message(message, document) for message in document["components"]["messages"].values()
+        ),
     )
 
 
-def _prose(text: str) -> str:
-    """Paragraphs and lists, as far as the document's texts use Markdown."""
-    parts = []
+def _markdown(text: str) -> str:
+    """Return the HTML of paragraphs, lists and inline code: the document's texts use no other Markdown.
+
+    No dependency of the service converts Markdown, and these few lines do not justify one.
+    """
+    blocks = []
     for block in text.strip().split("\n\n"):
         if block.startswith("- "):
             items = "".join(f"<li>{_inline(line[2:])}</li>\n" for line in block.splitlines())
-            parts.append(f"<ul>\n{items}</ul>")
+            blocks.append(f"<ul>\n{items}</ul>")
         else:
-            parts.append(f"<p>{_inline(block)}</p>")
-    return "\n".join(parts)
+            blocks.append(f"<p>{_inline(block)}</p>")
+    return "\n".join(blocks)
 
 
 def _inline(text: str) -> str:
@@ -69,11 +96,11 @@ def _inline(text: str) -> str:
 def _channel(channel: Mapping[str, Any]) -> str:
     kafka = channel["bindings"]["kafka"]
     rows = {"topic": kafka["topic"], "partitions": kafka["partitions"], **kafka["topicConfiguration"]}
-    cells = "".join(_row(name, _value(value)) for name, value in rows.items())
-    return f"<h2>The topic</h2>\n{_prose(channel['description'])}\n<table>\n{cells}</table>"
+    cells = "".join(_row(name, _text(value)) for name, value in rows.items())
+    return f"<h2>Topic</h2>\n{_markdown(channel['description'])}\n<table>\n{cells}</table>"
 
 
-def _value(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, list) else str(value)
 
 
@@ -84,40 +111,41 @@ def _message(message: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     parts = [
         f'<section id="{escape(message["name"])}">',
         f"<h2><code>{escape(message['name'])}</code></h2>",
-        _prose(message["description"]),
+        _markdown(message["description"]),
         _members("Headers", message["headers"]),
         _members("Value", payload),
-        *(_example(one) for one in message["examples"]),
+        *map(_example, message["examples"]),
         "</section>",
     ]
     return "\n".join(parts)
 
 
 def _members(title: str, schema: Mapping[str, Any]) -> str:
-    rows = "".join(_row(name, *cells) for name, *cells in _flat(schema))
+    rows = "".join(_row(name, *cells) for name, *cells in _iter_members(schema))
     if not rows:
-        return f"<h3>{title}</h3>\n{_prose(schema['description'])}"
-    return f"<h3>{title}</h3>\n<table>\n{_row('name', 'is', 'there', 'what', cell='th')}{rows}</table>"
+        return f"<h3>{title}</h3>\n{_markdown(schema['description'])}"
+    head = _row("Name", "Type", "Required", "Description", element="th")
+    return f"<h3>{title}</h3>\n<table>\n{head}{rows}</table>"
 
 
-def _flat(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Name, type, presence and description of each member; those of a member's own after it."""
+def _iter_members(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """Yield name, type, presence and description of each member, followed by its own members."""
     for name, member in schema.get("properties", {}).items():
-        there = "always" if name in schema["required"] else "sometimes"
-        form = json.dumps(member["const"]) if "const" in member else _value_of_type(member["type"])
-        yield f"{prefix}{name}", form, there, member["description"]
-        yield from _flat(member, f"{prefix}{name}.")
+        required = "yes" if name in schema["required"] else "no"
+        type_ = json.dumps(member["const"]) if "const" in member else _types(member["type"])
+        yield f"{prefix}{name}", type_, required, member["description"]
+        yield from _iter_members(member, f"{prefix}{name}.")
 
 
-def _value_of_type(kind: str | list[str]) -> str:
-    return kind if isinstance(kind, str) else " or ".join(kind)
+def _types(type_: str | list[str]) -> str:
+    return type_ if isinstance(type_, str) else " or ".join(type_)
 
 
-def _row(name: str, *cells: str, cell: str = "td") -> str:
-    rest = "".join(f"<{cell}>{_inline(text)}</{cell}>" for text in cells)
+def _row(name: str, *cells: str, element: str = "td") -> str:
+    rest = "".join(f"<{element}>{_inline(text)}</{element}>" for text in cells)
     return f'<tr><th scope="row">{escape(name)}</th>{rest}</tr>\n'
 
 
 def _example(example: Mapping[str, Any]) -> str:
-    shown = {"headers": example["headers"], "value": example.get("payload")}
-    return f"<h3>Example</h3>\n<pre>{escape(json.dumps(shown, indent=2, ensure_ascii=False))}</pre>"
+    record = {"headers": example["headers"], "value": example.get("payload")}
+    return f"<h3>Example</h3>\n<pre>{escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre>"

@@ -1,4 +1,4 @@
-"""What operations share: parameters and headers."""
+"""The parameters and headers that operations share."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,73 +6,76 @@ from typing import Any, Final, Literal
 
 JsonSchema = Mapping[str, Any]
 
-_GREATEST_ID: Final = 2**63 - 1
-_OR_EMPTY: Final = {"const": ""}
+_MAX_ID: Final = 2**63 - 1
+_EMPTY: Final = {"const": ""}
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """Something of a request beside its body."""
+    """A parameter in the path, the query or the headers of a request."""
 
-    where: Literal["path", "query", "header"]
+    location: Literal["path", "query", "header"]
     description: str
     schema: JsonSchema
     example: Any
 
 
 PARAMETERS: Final[Mapping[str, Parameter]] = {
-    "organization": Parameter("path", "An organization's id or slug.", {"type": "string"}, "1"),
-    "project": Parameter("path", "A project's id or slug.", {"type": "string"}, "pump-station"),
+    "organization": Parameter("path", "The id or slug of an organization.", {"type": "string"}, "1"),
+    "project": Parameter("path", "The id or slug of a project.", {"type": "string"}, "pump-station"),
     "key_id": Parameter("path", "A public key.", {"type": "string"}, "889a038dcce86f89a24e2c5bcf7b2e41"),
     "per_page": Parameter(
         "query",
-        "Entries on a page; 10 if it is not said.",
+        "Items per page; 10 by default.",
         {"type": "integer", "minimum": 1, "maximum": 100},
         100,
     ),
     "status": Parameter(
         "query",
-        "`active` or `inactive`: keys that are so alone. Every other word finds none.",
+        "`active` or `inactive`: only keys with this status. Any other text matches no key.",
         {"type": "string"},
         "active",
     ),
     "team": Parameter(
-        "query", "There are no teams: every one is answered by 404.", {"type": "string", "maxLength": 0}, ""
+        "query", "Teams are not supported: any value results in 404.", {"type": "string", "maxLength": 0}, ""
     ),
     "cursor": Parameter(
         "query",
-        "Where the page begins, as the `Link` of another page says.",
+        "The start of the page, from the `Link` header of another page.",
         {"type": "string", "pattern": "^(-?[0-9]{1,18}:[0-9]{1,4}:-?[0-9]{1,4})?$"},
         "15:0:0",
     ),
-    "event": Parameter("query", "Entries of this event alone.", {"type": "string"}, "projectkey.create"),
+    "event": Parameter("query", "Only entries with this event.", {"type": "string"}, "projectkey.create"),
     "actor": Parameter(
         "query",
-        "Entries of the token with this id alone.",
-        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _GREATEST_ID}, _OR_EMPTY]},
+        "Only entries of the token with this id.",
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _MAX_ID}, _EMPTY]},
         1,
     ),
     "target": Parameter(
-        "query", "Entries of this public key, slug or name alone.", {"type": "string"}, "pump-station"
+        "query",
+        "Only entries with this public key, slug or name as `target`.",
+        {"type": "string"},
+        "pump-station",
     ),
     "Idempotency-Key": Parameter(
         "header",
-        "A name of the caller's for this request, bare or in quotes: sent again with the same one within a day, it "
-        "happens once.",
+        "A text that identifies this request, with or without quotes. A request that is repeated with the same key "
+        "within 24 hours is executed once.",
         {"type": "string", "pattern": '^(?!""$)([!-~]{1,255}|"[!-~]{1,255}")$'},
         "3f1c7e0e-6b0b-4c39-8a0f-0b7f4a3f6d1a",
     ),
     "Prefer": Parameter(
         "header",
-        "`wait=N`: answer when Kafka has the event, or after N seconds, at most 30. What is not of this form is "
+        "`wait=N`: respond when Kafka has acknowledged the event, or after N seconds, at most 30. Other values are "
         "ignored.",
         {"type": "string"},
         "wait=5",
     ),
     "X-Request-Id": Parameter(
         "header",
-        "An id for this request in the answer, the log and the event: 1 to 128 letters, digits, `.`, `_` or `-`; "
-        "another one is chosen if it is not of this form.",
+        "The id of this request in the response, the log and the event: 1 to 128 letters, digits, `.`, `_` or `-`. "
+        "An id is generated if the header is absent or invalid.",
         {"type": "string"},
         "deploy-42",
     ),
@@ -81,7 +84,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of an answer; ``always`` says that no answer for which it is named is without it."""
+    """A response header; ``always`` means that every response that lists the header has it."""
 
     description: str
     schema: JsonSchema
@@ -95,39 +98,40 @@ HEADERS: Final[Mapping[str, Header]] = {
     **{
         f"X-Sentry-Rate-Limit-{name}": Header(text, {"type": "string", "pattern": "^[0-9]+$"}, always=True)
         for name, text in {
-            "Limit": "Requests that the token has in a second; a million where it has no limit.",
-            "Remaining": "How many of them are left.",
-            "Reset": "When they begin anew, in seconds since 1970.",
-            "ConcurrentLimit": "Requests that are answered at a time.",
-            "ConcurrentRemaining": "How many more could be.",
+            "Limit": "Requests per second of the token; 1000000 if it has no limit.",
+            "Remaining": "Requests that remain in this second.",
+            "Reset": "The start of the next second, in Unix time.",
+            "ConcurrentLimit": "The maximum number of concurrent requests.",
+            "ConcurrentRemaining": "Further requests that can be sent concurrently.",
         }.items()
     },
     "Allow": Header("The methods of the path.", {"type": "string"}, always=True),
     "Link": Header(
-        'The pages before and after this one: `<URL>; rel="previous"; results="false"; cursor="4:0:1", '
-        '<URL>; rel="next"; …`. `results` says whether there is anything on it.',
+        'The pages before and after this page: `<URL>; rel="previous"; results="false"; cursor="4:0:1", '
+        '<URL>; rel="next"; …`. `results` shows whether the page has items.',
         {"type": "string"},
         always=True,
     ),
-    "Event-Id": Header("The id of the event that tells of the change.", {"type": "string", "format": "uuid"}),
+    "Event-Id": Header(
+        "The id of the event that announces the change.", {"type": "string", "format": "uuid"}
+    ),
     "Event-Status": Header(
-        "`published`: Kafka has it; `pending`: it will; `unchanged`: there is nothing to tell.",
+        "`published`: Kafka has acknowledged the event; `pending`: it will be published; `unchanged`: the request "
+        "changed nothing, so there is no event.",
         {"type": "string", "enum": ["published", "pending", "unchanged"]},
         always=True,
     ),
     "Preference-Applied": Header(
-        "What was made of `Prefer`.", {"type": "string", "pattern": "^wait=[0-9]+$"}
+        "The part of `Prefer` that was applied.", {"type": "string", "pattern": "^wait=[0-9]+$"}
     ),
     "Idempotent-Replayed": Header(
-        "The request had been answered before, and nothing was done again.",
+        "The response is that of an earlier request with the same `Idempotency-Key`.",
         {"type": "string", "enum": ["true"]},
     ),
-    "Location": Header("The same request with the new slug.", {"type": "string"}, always=True),
-    "Retry-After": Header(
-        "Seconds until it is worth another try.", {"type": "string", "pattern": "^[0-9]+$"}
-    ),
-    "WWW-Authenticate": Header("What credentials would do.", {"type": "string"}),
+    "Location": Header("The URL of the request with the new slug.", {"type": "string"}, always=True),
+    "Retry-After": Header("Seconds to wait before a retry.", {"type": "string", "pattern": "^[0-9]+$"}),
+    "WWW-Authenticate": Header("The required credentials.", {"type": "string"}),
 }
 
 
-ON_EVERY_ANSWER: Final = ("X-Request-Id", *(name for name in HEADERS if name.startswith("X-Sentry-")))
+ON_EVERY_RESPONSE: Final = ("X-Request-Id", *(name for name in HEADERS if name.startswith("X-Sentry-")))

@@ -1,105 +1,107 @@
-"""The words of the document: what the API is, and what each member of a body or an answer means."""
+"""The texts of the document: an introduction, and the descriptions of tags and members."""
 
 from collections.abc import Mapping
 from typing import Final
 
 INTRODUCTION: Final = """\
-Issues client keys (DSNs) for projects, in the form that Sentry's clients speak. Each change of a key is told on \
-Kafka: see [the events](/docs/events).
+Manages the client keys (DSNs) of projects; compatible with clients of Sentry's API. Each change of a key is \
+published to Kafka: see [the events](/docs/events).
 
-- `{organization}` and `{project}` are each an id or a slug; only digits are an id. `{key_id}` is the public key.
-- Paths end with a slash. `HEAD` answers as `GET` without a body, `OPTIONS` names the methods in `Allow` and needs \
-no token; other methods are 405 with `Allow`.
-- A body is a JSON object, or a form whose members of members have a dot in their names (`rateLimit.count`). It is \
-sent uncompressed; members that nobody knows are ignored. An empty body is `{}`.
-- Checks come in this order: token (401), scope and organization (403), project (404, or a redirect if it was \
-renamed), key (404), and only then the body.
-- Bytes that are no HTTP are 400; a service that is busy or cannot reach its database is 503 with `Retry-After`.
-- A write that was answered is committed. With an `Idempotency-Key` a POST can be sent again and happens once.
+- `{organization}` and `{project}` are each an id or a slug; digits alone are an id. `{key_id}` is the public key.
+- Paths end with a slash. `HEAD` responds as `GET` without a body. `OPTIONS` lists the methods in `Allow` and needs \
+no token; other methods result in 405 with `Allow`.
+- A body is a JSON object or a form. A form names the members of nested objects with a dot (`rateLimit.count`). \
+Bodies are sent uncompressed; unknown members are ignored. An empty body is `{}`.
+- Requests are checked in this order: token (401), scope and organization (403), project (404, or a redirect if it \
+was renamed), key (404), body.
+- Bytes that are not valid HTTP result in 400; 503 with `Retry-After` means that the service is overloaded or cannot \
+reach its database.
+- A write is committed before its response is sent. A POST with an `Idempotency-Key` can be repeated and is executed \
+once.
 """
 
 TAGS: Final[Mapping[str, str]] = {
     "keys": "The client keys of a project.",
-    "projects": "What keys are issued for.",
-    "organizations": "The owners of projects, and what was changed in them.",
+    "projects": "The projects of an organization.",
+    "organizations": "Organizations and their audit log.",
 }
 
 _MEMBERS: Final[Mapping[str, str]] = {
-    "id": "The number that stands for it in paths, as text.",
-    "slug": "What stands for it in paths; never digits alone.",
-    "name": "What people call it, at most 64 characters, trimmed.",
-    "dateCreated": "When it was made, in UTC.",
-    "organization": "The organization that it belongs to.",
-    "window": "Seconds. Zero, null or an empty text is no limit.",
-    "count": "Events in each window. Zero, null or an empty text is no limit.",
+    "id": "The numeric id, as text.",
+    "slug": "The name in paths; never digits alone.",
+    "name": "The display name, at most 64 characters, trimmed.",
+    "dateCreated": "The time of creation, in UTC.",
+    "organization": "The organization that owns the project.",
+    "window": "Seconds. Zero, null or an empty text means no limit.",
+    "count": "Events per window. Zero, null or an empty text means no limit.",
     "hasReplay": "Session replay.",
     "hasPerformance": "Tracing.",
     "hasDebug": "The debug build.",
     "hasFeedback": "The feedback widget.",
     "hasLogsAndMetrics": "Logs and metrics.",
-    "ingestUrl": "The base of its keys' DSNs, in place of the installation's; null or an empty text is none.",
-    "rateLimit": "At most `count` events in each `window` of seconds, enforced where events are taken in.",
+    "ingestUrl": "The base URL of the organization's DSNs; null or an empty text means the service's default.",
+    "rateLimit": "At most `count` events in each `window` of seconds; the ingest service enforces it.",
     "browserSdkVersion": "The version of the browser SDK that the loader loads.",
-    "dynamicSdkLoaderOptions": "What the browser loader loads; what is not named stays, or is as by default.",
-    "isActive": "Whether what is sent with the key is accepted.",
+    "dynamicSdkLoaderOptions": "The features that the browser loader enables; absent options keep their value.",
+    "isActive": "Whether the ingest service accepts data that is sent with the key.",
     "projectId": "The id of the project.",
-    "detail": "What is wrong, in a sentence.",
-    "KeyAnswer.id": "The public key.",
-    "KeyAnswer.label": "The name.",
-    "KeyAnswer.public": "The public half, which DSNs carry.",
-    "KeyAnswer.secret": "The secret half: of old clients alone.",
-    "KeyAnswer.rateLimit": "Null is no limit.",
-    "KeyAnswer.dsn": "Where clients send what they have.",
-    "KeyAnswer.browserSdk": "The versions to choose from.",
-    "KeyAnswer.dynamicSdkLoaderOptions": "What the browser loader loads.",
-    "RateLimitAnswer.window": "Seconds.",
-    "RateLimitAnswer.count": "Events in each window.",
-    "BrowserSdkAnswer.choices": "Each as its value and its name.",
-    "DsnAnswer.secret": "The DSN of old clients, with the secret half.",
-    "DsnAnswer.public": "The DSN that clients are configured with.",
-    "DsnAnswer.csp": "Reports of a content security policy.",
-    "DsnAnswer.security": "Security reports of browsers.",
-    "DsnAnswer.minidump": "Minidumps.",
-    "DsnAnswer.nel": "Network error logs of browsers.",
-    "DsnAnswer.unreal": "Crash reports of Unreal Engine.",
-    "DsnAnswer.crons": "Check-ins of monitors; `___MONITOR_SLUG___` is to be replaced.",
-    "DsnAnswer.cdn": "The browser loader.",
-    "DsnAnswer.playstation": "Crash dumps of PlayStation.",
-    "DsnAnswer.integration": "The base of integrations.",
-    "DsnAnswer.otlp_traces": "OpenTelemetry traces.",
-    "DsnAnswer.otlp_logs": "OpenTelemetry logs.",
-    "NewProjectKeyBody.name": "What people call it, at most 64 characters; if it says nothing, one is chosen.",
-    "NewProjectKeyBody.public": "A public half of one's own; chosen if it is null.",
-    "NewProjectKeyBody.secret": "A secret half of one's own; chosen if it is null.",
-    "NewProjectKeyBody.useCase": "Checked and not honoured: the keys of this API are users' keys.",
-    "NewProjectBody.slug": "What stands for it in paths; without it a name with a Latin letter makes one.",
-    "NewProjectBody.defaultKey": "Whether the project gets a first key, named `Default`.",
-    "NewOrganizationBody.slug": "What stands for it in paths; without it a name with a Latin letter makes one.",
-    "ProjectChangeBody.slug": "The new slug; the former one leads to it from then on.",
-    "AuditAnswer.rows": "The entries.",
-    "AuditAnswer.options": "The events that there are.",
-    "AuditEntryAnswer.id": "Entries made later have greater ones.",
-    "AuditEntryAnswer.event": "What happened.",
-    "AuditEntryAnswer.actor": "Who did it.",
-    "AuditEntryAnswer.ipAddress": "Where it came from; null for the command line.",
-    "AuditEntryAnswer.target": "The public key, slug or name of what was changed.",
-    "AuditEntryAnswer.projectId": "The id of the project, where it was in one.",
-    "AuditEntryAnswer.data": "What was changed, by the member.",
-    "AuditEntryAnswer.requestId": "The `X-Request-Id` of the request.",
-    "AuditEntryAnswer.changeId": "The id of the event that told of it, where one did.",
-    "ActorAnswer.id": "The id of the token; null for the command line.",
-    "ActorAnswer.name": "The name of the token.",
-    "HealthAnswer.problems": "None are told.",
-    "HealthAnswer.healthy": "Nothing is told.",
-    "MovedAnswer.slug": "The slug that the project has now.",
-    "MovedAnswer.detail": "Where it is.",
-    "MovedDetailAnswer.extra": "Where it is.",
-    "MovedExtraAnswer.url": "The path of the same request with the new slug.",
-    "MovedExtraAnswer.slug": "The slug that the project has now.",
-    "InternalErrorAnswer.errorId": "The id under which the log has the cause.",
+    "detail": "The error, in a sentence.",
+    "Key.id": "The public key.",
+    "Key.label": "The name.",
+    "Key.public": "The public half of the key, which DSNs contain.",
+    "Key.secret": "The secret half of the key; only old clients use it.",
+    "Key.rateLimit": "Null means no limit.",
+    "Key.dsn": "The ingest endpoints of the key.",
+    "Key.browserSdk": "The versions of the browser SDK that can be selected.",
+    "Key.dynamicSdkLoaderOptions": "The features that the browser loader enables.",
+    "RateLimit.window": "Seconds.",
+    "RateLimit.count": "Events per window.",
+    "BrowserSdk.choices": "Pairs of a value and its label.",
+    "Dsn.secret": "The DSN of old clients; it contains the secret half.",
+    "Dsn.public": "The DSN with which clients are configured.",
+    "Dsn.csp": "Reports of a content security policy.",
+    "Dsn.security": "Security reports of browsers.",
+    "Dsn.minidump": "Minidumps.",
+    "Dsn.nel": "Network error logs of browsers.",
+    "Dsn.unreal": "Crash reports of Unreal Engine.",
+    "Dsn.crons": "Check-ins of monitors; replace `___MONITOR_SLUG___`.",
+    "Dsn.cdn": "The browser loader.",
+    "Dsn.playstation": "Crash dumps of PlayStation.",
+    "Dsn.integration": "The base URL of integrations.",
+    "Dsn.otlp_traces": "OpenTelemetry traces.",
+    "Dsn.otlp_logs": "OpenTelemetry logs.",
+    "NewProjectKeyBody.name": "The display name, at most 64 characters; generated if it is absent, null or blank.",
+    "NewProjectKeyBody.public": "The public half of the key; generated if it is absent or null.",
+    "NewProjectKeyBody.secret": "The secret half of the key; generated if it is absent or null.",
+    "NewProjectKeyBody.useCase": "Validated and ignored: all keys of this API are user keys.",
+    "NewProjectBody.slug": "The name in paths; derived from `name` if it is absent.",
+    "NewProjectBody.defaultKey": "Whether to create a first key, named `Default`.",
+    "NewOrganizationBody.slug": "The name in paths; derived from `name` if it is absent.",
+    "ProjectChangeBody.slug": "The new slug; requests with the previous slug are redirected.",
+    "AuditPage.rows": "The entries.",
+    "AuditPage.options": "The events that an entry can have.",
+    "AuditEntry.id": "The id of the entry; later entries have greater ids.",
+    "AuditEntry.event": "The change.",
+    "AuditEntry.actor": "The token that made the change.",
+    "AuditEntry.ipAddress": "The address of the client; null for the command line.",
+    "AuditEntry.target": "The public key, slug or name of the changed resource.",
+    "AuditEntry.projectId": "The id of the project; null if the change concerns none.",
+    "AuditEntry.data": "The changed values, by member.",
+    "AuditEntry.requestId": "The `X-Request-Id` of the request.",
+    "AuditEntry.changeId": "The id of the event that announces the change, if there is one.",
+    "Actor.id": "The id of the token; null for the command line.",
+    "Actor.name": "The name of the token.",
+    "Health.problems": "Always empty.",
+    "Health.healthy": "Always empty.",
+    "Redirect.slug": "The project's new slug.",
+    "Redirect.detail": "The new URL, in the form that Sentry's clients read.",
+    "RedirectDetail.extra": "The new URL and slug.",
+    "RedirectTarget.url": "The path of the request with the new slug.",
+    "RedirectTarget.slug": "The project's new slug.",
+    "InternalError.errorId": "The id of the error in the log.",
 }
 
 
-def member_text(schema: str, member: str) -> str | None:
-    """What a member of a schema means."""
+def member_description(schema: str, member: str) -> str | None:
+    """Return the description of a schema's member; None if there is none."""
     return _MEMBERS.get(f"{schema}.{member}") or _MEMBERS.get(member)

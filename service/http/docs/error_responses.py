@@ -1,4 +1,4 @@
-"""Answers that end a request early, with an example of each in the words of what writes them."""
+"""The responses that report an error, each with examples that the code itself writes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,191 +6,176 @@ from typing import Any, Final
 
 from marshmallow import Schema, fields
 
-from service.domain import errors
-from service.http import errors as refusals
+from service.domain import errors as domain_errors
+from service.http import errors
 from service.http.docs.components import JsonSchema
 
 
-class RefusalAnswer(Schema):
-    """A refusal of the whole request."""
+class Error(Schema):
+    """An error of the whole request."""
 
     detail = fields.String(required=True)
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "Why the request was refused."
-
-
-class MovedExtraAnswer(Schema):
-    """Where a renamed project is."""
+class RedirectTarget(Schema):
+    """The project's new slug, and the path with it."""
 
     url = fields.String(required=True, metadata={"format": "uri-reference"})
     slug = fields.String(required=True)
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "Where the project is."
+class RedirectDetail(Schema):
+    """The member in which Sentry's clients look for the new slug."""
 
-
-class MovedDetailAnswer(Schema):
-    """What clients look into for it."""
-
-    extra = fields.Nested(MovedExtraAnswer, required=True)
-
-    class Meta:
-        """Marshmallow's options."""
-
-        description = "Where the project is."
+    extra = fields.Nested(RedirectTarget, required=True)
 
 
-class MovedAnswer(Schema):
-    """A project is called otherwise now."""
+class Redirect(Schema):
+    """The project was renamed."""
 
     slug = fields.String(required=True)
-    detail = fields.Nested(MovedDetailAnswer, required=True)
-
-    class Meta:
-        """Marshmallow's options."""
-
-        description = "The project is called otherwise now."
+    detail = fields.Nested(RedirectDetail, required=True)
 
 
-class InternalErrorAnswer(RefusalAnswer):
-    """The service failed."""
+class InternalError(Error):
+    """The service failed; its log has the cause."""
 
     error_id = fields.String(required=True, data_key="errorId")
 
-    class Meta:
-        """Marshmallow's options."""
-
-        description = "The service failed; the log tells why."
-
 
 @dataclass(frozen=True, slots=True)
-class Refused:
-    """An answer that ends a request early."""
+class ErrorResponse:
+    """A response that reports an error; ``name`` is its component name, ``examples`` are bodies by summary."""
 
     name: str
     description: str
     examples: Mapping[str, Any]
-    schema: type[Schema] | JsonSchema = RefusalAnswer
+    schema: type[Schema] | JsonSchema = Error
     headers: tuple[str, ...] = ()
 
 
-FIELD_MISTAKES: Final = "FieldMistakes"
-_FIELD_MISTAKES_REF: Final = {"$ref": f"#/components/schemas/{FIELD_MISTAKES}"}
-FIELD_MISTAKES_SCHEMA: Final[JsonSchema] = {
+VALIDATION_ERRORS: Final = "ValidationErrors"
+_VALIDATION_ERRORS_REF: Final = {"$ref": f"#/components/schemas/{VALIDATION_ERRORS}"}
+VALIDATION_ERRORS_SCHEMA: Final[JsonSchema] = {
     "type": "object",
-    "description": "What is wrong with each member; within a member that is an object, by its members.",
-    "additionalProperties": {"anyOf": [{"type": "array", "items": {"type": "string"}}, _FIELD_MISTAKES_REF]},
+    "description": "The error messages of each invalid member; those of an object are listed by its own members.",
+    "additionalProperties": {
+        "anyOf": [{"type": "array", "items": {"type": "string"}}, _VALIDATION_ERRORS_REF]
+    },
 }
 
 
-def _of(error: errors.ProjectKeyError) -> Any:
-    return refusals.from_domain_error(error).body
+def _body(error: domain_errors.ProjectKeyError) -> Any:
+    return errors.from_domain_error(error).body
 
 
-def _moved(status: str) -> Refused:
-    body = refusals.moved("GET", "/api/0/projects/1/pumping-station/", "pumping-station").body
-    return Refused(
-        f"Moved{status}",
-        "The project is called otherwise now; ask again where `Location` says.",
+def _redirect(name: str) -> ErrorResponse:
+    body = errors.moved("GET", "/api/0/projects/1/pumping-station/", "pumping-station").body
+    return ErrorResponse(
+        name,
+        "The project was renamed; send the request to the URL in `Location`.",
         {"renamed": body},
-        MovedAnswer,
+        Redirect,
         ("Location",),
     )
 
 
-REFUSALS: Final[Mapping[int, Refused]] = {
-    302: _moved("ForReads"),
-    308: _moved("ForWrites"),
-    400: Refused(
+ERROR_RESPONSES: Final[Mapping[int, ErrorResponse]] = {
+    302: _redirect("Found"),
+    308: _redirect("PermanentRedirect"),
+    400: ErrorResponse(
         "BadRequest",
-        "The request as a whole, or members of its body, cannot be understood.",
+        "The request cannot be parsed, or members of its body are invalid.",
         {
-            "no JSON": {"detail": "JSON parse error - Expecting value: line 1 column 1 (char 0)"},
-            "members": {
+            "not JSON": {"detail": "JSON parse error - Expecting value: line 1 column 1 (char 0)"},
+            "invalid members": {
                 "name": ["Ensure this field has no more than 64 characters."],
                 "rateLimit": {"window": ["A valid integer is required."]},
             },
         },
-        {"anyOf": [RefusalAnswer, _FIELD_MISTAKES_REF]},
+        {"anyOf": [Error, _VALIDATION_ERRORS_REF]},
     ),
-    401: Refused(
+    401: ErrorResponse(
         "Unauthenticated",
-        "There is no token, or none that is known.",
-        {"none": {"detail": refusals.NO_CREDENTIALS}, "unknown": _of(errors.TokenInvalidError())},
-        headers=("WWW-Authenticate",),
-    ),
-    403: Refused(
-        "Forbidden",
-        "The token is another organization's, or has none of the scopes that would do: those stand in "
-        "`WWW-Authenticate`.",
-        {"forbidden": {"detail": refusals.NO_PERMISSION}},
-        headers=("WWW-Authenticate",),
-    ),
-    404: Refused(
-        "NotFound",
-        "There is no such organization, project or key, or another `format` than JSON is asked for.",
-        {"none": _of(errors.NotFoundError())},
-    ),
-    406: Refused(
-        "NotAcceptable",
-        "Answers are JSON, and `Accept` leaves that out.",
-        {"xml": {"detail": "Could not satisfy the request Accept header."}},
-    ),
-    408: Refused(
-        "TooSlow",
-        "The body did not arrive in time.",
-        {"slow": {"detail": "The request body did not arrive in time."}},
-    ),
-    409: Refused(
-        "Conflict",
-        "The slug is in use, or a request with the same `Idempotency-Key` is still under way.",
-        {"slug": _of(errors.TakenError("slug")), "under way": _of(errors.KeyInUseError())},
-        headers=("Retry-After",),
-    ),
-    410: Refused(
-        "Gone",
-        "What the first request with this `Idempotency-Key` made is deleted.",
-        {"gone": _of(errors.GoneError())},
-    ),
-    413: Refused("TooLarge", "The body is too large.", {"large": refusals.body_too_large(65_536).body}),
-    415: Refused(
-        "UnsupportedMediaType",
-        "The body is neither JSON nor a form by its `Content-Type`, or it is compressed.",
-        {"text": {"detail": 'Unsupported media type "text/plain" in request.'}},
-    ),
-    422: Refused(
-        "OtherRequest",
-        "The `Idempotency-Key` was used for another request.",
-        {"other": _of(errors.KeyReusedError())},
-    ),
-    429: Refused(
-        "TooMany",
-        "The token has no request left in this second, or its client address has sent too many unknown tokens.",
+        "The request has no token, or the token is unknown or expired.",
         {
-            "forty": {
-                "detail": "You are attempting to use this endpoint too frequently. "
-                "Limit is 40 requests in 1 seconds"
-            },
-            "unknown tokens": _of(errors.TooManyUnknownTokensError()),
+            "no token": {"detail": errors.NO_CREDENTIALS},
+            "unknown token": _body(domain_errors.TokenInvalidError()),
+        },
+        headers=("WWW-Authenticate",),
+    ),
+    403: ErrorResponse(
+        "Forbidden",
+        "The token belongs to another organization, or lacks the scope; `WWW-Authenticate` names the scopes of which "
+        "one is required.",
+        {"forbidden": {"detail": errors.NO_PERMISSION}},
+        headers=("WWW-Authenticate",),
+    ),
+    404: ErrorResponse(
+        "NotFound",
+        "The organization, project or key does not exist, or `format` names another format than `json`.",
+        {"not found": _body(domain_errors.NotFoundError())},
+    ),
+    406: ErrorResponse(
+        "NotAcceptable",
+        "Responses are JSON, and `Accept` excludes it.",
+        {"XML": {"detail": "Could not satisfy the request Accept header."}},
+    ),
+    408: ErrorResponse(
+        "RequestTimeout",
+        "The body did not arrive in time.",
+        {"timeout": {"detail": "The request body did not arrive in time."}},
+    ),
+    409: ErrorResponse(
+        "Conflict",
+        "The slug is in use, or a request with the same `Idempotency-Key` is still in progress.",
+        {
+            "slug in use": _body(domain_errors.TakenError("slug")),
+            "request in progress": _body(domain_errors.KeyInUseError()),
         },
         headers=("Retry-After",),
     ),
-    500: Refused(
+    410: ErrorResponse(
+        "Gone",
+        "The resource that the first request with this `Idempotency-Key` created was deleted.",
+        {"deleted": _body(domain_errors.GoneError())},
+    ),
+    413: ErrorResponse(
+        "ContentTooLarge", "The body is too large.", {"too large": errors.body_too_large(65_536).body}
+    ),
+    415: ErrorResponse(
+        "UnsupportedMediaType",
+        "The `Content-Type` is neither JSON nor a form, or the body is compressed.",
+        {"plain text": {"detail": 'Unsupported media type "text/plain" in request.'}},
+    ),
+    422: ErrorResponse(
+        "IdempotencyKeyReused",
+        "The `Idempotency-Key` was used for a different request.",
+        {"reused": _body(domain_errors.KeyReusedError())},
+    ),
+    429: ErrorResponse(
+        "TooManyRequests",
+        "The token exceeds its requests per second, or its client address sent too many unknown tokens.",
+        {
+            "rate limit": {
+                "detail": "You are attempting to use this endpoint too frequently. "
+                "Limit is 40 requests in 1 seconds"
+            },
+            "unknown tokens": _body(domain_errors.TooManyUnknownTokensError()),
+        },
+        headers=("Retry-After",),
+    ),
+    500: ErrorResponse(
         "InternalError",
         "The service failed.",
-        {"failed": refusals.internal_error("dfa8531226e6d9320e0411770b1ba1db").body},
-        InternalErrorAnswer,
+        {"failed": errors.internal_error("dfa8531226e6d9320e0411770b1ba1db").body},
+        InternalError,
     ),
-    503: Refused(
-        "Unavailable",
-        "The service is busy, or its database cannot be reached; a write was not done, or is done once if it is sent "
-        "again with its `Idempotency-Key`.",
-        {"busy": _of(errors.BusyError()), "database": _of(errors.UnavailableError())},
+    503: ErrorResponse(
+        "ServiceUnavailable",
+        "The service is overloaded, or its database is unavailable. The write was not committed, or its result is "
+        "unknown; retry with the same `Idempotency-Key` to execute it exactly once.",
+        {"overloaded": _body(domain_errors.BusyError()), "database": _body(domain_errors.UnavailableError())},
         headers=("Retry-After",),
     ),
 }

@@ -1,4 +1,4 @@
-"""Examples: one organization with one project and one key, written by what writes the answers."""
+"""Example bodies: an organization with a project and a key, serialized as in responses."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -11,7 +11,7 @@ from service.http.answers import organization_to_json, project_to_json
 from service.http.handlers.audit import audit_entry_to_json
 from service.http.serializers import key_to_json
 
-_MADE: Final = datetime(2026, 11, 24, 4, 54, 16, 722436, tzinfo=UTC)
+_CREATED_AT: Final = datetime(2026, 11, 24, 4, 54, 16, 722436, tzinfo=UTC)
 _INGEST: Final = "https://ingest.example.com"
 
 _organization: Final = Organization(
@@ -19,14 +19,14 @@ _organization: Final = Organization(
     slug="the-interstellar-jurisdiction",
     name="The Interstellar Jurisdiction",
     ingest_url=None,
-    created_at=_MADE - timedelta(hours=2),
+    created_at=_CREATED_AT - timedelta(hours=2),
 )
 _project: Final = Project(
     id=1,
     slug="pump-station",
     name="Pump Station",
     default_browser_sdk_version="10.x",
-    created_at=_MADE - timedelta(hours=1),
+    created_at=_CREATED_AT - timedelta(hours=1),
     organization=_organization,
 )
 _key: Final = ProjectKey(
@@ -39,7 +39,7 @@ _key: Final = ProjectKey(
     browser_sdk_version=None,
     loader_options=LoaderOptions(),
     version=1,
-    created_at=_MADE,
+    created_at=_CREATED_AT,
 )
 _entry: Final = AuditEntry(
     id=3,
@@ -54,7 +54,7 @@ _entry: Final = AuditEntry(
     remote_address="192.0.2.7",
     data={"name": _key.label, "rateLimit": {"window": 3600, "count": 1000}},
     change_id=UUID("3301cb26-3077-4316-aaad-44ad6fc055b1"),
-    created_at=_MADE,
+    created_at=_CREATED_AT,
 )
 
 KEY: Final = key_to_json(_key, endpoints(Ingest(_INGEST), _project), _project.default_browser_sdk_version)
@@ -63,29 +63,29 @@ ORGANIZATION: Final = organization_to_json(_organization)
 AUDIT: Final = {"rows": [audit_entry_to_json(_entry)], "options": list(ACTIONS)}
 
 Examples = dict[str, dict[str, Any]]
-"""Bodies by what they show."""
+"""Request bodies by their summaries."""
 
 NEW_ORGANIZATION: Final[Examples] = {
     "with a slug": {"name": _organization.name, "slug": _organization.slug},
-    "with DSNs of its own": {"name": _organization.name, "ingestUrl": "https://relay.example.com/ingest"},
+    "with its own ingest URL": {"name": _organization.name, "ingestUrl": "https://relay.example.com/ingest"},
 }
 ORGANIZATION_CHANGE: Final[Examples] = {
-    "another name": {"name": "The Jurisdiction"},
-    "the installation's DSNs again": {"ingestUrl": None},
+    "new name": {"name": "The Jurisdiction"},
+    "default ingest URL": {"ingestUrl": None},
 }
 NEW_PROJECT: Final[Examples] = {
     "with a first key": {"name": _project.name, "slug": _project.slug},
-    "without keys": {"name": _project.name, "defaultKey": False},
+    "without a key": {"name": _project.name, "defaultKey": False},
 }
-PROJECT_CHANGE: Final[Examples] = {"another slug": {"slug": "pumping-station"}}
+PROJECT_CHANGE: Final[Examples] = {"new slug": {"slug": "pumping-station"}}
 NEW_KEY: Final[Examples] = {
-    "with a name and a limit": {"name": _key.label, "rateLimit": {"window": 3600, "count": 1000}},
-    "whatever is chosen for it": {},
-    "with both halves given": {"public": _key.public_key, "secret": _key.secret_key},
-    "for the browser": {"browserSdkVersion": "9.x", "dynamicSdkLoaderOptions": {"hasFeedback": True}},
+    "with a name and a rate limit": {"name": _key.label, "rateLimit": {"window": 3600, "count": 1000}},
+    "with generated values": {},
+    "with given halves": {"public": _key.public_key, "secret": _key.secret_key},
+    "with browser options": {"browserSdkVersion": "9.x", "dynamicSdkLoaderOptions": {"hasFeedback": True}},
 }
 KEY_CHANGE: Final[Examples] = {
-    "switched off": {"isActive": False},
-    "without a limit": {"rateLimit": None},
-    "another name and another limit": {"name": "Faster", "rateLimit": {"window": 60, "count": 10}},
+    "deactivate": {"isActive": False},
+    "remove the rate limit": {"rateLimit": None},
+    "new name and rate limit": {"name": "Faster", "rateLimit": {"window": 60, "count": 10}},
 }

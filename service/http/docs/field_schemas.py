@@ -1,6 +1,7 @@
-"""The fields of the bodies as JSON Schema: what they read, exactly; the document promises no more and no less."""
+"""The fields of request bodies as JSON Schema: it accepts exactly what the fields accept."""
 
 import re
+from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any, Final
 
@@ -8,9 +9,18 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
 from service.domain.dsn import LONGEST_BASE_URL
-from service.http.docs.descriptions import member_text
-from service.http.fields import BaseUrl, Choice, EmptyOrInteger, Hex32, Name, Slug, Switch, Text
-from service.http.schemas import WIRE_OPTIONS, LoaderOptionsField, RateLimitField
+from service.http.docs.descriptions import member_description
+from service.http.fields import (
+    BaseUrl,
+    Choice,
+    Hex32,
+    LenientBoolean,
+    OptionalInteger,
+    RequiredText,
+    Slug,
+    Text,
+)
+from service.http.schemas import LOADER_OPTIONS, LoaderOptionsField, RateLimitField
 
 JsonSchema = dict[str, Any]
 
@@ -22,31 +32,34 @@ _PORT: Final = (
 _BASE_URL_OR_EMPTY: Final = (
     rf"^(https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:({_PORT}))?(/[A-Za-z0-9._~-]+)*)?$"
 )
-_SAYS_NOTHING: Final = "What is neither an object says nothing."
+_IGNORED: Final = "Ignored."
+_EMPTY: Final = {"const": ""}
 
 
-def describe(converter: OpenAPIConverter, field: fields.Field[Any], **_: Any) -> JsonSchema:
-    """What apispec adds for a field of a body or of an answer: the schema of our own kinds, and what it is."""
+def describe_field(converter: OpenAPIConverter, field: fields.Field[Any], **_: Any) -> JsonSchema:
+    """Return what apispec cannot derive from a field: the schema of our own field types, and the description."""
     schema = _schema(field, converter)
-    text = member_text(type(field.parent).__name__, field.data_key or field.name) if field.name else None
-    return schema | ({"description": text} if text else {})
+    if not field.name:
+        return schema
+    description = member_description(type(field.parent).__name__, field.data_key or field.name)
+    return schema | ({"description": description} if description else {})
 
 
 @singledispatch
 def _schema(field: fields.Field[Any], converter: OpenAPIConverter) -> JsonSchema:
-    """Marshmallow's own fields need nothing beyond what apispec knows of them."""
+    """Return nothing for marshmallow's own fields: apispec knows them."""
     del field, converter
     return {}
 
 
 @_schema.register
 def _(field: Text, _converter: OpenAPIConverter) -> JsonSchema:
-    return {"type": ["string", "number", "null"], "maxLength": field.longest, "pattern": _NO_NUL}
+    return {"type": ["string", "number", "null"], "maxLength": field.max_length, "pattern": _NO_NUL}
 
 
 @_schema.register
-def _(field: Name, _converter: OpenAPIConverter) -> JsonSchema:
-    return {"type": ["string", "number"], "maxLength": field.longest, "pattern": _NOT_BLANK}
+def _(field: RequiredText, _converter: OpenAPIConverter) -> JsonSchema:
+    return {"type": ["string", "number"], "maxLength": field.max_length, "pattern": _NOT_BLANK}
 
 
 @_schema.register
@@ -65,12 +78,12 @@ def _(field: Hex32, _converter: OpenAPIConverter) -> JsonSchema:
 
 
 @_schema.register
-def _(field: EmptyOrInteger, _converter: OpenAPIConverter) -> JsonSchema:
-    sure = len(str(field.greatest)) - 1  # so many digits are below it whichever they are
+def _(field: OptionalInteger, _converter: OpenAPIConverter) -> JsonSchema:
+    digits = len(str(field.maximum)) - 1  # a number of so many digits is below the maximum
     return {
         "anyOf": [
-            {"type": "integer", "minimum": 0, "maximum": field.greatest},
-            {"type": "string", "pattern": rf"^(0{{0,9}}[0-9]{{1,{sure}}})?$"},
+            {"type": "integer", "minimum": 0, "maximum": field.maximum},
+            {"type": "string", "pattern": rf"^(0{{0,9}}[0-9]{{1,{digits}}})?$"},
             {"type": "null"},
         ]
     }
@@ -82,8 +95,8 @@ def _(field: Choice, _converter: OpenAPIConverter) -> JsonSchema:
 
 
 @_schema.register
-def _(field: Switch, _converter: OpenAPIConverter) -> JsonSchema:
-    words = "|".join(_in_any_case(word) for word in sorted(field.WORDS))
+def _(field: LenientBoolean, _converter: OpenAPIConverter) -> JsonSchema:
+    words = "|".join(_case_insensitive(word) for word in sorted(field.WORDS))
     return {
         "anyOf": [
             {"type": "boolean"},
@@ -93,7 +106,7 @@ def _(field: Switch, _converter: OpenAPIConverter) -> JsonSchema:
     }
 
 
-def _in_any_case(word: str) -> str:
+def _case_insensitive(word: str) -> str:
     return re.sub("[a-z]", lambda letter: f"[{letter[0]}{letter[0].upper()}]", word)
 
 
@@ -109,17 +122,54 @@ def _(field: RateLimitField, converter: OpenAPIConverter) -> JsonSchema:
 
 @_schema.register
 def _(field: LoaderOptionsField, converter: OpenAPIConverter) -> JsonSchema:
-    switch = converter.field2property(field.SWITCH)
+    option = converter.field2property(field.OPTION)
+    parent = type(field).__name__
+    properties = {name: option | {"description": member_description(parent, name)} for name in LOADER_OPTIONS}
     return {
         "anyOf": [
-            {
-                "type": "object",
-                "properties": {
-                    name: switch | {"description": member_text(type(field).__name__, name)}
-                    for name in WIRE_OPTIONS
-                },
-            },
-            {"type": ["string", "null"], "description": _SAYS_NOTHING},
-            {"type": "array", "items": {"not": {"enum": list(WIRE_OPTIONS)}}, "description": _SAYS_NOTHING},
+            {"type": "object", "properties": properties},
+            {"type": ["string", "null"], "description": _IGNORED},
+            {"type": "array", "items": {"not": {"enum": list(LOADER_OPTIONS)}}, "description": _IGNORED},
         ]
     }
+
+
+def form_schema(schema: Mapping[str, Any]) -> JsonSchema:
+    """Return the schema of a form with the members of the object that ``schema`` describes.
+
+    All values are text; the members of a nested object have a dot in their names. An optional field may be empty.
+    """
+    required = schema.get("required", [])
+    properties: JsonSchema = {}
+    dependent: JsonSchema = {}
+    for name, member in schema["properties"].items():
+        nested = next((option for option in _options(member) if "properties" in option), None)
+        if nested is None:
+            properties[name] = _form_field(member, may_be_empty=name not in required)
+            continue
+        properties |= {f"{name}.{inner}": _form_field(value) for inner, value in nested["properties"].items()}
+        dependent |= {
+            f"{name}.{inner}": [f"{name}.{other}" for other in others]
+            for inner, others in nested.get("dependentRequired", {}).items()
+        }
+    form = {key: value for key, value in schema.items() if key != "properties"}
+    return form | {"properties": properties} | ({"dependentRequired": dependent} if dependent else {})
+
+
+def _options(member: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return member.get("anyOf", [member])  # type: ignore[no-any-return]  # -- JSON Schema: a list of schemas
+
+
+def _form_field(member: Mapping[str, Any], *, may_be_empty: bool = False) -> JsonSchema:
+    """Return the schema of one field; a form has no null."""
+    description = {"description": member["description"]} if "description" in member else {}
+    options = [option for option in map(_without_null, _options(member)) if option.get("type") != "null"]
+    options += [_EMPTY] if may_be_empty else []
+    return description | ({"anyOf": options} if len(options) > 1 else options[0])
+
+
+def _without_null(option: Mapping[str, Any]) -> JsonSchema:
+    types = option.get("type")
+    if isinstance(types, list):
+        types = [name for name in types if name != "null"]
+    return {key: value for key, value in option.items() if key != "description"} | {"type": types}

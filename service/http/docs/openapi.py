@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document: the route table, the schemas that check the bodies, and what `operations` says."""
+"""The OpenAPI 3.1 document, built from the route table, the schemas of the bodies and `operations`."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -12,30 +12,35 @@ from apispec.ext.marshmallow.common import resolve_schema_cls
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import Schema
 
-from service.http.docs.components import HEADERS, ON_EVERY_ANSWER, PARAMETERS, Header
+from service.http.docs.components import HEADERS, ON_EVERY_RESPONSE, PARAMETERS, Header
 from service.http.docs.descriptions import INTRODUCTION, TAGS
-from service.http.docs.error_responses import FIELD_MISTAKES, FIELD_MISTAKES_SCHEMA, REFUSALS, Refused
-from service.http.docs.field_schemas import describe
-from service.http.docs.form_schemas import form_of
+from service.http.docs.error_responses import (
+    ERROR_RESPONSES,
+    VALIDATION_ERRORS,
+    VALIDATION_ERRORS_SCHEMA,
+    ErrorResponse,
+)
+from service.http.docs.field_schemas import describe_field, form_schema
 from service.http.docs.operations import OPERATIONS, Operation
 from service.http.routes import RESOURCES, Resource
+from service.http.schemas import Body
 
 Json = dict[str, Any]
 
 _JSON: Final = "application/json"
-_EVERYWHERE: Final = (401, 403, 404, 406, 429, 500, 503)
+_ALWAYS: Final = (401, 403, 404, 406, 429, 500, 503)
 _WITH_BODY: Final = (400, 408, 413, 415)
 _WITH_IDEMPOTENCY_KEY: Final = (400, 409, 410, 422)
-_SUCCESS: Final = {200: "Done.", 201: "Made.", 204: "Deleted."}
+_SUCCESS: Final = {200: "Success.", 201: "Created.", 204: "Deleted."}
 _READS: Final = frozenset({"GET"})
 
 
 @cache
 def api_document() -> Json:
-    """The document, as JSON can write it; not to be changed."""
-    plugin = MarshmallowPlugin(schema_name_resolver=_name_of)
+    """Return the document, a JSON object that callers must not change."""
+    plugin = MarshmallowPlugin(schema_name_resolver=_component_name)
     spec = APISpec(
-        "projectkeys: the API",
+        "projectkeys API",
         version("projectkeys"),
         "3.1.0",
         plugins=[plugin],
@@ -45,19 +50,29 @@ def api_document() -> Json:
         },
         servers=[{"url": "/"}],
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
-        externalDocs={"description": "The events", "url": "/docs/events"},
+        externalDocs={"description": "Events", "url": "/docs/events"},
     )
-    assert isinstance(plugin.converter, OpenAPIConverter), "the specification has set the plugin up"
-    plugin.converter.add_attribute_function(describe)
+    assert isinstance(plugin.converter, OpenAPIConverter), "APISpec initializes its plugins"
+    plugin.converter.add_attribute_function(describe_field)
     _add_components(spec)
     for resource in RESOURCES:
         spec.path(resource.path, operations=_operations(resource))
+    _describe_responses(spec, plugin.converter)
     return spec.to_dict()
 
 
-def _name_of(schema: Any) -> str:
-    name: str = resolve_schema_cls(schema).__name__  # type: ignore[union-attr]  # -- never a list: none is given
-    return name.removesuffix("Answer").removesuffix("Body")
+def _describe_responses(spec: APISpec, converter: OpenAPIConverter) -> None:
+    """Set the descriptions of response schemas, and allow other members: later releases add some."""
+    for (schema, *_), name in converter.refs.items():
+        if not issubclass(schema, Body):
+            component = spec.components.schemas[name]
+            component["description"] = schema.__doc__
+            component.pop("additionalProperties", None)
+
+
+def _component_name(schema: Any) -> str:
+    name: str = resolve_schema_cls(schema).__name__  # type: ignore[union-attr]  # -- a list is never passed
+    return name.removesuffix("Body")
 
 
 def _add_components(spec: APISpec) -> None:
@@ -66,40 +81,41 @@ def _add_components(spec: APISpec) -> None:
         {
             "type": "http",
             "scheme": "bearer",
-            "description": "A token of `projectkeys token create`. A higher scope implies the lower ones.",
+            "description": "A token from `projectkeys token create`. A higher scope includes the lower ones.",
         },
     )
-    spec.components.schema(FIELD_MISTAKES, dict(FIELD_MISTAKES_SCHEMA))
-    for body in (operation.body for operation in OPERATIONS.values() if operation.body is not None):
-        name = _name_of(body)
-        spec.components.schema(name, schema=body)
-        spec.components.schema(f"{name}Form", form_of(spec.components.schemas[name]))
+    spec.components.schema(VALIDATION_ERRORS, dict(VALIDATION_ERRORS_SCHEMA))
+    for operation in OPERATIONS.values():
+        if operation.request is not None:
+            name = _component_name(operation.request)
+            spec.components.schema(name, schema=operation.request)
+            spec.components.schema(f"{name}Form", form_schema(spec.components.schemas[name]))
     for name, parameter in PARAMETERS.items():
         spec.components.parameter(
             name,
-            parameter.where,
+            parameter.location,
             {"description": parameter.description, "schema": parameter.schema, "example": parameter.example},
         )
     for name, header in HEADERS.items():
         spec.components.header(name, _header(header))
-    for error_response in REFUSALS.values():
-        spec.components.response(error_response.name, _refusal(error_response))
+    for error in ERROR_RESPONSES.values():
+        spec.components.response(error.name, _error_response(error))
 
 
 def _header(header: Header) -> Json:
     return {"description": header.description, "schema": header.schema, "required": header.always}
 
 
-def _refusal(error_response: Refused) -> Json:
+def _error_response(error: ErrorResponse) -> Json:
     return {
-        "description": error_response.description,
-        "headers": _headers(*error_response.headers),
-        "content": {_JSON: {"schema": error_response.schema, "examples": _examples(error_response.examples)}},
+        "description": error.description,
+        "headers": _headers(*error.headers),
+        "content": {_JSON: {"schema": error.schema, "examples": _examples(error.examples)}},
     }
 
 
 def _headers(*names: str) -> Json:
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*ON_EVERY_ANSWER, *names)}
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in (*ON_EVERY_RESPONSE, *names)}
 
 
 def _examples(values: Mapping[str, Any]) -> Json:
@@ -115,39 +131,42 @@ def _operations(resource: Resource) -> Json:
 
 
 def _operation(resource: Resource, method: str, operation: Operation) -> Json:
-    written: Json = {
+    document: Json = {
         "operationId": operation.id,
         "tags": [operation.tag],
         "summary": operation.summary,
         "description": operation.description,
-        "security": [{"token": scopes} for scopes in _least(resource.scopes.get(method, ()))],
-        "parameters": [*_in_path(resource.path), *operation.parameters, "X-Request-Id"],
+        "security": [{"token": scopes} for scopes in _lowest_scopes(resource.scopes.get(method, ()))],
+        "parameters": [*_path_parameters(resource.path), *operation.parameters, "X-Request-Id"],
         "responses": {
             str(operation.success): _success(resource, operation),
-            **{str(status): REFUSALS[status].name for status in _refused(resource, method, operation)},
+            **{
+                str(status): ERROR_RESPONSES[status].name
+                for status in _error_statuses(resource, method, operation)
+            },
         },
     }
-    if operation.body is not None:
-        written["requestBody"] = _body(operation, operation.body())
-    return written
+    if operation.request is not None:
+        document["requestBody"] = _request_body(operation, operation.request())
+    return document
 
 
-def _least(scopes: tuple[str, ...]) -> list[list[str]]:
-    """The lowest scope of each noun, which the higher ones imply; any one of them will do."""
-    by_noun = {scope.partition(":")[0]: [scope] for scope in reversed(scopes)}
-    return list(by_noun.values()) or [[]]
+def _lowest_scopes(scopes: tuple[str, ...]) -> list[list[str]]:
+    """Return alternatives: the lowest scope of each kind of resource, which the higher scopes include."""
+    by_resource = {scope.partition(":")[0]: [scope] for scope in reversed(scopes)}
+    return list(by_resource.values()) or [[]]
 
 
-def _in_path(path: str) -> list[str]:
+def _path_parameters(path: str) -> list[str]:
     return re.findall(r"{(\w+)}", path)
 
 
-def _body(operation: Operation, schema: Schema) -> Json:
-    form = {"schema": f"{_name_of(schema)}Form"}
+def _request_body(operation: Operation, schema: Schema) -> Json:
+    form = {"schema": f"{_component_name(schema)}Form"}
     return {
         "required": any(field.required for field in schema.fields.values()),
         "content": {
-            _JSON: {"schema": schema, "examples": _examples(operation.asked or {})},
+            _JSON: {"schema": schema, "examples": _examples(operation.request_examples or {})},
             "application/x-www-form-urlencoded": form,
             "multipart/form-data": form,
         },
@@ -155,40 +174,39 @@ def _body(operation: Operation, schema: Schema) -> Json:
 
 
 def _success(resource: Resource, operation: Operation) -> Json:
-    written: Json = {
+    response: Json = {
         "description": _SUCCESS[operation.success],
-        "headers": _headers("Allow", *operation.headers),
+        "headers": _headers("Allow", *operation.response_headers),
     }
-    if operation.answer is not None:
-        schema = operation.answer(many=operation.many)
-        written["content"] = {_JSON: {"schema": schema, "example": operation.answered}}
-    if operation.makes is not None:
-        written["links"] = dict(_links(resource, operation.makes))
-    return written
+    if operation.response is not None:
+        schema = operation.response(many=operation.many)
+        response["content"] = {_JSON: {"schema": schema, "example": operation.response_example}}
+    if operation.creates is not None:
+        response["links"] = dict(_links(resource, operation.creates))
+    return response
 
 
-def _links(resource: Resource, made: str) -> Iterator[tuple[str, Json]]:
-    """What can be done with what was just made."""
-    own = _in_path(resource.path)
-    names = [*own, made]
-    values = {name: f"$request.path.{name}" for name in own} | {made: "$response.body#/id"}
+def _links(resource: Resource, created: str) -> Iterator[tuple[str, Json]]:
+    """Yield the operations on the created resource, whose path parameter is ``created``."""
+    parameters = _path_parameters(resource.path)
+    names = [*parameters, created]
+    values = {name: f"$request.path.{name}" for name in parameters} | {created: "$response.body#/id"}
     for other in RESOURCES:
-        if _in_path(other.path) == names:
+        if _path_parameters(other.path) == names:
             for handler in other.methods.values():
                 if handler in OPERATIONS:
                     name = OPERATIONS[handler].id
                     yield name, {"operationId": name, "parameters": values}
 
 
-def _refused(resource: Resource, method: str, operation: Operation) -> list[int]:
-    statuses = {*_EVERYWHERE, *operation.also}
-    if operation.body is not None:
+def _error_statuses(resource: Resource, method: str, operation: Operation) -> list[int]:
+    statuses = {*_ALWAYS, *operation.errors}
+    if operation.request is not None:
         statuses.update(_WITH_BODY)
     if "Idempotency-Key" in operation.parameters:
         statuses.update(_WITH_IDEMPOTENCY_KEY)
-    if any(PARAMETERS[name].where == "query" for name in operation.parameters):
+    if any(PARAMETERS[name].location == "query" for name in operation.parameters):
         statuses.add(400)
-    names = _in_path(resource.path)
-    if "project" in names:
+    if "project" in _path_parameters(resource.path):
         statuses.add(302 if method in _READS else 308)
     return sorted(statuses)

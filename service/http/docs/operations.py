@@ -1,4 +1,4 @@
-"""What can be asked of the API, one entry for each handler: what the route table does not say of itself."""
+"""The operations of the API, one for each handler, with what the route table does not contain."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -7,10 +7,8 @@ from typing import Any, Final, Literal
 from marshmallow import Schema
 
 from service.http import schemas
-from service.http.docs import examples
-from service.http.docs import response_schemas as answers
-from service.http.handlers import audit, tenants
-from service.http.handlers import keys as handlers
+from service.http.docs import examples, response_schemas
+from service.http.handlers import audit, keys, tenants
 from service.http.server.response import Response
 from service.http.state import RequestContext
 
@@ -21,10 +19,11 @@ Handler = Callable[[RequestContext], Awaitable[Response]]
 class Operation:
     """One method of one path.
 
-    ``id`` names it for generated clients. ``body`` and ``answer`` are the schemas of what is sent and of what a
-    success answers, None where there is nothing; ``many`` a list of the latter. ``parameters`` are names of
-    `components.PARAMETERS`, ``headers`` of `components.HEADERS`; ``also`` are refusals that follow from neither.
-    ``makes`` is the path's parameter that stands for what a success made.
+    Generated clients use ``id`` as the name of their function. ``request`` is the schema of the body, None if the
+    operation has none, ``request_examples`` are bodies by summary. ``response`` is the schema of a successful
+    response, None if it has no body; with ``many`` it is an array of these. ``parameters`` are names in
+    `components.PARAMETERS`, ``response_headers`` names in `components.HEADERS`. ``errors`` are statuses that follow
+    from nothing else here. ``creates`` is the path parameter of the created resource, for links.
     """
 
     id: str
@@ -32,180 +31,179 @@ class Operation:
     summary: str
     description: str = ""
     success: int = 200
-    body: type[Schema] | None = None
-    asked: Mapping[str, Any] | None = None
-    answer: type[Schema] | None = None
+    request: type[schemas.Body[Any]] | None = None
+    request_examples: Mapping[str, Any] | None = None
+    response: type[Schema] | None = None
     many: bool = False
-    answered: Any = None
+    response_example: Any = None
     parameters: tuple[str, ...] = ()
-    headers: tuple[str, ...] = ()
-    also: tuple[int, ...] = ()
-    makes: str | None = None
+    response_headers: tuple[str, ...] = ()
+    errors: tuple[int, ...] = ()
+    creates: str | None = None
 
 
-_TOLD: Final = ("Event-Id", "Event-Status", "Preference-Applied")
-_ONCE: Final = ("Idempotency-Key",)
-_PAGES: Final = ("per_page", "cursor")
+_EVENT_HEADERS: Final = ("Event-Id", "Event-Status", "Preference-Applied")
+_PAGINATION: Final = ("per_page", "cursor")
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {
     tenants.health: Operation(
         id="getHealth",
         tag="organizations",
-        summary="Try a token",
-        description="200 for every token that is known; clients look here what they may do at a time.",
-        answer=answers.HealthAnswer,
-        answered={"problems": [], "healthy": {}},
+        summary="Check a token",
+        description="Responds with 200 to every valid token. Clients read the concurrency limit from the headers.",
+        response=response_schemas.Health,
+        response_example={"problems": [], "healthy": {}},
     ),
     tenants.create_organization: Operation(
         id="createOrganization",
         tag="organizations",
-        summary="Make an organization",
-        description="For tokens of all organizations alone.",
+        summary="Create an organization",
+        description="Requires a token not bound to an organization.",
         success=201,
-        body=schemas.NewOrganizationBody,
-        asked=examples.NEW_ORGANIZATION,
-        answer=answers.OrganizationAnswer,
-        answered=examples.ORGANIZATION,
-        parameters=_ONCE,
-        headers=("Idempotent-Replayed",),
-        makes="organization",
+        request=schemas.NewOrganizationBody,
+        request_examples=examples.NEW_ORGANIZATION,
+        response=response_schemas.Organization,
+        response_example=examples.ORGANIZATION,
+        parameters=("Idempotency-Key",),
+        response_headers=("Idempotent-Replayed",),
+        creates="organization",
     ),
     tenants.get_organization: Operation(
         id="getOrganization",
         tag="organizations",
-        summary="Show an organization",
-        answer=answers.OrganizationAnswer,
-        answered=examples.ORGANIZATION,
+        summary="Get an organization",
+        response=response_schemas.Organization,
+        response_example=examples.ORGANIZATION,
     ),
     tenants.update_organization: Operation(
         id="updateOrganization",
         tag="organizations",
-        summary="Change an organization",
-        description="What is not named stays as it is. Another ingest URL gives all keys of the organization new "
-        "addresses, and tells of each.",
-        body=schemas.OrganizationChangeBody,
-        asked=examples.ORGANIZATION_CHANGE,
-        answer=answers.OrganizationAnswer,
-        answered=examples.ORGANIZATION,
+        summary="Update an organization",
+        description="Absent members stay unchanged. A new ingest URL changes the DSNs of all keys of the "
+        "organization; an event is published for each key.",
+        request=schemas.OrganizationChangeBody,
+        request_examples=examples.ORGANIZATION_CHANGE,
+        response=response_schemas.Organization,
+        response_example=examples.ORGANIZATION,
     ),
     audit.list_entries: Operation(
         id="listAuditEntries",
         tag="organizations",
-        summary="List what was changed, the newest first",
-        description="Requires `org:write` or `org:admin`: entries name tokens and the addresses of clients.",
-        answer=answers.AuditAnswer,
-        answered=examples.AUDIT,
-        parameters=("event", "actor", "target", *_PAGES),
-        headers=("Link",),
+        summary="List the audit log, newest first",
+        description="Requires `org:write` or `org:admin`: entries contain token names and client addresses.",
+        response=response_schemas.AuditPage,
+        response_example=examples.AUDIT,
+        parameters=("event", "actor", "target", *_PAGINATION),
+        response_headers=("Link",),
     ),
     tenants.list_projects: Operation(
         id="listProjects",
         tag="projects",
-        summary="List the projects of an organization, the newest first",
-        answer=answers.ProjectAnswer,
+        summary="List the projects of an organization, newest first",
+        response=response_schemas.Project,
         many=True,
-        answered=[examples.PROJECT],
-        parameters=_PAGES,
-        headers=("Link",),
+        response_example=[examples.PROJECT],
+        parameters=_PAGINATION,
+        response_headers=("Link",),
     ),
     tenants.create_project: Operation(
         id="createProject",
         tag="projects",
-        summary="Make a project",
-        description="With a first key, unless `defaultKey` is false.",
+        summary="Create a project",
+        description="Also creates a key named `Default`, unless `defaultKey` is false.",
         success=201,
-        body=schemas.NewProjectBody,
-        asked=examples.NEW_PROJECT,
-        answer=answers.ProjectAnswer,
-        answered=examples.PROJECT,
-        parameters=_ONCE,
-        headers=("Idempotent-Replayed",),
-        makes="project",
+        request=schemas.NewProjectBody,
+        request_examples=examples.NEW_PROJECT,
+        response=response_schemas.Project,
+        response_example=examples.PROJECT,
+        parameters=("Idempotency-Key",),
+        response_headers=("Idempotent-Replayed",),
+        creates="project",
     ),
     tenants.get_project: Operation(
         id="getProject",
         tag="projects",
-        summary="Show a project",
-        answer=answers.ProjectAnswer,
-        answered=examples.PROJECT,
+        summary="Get a project",
+        response=response_schemas.Project,
+        response_example=examples.PROJECT,
     ),
     tenants.update_project: Operation(
         id="updateProject",
         tag="projects",
-        summary="Change a project",
-        description="What is not named stays as it is. The former slug leads to the project from then on.",
-        body=schemas.ProjectChangeBody,
-        asked=examples.PROJECT_CHANGE,
-        answer=answers.ProjectAnswer,
-        answered=examples.PROJECT,
-        also=(409,),
+        summary="Update a project",
+        description="Absent members stay unchanged. Requests with the previous slug are redirected.",
+        request=schemas.ProjectChangeBody,
+        request_examples=examples.PROJECT_CHANGE,
+        response=response_schemas.Project,
+        response_example=examples.PROJECT,
+        errors=(409,),
     ),
     tenants.delete_project: Operation(
         id="deleteProject",
         tag="projects",
         summary="Delete a project",
-        description="Its keys go with it, each with its event.",
+        description="Deletes its keys as well; an event is published for each key.",
         success=204,
     ),
-    handlers.list_keys: Operation(
+    keys.list_keys: Operation(
         id="listKeys",
         tag="keys",
-        summary="List the keys of a project, the newest first",
-        answer=answers.KeyAnswer,
+        summary="List the keys of a project, newest first",
+        response=response_schemas.Key,
         many=True,
-        answered=[examples.KEY],
-        parameters=("status", *_PAGES),
-        headers=("Link",),
+        response_example=[examples.KEY],
+        parameters=("status", *_PAGINATION),
+        response_headers=("Link",),
     ),
-    handlers.list_organization_keys: Operation(
+    keys.list_organization_keys: Operation(
         id="listOrganizationKeys",
         tag="keys",
-        summary="List the keys of all projects of an organization, the newest first",
-        answer=answers.KeyAnswer,
+        summary="List the keys of all projects of an organization, newest first",
+        response=response_schemas.Key,
         many=True,
-        answered=[examples.KEY],
-        parameters=("status", "team", *_PAGES),
-        headers=("Link",),
+        response_example=[examples.KEY],
+        parameters=("status", "team", *_PAGINATION),
+        response_headers=("Link",),
     ),
-    handlers.create_key: Operation(
+    keys.create_key: Operation(
         id="createKey",
         tag="keys",
-        summary="Make a key",
-        description="Every member may be absent. The key and the event that tells of it are committed together.",
+        summary="Create a key",
+        description="Every member is optional. The key and its event are committed in one transaction.",
         success=201,
-        body=schemas.NewProjectKeyBody,
-        asked=examples.NEW_KEY,
-        answer=answers.KeyAnswer,
-        answered=examples.KEY,
-        parameters=(*_ONCE, "Prefer"),
-        headers=(*_TOLD, "Idempotent-Replayed"),
-        makes="key_id",
+        request=schemas.NewProjectKeyBody,
+        request_examples=examples.NEW_KEY,
+        response=response_schemas.Key,
+        response_example=examples.KEY,
+        parameters=("Idempotency-Key", "Prefer"),
+        response_headers=(*_EVENT_HEADERS, "Idempotent-Replayed"),
+        creates="key_id",
     ),
-    handlers.get_key: Operation(
+    keys.get_key: Operation(
         id="getKey",
         tag="keys",
-        summary="Show a key",
-        answer=answers.KeyAnswer,
-        answered=examples.KEY,
+        summary="Get a key",
+        response=response_schemas.Key,
+        response_example=examples.KEY,
     ),
-    handlers.update_key: Operation(
+    keys.update_key: Operation(
         id="updateKey",
         tag="keys",
-        summary="Change a key",
-        description="What is not named stays as it is.",
-        body=schemas.ProjectKeyChangeBody,
-        asked=examples.KEY_CHANGE,
-        answer=answers.KeyAnswer,
-        answered=examples.KEY,
+        summary="Update a key",
+        description="Absent members stay unchanged.",
+        request=schemas.ProjectKeyChangeBody,
+        request_examples=examples.KEY_CHANGE,
+        response=response_schemas.Key,
+        response_example=examples.KEY,
         parameters=("Prefer",),
-        headers=_TOLD,
+        response_headers=_EVENT_HEADERS,
     ),
-    handlers.delete_key: Operation(
+    keys.delete_key: Operation(
         id="deleteKey",
         tag="keys",
         summary="Delete a key",
         success=204,
         parameters=("Prefer",),
-        headers=_TOLD,
+        response_headers=_EVENT_HEADERS,
     ),
 }

@@ -1,4 +1,7 @@
-"""What is answered, as schemas: they document the dictionaries that handlers write; tests hold both together."""
+"""The schemas of successful responses; a class's docstring is its description in the document.
+
+The handlers write dictionaries; tests compare these with the schemas.
+"""
 
 from typing import Any, Final
 
@@ -16,28 +19,23 @@ def _text(**options: Any) -> fields.String:
     return fields.String(required=True, **options)
 
 
-def _moment(wire_name: str) -> fields.String:
-    return _text(data_key=wire_name, metadata={"format": "date-time"})
+def _timestamp(json_name: str) -> fields.String:
+    return _text(data_key=json_name, metadata={"format": "date-time"})
 
 
-def _switch(wire_name: str) -> fields.Boolean:
-    return fields.Boolean(required=True, data_key=wire_name)
+def _boolean(json_name: str) -> fields.Boolean:
+    return fields.Boolean(required=True, data_key=json_name)
 
 
-class RateLimitAnswer(Schema):
-    """A limit of a key."""
+class RateLimit(Schema):
+    """At most `count` events in each `window` of seconds."""
 
     window = fields.Integer(required=True, strict=True, validate=validate.Range(min=1))
     count = fields.Integer(required=True, strict=True, validate=validate.Range(min=1))
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "At most `count` events in each `window` of seconds."
-
-
-class DsnAnswer(Schema):
-    """The addresses of a key."""
+class Dsn(Schema):
+    """The ingest endpoints of a key, by the kind of data that clients send there."""
 
     secret = _text()
     public = _text()
@@ -53,40 +51,25 @@ class DsnAnswer(Schema):
     otlp_traces = _text()
     otlp_logs = _text()
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "Where clients send what they have, by what it is."
-
-
-class BrowserSdkAnswer(Schema):
-    """The versions to choose from."""
+class BrowserSdk(Schema):
+    """The versions of the browser SDK that a key can select."""
 
     choices = fields.List(fields.List(fields.String(), validate=validate.Length(equal=2)), required=True)
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "The versions of the browser SDK that are offered."
+class LoaderOptions(Schema):
+    """The features that the browser loader enables."""
 
-
-class LoaderOptionsAnswer(Schema):
-    """The switches of the browser loader."""
-
-    has_replay = _switch("hasReplay")
-    has_performance = _switch("hasPerformance")
-    has_debug = _switch("hasDebug")
-    has_feedback = _switch("hasFeedback")
-    has_logs_and_metrics = _switch("hasLogsAndMetrics")
-
-    class Meta:
-        """Marshmallow's options."""
-
-        description = "What the browser loader loads."
+    has_replay = _boolean("hasReplay")
+    has_performance = _boolean("hasPerformance")
+    has_debug = _boolean("hasDebug")
+    has_feedback = _boolean("hasFeedback")
+    has_logs_and_metrics = _boolean("hasLogsAndMetrics")
 
 
-class KeyAnswer(Schema):
-    """A key: its 13 members."""
+class Key(Schema):
+    """A client key of a project."""
 
     id = _text(validate=_HEX32)
     name = _text()
@@ -94,69 +77,49 @@ class KeyAnswer(Schema):
     public = _text(validate=_HEX32)
     secret = _text(validate=_HEX32)
     project_id = fields.Integer(required=True, strict=True, data_key="projectId")
-    is_active = _switch("isActive")
-    rate_limit = fields.Nested(RateLimitAnswer, required=True, allow_none=True, data_key="rateLimit")
-    dsn = fields.Nested(DsnAnswer, required=True)
+    is_active = _boolean("isActive")
+    rate_limit = fields.Nested(RateLimit, required=True, allow_none=True, data_key="rateLimit")
+    dsn = fields.Nested(Dsn, required=True)
     browser_sdk_version = _text(data_key="browserSdkVersion", validate=validate.OneOf(_VERSIONS))
-    browser_sdk = fields.Nested(BrowserSdkAnswer, required=True, data_key="browserSdk")
-    date_created = _moment("dateCreated")
-    loader_options = fields.Nested(LoaderOptionsAnswer, required=True, data_key="dynamicSdkLoaderOptions")
-
-    class Meta:
-        """Marshmallow's options."""
-
-        description = "A client key of a project."
+    browser_sdk = fields.Nested(BrowserSdk, required=True, data_key="browserSdk")
+    date_created = _timestamp("dateCreated")
+    loader_options = fields.Nested(LoaderOptions, required=True, data_key="dynamicSdkLoaderOptions")
 
 
-class OrganizationAnswer(Schema):
-    """An organization."""
+class Organization(Schema):
+    """An organization, which owns projects."""
 
     id = _text(validate=_NUMBER)
     slug = _text()
     name = _text()
-    date_created = _moment("dateCreated")
+    date_created = _timestamp("dateCreated")
     ingest_url = fields.String(required=True, allow_none=True, data_key="ingestUrl")
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "An organization: the owner of projects."
-
-
-class ProjectAnswer(Schema):
-    """A project."""
+class Project(Schema):
+    """A project, which owns keys."""
 
     id = _text(validate=_NUMBER)
     slug = _text()
     name = _text()
-    date_created = _moment("dateCreated")
-    organization = fields.Nested(OrganizationAnswer, required=True)
-
-    class Meta:
-        """Marshmallow's options."""
-
-        description = "A project: what keys are issued for."
+    date_created = _timestamp("dateCreated")
+    organization = fields.Nested(Organization, required=True)
 
 
-class ActorAnswer(Schema):
-    """Who did something."""
+class Actor(Schema):
+    """The token that made a change; the id is null if the command line made it."""
 
     id = fields.String(required=True, allow_none=True, validate=_NUMBER)
     name = fields.String(required=True, allow_none=True)
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "The token that a change was made with; without an id it is the command line."
-
-
-class AuditEntryAnswer(Schema):
-    """An entry of the audit."""
+class AuditEntry(Schema):
+    """A change: who made it, when, from where, and what changed. It contains no secret."""
 
     id = _text(validate=_NUMBER)
     event = _text(validate=validate.OneOf(ACTIONS))
-    actor = fields.Nested(ActorAnswer, required=True)
-    date_created = _moment("dateCreated")
+    actor = fields.Nested(Actor, required=True)
+    date_created = _timestamp("dateCreated")
     ip_address = fields.String(required=True, allow_none=True, data_key="ipAddress")
     target = _text()
     project_id = fields.Integer(required=True, strict=True, allow_none=True, data_key="projectId")
@@ -164,31 +127,16 @@ class AuditEntryAnswer(Schema):
     request_id = _text(data_key="requestId")
     change_id = _text(data_key="changeId", metadata={"format": "uuid"})
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "One change: who, when, from where, what. Never a secret."
+class AuditPage(Schema):
+    """A page of audit entries, newest first, and the events that an entry can have."""
 
-
-class AuditAnswer(Schema):
-    """A page of the audit."""
-
-    rows = fields.List(fields.Nested(AuditEntryAnswer), required=True)
+    rows = fields.List(fields.Nested(AuditEntry), required=True)
     options = fields.List(fields.String(), required=True)
 
-    class Meta:
-        """Marshmallow's options."""
 
-        description = "A page of entries, the newest first, and the events that there are."
-
-
-class HealthAnswer(Schema):
-    """The service's health, as far as callers are told."""
+class Health(Schema):
+    """The response to a valid token; both members are always empty."""
 
     problems = fields.List(fields.Dict(), required=True)
     healthy = fields.Dict(required=True)
-
-    class Meta:
-        """Marshmallow's options."""
-
-        description = "That the token is known; nothing else is told."

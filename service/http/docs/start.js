@@ -1,4 +1,4 @@
-// Shows the document of this service; no address of anybody else's is asked for anything.
+// Shows the document of this service. No request is sent to another host.
 window.addEventListener("DOMContentLoaded", () => {
   SwaggerUIBundle({
     url: "/api/0/openapi.json",

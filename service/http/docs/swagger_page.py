@@ -1,4 +1,4 @@
-"""Where the document is, and the page that shows it: Swagger UI, out of this package alone. No token is asked for."""
+"""Serves the OpenAPI document and its page, a copy of Swagger UI in this package, without authentication."""
 
 import json
 from importlib.resources import files
@@ -17,10 +17,10 @@ CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Scripts and styles are files of ours, and nothing is asked but this service; the style sheet holds its pictures."""
+"""The page loads files of this service only; images are data URLs in its style sheet."""
 
-_OWN: Final = files(__package__)
-_SWAGGER_UI: Final = _OWN / "swagger_ui"
+_PACKAGE: Final = files(__package__)
+_SWAGGER_UI: Final = _PACKAGE / "swagger_ui"
 _SCRIPT: Final = "text/javascript; charset=utf-8"
 _STYLE: Final = "text/css; charset=utf-8"
 
@@ -30,7 +30,7 @@ _HTML: Final = """\
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>projectkeys: the API</title>
+<title>projectkeys API</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="{swagger_style}">
 <link rel="stylesheet" href="/docs/page.css">
@@ -38,17 +38,16 @@ _HTML: Final = """\
 <script src="/docs/start.js" defer></script>
 </head>
 <body>
-<header>For machines: <a href="{document}">the OpenAPI document</a>. \
-On Kafka: <a href="/docs/events">the events</a>.</header>
-<noscript>This page needs JavaScript; the document does not.</noscript>
+<header><a href="{document}">Download OpenAPI (JSON)</a> · <a href="/docs/events">Kafka events</a></header>
+<noscript>This page requires JavaScript.</noscript>
 <div id="api"></div>
 </body>
 </html>
 """
 
 
-def add_api_documents(app: web.Application) -> None:
-    """Serve the document, its page, and what that loads."""
+def add_openapi_routes(app: web.Application) -> None:
+    """Serve the document, its page and the files that the page loads."""
     version = json.loads((_SWAGGER_UI / "ORIGIN.json").read_text())["version"]
     script, style = (f"/docs/swagger-ui-{version}.{kind}" for kind in ("js", "css"))
     html = _HTML.format(swagger_script=script, swagger_style=style, document=DOCUMENT)
@@ -56,8 +55,8 @@ def add_api_documents(app: web.Application) -> None:
     for page in (
         Page(DOCUMENT, "application/json", orjson.dumps(api_document())),
         Page(PAGE, "text/html; charset=utf-8", html.encode(), policy),
-        Page("/docs/start.js", _SCRIPT, (_OWN / "start.js").read_bytes()),
-        Page("/docs/page.css", _STYLE, (_OWN / "page.css").read_bytes()),
+        Page("/docs/start.js", _SCRIPT, (_PACKAGE / "start.js").read_bytes()),
+        Page("/docs/page.css", _STYLE, (_PACKAGE / "page.css").read_bytes()),
         Page(script, _SCRIPT, _vendored("swagger-ui-bundle.js"), packed=True, for_ever=True),
         Page(style, _STYLE, _vendored("swagger-ui.css"), packed=True, for_ever=True),
     ):

@@ -6,8 +6,8 @@ from service.domain.audit import ACTIONS, AuditEntry, AuditSearch
 from service.domain.events import time_to_json
 from service.http.answers import json_response
 from service.http.errors import HttpError
-from service.http.pagination import asked_page, link
-from service.http.queries import last
+from service.http.pagination import link_header, requested_page
+from service.http.request import query_parameter
 from service.http.server.response import Response
 from service.http.state import RequestContext
 
@@ -19,12 +19,12 @@ async def list_entries(context: RequestContext) -> Response:
 
     Requires ``org:write`` or ``org:admin``.
     """
-    page = asked_page(context)
+    page = requested_page(context)
     found = await context.api.audit.of_organization(context.organization_name, _search(context), page)
     return json_response(
         {"rows": [audit_entry_to_json(one) for one in page.of(found)], "options": ACTIONS},
         allow=context.allow,
-        headers={"Link": link(context, page, [one.id for one in found])},
+        headers={"Link": link_header(context, page, [one.id for one in found])},
     )
 
 
@@ -52,9 +52,9 @@ def _actor(entry: AuditEntry) -> dict[str, str | None]:
 
 def _search(context: RequestContext) -> AuditSearch:
     return AuditSearch(
-        action=_text(last(context.request, "event")),
-        token_id=_number(last(context.request, "actor")),
-        target=_text(last(context.request, "target")),
+        action=_text(query_parameter(context.request, "event")),
+        token_id=_number(query_parameter(context.request, "actor")),
+        target=_text(query_parameter(context.request, "target")),
     )
 
 

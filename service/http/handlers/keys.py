@@ -3,13 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from service.domain.model import NewProjectKey, ProjectKeyChange
 from service.domain.pagination import Page
 from service.http.answers import bytes_response, empty_response
 from service.http.errors import HttpError
-from service.http.pagination import asked_page, link
-from service.http.queries import last
-from service.http.request import read_body
+from service.http.pagination import link_header, requested_page
+from service.http.request import query_parameter, read_body
 from service.http.schemas import NewProjectKeyBody, ProjectKeyChangeBody, load
 from service.http.server.response import Response
 from service.http.state import RequestContext
@@ -25,11 +23,11 @@ _KEY_CHANGE: Final = ProjectKeyChangeBody()
 async def create_key(context: RequestContext) -> Response:
     """``POST …/keys/``: 201 with the new key, once it is committed."""
     body = await read_body(context.request, timeout=context.api.body_timeout)
-    asked: NewProjectKey = load(_NEW_KEY, body)
+    asked = load(_NEW_KEY, body)
     once = idempotency_key(context, body)
     made = await context.api.create_key.issue(asked, context.project, context.origin, once)
     return bytes_response(
-        context.api.key_serializer.new(made.key, context.project),
+        context.api.key_serializer.serialize_written(made.key, context.project),
         status=201,
         allow=context.allow,
         headers=await event_headers(context, made.event_id, made.key.public_key, replayed=made.replayed),
@@ -38,38 +36,38 @@ async def create_key(context: RequestContext) -> Response:
 
 async def list_keys(context: RequestContext) -> Response:
     """``GET …/keys/``: the newest first; ``status`` leaves out the others, and all of them if it is no status."""
-    project, page, status = context.project, asked_page(context), _status(context)
+    project, page, status = context.project, requested_page(context), _status(context)
     if status not in _STATUSES:
         return _listed(context, page, b"[]", [])
     rows = await context.api.read_keys.page(project, page, active=_STATUSES[status])
-    return _listed(context, page, context.api.key_serializer.page(rows, page, project), rows.ids)
+    return _listed(context, page, context.api.key_serializer.serialize_page(rows, page, project), rows.ids)
 
 
 async def list_organization_keys(context: RequestContext) -> Response:
     """``GET /api/0/organizations/{organization}/project-keys/``: the keys of all its projects, as `list_keys`."""
     organization = await context.api.organizations.get(context.organization_name)
-    if last(context.request, "team"):
+    if query_parameter(context.request, "team"):
         raise HttpError(404, "Team not found")  # there are no teams, so nobody can name one
-    page, status = asked_page(context), _status(context)
+    page, status = requested_page(context), _status(context)
     if status not in _STATUSES:
         return _listed(context, page, b"[]", [])
     rows = await context.api.read_keys.page_of_organization(organization, page, active=_STATUSES[status])
-    text = context.api.key_serializer.page_of_many([(key, project) for _, key, project in page.of(rows)])
+    text = context.api.key_serializer.serialize_all([(key, project) for _, key, project in page.of(rows)])
     return _listed(context, page, text, [number for number, _, _ in rows])
 
 
 def _status(context: RequestContext) -> str:
-    return last(context.request, "status") or ""
+    return query_parameter(context.request, "status") or ""
 
 
 def _listed(context: RequestContext, page: Page, text: bytes, found: Sequence[int]) -> Response:
-    return bytes_response(text, allow=context.allow, headers={"Link": link(context, page, found)})
+    return bytes_response(text, allow=context.allow, headers={"Link": link_header(context, page, found)})
 
 
 async def get_key(context: RequestContext) -> Response:
     """``GET …/keys/{key_id}/``."""
     key = await context.api.read_keys.get(context.project, context.key_id)
-    return bytes_response(context.api.key_serializer.one(key, context.project), allow=context.allow)
+    return bytes_response(context.api.key_serializer.serialize(key, context.project), allow=context.allow)
 
 
 async def update_key(context: RequestContext) -> Response:
@@ -78,10 +76,10 @@ async def update_key(context: RequestContext) -> Response:
         context.project, context.key_id
     )  # a key that is not there is told before its body is read
     body = await read_body(context.request, timeout=context.api.body_timeout)
-    change: ProjectKeyChange = load(_KEY_CHANGE, body)
+    change = load(_KEY_CHANGE, body)
     changed = await context.api.change_keys.update(context.project, context.key_id, change, context.origin)
     return bytes_response(
-        context.api.key_serializer.new(changed.key, context.project),
+        context.api.key_serializer.serialize_written(changed.key, context.project),
         allow=context.allow,
         headers=await event_headers(context, changed.event_id, context.key_id),
     )

@@ -2,15 +2,13 @@
 
 from typing import Final
 
-from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, OrganizationChange, ProjectChange, slug_of
+from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, slug_of
 from service.http.answers import empty_response, json_response, organization_to_json, project_to_json
 from service.http.errors import NO_PERMISSION, HttpError
-from service.http.pagination import asked_page, link
+from service.http.pagination import link_header, requested_page
 from service.http.request import read_body
 from service.http.schemas import (
-    NewOrganization,
     NewOrganizationBody,
-    NewProject,
     NewProjectBody,
     OrganizationChangeBody,
     ProjectChangeBody,
@@ -36,7 +34,7 @@ async def create_organization(context: RequestContext) -> Response:
     if context.caller.organization_id is not None:
         raise HttpError(403, NO_PERMISSION)
     body = await read_body(context.request, timeout=context.api.body_timeout)
-    asked: NewOrganization = load(_NEW_ORGANIZATION, body)
+    asked = load(_NEW_ORGANIZATION, body)
     organization, replayed = await context.api.organizations.create(
         slug=_slug(asked.slug, asked.name, ORGANIZATION_SLUG),
         name=asked.name,
@@ -59,7 +57,7 @@ async def update_organization(context: RequestContext) -> Response:
     """``PUT /api/0/organizations/{organization}/``: another ingest URL gives all its keys new versions."""
     organization = await context.api.organizations.get(context.organization_name)
     body = await read_body(context.request, timeout=context.api.body_timeout)
-    change: OrganizationChange = load(_ORGANIZATION_CHANGE, body)
+    change = load(_ORGANIZATION_CHANGE, body)
     changed = await context.api.organizations.update(organization, change, context.origin)
     return json_response(organization_to_json(changed), allow=context.allow)
 
@@ -67,12 +65,12 @@ async def update_organization(context: RequestContext) -> Response:
 async def list_projects(context: RequestContext) -> Response:
     """``GET /api/0/organizations/{organization}/projects/``: the newest first."""
     organization = await context.api.organizations.get(context.organization_name)
-    page = asked_page(context)
+    page = requested_page(context)
     found = await context.api.projects.page(organization, page)
     return json_response(
         [project_to_json(project) for project in page.of(found)],
         allow=context.allow,
-        headers={"Link": link(context, page, [project.id for project in found])},
+        headers={"Link": link_header(context, page, [project.id for project in found])},
     )
 
 
@@ -80,7 +78,7 @@ async def create_project(context: RequestContext) -> Response:
     """``POST /api/0/organizations/{organization}/projects/``: with a first key unless told otherwise."""
     organization = await context.api.organizations.get(context.organization_name)
     body = await read_body(context.request, timeout=context.api.body_timeout)
-    asked: NewProject = load(_NEW_PROJECT, body)
+    asked = load(_NEW_PROJECT, body)
     project, replayed = await context.api.projects.create(
         organization,
         slug=_slug(asked.slug, asked.name, PROJECT_SLUG),
@@ -102,7 +100,7 @@ async def get_project(context: RequestContext) -> Response:
 async def update_project(context: RequestContext) -> Response:
     """``PUT /api/0/projects/{organization}/{project}/``: its former slug leads to it from then on."""
     body = await read_body(context.request, timeout=context.api.body_timeout)
-    change: ProjectChange = load(_PROJECT_CHANGE, body)
+    change = load(_PROJECT_CHANGE, body)
     changed = await context.api.projects.update(context.project, change, context.origin)
     return json_response(project_to_json(changed), allow=context.allow)
 
@@ -120,5 +118,5 @@ def _replayed(replayed: bool) -> dict[str, str]:  # noqa: FBT001 -- its one argu
 def _slug(asked: str | None, name: str, pattern: str) -> str:
     slug = asked or slug_of(name, pattern)
     if slug is None:
-        raise HttpError(400, {"slug": ["The name makes no slug. Give one."]})
+        raise HttpError(400, {"slug": ['No slug can be derived from the name; set "slug".']})
     return slug

@@ -1,4 +1,4 @@
-"""Every answer of the service is one that the OpenAPI document tells of: its status, its headers, its body."""
+"""Every response of the service has the status, headers and body that the OpenAPI document describes."""
 
 import re
 from typing import Any
@@ -6,45 +6,45 @@ from typing import Any
 from service.http.docs.operations import OPERATIONS
 from service.http.docs.swagger_page import DOCUMENT
 from tests.http_service import ORGANIZATION, Response, Site
-from tests.openapi import DOCUMENTED, operations, resolved, validator
+from tests.openapi import OPENAPI, operations, resolved, validator
 
 
-def _check(method: str, path: str, answer: Response) -> None:
-    """Fails if the document does not know the answer: its status, its headers, its body."""
+def _check(method: str, path: str, response: Response) -> None:
+    """Fail if the document does not describe the status, the headers or the body."""
     [operation] = [
         operation
-        for template, known, operation in operations()
-        if known == method.lower()
+        for template, documented_method, operation in operations()
+        if documented_method == method.lower()
         and re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path.partition("?")[0])
     ]
-    response = resolved(operation["responses"][str(answer.status)])
-    for name, reference in response["headers"].items():
+    documented = resolved(operation["responses"][str(response.status)])
+    for name, reference in documented["headers"].items():
         header = resolved(reference)
-        assert name in answer.headers or not header["required"], name
-        if name in answer.headers:
-            validator(header["schema"]).validate(answer.headers[name])
-    if "content" not in response:
-        assert answer.raw == b""
+        assert name in response.headers or not header["required"], name
+        if name in response.headers:
+            validator(header["schema"]).validate(response.headers[name])
+    if "content" not in documented:
+        assert response.raw == b""
         return
-    assert answer.headers["Content-Type"] == "application/json"
-    schema = response["content"]["application/json"]["schema"]
-    validator(schema).validate(answer.body)
-    if answer.status < 300:
-        _as_documented(operation, answer.body)
+    assert response.headers["Content-Type"] == "application/json"
+    schema = documented["content"]["application/json"]["schema"]
+    validator(schema).validate(response.body)
+    if response.status < 300:
+        _check_members(operation, response.body)
 
 
-def _as_documented(operation: dict[str, Any], body: Any) -> None:
-    """The answer has no member that is not documented, which an open schema would let pass."""
-    [known] = [one for one in OPERATIONS.values() if one.id == operation["operationId"]]
-    assert known.answer is not None
-    schema = known.answer(many=known.many)
+def _check_members(operation: dict[str, Any], body: Any) -> None:
+    """Fail if the body has an undocumented member, which the schema allows."""
+    [entry] = [entry for entry in OPERATIONS.values() if entry.id == operation["operationId"]]
+    assert entry.response is not None
+    schema = entry.response(many=entry.many)
     assert schema.dump(schema.load(body)) == body
 
 
-def _calls(site: Site) -> list[tuple[str, str, dict[str, Any]]]:
-    """A round of calls: each operation's success, and the refusals that a caller can bring about."""
+def _requests(site: Site) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return requests for the success of each operation and for the errors that a client can cause."""
     organization, keys = f"/api/0/organizations/{ORGANIZATION}/", site.keys_path
-    once = {"Idempotency-Key": "documented"}
+    idempotency_key = {"Idempotency-Key": "documented"}
     projects = f"/api/0/projects/{ORGANIZATION}/"
     return [
         ("GET", "/api/0/internal/health/", {}),
@@ -60,9 +60,9 @@ def _calls(site: Site) -> list[tuple[str, str, dict[str, Any]]]:
         ("POST", f"{organization}projects/", {"json": {}}),
         ("GET", f"{organization}projects/?per_page=1", {}),
         ("GET", f"{organization}projects/?cursor=x", {}),
-        ("POST", keys, {"json": {"rateLimit": {"window": 60, "count": 1}}, "headers": once}),
-        ("POST", keys, {"json": {"rateLimit": {"window": 60, "count": 1}}, "headers": once}),
-        ("POST", keys, {"json": {}, "headers": once}),
+        ("POST", keys, {"json": {"rateLimit": {"window": 60, "count": 1}}, "headers": idempotency_key}),
+        ("POST", keys, {"json": {"rateLimit": {"window": 60, "count": 1}}, "headers": idempotency_key}),
+        ("POST", keys, {"json": {}, "headers": idempotency_key}),
         ("POST", keys, {"json": {"public": "d" * 32}, "headers": {"Prefer": "wait=0"}}),
         ("POST", keys, {"json": {"public": "d" * 32, "rateLimit": {"window": "x"}}}),
         ("POST", keys, {"data": b"{", "headers": {"Content-Type": "application/json"}}),
@@ -90,27 +90,27 @@ def _calls(site: Site) -> list[tuple[str, str, dict[str, Any]]]:
     ]
 
 
-async def test_every_answer_is_as_the_document_says(site: Site) -> None:
-    """Status, headers and body of a round of calls; each operation and most refusals are among them."""
+async def test_every_response_is_documented(site: Site) -> None:
+    """Status, headers and body; for each operation and most errors."""
     seen = set[tuple[str, int]]()
-    for method, path, options in _calls(site):
-        answer = await site.send(method, path, allow_redirects=False, **options)
-        _check(method, path, answer)
-        seen.add((method, answer.status))
+    for method, path, options in _requests(site):
+        response = await site.send(method, path, allow_redirects=False, **options)
+        _check(method, path, response)
+        seen.add((method, response.status))
     reader = await site.new_token("project:read", organization=ORGANIZATION)
     _check("POST", site.keys_path, await site.send("POST", site.keys_path, token=reader, json={}))
     statuses = {status for _, status in seen}
     assert {200, 201, 204, 302, 308, 400, 401, 404, 406, 409, 413, 415, 422} <= statuses
 
 
-async def test_whoever_asks_gets_the_document(site: Site) -> None:
-    """Without a token; no secret and no address of this installation is in it."""
-    answer = await site.send("GET", DOCUMENT, token="")
-    assert (answer.status, answer.headers["Content-Type"], answer.body) == (
+async def test_the_document_needs_no_token(site: Site) -> None:
+    """It contains no secret and no address of the installation."""
+    response = await site.send("GET", DOCUMENT, token="")
+    assert (response.status, response.headers["Content-Type"], response.body) == (
         200,
         "application/json",
-        DOCUMENTED,
+        OPENAPI,
     )
     settings_ = site.service.settings
     for secret in (settings_.database_url, site.token, *settings_.kafka_bootstrap_servers, "127.0.0.1"):
-        assert secret.encode() not in answer.raw
+        assert secret.encode() not in response.raw
