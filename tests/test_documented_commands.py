@@ -22,6 +22,7 @@ from testkit.polling import poll_until
 from testkit.processes import ROOT, running
 
 _README: Final = ROOT / "README.md"
+_EVENTS: Final = ROOT / "docs" / "events.md"
 _OPERATIONS: Final = ROOT / "docs" / "operations.md"
 _COMMAND_TIMEOUT: Final = 30.0
 _FAILING: Final = ("--cancel 7", "discard")
@@ -119,6 +120,8 @@ async def test_the_requests_of_the_readme_have_the_documented_results(developmen
     )
     [record] = [json.loads(each) for each in records if created["id"] in each]
     assert _matches(event, record["value"])
+    [documented] = [json.loads(block.text) for block in code_blocks(_EVENTS) if block.language == "json"]
+    assert _matches(documented, record)
 
 
 def _without_time(line: str) -> str:
