@@ -41,7 +41,7 @@ class Standby:
         Raises:
             EmbeddedServerError: The copy or the start fails.
         """
-        held = await lock.take(self._directory, patience=1)
+        held = await lock.take(self._directory, limit=1)
         postgres = self._servers.postgres
         if os.geteuid() == 0:
             shutil.chown(self._directory, "nobody")

@@ -16,6 +16,7 @@ from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
+from service.environment import SettingsError
 from service.http.docs.swagger_page import add_openapi_routes
 from service.http.ops import Health
 from service.http.routes import add_routes
@@ -44,7 +45,12 @@ from service.postgres.outbox_admin import select_backlog
 from service.postgres.schema import SchemaError, problem_with, select_schema_state
 from service.postgres.shards import PostgresShardOwnership
 from service.publisher.publisher import Publisher, publisher_name
-from service.settings import Settings, SettingsError
+from service.settings import (
+    DatabaseSettings,
+    DsnSettings,
+    KafkaSettings,
+    Settings,
+)
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
@@ -56,8 +62,6 @@ from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
-from service.usecases.reconcile.compare import Reconcile
-from service.usecases.reconcile.repair import Repair
 from service.usecases.tokens import Tokens
 
 _DRAIN_WITHIN: Final = 1.0
@@ -74,17 +78,15 @@ class Service:
     publisher: Publisher
     producer: FencedProducer
     jobs: Jobs
-    reconcile: Reconcile
-    repair: Repair
     api: Api
     health: Health
 
 
-def kafka_connection(settings: Settings) -> KafkaConnection:
-    """How Kafka is reached, as the settings say.
+def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
+    """Return the connection parameters of Kafka.
 
     Raises:
-        SettingsError: a file or a word that is needed is not there, or is none.
+        SettingsError: A credential is missing, or a certificate file cannot be used.
     """
     connection = KafkaConnection(
         bootstrap_servers=settings.kafka_bootstrap_servers,
@@ -101,8 +103,8 @@ def kafka_connection(settings: Settings) -> KafkaConnection:
     return connection
 
 
-def open_database(settings: Settings) -> Database:
-    """The database that the settings name; not started."""
+def open_database(settings: DatabaseSettings) -> Database:
+    """Return the connection pool of the database; it is not started."""
     limits = Limits(
         pool_size=settings.database_pool_size,
         connect=settings.connect_timeout,
@@ -112,6 +114,11 @@ def open_database(settings: Settings) -> Database:
         idle_in_transaction=settings.idle_in_transaction_timeout,
     )
     return Database(settings.database_url, limits, through_pgbouncer=settings.database_pgbouncer)
+
+
+def ingest_from(settings: DsnSettings) -> Ingest:
+    """Return the parameters of DSNs."""
+    return Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
 
 
 def build(settings: Settings) -> Service:
@@ -136,8 +143,8 @@ def build(settings: Settings) -> Service:
         metrics=PublisherMetrics(registry),
         heartbeat=settings.heartbeat_interval,
     )
-    ingest = Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
-    events, idempotency, committed = EventFactory(ingest), Idempotency(database), publisher.enqueue
+    dsns = ingest_from(settings)
+    events, idempotency, committed = EventFactory(dsns), Idempotency(database), publisher.enqueue
     create_key = CreateKey(database, events, idempotency, committed=committed)
     batches = BulkChanges(events)
     jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
@@ -153,7 +160,7 @@ def build(settings: Settings) -> Service:
         read_keys=ReadKeys(database),
         acknowledgements=acknowledgements,
         audit=Audit(database),
-        key_serializer=KeySerializer(ingest),
+        key_serializer=KeySerializer(dsns),
         topic=Topic(settings.kafka_topic, SHARDS, TOPIC_CONFIG),
         links_base=settings.links_base,
         body_timeout=settings.body_timeout,
@@ -180,8 +187,7 @@ def build(settings: Settings) -> Service:
         needed=frozenset({"postgres"}),
         before_scrape=lambda: _update_outbox_metrics(database, outbox_metrics),
     )
-    reconcile, repair = Reconcile(database, events), Repair(database, batches)
-    return Service(settings, registry, database, publisher, producer, jobs, reconcile, repair, api, health)
+    return Service(settings, registry, database, publisher, producer, jobs, api, health)
 
 
 def create_app(api: Api) -> web.Application:

@@ -1,8 +1,7 @@
-"""Log lines: JSON for machines, readable on a terminal; written in batches, off the requests' way."""
+"""Log lines, as JSON or as text; written in batches, so that requests do not wait for the stream."""
 
 import asyncio
 import atexit
-import json
 import logging
 import re
 import sys
@@ -12,40 +11,42 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-import orjson
 import structlog
 from structlog.typing import EventDict, Processor
 
-_FLUSH_AFTER: Final = 0.05
-"""Seconds that a line may wait; a write for each line costs as much as a fifth of a request."""
+from service.json_text import dump_json
 
-_MOST_BUFFERED: Final = 500
-"""Lines after which nothing waits any longer."""
+_FLUSH_AFTER: Final = 0.05
+"""Seconds that a line may be buffered; one write per line costs as much as a fifth of a request."""
+
+_MAX_BUFFERED: Final = 500
+"""Lines after which the buffer is written immediately."""
 
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
 )
-"""What begins a line, moves a terminal's cursor or cannot be encoded."""
+"""Characters that start a line, control a terminal or cannot be encoded."""
 
 
 class LineWriter:
-    """Gathers lines and writes them together.
+    """Buffers log events and writes them together.
 
     Args:
-        stream: where to.
-        form: makes a line of what was taken, when it is written: many in a row cost far less than as many alone.
+        stream: The stream to write to.
+        render: Returns the line of an event. It is called when the buffer is written: rendering many events in a row
+            is much faster than one at a time.
     """
 
-    def __init__(self, stream: TextIO, form: Callable[[Any], str] = str) -> None:
+    def __init__(self, stream: TextIO, render: Callable[[Any], str] = str) -> None:
         self._stream = stream
-        self._form = form
-        self._taken: list[object] = []
+        self._render = render
+        self._buffer: list[object] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def msg(self, line: object) -> None:
-        """Take a line, or what makes one; outside an event loop it is written at once."""
-        self._taken.append(line)
-        if len(self._taken) >= _MOST_BUFFERED:
+    def msg(self, event: object) -> None:
+        """Add an event; outside of an event loop it is written immediately."""
+        self._buffer.append(event)
+        if len(self._buffer) >= _MAX_BUFFERED:
             self.flush()
         elif self._timer is None:
             try:
@@ -57,36 +58,36 @@ class LineWriter:
     debug = info = warning = error = critical = exception = msg
 
     def flush(self) -> None:
-        """Write what has been gathered; a stream that takes no more fails nobody's request."""
+        """Write the buffer; errors of the stream are ignored, so that they fail no request."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        taken, self._taken = self._taken, []
-        if taken:
+        events, self._buffer = self._buffer, []
+        if events:
             with suppress(OSError):
-                self._stream.write("\n".join([self._form(one) for one in taken]) + "\n")
+                self._stream.write("\n".join([self._render(event) for event in events]) + "\n")
                 self._stream.flush()
 
 
 class _ToStructlog(logging.Handler):
-    """Gives the lines of libraries the form of our own."""
+    """Passes the log records of libraries to structlog."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Log ``record`` with its logger's name."""
+        """Log ``record`` with the name of its logger."""
         log = structlog.get_logger()
         log.log(record.levelno, record.getMessage(), logger=record.name, exc_info=record.exc_info)
 
 
 def configure(*, level: str, form: str, stream: TextIO | None = None) -> LineWriter:
-    """Set up the process's log.
+    """Configure the log of the process.
 
     Args:
-        level: the lowest level that is written, ``info`` or the like.
-        form: ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere.
-        stream: where lines go; None is standard error.
+        level: The lowest level that is logged, such as ``info``.
+        form: ``json``, ``text``, or ``auto``: text on a terminal, otherwise JSON.
+        stream: The stream to write to; None is standard error.
 
     Returns:
-        The writer, to be flushed at the end.
+        The writer, which must be flushed at the end.
     """
     stream = stream or sys.stderr
     text = form == "text" or (form == "auto" and stream.isatty())
@@ -108,7 +109,7 @@ def _text_processors(*, colors: bool) -> list[Processor]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         _escape,
-        # The default, where the library rich is installed, shows the variables of every frame: tokens among them.
+        # If the library rich is installed, the default shows the variables of every frame, which can contain tokens.
         structlog.dev.ConsoleRenderer(
             colors=colors, sort_keys=False, exception_formatter=structlog.dev.plain_traceback
         ),
@@ -116,13 +117,13 @@ def _text_processors(*, colors: bool) -> list[Processor]:
 
 
 _Event = tuple[float, str, str | None, dict[str, Any]]
-"""When (seconds since 1970), the level, the event and its values."""
+"""Unix time in seconds, level, event name and values."""
 
 
 class _ToJson:
-    """Hands events to the writer as they are, past all processors: each request pays for its line.
+    """Passes events to the writer without running structlog's processors, which would take time in each request.
 
-    Rests on `structlog.BoundLoggerBase`, which calls this for every event.
+    `structlog.BoundLoggerBase` calls `_proxy_to_logger` for every event.
     """
 
     _logger: LineWriter
@@ -134,7 +135,7 @@ class _ToJson:
 
 
 def _json_logger(level: int) -> type:
-    """Loggers of ``level`` and above that hand over events; that of requests, `info`, in a single step."""
+    """Return a logger class for ``level`` and above; `info`, which logs requests, has a shorter path."""
 
     def info(self: _ToJson, event: str, *args: object, **values: Any) -> None:
         if args or "exc_info" in values:
@@ -142,25 +143,23 @@ def _json_logger(level: int) -> type:
         else:
             self._logger.msg((time.time(), "info", event, values))
 
-    quick = {"info": info} if level <= logging.INFO else {}
-    return type("JsonLogger", (_ToJson, structlog.make_filtering_bound_logger(level)), quick)
+    methods = {"info": info} if level <= logging.INFO else {}
+    return type("JsonLogger", (_ToJson, structlog.make_filtering_bound_logger(level)), methods)
 
 
 def _json_line(event: _Event) -> str:
-    at, level, name, values = event
-    moment = datetime.fromtimestamp(at, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-    line = {"timestamp": moment, "level": level, "event": name, **values}
-    try:
-        text = orjson.dumps(line, default=str).decode()
-    except TypeError:  # half of a character, a number of more than 64 bits: paths can hold the first
-        text = json.dumps(line, default=str)
-    if text.isascii() and "\x7f" not in text:  # nearly always, and quick to see
+    seconds, level, name, values = event
+    time_text = (
+        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    )
+    text = dump_json({"timestamp": time_text, "level": level, "event": name, **values}, default=str).decode()
+    if text.isascii() and "\x7f" not in text:  # the usual case, which is fast to recognize
         return text
     return _UNPRINTABLE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:
-    """Callers choose paths and names: none of them may write a line of its own or steer the terminal."""
+    """Escape values: clients choose paths and names, which must not start a line or control the terminal."""
     return {
         name: _UNPRINTABLE.sub(_escaped, value) if isinstance(value, str) else value
         for name, value in event.items()

@@ -1,4 +1,4 @@
-"""What is counted and timed, under the names that /metrics shows."""
+"""The metrics of /metrics."""
 
 import asyncio
 from bisect import bisect_left
@@ -16,15 +16,15 @@ _PUBLISH_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5
 
 
 class RequestMetrics(Collector):
-    """HTTP requests by route, method and status; a route is its template, never a path.
+    """HTTP requests by route, method and status; the route is a template, never a path.
 
-    Their times are counted here and not by the library's histogram: each request pays for it, and this costs a third.
+    The durations are counted here, at a third of the cost of the library's histogram per request.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._times: dict[tuple[str, str, int], _Times] = {}
         self.in_flight = Gauge(
-            "projectkeys_http_requests_in_flight", "Requests being answered.", registry=registry
+            "projectkeys_http_requests_in_flight", "HTTP requests in progress.", registry=registry
         )
         self.unsent = Gauge(
             "projectkeys_http_unsent_response_bytes",
@@ -46,19 +46,19 @@ class RequestMetrics(Collector):
         registry.register(self)
 
     def observe(self, route: str, method: str, status: int, seconds: float) -> None:
-        """Count a request that took ``seconds``."""
-        at = (route, method, status)
-        times = self._times.get(at)
+        """Record a request that took ``seconds``."""
+        labels = (route, method, status)
+        times = self._times.get(labels)
         if times is None:
-            times = self._times[at] = _Times()
+            times = self._times[labels] = _Times()
         times.counts[bisect_left(_REQUEST_BUCKETS, seconds)] += 1
         times.seconds += seconds
 
     def collect(self) -> Iterable[Metric]:
-        """The histogram of all times."""
+        """Return the histogram of the durations."""
         family = HistogramMetricFamily(
             "projectkeys_http_request_duration_seconds",
-            "Time from a request's head to its answer.",
+            "Time from receiving the request head to the response.",
             labels=("route", "method", "status"),
         )
         for (route, method, status), times in self._times.items():
@@ -67,7 +67,7 @@ class RequestMetrics(Collector):
 
 
 class _Times:
-    """A histogram: how many seconds in all, and how many times fell under each bound and no lower one."""
+    """A histogram: the sum of the durations, and the number of durations in each bucket."""
 
     __slots__ = ("counts", "seconds")
 
@@ -76,7 +76,7 @@ class _Times:
         self.seconds = 0.0
 
     def buckets(self) -> list[tuple[str, float]]:
-        """Each bound, as it is written, with how many were not above it."""
+        """Return each upper bound with the number of durations up to it."""
         bounds = [*map(floatToGoString, _REQUEST_BUCKETS), "+Inf"]
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
@@ -119,15 +119,18 @@ class PublisherMetrics:
 
 
 class JobMetrics:
-    """Work that is done a batch at a time."""
+    """Batch jobs."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.keys = Counter(
-            "projectkeys_job_keys", "Keys done by batch jobs, by kind of job.", ("kind",), registry=registry
+            "projectkeys_job_keys",
+            "Keys processed by batch jobs, by kind of job.",
+            ("kind",),
+            registry=registry,
         )
         self.failures = Counter(
             "projectkeys_job_failures",
-            "Batches that failed, by kind of job and error; each is tried again after a pause.",
+            "Failed batches, by kind of job and error; each is retried after a delay.",
             ("kind", "error"),
             registry=registry,
         )
@@ -181,29 +184,29 @@ class OutboxMetrics:
 
 
 class LoopMetrics:
-    """The event loop; a number that only grows is a leak."""
+    """The event loop; a number of tasks that only grows indicates a leak."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        tasks = Gauge("projectkeys_tasks", "Tasks of the event loop.", registry=registry)
+        tasks = Gauge("projectkeys_tasks", "Tasks in the event loop.", registry=registry)
         tasks.set_function(_running_tasks)
 
 
 def _running_tasks() -> int:
     try:
         return len(asyncio.all_tasks())
-    except RuntimeError:  # whoever asks is in no loop
+    except RuntimeError:  # called outside of an event loop
         return 0
 
 
 class PoolMetrics(Collector):
-    """Connections to Postgres, read when asked for."""
+    """Connections to Postgres, counted when the metrics are scraped."""
 
     def __init__(self, registry: CollectorRegistry, sizes: Callable[[], tuple[int, int]]) -> None:
         self._sizes = sizes
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
-        """The pool's size and how much of it is idle."""
+        """Return the size of the pool and the number of its idle connections."""
         size, idle = self._sizes()
-        yield GaugeMetricFamily("projectkeys_pool_connections", "Connections to Postgres.", size)
-        yield GaugeMetricFamily("projectkeys_pool_connections_idle", "Those that nobody uses.", idle)
+        yield GaugeMetricFamily("projectkeys_pool_connections", "Postgres connections.", size)
+        yield GaugeMetricFamily("projectkeys_pool_connections_idle", "Idle Postgres connections.", idle)

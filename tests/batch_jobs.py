@@ -56,8 +56,8 @@ async def put_off_by(service: Service, postgres: Postgres, job_id: int = 1) -> t
     return (starts_at - before).total_seconds(), (starts_at - row["after"]).total_seconds()
 
 
-async def told(postgres: Postgres) -> list[tuple[str, str, int]]:
-    """Key, type and version of each event in the outbox, in their order."""
+async def outbox_events(postgres: Postgres) -> list[tuple[str, str, int]]:
+    """Return the key, type and version of each event in the outbox, in order."""
     rows = await postgres.fetch("SELECT aggregateid, type, version FROM outbox ORDER BY seq")
     return [(row["aggregateid"], row["type"], row["version"]) for row in rows]
 

@@ -1,4 +1,4 @@
-"""Commands as an operator types them, in this process."""
+"""Runs commands in this process."""
 
 import asyncio
 
@@ -6,7 +6,7 @@ from service.cli.main import main
 
 
 async def run(*arguments: str) -> int:
-    """The exit code of a command; it has a thread and a loop of its own."""
+    """Run a command in a thread, with an event loop of its own; return the exit code."""
     try:
         return await asyncio.to_thread(main, arguments)
     except SystemExit as error:  # argparse

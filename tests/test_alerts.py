@@ -1,4 +1,4 @@
-"""The alerts under deploy/ against the figures that the service serves."""
+"""The alerts in deploy/ and the metrics of the service."""
 
 import re
 from pathlib import Path
@@ -16,20 +16,20 @@ _NAME = re.compile(r"\bprojectkeys_\w+")
 
 
 def rules() -> list[dict[str, Any]]:
-    """Every rule of the file."""
+    """Return every rule of the file."""
     groups = yaml.safe_load(_FILE.read_text())["groups"]
     return [rule for group in groups for rule in group["rules"]]
 
 
 @pytest.fixture(scope="module")
 def served() -> str:
-    """What a process serves that has just been joined: each figure's name and help."""
+    """The metrics of a process that was just built."""
     return generate_latest(build(Settings(database_url="postgresql://nowhere")).registry).decode()
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_an_alert_rests_on_figures_that_are_served(rule: dict[str, Any], served: str) -> None:
-    """A misspelt name would never fire."""
+def test_alerts_use_existing_metrics(rule: dict[str, Any], served: str) -> None:
+    """An alert with a misspelt metric would never fire."""
     texts = [rule["expr"], *rule["annotations"].values()]
     names = {name for text in texts for name in _NAME.findall(text)}
     kinds = {name.removesuffix("_count").removesuffix("_total") for name in names}
@@ -37,8 +37,8 @@ def test_an_alert_rests_on_figures_that_are_served(rule: dict[str, Any], served:
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
-def test_an_alert_says_what_is_the_matter_and_what_to_do(rule: dict[str, Any]) -> None:
-    """And how soon."""
+def test_alerts_have_a_severity_a_summary_and_an_action(rule: dict[str, Any]) -> None:
+    """Nothing else."""
     assert set(rule["annotations"]) == {"summary", "action"}
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert rule["annotations"]["summary"].endswith(".")

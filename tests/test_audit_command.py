@@ -1,4 +1,4 @@
-"""`audit list`, as an operator reads it."""
+"""The output of `audit list`."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,7 +13,7 @@ from tests.http_service import ORGANIZATION
 
 @pytest.fixture(autouse=True)
 def _here(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command reads the test's database."""
+    """Set the database of the command."""
     monkeypatch.setenv("DATABASE_URL", database_url)
 
 
@@ -23,10 +23,10 @@ async def _list(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str
     return capsys.readouterr().out.splitlines()
 
 
-async def test_it_lists_every_organization_and_the_installation_newest_first(
+async def test_it_lists_the_entries_of_all_organizations_newest_first(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A line each: when, where, what, by whom, from where."""
+    """Each line has the time, organization, action, target, actor and address; those of the installation as well."""
     key = (await (await api.create({"name": "First"}, headers={"X-Request-Id": "r-1"})).json())["id"]
     heading, newest, token, *others = await _list(capsys)
     assert heading.split()[:2] == ["TIME", "(UTC)"]
@@ -38,10 +38,8 @@ async def test_it_lists_every_organization_and_the_installation_newest_first(
     assert [line.split()[2] for line in others] == ["project.create", "organization.create"]
 
 
-async def test_filters_leave_out_the_rest(
-    service: Service, api: Api, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Organization, project by slug and by id, target, action, time and number."""
+async def test_filters_select_entries(service: Service, api: Api, capsys: pytest.CaptureFixture[str]) -> None:
+    """By organization, project slug or id, target, action, time and number."""
     key = (await (await api.create({"name": "First"})).json())["id"]
     await service.api.tokens.create("ci", scopes=["org:read"], organization=ORGANIZATION)
     for arguments, actions in (
@@ -61,10 +59,10 @@ async def test_filters_leave_out_the_rest(
         assert [line.split()[2] for line in lines[1:]] == actions, arguments
 
 
-async def test_for_machines_a_line_is_the_api_s_row_with_its_organization(
+async def test_json_lines_have_the_members_of_the_api_and_the_organization(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The same members, so that one program reads both."""
+    """So that one program can read both."""
     await api.create({"name": "First"})
     lines = [orjson.loads(line) for line in await _list(capsys, "--json")]
     response = await api.request("GET", f"/api/0/organizations/{ORGANIZATION}/audit-logs/?per_page=1")
@@ -73,10 +71,10 @@ async def test_for_machines_a_line_is_the_api_s_row_with_its_organization(
     assert {line["organization"] for line in lines} == {ORGANIZATION, None}
 
 
-async def test_no_name_writes_a_line_of_its_own_or_steers_the_terminal(
+async def test_names_cannot_start_a_line_or_control_the_terminal(
     api: Api, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Callers choose the names of keys."""
+    """Clients choose the names of keys."""
     response = await api.create({"name": "a\u202eb\n2026 forged\x1b[2J"})
     assert response.status == 201
     lines = await _list(capsys, "--action", "projectkey.create")
@@ -88,18 +86,18 @@ async def test_no_name_writes_a_line_of_its_own_or_steers_the_terminal(
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--org", "nobody"], 1, "there is no organization nobody"),
+        (["--org", "unknown"], 1, "there is no organization unknown"),
         (["--org", ORGANIZATION, "--project", "nothing"], 1, "there is no project nothing in"),
         (["--project", "web"], 1, "--project with a slug needs --org"),
-        (["--since", "yesterday"], 2, "30m, 12h, 7d, or a time such as"),
-        (["--limit", "0"], 2, "a number from 1 to 10000, please"),
+        (["--since", "yesterday"], 2, "must be 30m, 12h, 7d or the like, or a time such as"),
+        (["--limit", "0"], 2, "must be a whole number from 1 to 10000"),
         (["--action", "member.add"], 2, "invalid choice: 'member.add'"),
     ],
 )
 @pytest.mark.usefixtures("api")
-async def test_a_mistake_is_a_sentence(
+async def test_invalid_arguments_are_explained(
     arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And an exit code that is not 0."""
+    """The exit code is not 0."""
     assert await run("audit", "list", *arguments) == code
     assert words in " ".join(capsys.readouterr().err.split())

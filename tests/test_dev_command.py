@@ -1,4 +1,4 @@
-"""`projectkeys dev`: which addresses it listens on."""
+"""The addresses that `projectkeys dev` listens on."""
 
 import asyncio
 from pathlib import Path

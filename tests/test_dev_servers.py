@@ -1,4 +1,4 @@
-"""The embedded servers: their data stays, and they do not outlive the process that started them."""
+"""The embedded servers: their data is kept, and they end with the process that started them."""
 
 import asyncio
 import contextlib
@@ -56,7 +56,7 @@ def _servers(directory: Path, reports: list[str] | None = None) -> Servers:
 
 @pytest.fixture(scope="module")
 async def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Data of both servers, stopped, with one row and one record in it."""
+    """The data of both servers, which are stopped, with one row and one record."""
     directory = tmp_path_factory.mktemp("servers")
     async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:
         await _write(servers)
@@ -86,13 +86,13 @@ def _alive(pids: list[int]) -> list[int]:
     return [pid for pid in pids if Path(f"/proc/{pid}").exists()]
 
 
-async def _said(process: asyncio.subprocess.Process, word: str) -> str:
+async def _line(process: asyncio.subprocess.Process, word: str) -> str:
     assert process.stdout is not None
     async with asyncio.timeout(30):
         async for line in process.stdout:
             if line.decode().startswith(word):
                 return line.decode()
-    raise AssertionError(f"It ended without saying {word!r}.")
+    raise AssertionError(f"It ended without printing {word!r}.")
 
 
 async def _write(servers: Servers) -> None:
@@ -124,7 +124,7 @@ async def _read(servers: Servers) -> tuple[int, bytes]:
 
 
 async def test_data_survives_a_stop_and_a_kill(directory: Path) -> None:
-    """What was acknowledged is there after a clean stop, and again after SIGKILL of both servers."""
+    """Acknowledged data is present after a clean stop, and after SIGKILL of both servers."""
     async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:
         assert await _read(servers) == (42, b"42")
         servers.postgres.kill()
@@ -134,9 +134,9 @@ async def test_data_survives_a_stop_and_a_kill(directory: Path) -> None:
 
 
 async def test_no_server_outlives_a_killed_parent(directory: Path) -> None:
-    """SIGKILL of the process that started them ends both servers, a halted Kafka too, and they recover."""
+    """SIGKILL of the process that started them ends both servers, even a paused Kafka, and they recover."""
     async with _parent(directory) as process:
-        pids = [int(word) for word in (await _said(process, "up")).split()[1:]]
+        pids = [int(word) for word in (await _line(process, "up")).split()[1:]]
         assert _alive(pids) == pids
         process.kill()
         deadline = time.monotonic() + 5
@@ -147,32 +147,34 @@ async def test_no_server_outlives_a_killed_parent(directory: Path) -> None:
         assert await _read(servers) == (42, b"42")
 
 
-async def test_ctrl_c_half_way_leaves_no_process_and_no_half_made_data(tmp_path: Path) -> None:
-    """A first start that is interrupted while it creates the cluster is as if it had never been."""
+async def test_ctrl_c_during_the_first_start_leaves_no_process_and_no_incomplete_data(tmp_path: Path) -> None:
+    """After an interrupted creation of the cluster, the next start creates it again."""
     async with _parent(tmp_path) as process:
-        await _said(process, "Creating a PostgreSQL cluster")
+        await _line(process, "Creating a PostgreSQL cluster")
         process.send_signal(signal.SIGINT)
         await asyncio.wait_for(process.wait(), 10)
     # Every process of a server holds its lock.
     for name in ("postgres", "kafka"):
-        os.close(await lock.take(tmp_path / name, patience=2))
+        os.close(await lock.take(tmp_path / name, limit=2))
     postgres = _servers(tmp_path).postgres
     await postgres.start()
     await postgres.stop()
 
 
 async def test_a_directory_in_use_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A second server on the data of a living one is refused with the directory's name."""
-    monkeypatch.setattr("service.dev.postgres._LOCK_PATIENCE", 0.1)
+    """The error of a second server names the directory and the process."""
+    monkeypatch.setattr("service.dev.postgres._LOCK_TIMEOUT", 0.1)
     first, second = _servers(directory).postgres, _servers(directory).postgres
     await first.start()
-    with pytest.raises(EmbeddedServerError, match=f"{directory}/postgres is in use; .* {os.getpid()}"):
+    with pytest.raises(
+        EmbeddedServerError, match=f"{directory}/postgres is in use by the process {os.getpid()}"
+    ):
         await second.start()
     await first.stop()
 
 
-async def test_a_port_is_kept_until_another_program_takes_it(directory: Path) -> None:
-    """The port is the same in the next run; one that is taken is replaced, and the user is told."""
+async def test_a_port_is_kept_until_another_program_uses_it(directory: Path) -> None:
+    """The port is the same in the next run; a port in use is replaced, and reported to the user."""
     file, reports = directory / "postgres" / "port", list[str]()
     postgres = _servers(directory, reports).postgres
     port = int(file.read_text())
@@ -184,12 +186,12 @@ async def test_a_port_is_kept_until_another_program_takes_it(directory: Path) ->
         await postgres.stop()
     assert int(file.read_text()) != port
     assert reports == [
-        f"Port {port} is taken by another program: PostgreSQL is now on {file.read_text().strip()}."
+        f"Port {port} is in use by another program; PostgreSQL now uses the port {file.read_text().strip()}."
     ]
 
 
 async def test_kafka_moves_to_other_ports_with_its_data(directory: Path) -> None:
-    """A broker whose two ports are taken starts on others and still has its records."""
+    """A broker whose ports are in use starts on others, with its records."""
     ports = [int((directory / "kafka" / name).read_text()) for name in ("port", "controller-port")]
     with socket.create_server(("127.0.0.1", ports[0])), socket.create_server(("127.0.0.1", ports[1])):
         async with embedded_servers(directory, cache_dir=_CACHE, report=print) as servers:
@@ -197,7 +199,7 @@ async def test_kafka_moves_to_other_ports_with_its_data(directory: Path) -> None
 
 
 async def test_a_failed_start_shows_the_log(tmp_path: Path) -> None:
-    """The error of a server that cannot start carries the log's last lines and its path."""
+    """The error of a server that cannot start contains the path and the last lines of its log."""
     postgres = _servers(tmp_path).postgres
     (tmp_path / "postgres" / "data").mkdir(parents=True)
     with pytest.raises(EmbeddedServerError, match=r"postgres ended with status \d") as caught:
@@ -206,8 +208,8 @@ async def test_a_failed_start_shows_the_log(tmp_path: Path) -> None:
     assert "postgresql.conf" in str(caught.value)
 
 
-def test_a_jar_with_a_wrong_hash_is_refused(tmp_path: Path) -> None:
-    """A download that is not the listed jar is refused by name and never reaches the cache."""
+def test_a_jar_with_a_wrong_hash_is_rejected(tmp_path: Path) -> None:
+    """The error names the jar, and the cache stays empty."""
     download = tmp_path / "download"
     download.write_bytes(b"not the jar")
     jar = Jar("org.example:thing:1.0", hashlib.sha256(b"the jar").hexdigest(), 7)
@@ -219,7 +221,7 @@ def test_a_jar_with_a_wrong_hash_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cached_jar_that_was_changed_is_not_used(tmp_path: Path) -> None:
-    """A jar in the cache counts only while its bytes are those of the list."""
+    """A jar in the cache must have the hash of the list."""
     download = tmp_path / "download"
     download.write_bytes(b"the jar")
     jar = Jar("org.example:thing:1.0", hashlib.sha256(b"the jar").hexdigest(), 7)
@@ -229,8 +231,8 @@ def test_a_cached_jar_that_was_changed_is_not_used(tmp_path: Path) -> None:
     assert missing_jars([jar], tmp_path) == [jar]
 
 
-def test_the_list_names_each_jar_once() -> None:
-    """No two jars of the list would share a place in the cache."""
+def test_every_jar_of_the_list_has_a_file_name_of_its_own() -> None:
+    """No two jars overwrite each other in the cache."""
     jars = listed_jars()
     assert len({jar.file_name for jar in jars}) == len(jars) > 40
     assert "kafka_2.13-4.3.1.jar" in {jar.file_name for jar in jars}

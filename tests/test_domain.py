@@ -161,7 +161,9 @@ def test_a_higher_scope_implies_those_below_it_and_no_other(noun: str) -> None:
 @pytest.mark.parametrize("scope", ["", "project", "project:", "project:everything", "event:read", "ORG:READ"])
 def test_a_scope_that_does_not_exist_is_refused_with_those_that_do(scope: str) -> None:
     """The message is good enough to print."""
-    with pytest.raises(ValueError, match=re.escape(f"{scope!r} is no scope; there are {', '.join(SCOPES)}")):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{scope!r} is not a scope; the scopes are {', '.join(SCOPES)}")
+    ):
         expand(["project:read", scope])
 
 

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 from service.app import Service
 from service.usecases.bulk_changes import MOST
 from testkit.polling import poll_until
-from tests.batch_jobs import finish, put_off_by, told, write_keys
+from tests.batch_jobs import finish, outbox_events, put_off_by, write_keys
 from tests.conftest import ORIGIN, make_project
 from tests.outbox import Postgres
 
@@ -63,7 +63,7 @@ async def test_a_job_that_fails_stops_no_other_and_waits_longer_each_time(
     await postgres.execute("DROP TRIGGER poison ON deleted_key")
     await finish(service, postgres)
     assert await postgres.fetchval("SELECT failures FROM batch_job WHERE project_id = $1", first) == 0
-    assert len(await told(postgres)) == 2 * (MOST + 1)
+    assert len(await outbox_events(postgres)) == 2 * (MOST + 1)
 
 
 async def test_a_job_that_fails_is_not_tried_in_a_hot_loop(

@@ -90,7 +90,7 @@ async def test_a_token_ends_at_its_time_also_when_it_is_remembered(
 async def test_a_revoked_token_ends_within_five_seconds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be remembered that long, and no use of it makes that longer."""
     tokens, now = site.service.api.tokens, 1000.0
-    monkeypatch.setattr(tokens._recent, "_clock", lambda: now)
+    monkeypatch.setattr(tokens._cache, "_clock", lambda: now)
     token = await site.new_token()
     assert (await site.send("GET", site.keys_path, token=token)).status == 200
     await tokens.revoke(max(row.id for row in await tokens.list()))

@@ -130,22 +130,22 @@ async def test_a_tokens_last_use_is_written_off_the_way_and_at_most_once_a_minut
     tokens = Tokens(service.database, clock=lambda: now)
     text = await tokens.create("used", scopes=["project:read"])
     assert [row.last_used_at for row in await tokens.list()] == [None]
-    await tokens.caller(text)
+    await tokens.authenticate(text)
     assert await _written(tokens) == 1
     [first] = [row.last_used_at for row in await tokens.list()]
     assert first is not None
-    tokens._recent.clear()
+    tokens._cache.clear()
     now = first + timedelta(seconds=59)
-    await tokens.caller(text)
+    await tokens.authenticate(text)
     assert await _written(tokens) == 0
-    tokens._recent.clear()
+    tokens._cache.clear()
     now = first + timedelta(seconds=60)
-    await tokens.caller(text)
+    await tokens.authenticate(text)
     assert await _written(tokens) == 1
 
 
 async def _written(tokens: Tokens) -> int:
     """How many uses waited to be written; they are written."""
-    waiting = len(tokens.uses._waiting)
-    await tokens.uses.write_waiting()
+    waiting = len(tokens.uses._pending)
+    await tokens.uses.write_pending()
     return waiting

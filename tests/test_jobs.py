@@ -12,7 +12,7 @@ from service.domain.model import OrganizationChange, ProjectChange, ProjectKeyCh
 from service.settings import Settings
 from service.usecases.bulk_changes import MOST
 from testkit.polling import poll_until
-from tests.batch_jobs import finish, make_due, told, wait_for_locks, write_keys
+from tests.batch_jobs import finish, make_due, outbox_events, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.outbox import Postgres, waiting
 
@@ -40,7 +40,7 @@ async def test_a_project_of_many_keys_goes_in_bounded_batches_each_key_with_its_
     assert await waiting(postgres) == 0
     written = await finish(service, postgres)
     assert [count for count in written if count] == [MOST, MOST, MANY - 2 * MOST]
-    assert sorted(await told(postgres)) == sorted((key, EventType.DELETED, 2) for key in keys)
+    assert sorted(await outbox_events(postgres)) == sorted((key, EventType.DELETED, 2) for key in keys)
     assert await postgres.fetchval("SELECT count(*) FROM project_key") == 0
     assert await postgres.fetchval("SELECT count(*) FROM project") == 0
     gone = await postgres.fetch("SELECT public_key, version FROM deleted_key")
@@ -63,7 +63,7 @@ async def test_a_key_that_comes_late_to_a_project_that_goes_is_deleted_too(
     )
     await postgres.execute("UPDATE batch_job SET after_id = (SELECT max(id) FROM project_key)")
     await finish(service, postgres)
-    events = await told(postgres)
+    events = await outbox_events(postgres)
     assert len(events) == MANY
     assert (late, EventType.DELETED, 2) in events
     assert await postgres.fetchval("SELECT count(*) FROM project") == 0
@@ -83,7 +83,7 @@ async def test_another_ingest_url_gives_every_key_of_the_organization_a_new_vers
     await postgres.execute("UPDATE batch_job SET finished_at = now() WHERE id > $1", first)  # the second pass
     written = await finish(service, postgres)
     assert [count for count in written if count] == [MOST, MOST, MANY - 2 * MOST]
-    assert await told(postgres) == [(key, EventType.UPDATED, 2) for key in keys]
+    assert await outbox_events(postgres) == [(key, EventType.UPDATED, 2) for key in keys]
     payloads = [orjson.loads(row["payload"]) for row in await postgres.fetch("SELECT payload FROM outbox")]
     assert {one["dsn"]["public"] for one in payloads} == {
         f"https://{key}@in.example.com/{project.id}" for key in keys
@@ -108,9 +108,9 @@ async def test_a_key_made_while_the_ingest_url_changed_is_told_of_again_later(
     await service.api.organizations.update(project.organization, change, ORIGIN)
     while await service.jobs.step():
         pass
-    assert await told(postgres) == [(old, EventType.UPDATED, 2), (young, EventType.UPDATED, 2)]
+    assert await outbox_events(postgres) == [(old, EventType.UPDATED, 2), (young, EventType.UPDATED, 2)]
     await finish(service, postgres)
-    assert (await told(postgres))[2:] == [(young, EventType.UPDATED, 3)]
+    assert (await outbox_events(postgres))[2:] == [(young, EventType.UPDATED, 3)]
 
 
 async def test_another_slug_leaves_every_dsn_as_it_is(service: Service, postgres: Postgres) -> None:
@@ -173,7 +173,7 @@ async def test_two_workers_at_once_never_do_a_batch_twice(
 
     shares = await asyncio.gather(*(work(replica) for replica in (service, second, service, second)))
     assert sum(shares) >= 6
-    assert sorted(await told(postgres)) == sorted((key, EventType.DELETED, 2) for key in keys)
+    assert sorted(await outbox_events(postgres)) == sorted((key, EventType.DELETED, 2) for key in keys)
 
 
 async def postgres_unfinished(replica: Service) -> bool:
@@ -209,7 +209,7 @@ async def test_the_job_of_a_killed_worker_is_gone_on_with(
         with pytest.raises(Exception, match=r"terminat|closed"):
             await hangs
     await finish(second, postgres)
-    assert sorted(await told(postgres)) == sorted((key, EventType.DELETED, 2) for key in keys)
+    assert sorted(await outbox_events(postgres)) == sorted((key, EventType.DELETED, 2) for key in keys)
 
 
 async def test_batches_wait_while_much_is_on_its_way(service: Service, postgres: Postgres) -> None:

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from projectkeys_consumer import NotReadyError, ProjectKeys
 from service.app import build, kafka_connection, publishing
 from service.dev.ports import free_port
-from service.settings import Settings, SettingsError
+from service.environment import SettingsError
+from service.settings import Settings
 from testkit.polling import poll_until
 from tests.conftest import MakeApi
 from tests.kafka_harness import new_topic

@@ -1,4 +1,4 @@
-"""Log lines: one JSON object each, readable on a terminal."""
+"""The log: one JSON object per line, or text on a terminal."""
 
 import asyncio
 import io
@@ -19,7 +19,7 @@ from testkit.polling import poll_until
 
 
 class Stream(io.StringIO):
-    """A stream that counts its writes, and is a terminal where a test wants one."""
+    """A stream that counts its writes; ``terminal`` makes it a terminal."""
 
     def __init__(self, *, terminal: bool = False) -> None:
         super().__init__()
@@ -27,17 +27,17 @@ class Stream(io.StringIO):
         self._terminal = terminal
 
     def isatty(self) -> bool:
-        """Whether it is a terminal."""
+        """Return whether it is a terminal."""
         return self._terminal
 
     def write(self, text: str) -> int:
-        """Take ``text``."""
+        """Write ``text``."""
         self.writes += 1
         return super().write(text)
 
     @property
     def lines(self) -> list[str]:
-        """What stands in it, a line each."""
+        """The written lines."""
         return self.getvalue().splitlines()
 
     @property
@@ -51,7 +51,7 @@ Configure = Callable[..., logs.LineWriter]
 
 @pytest.fixture
 def configure() -> Iterator[Configure]:
-    """Sets up the log, and puts back what was there."""
+    """The function that configures the log; the previous configuration is restored."""
     before, root = structlog.get_config(), logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield logs.configure
@@ -60,8 +60,8 @@ def configure() -> Iterator[Configure]:
     root.setLevel(level)
 
 
-async def test_a_line_is_one_json_object_that_says_when_how_bad_and_what_first(configure: Configure) -> None:
-    """The rest follows as it was given; times are UTC."""
+async def test_a_line_is_a_json_object_with_time_level_and_event_first(configure: Configure) -> None:
+    """The values follow in the given order; times are in UTC."""
     stream = Stream()
     writer = configure(level="info", form="json", stream=stream)
     structlog.get_logger().warning("shard_failed", shard=3, error="no way")
@@ -73,8 +73,8 @@ async def test_a_line_is_one_json_object_that_says_when_how_bad_and_what_first(c
     assert orjson.loads(line)["error"] == "no way"
 
 
-async def test_lines_are_written_together_and_soon(configure: Configure) -> None:
-    """A burst costs one write; nobody has to ask for it."""
+async def test_lines_are_written_together_after_a_short_time(configure: Configure) -> None:
+    """A burst takes one write, without a call of flush."""
     stream = Stream()
     configure(level="info", form="json", stream=stream)
     for number in range(100):
@@ -85,8 +85,8 @@ async def test_lines_are_written_together_and_soon(configure: Configure) -> None
     assert [one["number"] for one in stream.objects] == list(range(100))
 
 
-async def test_a_flood_does_not_wait_in_memory(configure: Configure) -> None:
-    """From so many lines on nothing waits for the timer."""
+async def test_a_full_buffer_is_written_immediately(configure: Configure) -> None:
+    """Without waiting for the timer."""
     stream = Stream()
     configure(level="info", form="json", stream=stream)
     for _ in range(1200):
@@ -94,16 +94,16 @@ async def test_a_flood_does_not_wait_in_memory(configure: Configure) -> None:
     assert len(stream.lines) == 1000
 
 
-def test_without_a_loop_a_line_is_written_at_once(configure: Configure) -> None:
-    """What is logged before and after the service runs is not lost."""
+def test_without_an_event_loop_a_line_is_written_immediately(configure: Configure) -> None:
+    """Lines before and after the event loop are not lost."""
     stream = Stream()
     configure(level="info", form="json", stream=stream)
     structlog.get_logger().info("too early")
     assert [one["event"] for one in stream.objects] == ["too early"]
 
 
-def test_what_is_below_the_level_is_not_written(configure: Configure) -> None:
-    """Neither of ours nor of a library's."""
+def test_events_below_the_level_are_not_written(configure: Configure) -> None:
+    """Neither those of the service nor those of libraries."""
     stream = Stream()
     configure(level="error", form="json", stream=stream)
     structlog.get_logger().warning("ours")
@@ -112,8 +112,8 @@ def test_what_is_below_the_level_is_not_written(configure: Configure) -> None:
     assert [one["event"] for one in stream.objects] == ["bad"]
 
 
-def test_the_lines_of_libraries_come_through_in_our_form(configure: Configure) -> None:
-    """From warnings on, with the logger's name, the arguments in place and the traceback as a member."""
+def test_log_records_of_libraries_have_the_same_format(configure: Configure) -> None:
+    """From level warning, with the name of the logger, the formatted arguments, and the traceback as a member."""
     stream = Stream()
     configure(level="info", form="json", stream=stream)
     library = logging.getLogger("some.library")
@@ -139,16 +139,16 @@ _HOSTILE = [
     "/a\r\x1b[2Jgone",
     "\x00\x07\x7f\x85\x9b2J",
     "/line\u2028paragraph\u2029end",
-    "/half a character \udcff",
+    "/lone surrogate \udcff",
 ]
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("text", _HOSTILE)
-def test_no_value_can_write_a_line_of_its_own_or_steer_the_terminal(
+def test_no_value_can_start_a_line_or_control_the_terminal(
     form: str, text: str, configure: Configure
 ) -> None:
-    """Paths and names are the callers' choice: whatever they hold, a call is one printable line."""
+    """Clients choose paths and names; each call writes exactly one printable line."""
     stream = Stream()
     configure(level="info", form=form, stream=stream)
     structlog.get_logger().info("request", path=text)
@@ -159,12 +159,12 @@ def test_no_value_can_write_a_line_of_its_own_or_steer_the_terminal(
     for line in (first, second):
         assert line.encode()
         assert form == "json" or line.isprintable()
-    if form == "json" and "\udcff" not in text:  # orjson refuses to read what only half exists
+    if form == "json" and "\udcff" not in text:  # orjson rejects lone surrogates
         assert orjson.loads(first)["path"] == orjson.loads(second)["event"] == text
 
 
-def test_a_value_that_json_does_not_know_is_written_as_text(configure: Configure) -> None:
-    """A line is never lost for one of its values."""
+def test_a_value_of_a_type_that_json_does_not_have_is_written_as_text(configure: Configure) -> None:
+    """No value prevents the line from being written."""
     stream = Stream()
     configure(level="info", form="json", stream=stream)
     structlog.get_logger().info("odd", path=Path("/a"), great=2**70, error=OSError("no way"))
@@ -177,7 +177,7 @@ def test_a_value_that_json_does_not_know_is_written_as_text(configure: Configure
 @pytest.mark.parametrize("level", ["info", "warning"])
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_every_level_takes_arguments_and_errors(form: str, level: str, configure: Configure) -> None:
-    """That of requests too, which goes a shorter way."""
+    """Also `info`, which has a shorter code path."""
     stream = Stream()
     configure(level="info", form=form, stream=stream)
     log = structlog.get_logger()
@@ -187,8 +187,8 @@ def test_every_level_takes_arguments_and_errors(form: str, level: str, configure
     assert "OSError: no way" in stream.getvalue()
 
 
-def test_on_a_terminal_lines_are_text_and_elsewhere_json(configure: Configure) -> None:
-    """With ``auto``; the other two forms do as they say everywhere."""
+def test_auto_is_text_on_a_terminal_and_json_otherwise(configure: Configure) -> None:
+    """The other two formats do not depend on the stream."""
     shown = {}
     for form, terminal in (("auto", True), ("auto", False), ("text", False), ("json", True)):
         stream = Stream(terminal=terminal)
@@ -206,10 +206,10 @@ def test_on_a_terminal_lines_are_text_and_elsewhere_json(configure: Configure) -
 
 @pytest.mark.parametrize("form", ["json", "text"])
 def test_a_traceback_shows_no_variables(form: str, configure: Configure) -> None:
-    """They hold tokens and secrets."""
+    """Variables can contain tokens and secrets."""
     stream = Stream()
     configure(level="info", form=form, stream=stream)
-    secret = f"hunter{2}"  # a literal would stand in the traceback's line
+    secret = f"hunter{2}"  # a literal would be in the line that the traceback shows
     try:
         _fail(f"{len(secret)} characters")
     except OSError:
@@ -219,13 +219,13 @@ def test_a_traceback_shows_no_variables(form: str, configure: Configure) -> None
     assert secret not in stream.getvalue()
 
 
-def test_a_stream_that_takes_no_more_fails_nobody() -> None:
-    """The reader of the log can go away; the service goes on."""
+def test_errors_of_the_stream_are_ignored() -> None:
+    """The service continues when the reader of the log ends."""
     reading_end, writing_end = os.pipe()
     os.close(reading_end)
     stream = os.fdopen(writing_end, "w")
     writer = logs.LineWriter(stream)
     writer.msg("lost")
     writer.msg("lost too")
-    with suppress(BrokenPipeError):  # what it still holds
+    with suppress(BrokenPipeError):  # of its own buffer
         stream.close()

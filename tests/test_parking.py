@@ -113,13 +113,13 @@ async def test_a_retry_publishes_all_rows_of_the_key_once_kafka_accepts_them(
     scene: Scene, postgres: Postgres
 ) -> None:
     """Without a change it is parked again; with a larger limit both versions are published."""
-    assert await scene.command("retry", scene.key) == (0, "Events that are tried again: 1.\n")
+    assert await scene.command("retry", scene.key) == (0, "Events to be published again: 1.\n")
     await poll_until(lambda: scene.has_parked(2))
     [parked] = await scene.parked()
     assert parked["attempts"] == 2
     settings = scene.deployment.settings
     await configure(scene.deployment.bootstrap, settings.kafka_topic, {"cleanup.policy": "compact"})
-    assert await scene.command("retry", "--all") == (0, "Events that are tried again: 1.\n")
+    assert await scene.command("retry", "--all") == (0, "Events to be published again: 1.\n")
     await poll_until(partial(_outbox_has, postgres, 0))
     assert _versions(await scene.published(4), scene.key) == ["2", "3"]
     assert await scene.parked() == []
@@ -130,8 +130,8 @@ async def test_a_discard_reports_what_is_lost(scene: Scene, postgres: Postgres) 
     """Without --yes nothing is deleted; with it the next version is published and the audit has an entry."""
     code, output = await scene.command("discard", scene.key)
     assert code == 1
-    assert f"Consumers never hear of version 2 of {scene.key} (projectkey.created)." in output
-    assert "the later events that wait behind it: 1" in output
+    assert f"Consumers never receive version 2 of {scene.key} (projectkey.created)." in output
+    assert "the later events of the key that it blocks: 1" in output
     assert len(await scene.parked()) == 1
     code, output = await scene.command("discard", scene.key, "--yes")
     assert code == 0, output

@@ -251,7 +251,7 @@ async def test_wrong_settings_are_reported_together(tmp_path: Path) -> None:
     async with running("serve", environment=wrong, directory=tmp_path) as process:
         assert await process.wait_for_exit(timeout=10) == 78
         reported = [line.partition(":")[0] for line in process.errors.splitlines()]
-    assert reported == ["Some settings cannot be used", *sorted(wrong)]
+    assert reported == ["Some settings are invalid", *sorted(wrong)]
 
 
 async def test_a_blocked_shutdown_is_ended_by_a_signal(tmp_path: Path) -> None:

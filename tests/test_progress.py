@@ -1,4 +1,4 @@
-"""How far a command has come, as people see it."""
+"""The progress display of commands."""
 
 from io import StringIO
 
@@ -6,26 +6,26 @@ from service.cli.progress import Progress
 
 
 class Terminal(StringIO):
-    """A stream that says that it is a terminal."""
+    """A stream that is a terminal."""
 
     def isatty(self) -> bool:
-        """It is."""
+        """Return true."""
         return True
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
 
     def __call__(self) -> float:
-        """The time in seconds."""
+        """Return the time in seconds."""
         return self.now
 
 
-def test_on_a_terminal_a_bar_is_drawn_in_its_place() -> None:
-    """Share, number, pace and the time that is left; nothing of it stays."""
+def test_a_terminal_gets_a_bar_that_is_redrawn_and_erased() -> None:
+    """With share, number, rate and remaining time."""
     stream, clock = Terminal(), Clock()
     progress = Progress("Replay 7", stream=stream, clock=clock)
     clock.now += 2
@@ -39,8 +39,8 @@ def test_on_a_terminal_a_bar_is_drawn_in_its_place() -> None:
     assert len(blank) >= len(first)
 
 
-def test_elsewhere_a_plain_line_comes_now_and_then() -> None:
-    """Not each time: a log is no place for bars."""
+def test_other_streams_get_a_line_every_ten_seconds() -> None:
+    """Not one for each call."""
     stream, clock = StringIO(), Clock()
     progress = Progress("Topic", stream=stream, clock=clock)
     for done in range(0, 2_500, 100):
@@ -52,8 +52,8 @@ def test_elsewhere_a_plain_line_comes_now_and_then() -> None:
     )
 
 
-def test_what_nobody_has_counted_has_no_share() -> None:
-    """Nor has nothing."""
+def test_an_unknown_total_has_no_share() -> None:
+    """Nor has a total of 0."""
     for total in (None, 0):
         stream, clock = Terminal(), Clock()
         progress = Progress("Topic", stream=stream, clock=clock)
@@ -62,8 +62,8 @@ def test_what_nobody_has_counted_has_no_share() -> None:
         assert stream.getvalue() == "\rTopic: 12, 12/s"
 
 
-def test_more_than_was_counted_is_all_of_it() -> None:
-    """Keys that came meanwhile."""
+def test_more_than_the_total_is_100_percent() -> None:
+    """Keys that were created in the meantime."""
     stream, clock = Terminal(), Clock()
     progress = Progress("Replay 7", stream=stream, clock=clock)
     clock.now += 1

@@ -1,18 +1,22 @@
-"""The topic beside Postgres, by command: what differs is told, and mended; what does not is left alone."""
+"""`events reconcile`: the comparison of the topic with Postgres, and the repair of differences."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from service.app import Service, build, kafka_connection, publishing
+from service.app import Service, build, publishing
+from service.cli.use_cases import build_reconcile
 from service.domain.differences import Difference, Kind
 from service.domain.model import NewProjectKey
 from service.domain.partitioning import shard_of
-from service.kafka.reader import read_topic
-from service.settings import Settings
+from service.environment import read
+from service.postgres.database import Database
+from service.settings import ReconcileSettings, Settings
+from service.usecases.reconcile.compare import Reconcile
 from service.usecases.reconcile.diff_store import open_diff_store
 from tests import inconsistencies
 from tests.commands import run
@@ -23,14 +27,14 @@ from tests.outbox import Postgres
 Command = Callable[..., Awaitable[tuple[int, dict[str, Any]]]]
 
 
-def _said(capsys: pytest.CaptureFixture[str]) -> list[str]:
-    """What a command said, without the log of the service beside it."""
+def _output(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Return the output of a command, without the log of the service in the same process."""
     return [line for line in capsys.readouterr().out.splitlines() if "\x1b" not in line]
 
 
 @pytest.fixture(autouse=True)
-def here(settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
-    """Commands have the test's database and topic."""
+def environment(settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """The settings of the service, which the commands have in their environment."""
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
     monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", ",".join(settings.kafka_bootstrap_servers))
     monkeypatch.setenv("KAFKA_TOPIC", topic)
@@ -39,43 +43,45 @@ def here(settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch) -> Set
 
 
 @pytest.fixture
-async def scene(here: Settings, kafka_bootstrap: str, postgres: Postgres) -> AsyncIterator[ReconcileSetup]:
-    """A service that publishes."""
-    service = build(here)
+async def scene(
+    environment: Settings, kafka_bootstrap: str, postgres: Postgres
+) -> AsyncIterator[ReconcileSetup]:
+    """A service with a running publisher."""
+    service = build(environment)
     async with publishing(service):
         yield ReconcileSetup(
-            service, await make_project(service), postgres, kafka_bootstrap, here.kafka_topic
+            service, await make_project(service), postgres, kafka_bootstrap, environment.kafka_topic
         )
 
 
 @pytest.fixture
 def reconcile(capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs the command; gives its exit code and what it tells."""
+    """The command; it returns its exit code and its JSON output."""
 
     async def command(*arguments: str) -> tuple[int, dict[str, Any]]:
         capsys.readouterr()
         code = await run("events", "reconcile", "--json", *arguments)
-        [output] = _said(capsys)
+        [output] = _output(capsys)
         assert "secret" not in output
         return code, orjson.loads(output)
 
     return command
 
 
-async def test_what_both_have_is_right(scene: ReconcileSetup, reconcile: Command) -> None:
-    """Keys in several versions, deleted ones, and one that has come back."""
+async def test_equal_states_are_no_differences(scene: ReconcileSetup, reconcile: Command) -> None:
+    """Keys in several versions, and deleted keys."""
     for _ in range(3):
         await scene.issue()
-    renamed, gone = await scene.issue(), await scene.issue()
+    renamed, deleted = await scene.issue(), await scene.issue()
     await scene.rename(renamed)
-    await scene.delete(gone)
+    await scene.delete(deleted)
     await scene.published()
-    assert await reconcile() == (0, {"keys": 4, "onTheirWay": 0, "toldAgain": 0, "differences": {}})
+    assert await reconcile() == (0, {"keys": 4, "inFlight": 0, "republished": 0, "differences": {}})
 
 
-async def test_nothing_is_right_with_nothing(reconcile: Command) -> None:
-    """An empty topic and no keys."""
-    assert await reconcile() == (0, {"keys": 0, "onTheirWay": 0, "toldAgain": 0, "differences": {}})
+async def test_an_empty_topic_and_an_empty_database_are_equal(reconcile: Command) -> None:
+    """Nothing is counted."""
+    assert await reconcile() == (0, {"keys": 0, "inFlight": 0, "republished": 0, "differences": {}})
 
 
 @pytest.mark.parametrize(
@@ -96,13 +102,13 @@ async def test_nothing_is_right_with_nothing(reconcile: Command) -> None:
         (inconsistencies.deletion_before_later_version, Kind.WRONGLY_PRESENT),
     ],
 )
-async def test_what_differs_is_told_and_mended(
+async def test_differences_are_reported_and_repaired(
     scene: ReconcileSetup,
     reconcile: Command,
     create_difference: Callable[[ReconcileSetup, str], Awaitable[None]],
     kind: Kind,
 ) -> None:
-    """Exit code 1; after --repair and publishing 0, and consumers who heard everything have what Postgres has."""
+    """Exit code 1; after --repair and publishing 0, and consumers have the state of Postgres."""
     key, _ = await scene.issue(), await scene.issue()
     await scene.published()
     await create_difference(scene, key)
@@ -111,7 +117,7 @@ async def test_what_differs_is_told_and_mended(
     assert {name: found["count"] for name, found in report["differences"].items()} == {kind: 1}
     [example] = report["differences"][kind]["examples"]
     code, report = await reconcile("--repair")
-    assert (code, report["toldAgain"]) == (1, 1)
+    assert (code, report["republished"]) == (1, 1)
     await scene.published()
     assert (await reconcile())[0] == 0
     rows = await scene.postgres.fetch("SELECT public_key, label FROM project_key")
@@ -119,10 +125,10 @@ async def test_what_differs_is_told_and_mended(
     assert len(example["key"]) == 32
 
 
-async def test_what_was_known_to_nobody_comes_back_in_a_later_version(
+async def test_a_repaired_phantom_is_created_again_in_a_later_version(
     scene: ReconcileSetup, reconcile: Command
 ) -> None:
-    """The repair remembers its deletion: consumers would pass over version 1."""
+    """The repair records its deletion; consumers would ignore version 1."""
     key = await scene.issue()
     await scene.published()
     await inconsistencies.key_missing_in_postgres(scene, key)
@@ -133,68 +139,75 @@ async def test_what_was_known_to_nobody_comes_back_in_a_later_version(
     assert (await reconcile())[0] == 0
 
 
-async def test_events_on_their_way_are_no_differences(service: Service, reconcile: Command) -> None:
-    """They are counted, each key once: the outbox has them, and Kafka will."""
+async def test_keys_with_unpublished_events_are_no_differences(service: Service, reconcile: Command) -> None:
+    """They are counted, once per key."""
     project = await make_project(service)
-    gone, _ = [
+    deleted, _ = [
         (await service.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key.public_key
         for _ in range(2)
     ]
-    await service.api.change_keys.delete(project, gone, ORIGIN)
-    assert await reconcile() == (0, {"keys": 1, "onTheirWay": 2, "toldAgain": 0, "differences": {}})
+    await service.api.change_keys.delete(project, deleted, ORIGIN)
+    assert await reconcile() == (0, {"keys": 1, "inFlight": 2, "republished": 0, "differences": {}})
+
+
+def _reconcile(database: Database) -> Reconcile:
+    return build_reconcile(database, read(ReconcileSettings))
+
+
+def _show_nothing(_done: int, _total: int) -> None:
+    pass
 
 
 async def test_an_event_that_is_published_after_the_topic_was_read_is_no_difference(
-    service: Service, topic: str, postgres: Postgres
+    service: Service, postgres: Postgres
 ) -> None:
-    """It waited when Postgres was looked at, and at the second look it waits no more."""
+    """It was in the outbox when Postgres was read, and is not when the differences are confirmed."""
     await service.api.create_key.issue(NewProjectKey(), await make_project(service), ORIGIN)
-    with open_diff_store() as ledger:
-        await service.reconcile.read_postgres(ledger, lambda *_: None)
-        async for records in read_topic(kafka_connection(service.settings), topic, progress=lambda *_: None):
-            ledger.add_told(records)
+    reconcile = _reconcile(service.database)
+    with open_diff_store() as diff_store:
+        await reconcile.read_postgres(diff_store, _show_nothing)
+        await reconcile.read_topic(diff_store, _show_nothing)
         await postgres.execute("DELETE FROM outbox")
-        await service.reconcile.confirm(ledger)
-        assert ledger.counts() == {}
+        await reconcile.confirm(diff_store)
+        assert diff_store.count_differences() == {}
 
 
-async def test_what_changes_after_the_look_at_postgres_is_no_difference(scene: ReconcileSetup) -> None:
-    """New keys, newer versions and deletions that the topic tells of and the look did not see."""
-    renamed, gone = await scene.issue(), await scene.issue()
+async def test_changes_after_postgres_was_read_are_no_differences(scene: ReconcileSetup) -> None:
+    """New keys, newer versions and deletions that are in the topic and not in the snapshot."""
+    renamed, deleted = await scene.issue(), await scene.issue()
     await scene.published()
-    connection, topic = kafka_connection(scene.service.settings), scene.topic
-    with open_diff_store() as ledger:
-        await scene.service.reconcile.read_postgres(ledger, lambda *_: None)
+    reconcile = _reconcile(scene.service.database)
+    with open_diff_store() as diff_store:
+        await reconcile.read_postgres(diff_store, _show_nothing)
         await scene.issue()
         await scene.rename(renamed)
-        await scene.delete(gone)
+        await scene.delete(deleted)
         await scene.published()
-        async for records in read_topic(connection, topic, progress=lambda *_: None):
-            ledger.add_told(records)
-        assert [one.kind for one in ledger.compare()] == [Kind.PHANTOM] * 3
-        await scene.service.reconcile.confirm(ledger)
-        assert ledger.counts() == {}
+        await reconcile.read_topic(diff_store, _show_nothing)
+        assert [one.kind for one in diff_store.find_differences()] == [Kind.PHANTOM] * 3
+        await reconcile.confirm(diff_store)
+        assert diff_store.count_differences() == {}
 
 
-async def test_a_repair_leaves_what_has_changed_since(scene: ReconcileSetup) -> None:
-    """Its own event tells of it, and no older state may follow that one."""
+async def test_a_repair_skips_keys_that_have_changed_since(scene: ReconcileSetup) -> None:
+    """Their own event is published, and no older state can follow it."""
     key = await scene.issue()
     await scene.published()
-    with open_diff_store() as ledger:
-        ledger.add_differences([Difference(Kind.STALE, key, known=1, told=1, newest=1)])
+    difference = Difference(Kind.STALE, key, version_in_postgres=1, version_in_topic=1, newest_version=1)
+    with open_diff_store() as diff_store:
+        diff_store.add_differences([difference])
         await scene.rename(key)
-        assert await scene.service.repair.run(ledger, ORIGIN, lambda *_: None) == 0
+        reconcile = _reconcile(scene.service.database)
+        assert await reconcile.repair(diff_store, ORIGIN, lambda _: nullcontext(_show_nothing)) == 0
     assert await scene.postgres.fetchval("SELECT version FROM project_key") == 2
 
 
-async def test_a_parked_key_is_told_and_left_to_its_own_command(
-    scene: ReconcileSetup, reconcile: Command
-) -> None:
-    """Telling again would wait behind what is parked."""
+async def test_a_parked_key_is_reported_and_not_repaired(scene: ReconcileSetup, reconcile: Command) -> None:
+    """The parked event would block its events."""
     await _park(scene, await scene.issue())
     for arguments in ((), ("--repair",)):
         code, report = await reconcile(*arguments)
-        assert (code, report["toldAgain"]) == (1, 0)
+        assert (code, report["republished"]) == (1, 0)
         assert {name: found["count"] for name, found in report["differences"].items()} == {Kind.PARKED: 1}
 
 
@@ -210,31 +223,31 @@ async def _park(scene: ReconcileSetup, key: str) -> None:
     )
 
 
-async def test_people_read_sentences_with_examples(
+async def test_the_readable_output_has_examples_and_a_hint(
     scene: ReconcileSetup, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What is wrong, with which keys, and what to do; a plain line when all is well."""
+    """At most five keys of each kind; without differences, one sentence."""
     keys = [await scene.issue() for _ in range(7)]
     await scene.published()
     capsys.readouterr()
     assert await run("events", "reconcile") == 0
-    assert _said(capsys) == [
-        "Keys in Postgres: 7. Keys with events on their way: 0.",
-        "The topic tells what Postgres has.",
+    assert _output(capsys) == [
+        "Keys in Postgres: 7. Keys with unpublished events: 0.",
+        "The topic matches Postgres.",
     ]
     await scene.postgres.execute("UPDATE project_key SET version = 2")
     assert await run("events", "reconcile") == 1
-    [_, heading, *examples, advice] = _said(capsys)
-    assert heading.startswith("stale: 7 (the topic tells of an older version")
+    [_, heading, *examples, advice] = _output(capsys)
+    assert heading.startswith("stale: 7 (the topic has an older version")
     assert [line.split()[0] for line in examples] == sorted(keys)[:5]
     assert examples[0].endswith("Postgres: version 2; topic: version 1")
-    assert advice == "--repair tells again of these keys."
+    assert advice == "--repair republishes these keys."
 
 
-async def test_a_topic_that_cannot_be_read_is_a_sentence(
+async def test_a_topic_that_cannot_be_read_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where to look is in it."""
+    """The message names the topic."""
     monkeypatch.setenv("KAFKA_TOPIC", "no-such-topic")
     assert await run("events", "reconcile") == 1
     assert "no topic no-such-topic" in capsys.readouterr().err

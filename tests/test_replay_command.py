@@ -1,4 +1,4 @@
-"""`events replay` as an operator types it, and what consumers see of it while keys change."""
+"""`events replay`: the command, and what consumers receive while keys change."""
 
 import asyncio
 import signal
@@ -29,50 +29,50 @@ from tests.processes import running
 
 
 @pytest.fixture(autouse=True)
-def here(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Commands have the test's database."""
+def _environment(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Set the database of the commands."""
     monkeypatch.setenv("DATABASE_URL", settings.database_url)
 
 
 @pytest.fixture
 async def publishing_replica(settings: Settings, topic: str) -> AsyncIterator[Service]:
-    """A service that publishes and does jobs, in its usual way."""
-    joined = build(replace(settings, kafka_topic=topic))
-    async with publishing(joined):
-        yield joined
+    """A service that publishes and runs jobs."""
+    service = build(replace(settings, kafka_topic=topic))
+    async with publishing(service):
+        yield service
 
 
 async def _is_empty(postgres: Postgres) -> bool:
     return await waiting(postgres) == 0
 
 
-def _said(text: str) -> list[str]:
-    """Lines without the log of the service beside the command."""
+def _output(text: str) -> list[str]:
+    """Return the lines without the log of the service in the same process."""
     return [line for line in text.splitlines() if "\x1b" not in line]
 
 
-async def test_it_watches_until_every_key_is_told_again(
+async def test_it_ends_when_every_key_is_republished(
     publishing_replica: Service,
     topic: str,
     kafka_bootstrap: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """The records follow in the topic, marked, each with an id of its own and the same state."""
+    """The records have the same state, the header `replayed`, and ids of their own."""
     project = await make_project(publishing_replica)
     for _ in range(3):
         await publishing_replica.api.create_key.issue(NewProjectKey(), project, ORIGIN)
     capsys.readouterr()
     assert await run("events", "replay", "--project", f"{project.organization.slug}/{project.slug}") == 0
     captured = capsys.readouterr()
-    assert _said(captured.out) == ["Keys told again: 3."]
-    assert "The replay 1 is written down" in captured.err
-    assert "Nobody publishes" not in captured.err
+    assert _output(captured.out) == ["Keys republished: 3."]
+    assert "Replay 1 queued" in captured.err
+    assert "No publisher is running" not in captured.err
     async with reading(kafka_bootstrap, topic) as reader:
         seen = await reader.count(6)
-    told = defaultdict(list)
+    records = defaultdict(list)
     for one in seen:
-        told[one.key].append(one)
-    for first, again in told.values():
+        records[one.key].append(one)
+    for first, again in records.values():
         assert (header(first, "replayed"), header(again, "replayed")) == ("", "true")
         assert first.value == again.value
         assert header(first, "ce_id") != header(again, "ce_id")
@@ -85,32 +85,32 @@ async def test_no_older_version_follows_a_newer_one_while_keys_change(
     kafka_bootstrap: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Renamed, deleted and brought back during replays: each key's versions only grow in the topic."""
+    """Keys are renamed, deleted and created again during replays; the versions of each key never decrease."""
     monkeypatch.setattr(jobs, "MOST", 7)
     project = await make_project(publishing_replica)
     keys = [f"{number:032x}" for number in range(60)]
     await asyncio.gather(*(_issue(publishing_replica, project, key) for key in keys))
-    changing = asyncio.create_task(_change_all_the_time(publishing_replica, project, keys))
+    changing = asyncio.create_task(_change_keys(publishing_replica, project, keys))
     replays = Replays(publishing_replica.database)
     for _ in range(4):
-        job_id = await replays.ask(ORIGIN, organization=None, project=None, rate=None)
+        job_id = await replays.create(ORIGIN, organization=None, project=None, rate=None)
         publishing_replica.jobs.wake()
         await poll_until(partial(_is_done, replays, job_id))
     changing.cancel()
     await asyncio.gather(changing, return_exceptions=True)
     await poll_until(lambda: _is_empty(postgres))
     rows = await postgres.fetch("SELECT public_key, version FROM project_key")
-    gone = await postgres.fetch("SELECT public_key, version FROM deleted_key")
-    standing = {row["public_key"]: row["version"] for row in (*rows, *gone)}
+    deleted = await postgres.fetch("SELECT public_key, version FROM deleted_key")
+    expected = {row["public_key"]: row["version"] for row in (*rows, *deleted)}
     async with reading(kafka_bootstrap, topic) as reader:
-        seen = await reader.until(lambda seen: _newest(seen) == standing)
+        seen = await reader.until(lambda seen: _newest(seen) == expected)
     versions = defaultdict(list)
     for one in seen:
         versions[one.key.decode()].append(int(header(one, "ce_keyversion")))
     assert all(of_key == sorted(of_key) for of_key in versions.values())
     assert sum(header(one, "replayed") == "true" for one in seen) >= 4 * len(keys) - 20
     last = {one.key.decode(): one for one in seen}
-    assert {key for key, one in last.items() if one.value is None} == {row["public_key"] for row in gone}
+    assert {key for key, one in last.items() if one.value is None} == {row["public_key"] for row in deleted}
 
 
 def _newest(seen: list[ConsumerRecord]) -> dict[str, int]:
@@ -125,7 +125,7 @@ async def _issue(service: Service, project: Project, key: str) -> None:
     await service.api.create_key.issue(NewProjectKey(public_key=key), project, ORIGIN)
 
 
-async def _change_all_the_time(service: Service, project: Project, keys: list[str]) -> None:
+async def _change_keys(service: Service, project: Project, keys: list[str]) -> None:
     random = Random(1)  # noqa: S311 -- no secret
     for number in range(1_000_000):
         key = random.choice(keys)
@@ -146,38 +146,34 @@ async def _is_done(replays: Replays, job_id: int) -> bool:
 async def test_ctrl_c_leaves_it_running(
     service: Service, settings: Settings, postgres: Postgres, tmp_path: Path
 ) -> None:
-    """It says so, and how to look and to end it; any process that publishes goes on with it."""
+    """The message says how to list and cancel it; any running publisher continues it."""
     project = await make_project(service)
     await write_keys(postgres, project.id, 3)
     environment = {"DATABASE_URL": settings.database_url}
     async with running("events", "replay", "--all", environment=environment, directory=tmp_path) as process:
-        await poll_until(lambda: _has_said(process.errors, "Nobody publishes at the moment"))
+        await poll_until(lambda: "No publisher is running" in process.errors)
         await poll_until(lambda: postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job)"))
         process.signal(signal.SIGINT)
         assert await process.wait_for_exit(timeout=10) == 130
-        assert "The replay 1 goes on: `projectkeys events replay --list`" in process.errors
+        assert "Replay 1 continues: `projectkeys events replay --list`" in process.errors
         assert "Traceback" not in process.errors
     await finish(service, postgres)
     assert await waiting(postgres) == 3
 
 
-async def _has_said(text: str, words: str) -> bool:
-    return words in text
-
-
-async def test_the_list_shows_what_is_under_way_and_cancelling_ends_it(
+async def test_the_list_shows_unfinished_replays_and_cancel_ends_them(
     service: Service, postgres: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """What was told stays told; a second time there is nothing to end."""
+    """Events that are published stay published; a second cancel is an error."""
     project = await make_project(service)
     await write_keys(postgres, project.id, 4)
     of = project.organization.slug
-    await Replays(service.database).ask(ORIGIN, organization=of, project=project.slug, rate=1)
+    await Replays(service.database).create(ORIGIN, organization=of, project=project.slug, rate=1)
     await service.jobs.step()
     capsys.readouterr()
     assert await run("events", "replay", "--list") == 0
     heading, line = capsys.readouterr().out.splitlines()
-    assert heading.split()[:3] == ["ID", "KIND", "OF"]
+    assert heading.split()[:3] == ["ID", "KIND", "SCOPE"]
     assert line.split()[:7] == ["1", "replay", f"{of}/{project.slug}", "1", "of", "4", "(25%)"]
     assert await run("events", "replay", "--list", "--json") == 0
     listed = orjson.loads(capsys.readouterr().out)
@@ -188,15 +184,15 @@ async def test_the_list_shows_what_is_under_way_and_cancelling_ends_it(
     assert await run("events", "replay", "--list") == 0
     assert len(capsys.readouterr().out.splitlines()) == 2
     assert await run("events", "replay", "--cancel", "1") == 1
-    assert "no replay 1 is under way" in capsys.readouterr().err
+    assert "there is no unfinished replay 1" in capsys.readouterr().err
 
 
 async def test_the_list_shows_a_job_that_fails(
     service: Service, postgres: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """How often, why, and when it is tried again."""
+    """How often, why, and when it will be retried."""
     await make_project(service)
-    await Replays(service.database).ask(ORIGIN, organization=None, project=None, rate=None)
+    await Replays(service.database).create(ORIGIN, organization=None, project=None, rate=None)
     await postgres.execute(
         """
         UPDATE batch_job SET failures = 3, last_error = 'RaiseError', starts_at = now() + interval '8 s'
@@ -204,56 +200,56 @@ async def test_the_list_shows_a_job_that_fails(
     )
     capsys.readouterr()
     assert await run("events", "replay", "--list") == 0
-    assert "failed 3 times (RaiseError), tried again in " in capsys.readouterr().out
+    assert "failed 3 times (RaiseError), retry in " in capsys.readouterr().out
 
 
 async def test_only_a_replay_can_be_cancelled(
     service: Service, postgres: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The others are halves of a change."""
+    """Other jobs complete a change."""
     project = await make_project(service)
     await write_keys(postgres, project.id, 501)
     await service.api.projects.delete(project, ORIGIN)
     assert await run("events", "replay", "--cancel", "1") == 1
-    assert "no replay 1" in capsys.readouterr().err
+    assert "no unfinished replay 1" in capsys.readouterr().err
     await finish(service, postgres)
 
 
-async def test_who_watches_hears_of_failures_and_of_the_end_by_others(
+async def test_failures_and_a_cancellation_are_reported(
     service: Service, postgres: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1: not everything was told."""
+    """Exit code 1, since not every key was republished."""
     await make_project(service)
     watching = asyncio.create_task(run("events", "replay", "--all"))
     await poll_until(lambda: postgres.fetchval("SELECT EXISTS (SELECT FROM batch_job)"))
     await postgres.execute("UPDATE batch_job SET failures = 1, last_error = 'RaiseError'")
-    heard = ""
+    output = ""
 
-    async def has_heard() -> bool:
-        nonlocal heard
-        heard += capsys.readouterr().err
-        return "A batch failed (RaiseError) and is tried again" in heard
+    def reports_failure() -> bool:
+        nonlocal output
+        output += capsys.readouterr().err
+        return "A batch failed (RaiseError) and will be retried" in output
 
-    await poll_until(has_heard)
+    await poll_until(reports_failure)
     await Replays(service.database).cancel(1)
     assert await watching == 1
-    assert "The replay 1 was cancelled" in capsys.readouterr().out
+    assert "Replay 1 was cancelled" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["--project", "nobody/nothing"], 1, "there is no project nothing in nobody"),
-        (["--organization", "nobody"], 1, "there is no organization nobody"),
+        (["--project", "unknown/nothing"], 1, "there is no project nothing in unknown"),
+        (["--organization", "unknown"], 1, "there is no organization unknown"),
         (["--project", "web"], 2, "such as acme/web"),
-        (["--all", "--rate", "0"], 2, "a number from 1 to"),
+        (["--all", "--rate", "0"], 2, "must be a whole number from 1 to"),
         (["--all", "--organization", "acme"], 2, "not allowed with"),
         ([], 2, "required"),
     ],
 )
-async def test_a_mistake_is_a_sentence(
+async def test_invalid_arguments_are_explained(
     arguments: list[str], code: int, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And nothing is asked for."""
+    """No replay is created."""
     assert await run("events", "replay", *arguments) == code
     assert words in capsys.readouterr().err

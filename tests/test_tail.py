@@ -1,4 +1,4 @@
-"""`events tail` as a process: what it shows, in which form, and how it ends."""
+"""`events tail` as a process: its output and its exit."""
 
 import asyncio
 import json
@@ -26,7 +26,7 @@ from tests.conftest import make_project
 from tests.processes import running
 from tests.topic_writer import TopicWriter, records_of, topic_writer
 
-_ENDS_WITHIN = 15.0
+_EXIT_TIMEOUT = 15.0
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def writer(kafka_bootstrap: str, topic: str) -> AsyncIterator[TopicWriter]
 
 @pytest.fixture
 def environment(kafka_bootstrap: str, topic: str, database_url: str) -> dict[str, str]:
-    """What leads to the topic and to the database."""
+    """The addresses of the topic and of the database."""
     return {
         "KAFKA_BOOTSTRAP_SERVERS": kafka_bootstrap,
         "KAFKA_TOPIC": topic,
@@ -54,36 +54,36 @@ class Tail:
 
     @property
     def lines(self) -> list[str]:
-        """What it has shown."""
+        """The lines of its output."""
         return self.process.output.splitlines()
 
-    async def shows(self, number: int) -> list[str]:
-        """Its lines once there are so many."""
+    async def wait_for_lines(self, number: int) -> list[str]:
+        """Wait for a number of lines; return them."""
         await poll_until(lambda: len(self.lines) >= number)
         return self.lines
 
 
 @asynccontextmanager
 async def _tail(*words: str, environment: Mapping[str, str], directory: Path) -> AsyncIterator[Tail]:
-    """The command, once it watches."""
+    """Start the command; wait until it reads the topic."""
     async with running("events", "tail", *words, environment=environment, directory=directory) as process:
-        await poll_until(lambda: "Watching" in process.errors or not process.running)
+        await poll_until(lambda: "Reading" in process.errors or not process.running)
         assert process.running, process.errors
         yield Tail(process)
 
 
-async def test_events_are_shown_as_they_come(
+async def test_events_are_printed_as_they_are_published(
     writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """From now on, one a line, the tombstone too; what was there before and the service's marks are not."""
+    """One line each, with the tombstone; neither earlier events nor control records are printed."""
     key = new_key_half()
     await writer.write(new_key_half(), 1)
     async with _tail(environment=environment, directory=tmp_path) as tail:
         await writer.write_control_records()
         for version, kind in enumerate(EventType, 1):
             await writer.write(key, version, kind, name="Fabulous 'Key'")
-        lines = await tail.shows(4)
-        assert tail.process.errors == f"Watching {writer.topic}; Ctrl-C ends it.\n"
+        lines = await tail.wait_for_lines(4)
+        assert tail.process.errors == f"Reading {writer.topic}; press Ctrl-C to stop.\n"
     about = "project 1 \"Fabulous 'Key'\""
     assert lines == [
         f"04:54:16.000 projectkey.created   {key} v1 {about}",
@@ -93,14 +93,14 @@ async def test_events_are_shown_as_they_come(
     ]
 
 
-async def test_from_the_beginning_as_json(
+async def test_json_lines_have_the_whole_record(
     writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Each record whole: where it stands, its time, headers and value."""
+    """Position, timestamp, key, headers and value, from the beginning of the topic."""
     key = new_key_half()
     await writer.write(key, 1, EventType.DELETED)
     async with _tail("--from", "beginning", "--json", environment=environment, directory=tmp_path) as tail:
-        state, tombstone = (json.loads(line) for line in await tail.shows(2))
+        state, tombstone = (json.loads(line) for line in await tail.wait_for_lines(2))
     assert (state["partition"], state["offset"], tombstone["offset"]) == (shard_of(key), 0, 1)
     assert state["timestamp"] == "2026-11-24T04:54:16Z"
     assert state["key"] == state["value"]["id"] == tombstone["key"] == key
@@ -108,16 +108,16 @@ async def test_from_the_beginning_as_json(
     assert (tombstone["value"], tombstone["headers"]["ce_keyversion"]) == (None, "1")
 
 
-async def _of(tail: Tail, number: int) -> list[tuple[str, int, bool]]:
-    """Key, version and whether it is a tombstone, of so many records."""
-    told = [json.loads(line) for line in await tail.shows(number)]
-    return [(one["key"], int(one["headers"]["ce_keyversion"]), one["value"] is None) for one in told]
+async def _records(tail: Tail, number: int) -> list[tuple[str, int, bool]]:
+    """Return the key and version of each record, and whether it is a tombstone."""
+    records = [json.loads(line) for line in await tail.wait_for_lines(number)]
+    return [(one["key"], int(one["headers"]["ce_keyversion"]), one["value"] is None) for one in records]
 
 
-async def test_filters_show_what_was_asked_for(
+async def test_filters_select_events(
     writer: TopicWriter, environment: dict[str, str], service: Service, tmp_path: Path
 ) -> None:
-    """A project by its id or by its names, with the tombstones of its keys; keys; types; all of them together."""
+    """By project id or slugs, with the tombstones of its keys; by key; by type; and combined."""
     project = await make_project(service)
     ours, theirs = new_key_half(), new_key_half()
     for key, number in ((ours, project.id), (theirs, project.id + 1)):
@@ -135,51 +135,51 @@ async def test_filters_show_what_was_asked_for(
     ):
         every = ["--from", "beginning", "--json", *words]
         async with _tail(*every, environment=environment, directory=tmp_path) as tail:
-            assert await _of(tail, len(expected)) == expected
+            assert await _records(tail, len(expected)) == expected
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
-        (["--project", "nobody/nothing"], 1, "there is no project nothing in nobody"),
-        (["--project", "nothing"], 2, "an id, or an organization and a project such as acme/web, please"),
+        (["--project", "unknown/nothing"], 1, "there is no project nothing in unknown"),
+        (["--project", "nothing"], 2, "must be an id, or an organization and a project, such as acme/web"),
         (["--type", "renamed"], 2, "invalid choice"),
     ],
 )
-async def test_a_filter_that_can_match_nothing_is_told(
-    words: list[str], code: int, said: str, environment: dict[str, str], tmp_path: Path
+async def test_an_invalid_filter_is_reported(
+    words: list[str], code: int, message: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Instead of a silence that looks like a topic in which nothing happens."""
+    """Without output it would look like a topic without events."""
     async with running("events", "tail", *words, environment=environment, directory=tmp_path) as process:
-        assert await process.wait_for_exit(timeout=_ENDS_WITHIN) == code
-        assert said in process.errors
+        assert await process.wait_for_exit(timeout=_EXIT_TIMEOUT) == code
+        assert message in process.errors
 
 
-async def test_whatever_is_in_the_topic_is_shown_and_harms_no_terminal(
+async def test_any_record_is_printed_without_control_characters(
     writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """Values that are no JSON or no state, keys that would move the cursor; the next event is shown all the same."""
+    """Values that are not JSON or not a state, and keys with escape sequences; the next event is printed too."""
     [record] = records_of(new_key_half(), 1)
     strange = [replace(record, value=b"{"), replace(record, value=b"[]"), replace(record, key=b"\x1b[2J")]
     key = new_key_half()
     await writer.append([*strange, *records_of(key, 1, name="\x1b[31mred")], 0)
     async with _tail("--from", "beginning", environment=environment, directory=tmp_path) as tail:
-        lines = await tail.shows(4)
+        lines = await tail.wait_for_lines(4)
         assert "\x1b" not in tail.process.output
-    assert lines[0].endswith("no state: '{'")
-    assert lines[1].endswith("no state: []")
+    assert lines[0].endswith("not a state: '{'")
+    assert lines[1].endswith("not a state: []")
     assert r"'\x1b[2J'" in lines[2]
     assert lines[3].endswith(r"project 1 '\x1b[31mred'")
     async with _tail("--from", "beginning", "--json", environment=environment, directory=tmp_path) as tail:
-        told = [json.loads(line)["value"] for line in await tail.shows(4)]
-        assert told[:2] == ["{", []]
+        records = [json.loads(line)["value"] for line in await tail.wait_for_lines(4)]
+        assert records[:2] == ["{", []]
 
 
 @asynccontextmanager
 async def _on_a_terminal(
     *words: str, environment: Mapping[str, str]
 ) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
-    """The command with a terminal for its output, and the other end of that."""
+    """Start the command with a terminal as its output; return the process and the other end of the terminal."""
     ours, its = pty.openpty()
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "service", "events", "tail", "--from", "beginning", *words,
@@ -197,38 +197,38 @@ async def _on_a_terminal(
 
 
 async def _read(terminal: int, until: str) -> str:
-    """What the terminal gets until there is this text in it."""
-    said = bytearray()
+    """Read the terminal until the output contains ``until``."""
+    output = bytearray()
     os.set_blocking(terminal, False)
 
     def more() -> bool:
         with suppress(BlockingIOError):
-            said.extend(os.read(terminal, 4096))
-        return until.encode() in said
+            output.extend(os.read(terminal, 4096))
+        return until.encode() in output
 
     await poll_until(more)
-    return said.decode()
+    return output.decode()
 
 
-async def test_a_terminal_gets_colours_unless_they_are_not_wanted(
+async def test_a_terminal_gets_colours_unless_no_color_is_set(
     writer: TopicWriter, environment: dict[str, str]
 ) -> None:
-    """A colour for each type; none with NO_COLOR, none for machines."""
+    """One colour per type; none with NO_COLOR and none in JSON."""
     key = new_key_half()
     for version, kind in enumerate(EventType, 1):
         await writer.write(key, version, kind)
     async with _on_a_terminal(environment=environment) as (_, terminal):
-        said = await _read(terminal, "tombstone")
-        colours = re.findall(r"\x1b\[(\d+)mprojectkey\.(\w+)", said)
+        output = await _read(terminal, "tombstone")
+        colours = re.findall(r"\x1b\[(\d+)mprojectkey\.(\w+)", output)
         assert colours == [("32", "created"), ("33", "updated"), ("31", "deleted"), ("31", "deleted")]
     for words, more in (([], {"NO_COLOR": "1"}), (["--json"], {})):
         async with _on_a_terminal(*words, environment=environment | more) as (_, terminal):
-            said = await _read(terminal, '"value":null' if words else "tombstone")
-            assert "\x1b" not in said
+            output = await _read(terminal, '"value":null' if words else "tombstone")
+            assert "\x1b" not in output
 
 
-async def test_ctrl_c_ends_it_at_once(environment: dict[str, str], tmp_path: Path) -> None:
-    """With the code that shells know, and without a word."""
+async def test_ctrl_c_ends_it_immediately(environment: dict[str, str], tmp_path: Path) -> None:
+    """With the exit code 130, and without a message."""
     async with _tail(environment=environment, directory=tmp_path) as tail:
         pressed_at = time.monotonic()
         tail.process.signal(signal.SIGINT)
@@ -237,40 +237,42 @@ async def test_ctrl_c_ends_it_at_once(environment: dict[str, str], tmp_path: Pat
         assert tail.process.errors.count("\n") == 1
 
 
-async def test_it_ends_with_whoever_reads_it(
+async def test_it_ends_when_its_reader_ends(
     writer: TopicWriter, environment: dict[str, str], tmp_path: Path
 ) -> None:
-    """As before `| head -1`, though nothing more comes; there is no complaint."""
+    """As in `| head -1`, even if no further event follows; without an error message."""
     await writer.write(new_key_half(), 1)
     reads, writes = os.pipe()
     errors = tmp_path / "errors"
-    with errors.open("wb") as told:
+    with errors.open("wb") as error_file:
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "service", "events", "tail", "--from", "beginning",
             env={"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **environment},
-            stdin=asyncio.subprocess.DEVNULL, stdout=writes, stderr=told,
+            stdin=asyncio.subprocess.DEVNULL, stdout=writes, stderr=error_file,
         )  # fmt: skip
     os.close(writes)
     try:
         assert "projectkey.updated" in await _read(reads, "\n")
         os.close(reads)
-        async with asyncio.timeout(_ENDS_WITHIN):
+        async with asyncio.timeout(_EXIT_TIMEOUT):
             assert await process.wait() == 0
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    assert errors.read_text() == f"Watching {writer.topic}; Ctrl-C ends it.\n"
+    assert errors.read_text() == f"Reading {writer.topic}; press Ctrl-C to stop.\n"
 
 
-async def test_without_kafka_or_topic_it_says_so(environment: dict[str, str], tmp_path: Path) -> None:
-    """At once, in a sentence that names the settings."""
-    nobody = {**environment, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
+async def test_an_unreachable_kafka_or_a_missing_topic_is_reported(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    """Immediately, with the address or the topic."""
+    unreachable = {**environment, "KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{free_port()}"}
     for given, words in (
-        (nobody, nobody["KAFKA_BOOTSTRAP_SERVERS"]),
-        ({**environment, "KAFKA_TOPIC": "none"}, "there is no topic none to be read"),
+        (unreachable, unreachable["KAFKA_BOOTSTRAP_SERVERS"]),
+        ({**environment, "KAFKA_TOPIC": "none"}, "the topic none cannot be read"),
     ):
         async with running("events", "tail", environment=given, directory=tmp_path) as process:
-            assert await process.wait_for_exit(timeout=_ENDS_WITHIN) == 1
+            assert await process.wait_for_exit(timeout=_EXIT_TIMEOUT) == 1
             assert words in process.errors
             assert "Traceback" not in process.errors

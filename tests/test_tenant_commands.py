@@ -1,12 +1,12 @@
-"""`org create` takes what the API would take, and nothing else."""
+"""`org create` and `project create`."""
 
 import pytest
 
 from tests.commands import run
 from tests.outbox import Postgres
 
-_GOOD = ["https://ingest.example.com", "http://127.0.0.1:9000/base"]
-_BAD = [
+_VALID_URLS = ["https://ingest.example.com", "http://127.0.0.1:9000/base"]
+_INVALID_URLS = [
     "ingest.example.com",
     "ftp://ingest.example.com",
     "https://ingest.example.com/",
@@ -26,18 +26,46 @@ def _database(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url)
 
 
-@pytest.mark.parametrize("url", _GOOD)
-async def test_an_organization_can_have_its_own_base_of_dsns(url: str, postgres: Postgres) -> None:
-    """As it was given."""
+@pytest.mark.parametrize("url", _VALID_URLS)
+async def test_an_organization_can_have_its_own_base_url_of_dsns(url: str, postgres: Postgres) -> None:
+    """It is stored unchanged."""
     assert await run("org", "create", "acme", "--ingest-url", url) == 0
     assert await postgres.fetchval("SELECT ingest_url FROM organization") == url
 
 
-@pytest.mark.parametrize("url", _BAD)
-async def test_what_no_dsn_can_begin_with_is_refused(
+@pytest.mark.parametrize("url", _INVALID_URLS)
+async def test_an_invalid_base_url_is_rejected(
     url: str, postgres: Postgres, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Every DSN of the organization would be wrong otherwise, and nobody would be told."""
+    """Otherwise every DSN of the organization would be invalid."""
     assert await run("org", "create", "acme", "--ingest-url", url) == 2
-    assert "without a slash at its end" in capsys.readouterr().err
+    assert "without a trailing slash" in capsys.readouterr().err
     assert await postgres.fetchval("SELECT count(*) FROM organization") == 0
+
+
+@pytest.mark.parametrize(
+    "kafka",
+    [
+        pytest.param({"KAFKA_SECURITY_PROTOCOL": "SSL", "KAFKA_SSL_CAFILE": "/missing"}, id="missing file"),
+        pytest.param({"KAFKA_SECURITY_PROTOCOL": "TLS"}, id="invalid setting"),
+    ],
+)
+async def test_commands_that_use_postgres_alone_ignore_the_kafka_settings(
+    kafka: dict[str, str], postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job in a cluster needs neither the certificates nor the credentials of Kafka."""
+    for name, value in kafka.items():
+        monkeypatch.setenv(name, value)
+    for arguments in (
+        ["migrate", "--check"],
+        ["org", "create", "acme"],
+        ["project", "create", "acme", "web"],
+        ["token", "create", "ci", "--scope", "org:read"],
+        ["token", "list"],
+        ["audit", "list"],
+        ["events", "parked", "list"],
+        ["events", "replay", "--list"],
+    ):
+        assert await run(*arguments) == 0, arguments
+    assert await postgres.fetchval("SELECT count(*) FROM project_key") == 1
+    assert await run("events", "reconcile") == 78

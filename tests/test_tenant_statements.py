@@ -34,7 +34,7 @@ _NAMES_IT = re.compile(
 _OF_OPERATORS = {
     "job_states": "`events jobs` and the like: what a job of the operator's has done",
     "parked": "`events parked`",
-    "survey": "`events reconcile` compares everything with the topic",
+    "full_scan": "`events reconcile` compares everything with the topic",
 }
 """Modules that nobody reaches by HTTP."""
 

@@ -1,4 +1,4 @@
-"""A token is looked for by its hash, and what the database finds is compared in constant time before it counts."""
+"""Tokens are looked up by their hashes, and the rows that are found are compared in constant time."""
 
 import hashlib
 import hmac
@@ -13,31 +13,31 @@ from service.postgres.tokens import TokenRow, select_by_hashes
 from service.usecases import tokens
 
 
-async def test_the_database_hears_hashes_alone(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What its index's timing tells is of a hash, from which nobody gets nearer to a token."""
-    asked: list[bytes] = []
+async def test_the_database_receives_only_hashes(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The timing of its index depends on the hash, which reveals nothing about the token."""
+    received: list[bytes] = []
 
-    async def listen(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
-        asked.extend(hashes)
-        return await select_by_hashes(connection, hashes)  # type: ignore[arg-type]  # -- passed on as it came
+    async def select(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
+        received.extend(hashes)
+        return await select_by_hashes(connection, hashes)  # type: ignore[arg-type]  # -- passed on unchanged
 
-    monkeypatch.setattr(tokens, "select_by_hashes", listen)
+    monkeypatch.setattr(tokens, "select_by_hashes", select)
     token = await service.api.tokens.create("test", scopes=SCOPES)
-    assert (await service.api.tokens.caller(token)).scopes
+    assert (await service.api.tokens.authenticate(token)).scopes
     with pytest.raises(TokenInvalidError):
-        await service.api.tokens.caller(f"{token[:-1]}!")
-    assert asked == [hashlib.sha256(one.encode()).digest() for one in (token, f"{token[:-1]}!")]
+        await service.api.tokens.authenticate(f"{token[:-1]}!")
+    assert received == [hashlib.sha256(text.encode()).digest() for text in (token, f"{token[:-1]}!")]
 
 
-async def test_a_row_that_is_not_the_tokens_own_opens_nothing(
+async def test_a_row_with_another_hash_authenticates_nothing(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever made the database find it; each comparison is one of constant time."""
+    """Every comparison takes constant time."""
     compared: list[tuple[bytes, bytes]] = []
 
-    def compare(stored: bytes, asked: bytes) -> bool:
-        compared.append((stored, asked))
-        return hmac.compare_digest(stored, asked)
+    def compare(stored: bytes, presented: bytes) -> bool:
+        compared.append((stored, presented))
+        return hmac.compare_digest(stored, presented)
 
     class Watched:
         compare_digest = staticmethod(compare)
@@ -47,11 +47,11 @@ async def test_a_row_that_is_not_the_tokens_own_opens_nothing(
 
     async def find_another(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
         del hashes
-        return await select_by_hashes(connection, [own])  # type: ignore[arg-type]  # -- passed on as it came
+        return await select_by_hashes(connection, [own])  # type: ignore[arg-type]  # -- passed on unchanged
 
     monkeypatch.setattr(tokens, "select_by_hashes", find_another)
     monkeypatch.setattr(tokens, "hmac", Watched)
     guess = "sntryu_" + "0" * 64
     with pytest.raises(TokenInvalidError):
-        await service.api.tokens.caller(guess)
+        await service.api.tokens.authenticate(guess)
     assert compared == [(own, hashlib.sha256(guess.encode()).digest())]

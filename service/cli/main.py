@@ -1,23 +1,23 @@
-"""The command line: one subcommand a purpose, each with an example, each mistake a sentence."""
+"""The command line: declares all commands, and reports their errors."""
 
 import argparse
-import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
-from service import settings
 from service.cli import audit, config, dev, events, migrate, serve, tenants, tokens
+from service.cli.commands import print_error
 from service.dev.errors import EmbeddedServerError
 from service.domain.errors import ProjectKeyError, TakenError, UnavailableError
+from service.environment import SettingsError
 from service.kafka.errors import KafkaFailureError
 from service.postgres.schema import SchemaError
 from service.server import PortTakenError
 
 EX_CONFIG: Final = 78
-"""The exit code for settings that cannot be used (sysexits.h)."""
+"""The exit code for invalid settings (sysexits.h)."""
 
-_MISTAKES: Final = (
+_EXPECTED_ERRORS: Final = (
     ProjectKeyError,
     KafkaFailureError,
     SchemaError,
@@ -29,37 +29,37 @@ _MISTAKES: Final = (
 
 _EPILOG: Final = """\
 examples:
-  projectkeys dev                       everything on this machine, to try it
-  projectkeys migrate                   make the schema current
+  projectkeys dev                       run everything on this machine
+  projectkeys migrate                   create or update the database schema
   projectkeys token create ci --scope project:write
-  projectkeys serve                     the API and the publisher
+  projectkeys serve                     run the API and the publisher
 
-Settings come from the environment; `projectkeys config` shows all of them.
+Settings are environment variables; `projectkeys config` lists them.
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a subcommand; returns the exit code."""
+    """Run a command; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
-    except settings.SettingsError as error:
-        print(f"Some settings cannot be used:\n{error}", file=sys.stderr)  # noqa: T201 -- a command's output
+    except SettingsError as error:
+        print_error(f"Some settings are invalid:\n{error}")
         return EX_CONFIG
-    except _MISTAKES as error:
-        print(f"projectkeys: {_words(error)}", file=sys.stderr)  # noqa: T201 -- a command's output
+    except _EXPECTED_ERRORS as error:
+        print_error(f"projectkeys: {_message(error)}")
         return 1
     except KeyboardInterrupt:
         return 130
     return code
 
 
-def _words(error: Exception) -> str:
+def _message(error: Exception) -> str:
     match error:
         case TakenError():
             return f"this {error.fields[0]} is already in use"
         case UnavailableError():
-            return f"the database cannot be reached ({error}): look at DATABASE_URL"
+            return f"the database is unavailable ({error}): check DATABASE_URL"
         case _:
             return str(error)
 
@@ -67,7 +67,7 @@ def _words(error: Exception) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="projectkeys",
-        description="Issues client keys (DSNs) for projects and tells Kafka of each one.",
+        description="Issues client keys (DSNs) for projects and publishes key events to Kafka.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

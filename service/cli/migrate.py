@@ -5,7 +5,7 @@ import asyncio
 import time
 from typing import Final
 
-from service.cli.commands import Commands, add_command, database, say
+from service.cli.commands import Commands, add_command, connect_database, print_lines
 from service.domain.errors import UnavailableError
 from service.postgres.database import Database
 from service.postgres.migrate import FRESH, migrate
@@ -13,7 +13,7 @@ from service.postgres.schema import CURRENT, SchemaError, problem_with, select_s
 
 _CONNECT_POLL: Final = 0.5
 """Seconds between two attempts to connect."""
-_LONGEST_WAIT: Final = 86_400.0
+_MAX_WAIT: Final = 86_400.0
 
 _EPILOG: Final = """
 
@@ -59,19 +59,19 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds <= _LONGEST_WAIT:
-        raise argparse.ArgumentTypeError(f"a number of seconds from 0 to {_LONGEST_WAIT:g} is needed")
+    if not 0 <= seconds <= _MAX_WAIT:
+        raise argparse.ArgumentTypeError(f"must be a number of seconds from 0 to {_MAX_WAIT:g}")
     return seconds
 
 
 async def _run(options: argparse.Namespace) -> int:
     deadline = time.monotonic() + options.wait
     await _wait_for_database(deadline)
-    async with database() as opened:
+    async with connect_database() as database:
         if options.check:
-            await _check(opened)
+            await _check(database)
         else:
-            await _migrate(opened, max(deadline - time.monotonic(), 0.0), options.grant_to)
+            await _migrate(database, max(deadline - time.monotonic(), 0.0), options.grant_to)
     return 0
 
 
@@ -80,36 +80,36 @@ async def _wait_for_database(deadline: float) -> None:
     reported = ""
     while time.monotonic() < deadline:
         try:
-            async with database():
+            async with connect_database():
                 return
         except UnavailableError as error:
             if str(error) != reported:
                 reported = str(error)
-                say(f"Waiting for the database: {reported}")
+                print_lines(f"Waiting for the database: {reported}")
         await asyncio.sleep(min(_CONNECT_POLL, max(deadline - time.monotonic(), 0.0)))
 
 
-async def _migrate(opened: Database, wait: float, role: str | None) -> None:
-    if not opened.takes_notifications:
+async def _migrate(database: Database, wait: float, role: str | None) -> None:
+    if not database.takes_notifications:
         raise SchemaError(
             "migrate needs a session of its own: connect to Postgres directly, with DATABASE_PGBOUNCER=false"
         )
-    async with opened.connection() as connection:
-        applied = await migrate(connection, wait=wait, grant_to=role, report=say)
+    async with database.connection() as connection:
+        applied = await migrate(connection, wait=wait, grant_to=role, report=print_lines)
     match applied:
         case []:
-            say(f"The schema is current already (version {CURRENT}).")
+            print_lines(f"The schema is current already (version {CURRENT}).")
         case [name] if name == FRESH:
-            say(f"Created the schema (version {CURRENT}).")
+            print_lines(f"Created the schema (version {CURRENT}).")
         case names:
-            say(f"Applied {', '.join(names)}; the schema is current (version {CURRENT}).")
+            print_lines(f"Applied {', '.join(names)}; the schema is current (version {CURRENT}).")
     if role is not None:
-        say(f"The role {role} has the rights that the service needs, and no others.")
+        print_lines(f"The role {role} has the rights that the service needs, and no others.")
 
 
-async def _check(opened: Database) -> None:
-    async with opened.connection() as connection:
+async def _check(database: Database) -> None:
+    async with database.connection() as connection:
         problem = problem_with(await select_schema_state(connection))
     if problem:
         raise SchemaError(problem)
-    say(f"The schema is current (version {CURRENT}).")
+    print_lines(f"The schema is current (version {CURRENT}).")

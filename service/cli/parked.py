@@ -1,71 +1,81 @@
-"""`events parked list`, `events parked retry`, `events parked discard`."""
+"""`events parked list`, `events parked retry` and `events parked discard`."""
 
 import asyncio
-import sys
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
-import orjson
-
-from service.cli.commands import Commands, add_command, command_line_origin, database, say
+from service.cli.commands import (
+    Commands,
+    add_command,
+    add_group,
+    add_json_option,
+    command_line_origin,
+    connect_database,
+    print_error,
+    print_json,
+    print_lines,
+)
 from service.domain.events import EventType, time_to_json
 from service.postgres.outbox_admin import ParkedRow
 from service.usecases.parked import Parked
 
-_MOST: Final = 1000
-"""Rows that are listed: with more, the reason is one and the same."""
+_MAX_ROWS: Final = 1000
+"""Rows that are listed; more of them usually have the same reason."""
 
 
 def add_to(commands: Commands) -> None:
-    """Declare them."""
-    group = add_command(
+    """Declare the commands."""
+    group = add_group(
         commands,
         "parked",
-        summary="look after events that Kafka refuses for good",
+        summary="list, retry or discard events that Kafka rejects for good",
         example="projectkeys events parked list",
-    ).add_subparsers(metavar="COMMAND", required=True)
+    )
     listing = add_command(
         group,
         "list",
-        summary="list the events that Kafka refuses; later ones of their keys wait behind them",
+        summary="list parked events; each blocks the later events of its key",
         example="projectkeys events parked list --json",
         run=lambda options: asyncio.run(_list(as_json=options.json)),
     )
-    listing.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    add_json_option(listing)
     retry = add_command(
         group,
         "retry",
-        summary="try parked events again, when what Kafka refused them for is mended",
+        summary="publish parked events again, after the reason was removed",
         example="projectkeys events parked retry 889a038dcce86f89a24e2c5bcf7b2e41\n"
         "  projectkeys events parked retry --all",
         run=lambda options: asyncio.run(_retry(options.key)),
     )
     which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("key", nargs="?", metavar="KEY", help="the public key whose event is parked")
+    which.add_argument("key", nargs="?", metavar="KEY", help="public key whose event is parked")
     which.add_argument("--all", action="store_true", help="every parked event")
     discard = add_command(
         group,
         "discard",
-        summary="delete a parked event, which consumers then never hear of",
+        summary="delete a parked event; consumers will never receive it",
         example="projectkeys events parked discard 889a038dcce86f89a24e2c5bcf7b2e41 --yes",
-        run=lambda options: asyncio.run(_discard(options.key, certain=options.yes)),
+        run=lambda options: asyncio.run(_discard(options.key, confirmed=options.yes)),
     )
-    discard.add_argument("key", metavar="KEY", help="the public key whose event is parked")
-    discard.add_argument(
-        "--yes", action="store_true", help="do it; without, it is only said what would be lost"
-    )
+    discard.add_argument("key", metavar="KEY", help="public key whose event is parked")
+    discard.add_argument("--yes", action="store_true", help="delete the event; without it: dry run")
 
 
 async def _list(*, as_json: bool) -> int:
-    async with database() as opened:
-        rows = await Parked(opened).list(limit=_MOST + 1)
-    form = _json_line if as_json else _readable_line
+    async with connect_database() as database:
+        rows = await Parked(database).list(limit=_MAX_ROWS + 1)
     if not as_json:
-        say(
-            f"{'SHARD':>5} {'SEQ':>10} {'KEY':32} {'TYPE':20} {'VERSION':>7} {'SINCE':19} {'ATTEMPTS':>8} REASON"
+        print_lines(
+            f"{'SHARD':>5} {'SEQ':>10} {'KEY':32} {'TYPE':20} {'VERSION':>7} {'SINCE (UTC)':19} {'ATTEMPTS':>8} "
+            "REASON"
         )
-    say(*(form(row) for row in rows[:_MOST]))
-    if len(rows) > _MOST:
-        print(f"There are more than these {_MOST}.", file=sys.stderr)  # noqa: T201 -- a command's output
+    for row in rows[:_MAX_ROWS]:
+        if as_json:
+            print_json(_row_to_json(row))
+        else:
+            print_lines(_readable_line(row))
+    if len(rows) > _MAX_ROWS:
+        print_error(f"Only the first {_MAX_ROWS} parked events are listed.")
     return 0
 
 
@@ -76,8 +86,8 @@ def _readable_line(row: ParkedRow) -> str:
     )
 
 
-def _json_line(row: ParkedRow) -> str:
-    line = {
+def _row_to_json(row: ParkedRow) -> dict[str, Any]:
+    return {
         "shard": row.shard,
         "seq": row.seq,
         "key": row.public_key,
@@ -87,35 +97,33 @@ def _json_line(row: ParkedRow) -> str:
         "attempts": row.attempts,
         "reason": row.reason,
     }
-    return orjson.dumps(line).decode()
 
 
 async def _retry(key: str | None) -> int:
-    async with database() as opened:
-        released = await Parked(opened).retry(key)
-    say(f"Events that are tried again: {released}.")
+    async with connect_database() as database:
+        count = await Parked(database).retry(key)
+    print_lines(f"Events to be published again: {count}.")
     return 0
 
 
-async def _discard(key: str, *, certain: bool) -> int:
-    async with database() as opened:
-        row, behind = await Parked(opened).find(key)
-        if certain:
-            await Parked(opened).discard(row, command_line_origin())
-    say(*_what_is_lost(row, behind))
-    if not certain:
-        say("Nothing was deleted: say --yes to do it.")
+async def _discard(key: str, *, confirmed: bool) -> int:
+    async with connect_database() as database:
+        row, blocked = await Parked(database).find(key)
+        if confirmed:
+            await Parked(database).discard(row, command_line_origin())
+    print_lines(*_consequences(row, blocked))
+    if not confirmed:
+        print_lines("Dry run: nothing was deleted. Use --yes to delete the event.")
         return 1
-    say(f"The event {row.type} of {key}, version {row.version}, is deleted.")
+    print_lines(f"Deleted the event {row.type} of {key}, version {row.version}.")
     return 0
 
 
-def _what_is_lost(row: ParkedRow, behind: int) -> list[str]:
-    lines = [f"Consumers never hear of version {row.version} of {row.public_key} ({row.type})."]
-    if behind:
-        lines.append(f"They go on with the later events that wait behind it: {behind}.")
+def _consequences(row: ParkedRow, blocked: int) -> Iterator[str]:
+    yield f"Consumers never receive version {row.version} of {row.public_key} ({row.type})."
+    if blocked:
+        yield f"They receive the later events of the key that it blocks: {blocked}."
     elif row.type == EventType.DELETED:
-        lines.append("They keep the deleted key until a replay tells of it again.")
+        yield "They keep the deleted key until a replay republishes its deletion."
     else:
-        lines.append("They keep the state before it until the key changes again or a replay tells of it.")
-    return lines
+        yield "They keep the previous state until the key changes again or is replayed."

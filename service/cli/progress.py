@@ -1,55 +1,66 @@
-"""How far a command has come: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress of a command: a bar on a terminal, otherwise a line every few seconds."""
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final, TextIO
 
-_EVERY: Final = 10.0
-"""Seconds between two plain lines."""
+_LINE_INTERVAL: Final = 10.0
+"""Seconds between two lines."""
 
-_WIDTH: Final = 30
+_BAR_WIDTH: Final = 30
 
 
 class Progress:
-    """Tells how far something has come, on standard error; ``what`` names it, ``clock`` tells the time in seconds."""
+    """Shows the progress of a named step on standard error; ``clock`` returns monotonic seconds."""
 
     def __init__(
-        self, what: str, *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
+        self, step: str, *, stream: TextIO | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._what = what
+        self._step = step
         self._stream = stream or sys.stderr
         self._clock = clock
-        self._began = clock()
-        self._next_line = self._began + _EVERY
-        self._longest = 0
+        self._started_at = clock()
+        self._next_line_at = self._started_at + _LINE_INTERVAL
+        self._width = 0
 
     def show(self, done: int, total: int | None) -> None:
-        """So many are done; ``total`` is how many there are, None where nobody knows."""
+        """Show that ``done`` of ``total`` are done; ``total`` is None if it is unknown."""
         if self._stream.isatty():
-            self._draw(self._words(done, total, bar=True))
-        elif self._clock() >= self._next_line:
-            self._next_line = self._clock() + _EVERY
-            print(self._words(done, total, bar=False), file=self._stream, flush=True)
+            self._draw(self._text(done, total, bar=True))
+        elif self._clock() >= self._next_line_at:
+            self._next_line_at = self._clock() + _LINE_INTERVAL
+            print(self._text(done, total, bar=False), file=self._stream, flush=True)
 
     def end(self) -> None:
-        """Take the bar away."""
-        if self._longest:
+        """Erase the bar."""
+        if self._width:
             self._draw("")
             self._stream.write("\r")
             self._stream.flush()
 
     def _draw(self, text: str) -> None:
-        self._longest = max(self._longest, len(text))
-        self._stream.write("\r" + text.ljust(self._longest))
+        self._width = max(self._width, len(text))
+        self._stream.write("\r" + text.ljust(self._width))
         self._stream.flush()
 
-    def _words(self, done: int, total: int | None, *, bar: bool) -> str:
-        seconds = max(self._clock() - self._began, 1e-9)
-        pace = f"{done / seconds:,.0f}/s"
+    def _text(self, done: int, total: int | None, *, bar: bool) -> str:
+        seconds = max(self._clock() - self._started_at, 1e-9)
+        rate = f"{done / seconds:,.0f}/s"
         if not total:
-            return f"{self._what}: {done:,}, {pace}"
+            return f"{self._step}: {done:,}, {rate}"
         share = min(1.0, done / total)
-        drawn = f" [{'#' * int(share * _WIDTH):.<{_WIDTH}}]" if bar else ":"
+        filled = f" [{'#' * int(share * _BAR_WIDTH):.<{_BAR_WIDTH}}]" if bar else ":"
         left = f", {max(0, total - done) * seconds / done:,.0f} s left" if done else ""
-        return f"{self._what}{drawn} {share:.0%}, {done:,} of {total:,}, {pace}{left}"
+        return f"{self._step}{filled} {share:.0%}, {done:,} of {total:,}, {rate}{left}"
+
+
+@contextmanager
+def progress_of(step: str) -> Iterator[Callable[[int, int], None]]:
+    """Return the function that shows the progress of ``step``; the bar is erased at the end of the block."""
+    progress = Progress(step)
+    try:
+        yield progress.show
+    finally:
+        progress.end()

@@ -1,109 +1,100 @@
-"""`events replay`: the state of keys told again."""
+"""`events replay`."""
 
 import argparse
 import asyncio
-import sys
-from typing import Final
+from typing import Any, Final
 
-import orjson
-
-from service.cli.commands import Commands, add_command, command_line_origin, database, say
+from service.cli.commands import (
+    Commands,
+    add_command,
+    add_json_option,
+    command_line_origin,
+    connect_database,
+    print_error,
+    print_json,
+    print_lines,
+    project_path,
+    whole_number,
+)
 from service.cli.progress import Progress
 from service.domain.errors import UnavailableError
 from service.domain.events import time_to_json
 from service.postgres.job_states import JobState
 from service.usecases.replays import Replays
 
-_LOOK_EVERY: Final = 0.5
-"""Seconds between two looks at how far it has come."""
+_POLL: Final = 0.5
+"""Seconds between two queries of the replay's state."""
 
-_MOST: Final = 1000
-_GREATEST_RATE: Final = 1_000_000
+_MAX_JOBS: Final = 1000
+_MAX_RATE: Final = 1_000_000
 
-_WORDS: Final = """\
-Tell of keys again: each one's whole state in the version it has, and the tombstone of each deleted one.
+_DESCRIPTION: Final = """\
+Republish the current state of keys in their current versions, and the tombstones of deleted keys.
 
-For consumers that have lost or missed something. Those that know a version already pass over it. The events go
-through the outbox, each under the lock of its key, so that none can follow a newer one; they carry the header
-`replayed` and an id of their own.
+For consumers that have lost or missed events; those that have a version already ignore it. The events go through the
+outbox, each written with its key's row locked, so that none follows a newer one. They have the header `replayed` and
+ids of their own.
 
-The work is written down in the database and done by the processes that publish (`serve`, `publish`), a batch at a
-time, waiting whenever much is on its way. This command only watches: Ctrl-C leaves the replay running, a process that
-is killed is stood in for by another, and --cancel ends it."""
+The replay is stored in the database and executed batch by batch by the processes that publish (`serve`, `publish`);
+it waits while the outbox is long. This command only shows the progress: Ctrl-C does not stop the replay, a process
+that is killed is replaced by another one, and --cancel ends the replay."""
 
 
 def add_to(group: Commands) -> None:
-    """Declare it."""
+    """Declare the command."""
     parser = add_command(
         group,
         "replay",
-        summary="tell of keys again, as they are now",
+        summary="republish the current state of keys",
         example="projectkeys events replay --project acme/web\n"
         "  projectkeys events replay --all --rate 500\n"
         "  projectkeys events replay --list\n"
         "  projectkeys events replay --cancel 7",
         run=lambda options: asyncio.run(_run(options)),
     )
-    parser.description = _WORDS
+    parser.description = _DESCRIPTION
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--project", type=_project, metavar="ORG/SLUG", help="the keys of this project")
+    what.add_argument("--project", type=project_path, metavar="ORG/SLUG", help="the keys of this project")
     what.add_argument("--organization", metavar="SLUG", help="the keys of this organization")
     what.add_argument("--all", action="store_true", help="all keys")
+    what.add_argument("--list", action="store_true", help="list unfinished replays and other jobs")
     what.add_argument(
-        "--list", action="store_true", help="show the replays and other jobs that are under way"
-    )
-    what.add_argument(
-        "--cancel", type=int, metavar="ID", help="end a replay; what it has told already stays told"
+        "--cancel", type=int, metavar="ID", help="end a replay; events already published stay published"
     )
     parser.add_argument(
         "--rate",
-        type=_rate,
+        type=whole_number(_MAX_RATE),
         metavar="N",
-        help="keys a second at most; as fast as live events allow, if not given",
+        help="maximum number of keys per second (default: as many as live events allow)",
     )
-    parser.add_argument(
-        "--json", action="store_true", help="with --list: one JSON object a line, for machines"
-    )
-
-
-def _project(text: str) -> tuple[str, str]:
-    organization, slash, project = text.partition("/")
-    if not (organization and slash and project):
-        raise argparse.ArgumentTypeError("an organization and a project, such as acme/web, please")
-    return organization, project
-
-
-def _rate(text: str) -> int:
-    if not (text.isdecimal() and 0 < int(text) <= _GREATEST_RATE):
-        raise argparse.ArgumentTypeError(f"a number from 1 to {_GREATEST_RATE}, please")
-    return int(text)
+    add_json_option(parser, "one JSON object per line (with --list)")
 
 
 async def _run(options: argparse.Namespace) -> int:
-    async with database() as opened:
-        replays = Replays(opened)
+    async with connect_database() as database:
+        replays = Replays(database)
         if options.list:
             return await _list(replays, as_json=options.json)
         if options.cancel is not None:
             await replays.cancel(options.cancel)
-            say(f"The replay {options.cancel} is cancelled.")
+            print_lines(f"Replay {options.cancel} was cancelled.")
             return 0
         return await _replay(replays, options)
 
 
 async def _replay(replays: Replays, options: argparse.Namespace) -> int:
     organization, project = options.project or (options.organization, None)
-    job_id = await replays.ask(
+    job_id = await replays.create(
         command_line_origin(), organization=organization, project=project, rate=options.rate
     )
-    _tell(f"The replay {job_id} is written down; the processes of the service do it.")
-    if not await replays.publishers():
-        _tell("Nobody publishes at the moment: start `projectkeys serve` or `projectkeys publish`.")
+    print_error(f"Replay {job_id} queued; a running publisher will execute it.")
+    if not await replays.count_publishers():
+        print_error("No publisher is running: start `projectkeys serve` or `projectkeys publish`.")
     try:
         return await _watch(replays, job_id)
     except (asyncio.CancelledError, UnavailableError):
-        _tell(
-            f"The replay {job_id} goes on: `projectkeys events replay --list` shows it, --cancel {job_id} ends it."
+        print_error(
+            f"Replay {job_id} continues: `projectkeys events replay --list` shows it, --cancel {job_id} ends it."
         )
         raise
 
@@ -115,46 +106,51 @@ async def _watch(replays: Replays, job_id: int) -> int:
             progress.show(state.done, state.total)
             if state.failures > failures:
                 progress.end()
-                _tell(
-                    f"A batch failed ({state.last_error}) and is tried again; the process's log tells more."
+                print_error(
+                    f"A batch failed ({state.last_error}) and will be retried; see the log of the publisher."
                 )
             failures = state.failures
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_POLL)
     finally:
         progress.end()
     if state.cancelled:
-        say(f"The replay {job_id} was cancelled; keys that had been told again: {state.done}.")
+        print_lines(f"Replay {job_id} was cancelled; keys republished before: {state.done}.")
         return 1
-    say(f"Keys told again: {state.done}.")
+    print_lines(f"Keys republished: {state.done}.")
     return 0
 
 
 async def _list(replays: Replays, *, as_json: bool) -> int:
-    states = await replays.unfinished(limit=_MOST)
-    if not as_json:
-        say(f"{'ID':>6} {'KIND':14} {'OF':40} {'DONE':>22} {'RATE':>7} {'SINCE (UTC)':19} STATE")
-    say(*(_json_line(state) if as_json else _readable_line(state) for state in states))
+    states = await replays.unfinished(limit=_MAX_JOBS)
+    if as_json:
+        for state in states:
+            print_json(_state_to_json(state))
+        return 0
+    print_lines(
+        f"{'ID':>6} {'KIND':14} {'SCOPE':40} {'DONE':>22} {'RATE':>7} {'SINCE (UTC)':19} STATE",
+        *map(_readable_line, states),
+    )
     return 0
 
 
 def _readable_line(state: JobState) -> str:
-    of = "/".join(part for part in (state.organization, state.project) if part) or "(all)"
+    scope = "/".join(part for part in (state.organization, state.project) if part) or "(all)"
     share = f" ({state.done / state.total:.0%})" if state.total else ""
     done = f"{state.done}{share}" if state.total is None else f"{state.done} of {state.total}{share}"
     return (
-        f"{state.id:>6} {state.kind:14} {of:40} {done:>22} {state.rate or '-':>7} "
-        f"{state.created_at:%Y-%m-%d %H:%M:%S} {_condition(state)}"
+        f"{state.id:>6} {state.kind:14} {scope:40} {done:>22} {state.rate or '-':>7} "
+        f"{state.created_at:%Y-%m-%d %H:%M:%S} {_status(state)}"
     )
 
 
-def _condition(state: JobState) -> str:
+def _status(state: JobState) -> str:
     if state.failures:
-        return f"failed {state.failures} times ({state.last_error}), tried again in {state.waits:.0f} s"
-    return f"goes on in {state.waits:.0f} s" if state.waits >= 1 else "under way"
+        return f"failed {state.failures} times ({state.last_error}), retry in {state.waits:.0f} s"
+    return f"next batch in {state.waits:.0f} s" if state.waits >= 1 else "running"
 
 
-def _json_line(state: JobState) -> str:
-    line = {
+def _state_to_json(state: JobState) -> dict[str, Any]:
+    return {
         "id": state.id,
         "kind": state.kind,
         "organization": state.organization,
@@ -166,8 +162,3 @@ def _json_line(state: JobState) -> str:
         "lastError": state.last_error,
         "since": time_to_json(state.created_at),
     }
-    return orjson.dumps(line).decode()
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 -- a command's output

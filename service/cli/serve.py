@@ -1,19 +1,21 @@
-"""`serve` and `publish`: the processes of production."""
+"""`serve` and `publish`."""
 
 import argparse
 
-from service import logs, settings
+from service import logs
 from service.app import build
 from service.cli.commands import Commands, add_command
+from service.environment import read
 from service.server import run, serve
+from service.settings import Settings
 
 
 def add_to(commands: Commands) -> None:
-    """Declare both."""
+    """Declare the commands."""
     parser = add_command(
         commands,
         "serve",
-        summary="serve the API and publish the events",
+        summary="run the API and the publisher",
         example="DATABASE_URL=postgresql://… KAFKA_BOOTSTRAP_SERVERS=kafka:9092 projectkeys serve",
         run=lambda options: _run(options, api=True),
     )
@@ -22,12 +24,12 @@ def add_to(commands: Commands) -> None:
         "--no-publish",
         dest="publish",
         action="store_false",
-        help="leave the events in the outbox, for `publish` or for change-data capture",
+        help="leave events in the outbox, for `publish` or for change data capture",
     )
     parser = add_command(
         commands,
         "publish",
-        summary="publish the events, without the API",
+        summary="run the publisher without the API",
         example="OPS_PORT=8082 projectkeys publish",
         run=lambda options: _run(options, api=False),
     )
@@ -36,16 +38,14 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--create-topic", action="store_true", help="create the topic if Kafka does not have it"
-    )
+    parser.add_argument("--create-topic", action="store_true", help="create the topic if it does not exist")
 
 
 def _run(options: argparse.Namespace, *, api: bool) -> int:
-    read = settings.read()
-    writer = logs.configure(level=read.log_level, form=read.log_format)
+    settings = read(Settings)
+    writer = logs.configure(level=settings.log_level, form=settings.log_format)
     try:
-        run(serve(build(read), create_topic=options.create_topic, api=api, publish=options.publish))
+        run(serve(build(settings), create_topic=options.create_topic, api=api, publish=options.publish))
     finally:
         writer.flush()
     return 0

@@ -1,136 +1,156 @@
-"""`events tail`: the events as consumers see them, as they come."""
+"""`events tail`."""
 
 import argparse
 import asyncio
 import os
 import stat
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from datetime import UTC, datetime
+from typing import Any, Final
 
+import orjson
 from aiokafka.errors import KafkaError
 
-from service import settings
 from service.app import kafka_connection
-from service.cli.commands import Commands, add_command, database, say
-from service.cli.event_lines import json_line, readable_line, value_of
-from service.domain.errors import NotFoundError
-from service.domain.events import EventType
+from service.cli.commands import (
+    Commands,
+    add_command,
+    add_json_option,
+    connect_database,
+    print_error,
+    print_json,
+    print_lines,
+    project_path,
+)
+from service.domain.events import EventType, time_to_json
+from service.environment import read
 from service.kafka.client import KafkaClient, error_name
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.reader import TopicMessage, tail_topic
-from service.postgres.projects import select_project
+from service.settings import KafkaSettings
+from service.usecases.audit import Audit
 
-_EVENTS: Final = "projectkey."
-"""How the types of events begin; everything else on the topic is the service's own."""
+_TYPE_PREFIX: Final = "projectkey."
+"""The prefix of the types of events; the topic's other records are the service's control records."""
 
-_ANSWER_WITHIN: Final = 5.0
-"""Seconds that the first look at the topic may take."""
+_METADATA_TIMEOUT: Final = 5.0
+"""Seconds."""
 
 _EXAMPLE: Final = """\
 projectkeys events tail
   projectkeys events tail --from beginning --project acme/web --type deleted
   projectkeys events tail --json | jq .value.dsn.public"""
 
+_COLOURS: Final[Mapping[str, str]] = {
+    EventType.CREATED: "\x1b[32m",
+    EventType.UPDATED: "\x1b[33m",
+    EventType.DELETED: "\x1b[31m",
+}
+_DIM: Final = "\x1b[2m"
+_RESET: Final = "\x1b[0m"
+
 
 def add_to(group: Commands) -> None:
-    """Declare it."""
-    parser = add_command(group, "tail", summary="print each event as it comes", example=_EXAMPLE, run=_run)
+    """Declare the command."""
+    parser = add_command(
+        group, "tail", summary="print events as they are published", example=_EXAMPLE, run=_run
+    )
     parser.add_argument(
-        "--from", dest="start", choices=["now", "beginning"], default="now", help="where to begin (now)"
+        "--from",
+        dest="start",
+        choices=["now", "beginning"],
+        default="now",
+        help="where to start (default: now)",
     )
     parser.add_argument(
         "--project",
         type=_project,
         metavar="PROJECT",
-        help="only of this project: its id as events name it, or ORG/SLUG, which the database is asked for",
+        help="only events of this project: its id, or ORG/SLUG, which is looked up in the database",
     )
     parser.add_argument(
         "--key",
         action="append",
         default=[],
         metavar="KEY",
-        help="only of this public key; may be given again",
+        help="only events of this public key; can be given several times",
     )
     parser.add_argument(
         "--type",
         action="append",
         default=[],
-        choices=[one.removeprefix(_EVENTS) for one in EventType],
-        help="only of this type; may be given again",
+        choices=[event_type.removeprefix(_TYPE_PREFIX) for event_type in EventType],
+        help="only events of this type; can be given several times",
     )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line, for machines")
+    add_json_option(parser)
 
 
 def _project(text: str) -> int | tuple[str, str]:
     if text.isdecimal():
         return int(text)
-    organization, slash, project = text.partition("/")
-    if not (organization and slash and project):
-        raise argparse.ArgumentTypeError("an id, or an organization and a project such as acme/web, please")
-    return organization, project
+    try:
+        return project_path(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            "must be an id, or an organization and a project, such as acme/web"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which events are shown: of one project, of some keys, of some types; nothing said means any."""
+class _Filter:
+    """Selects events by project, keys and types; a filter that is not set selects all."""
 
     project: int | None = None
     keys: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
-    _ending: set[str] = field(default_factory=set, init=False)
+    _deleted_keys: set[str] = field(default_factory=set, init=False)
+    """Keys of the project whose tombstones come next."""
 
-    def includes(self, seen: TopicMessage) -> bool:
-        """Whether a record is one of them; records are asked about in the order of their partitions."""
-        kind = seen.headers.get("ce_type", "")
+    def selects(self, message: TopicMessage) -> bool:
+        """Return whether a record is selected; must be called in the order of the records of each partition."""
+        event_type = message.headers.get("ce_type", "")
         return (
-            kind.startswith(_EVENTS)
-            and (not self.types or kind.removeprefix(_EVENTS) in self.types)
-            and (not self.keys or seen.key in self.keys)
-            and (self.project is None or self._is_of_project(seen, kind))
+            event_type.startswith(_TYPE_PREFIX)
+            and (not self.types or event_type.removeprefix(_TYPE_PREFIX) in self.types)
+            and (not self.keys or message.key in self.keys)
+            and (self.project is None or self._is_of_project(message, event_type))
         )
 
-    def _is_of_project(self, seen: TopicMessage, kind: str) -> bool:
-        if seen.value is None:  # a tombstone names no project; the last state, just before it, does
-            told = seen.key in self._ending
-            self._ending.discard(seen.key)
-            return told
-        value = value_of(seen)
-        told = isinstance(value, dict) and value.get("projectId") == self.project
-        if told and kind == EventType.DELETED:
-            self._ending.add(seen.key)
-        return told
+    def _is_of_project(self, message: TopicMessage, event_type: str) -> bool:
+        if message.value is None:  # a tombstone has no project; the record before it has
+            selected = message.key in self._deleted_keys
+            self._deleted_keys.discard(message.key)
+            return selected
+        value = _value(message)
+        selected = isinstance(value, dict) and value.get("projectId") == self.project
+        if selected and event_type == EventType.DELETED:
+            self._deleted_keys.add(message.key)
+        return selected
 
 
 def _run(options: argparse.Namespace) -> int:
     try:
         asyncio.run(_tail(options))
-    except (
-        BrokenPipeError
-    ):  # the reader, `head` perhaps, has seen enough; the flush at exit must not complain
+    except BrokenPipeError:  # the reader, such as `head`, has ended; the flush at exit must not fail
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (KafkaError, OSError) as error:
-        raise KafkaUnavailableError(f"Kafka cannot be read: {error}; look at the KAFKA_* settings") from None
+        raise KafkaUnavailableError(f"Kafka cannot be read: {error}; check the KAFKA_* settings") from None
     return 0
 
 
 async def _tail(options: argparse.Namespace) -> None:
-    in_force = settings.read()
-    connection, topic = kafka_connection(in_force), in_force.kafka_topic
-    wanted = Wanted(
-        await _id_of(options.project),
-        frozenset(options.key),
-        frozenset(options.type),
-    )
-    await _find(connection, topic)
-    from_beginning = options.start == "beginning"
-    async with tail_topic(connection, topic, from_beginning=from_beginning) as records:
-        print(f"Watching {topic}; Ctrl-C ends it.", file=sys.stderr)  # noqa: T201 -- a command's output
-        tasks = [asyncio.create_task(_show(records, wanted, as_json=options.json))]
+    settings = read(KafkaSettings)
+    connection, topic = kafka_connection(settings), settings.kafka_topic
+    wanted = _Filter(await _project_id(options.project), frozenset(options.key), frozenset(options.type))
+    await _check_topic(connection, topic)
+    async with tail_topic(connection, topic, from_beginning=options.start == "beginning") as messages:
+        print_error(f"Reading {topic}; press Ctrl-C to stop.")
+        tasks = [asyncio.create_task(_print(messages, wanted, as_json=options.json))]
         if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
-            tasks.append(asyncio.create_task(_until_nobody_reads(sys.stdout.fileno())))
+            tasks.append(asyncio.create_task(_wait_for_reader_exit(sys.stdout.fileno())))
         try:
             [ended, *_], _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await ended
@@ -139,44 +159,89 @@ async def _tail(options: argparse.Namespace) -> None:
                 task.cancel()
 
 
-async def _id_of(project: int | tuple[str, str] | None) -> int | None:
+async def _project_id(project: int | tuple[str, str] | None) -> int | None:
     if not isinstance(project, tuple):
         return project
-    organization, slug = project
-    async with database() as opened, opened.connection() as connection:
-        found = await select_project(connection, organization=organization, project=slug)
-    if found is None:
-        raise NotFoundError(f"there is no project {slug} in {organization}")
-    return found.id
+    async with connect_database() as database:
+        return await Audit(database).project_id(*project)
 
 
-async def _find(connection: KafkaConnection, topic: str) -> None:
-    """Ask for the topic first: a consumer waits for a missing one for ever, or has the brokers create it."""
-    client = KafkaClient(connection, request_timeout=_ANSWER_WITHIN)
+async def _check_topic(connection: KafkaConnection, topic: str) -> None:
+    """Fail if the topic does not exist: a consumer would wait for it, or make the brokers create it."""
+    client = KafkaClient(connection, request_timeout=_METADATA_TIMEOUT)
     try:
         metadata = await client.topic_metadata(topic)
     finally:
         await client.close()
     if metadata.error:
         raise LookupError(
-            f"there is no topic {topic} to be read ({error_name(metadata.error)}): look at KAFKA_TOPIC"
+            f"the topic {topic} cannot be read ({error_name(metadata.error)}): check KAFKA_TOPIC"
         )
 
 
-async def _show(records: AsyncIterator[TopicMessage], wanted: Wanted, *, as_json: bool) -> None:
+async def _print(messages: AsyncIterator[TopicMessage], wanted: _Filter, *, as_json: bool) -> None:
     coloured = sys.stdout.isatty() and not os.environ.get("NO_COLOR")  # https://no-color.org
-    async for seen in records:
-        if wanted.includes(seen):
-            say(json_line(seen) if as_json else readable_line(seen, coloured=coloured))
+    async for message in messages:
+        if not wanted.selects(message):
+            continue
+        if as_json:
+            print_json(_message_to_json(message))
+        else:
+            print_lines(_readable_line(message, coloured=coloured))
 
 
-async def _until_nobody_reads(pipe: int) -> None:
-    """Raise BrokenPipeError when the pipe's reader goes, though nothing is written meanwhile."""
-    gone = asyncio.Event()
+async def _wait_for_reader_exit(pipe: int) -> None:
+    """Raise BrokenPipeError when the reader of the pipe ends, even if nothing is written."""
+    ended = asyncio.Event()
     loop = asyncio.get_running_loop()
-    loop.add_reader(pipe, gone.set)  # the writing end of a pipe is never readable but for this
+    loop.add_reader(pipe, ended.set)  # the writing end of a pipe becomes readable only then
     try:
-        await gone.wait()
+        await ended.wait()
     finally:
         loop.remove_reader(pipe)
     raise BrokenPipeError
+
+
+def _value(message: TopicMessage) -> Any:
+    """Return the decoded value of a record; its text if it is not JSON, None for a tombstone."""
+    if message.value is None:
+        return None
+    try:
+        return orjson.loads(message.value)
+    except orjson.JSONDecodeError:
+        return message.value.decode(errors="replace")
+
+
+def _readable_line(message: TopicMessage, *, coloured: bool) -> str:
+    """Return a line for a terminal; the content of the record cannot control it."""
+    time = datetime.fromtimestamp(message.timestamp_ms / 1000, UTC)
+    event_type = message.headers.get("ce_type", "")
+    colour, dim, reset = (_COLOURS.get(event_type, ""), _DIM, _RESET) if coloured else ("", "", "")
+    return (
+        f"{dim}{time:%H:%M:%S}.{time.microsecond // 1000:03}{reset} {colour}{_quoted(event_type):20}{reset} "
+        f"{_quoted(message.key)} v{_quoted(message.headers.get('ce_keyversion', '?'))} {_summary(message)}"
+    )
+
+
+def _summary(message: TopicMessage) -> str:
+    if message.value is None:
+        return "tombstone"
+    state = _value(message)
+    if not isinstance(state, dict):
+        return f"not a state: {state!r:.60}"
+    return f"project {state.get('projectId')!r} {state.get('name')!r}"
+
+
+def _quoted(text: str) -> str:
+    return text if text.isprintable() else ascii(text)
+
+
+def _message_to_json(message: TopicMessage) -> dict[str, Any]:
+    return {
+        "partition": message.partition,
+        "offset": message.offset,
+        "timestamp": time_to_json(datetime.fromtimestamp(message.timestamp_ms / 1000, UTC)),
+        "key": message.key,
+        "headers": message.headers,
+        "value": _value(message),
+    }

@@ -3,101 +3,105 @@
 import argparse
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
-from service import settings
-from service.app import build
-from service.cli.commands import Commands, add_command, command_line_origin, name_for_people, say, started
+from service.cli.commands import (
+    Commands,
+    add_command,
+    add_group,
+    command_line_origin,
+    connect_database,
+    display_name,
+    print_lines,
+)
+from service.cli.use_cases import build_organizations, build_projects
 from service.domain.dsn import is_base_url
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG
-from service.http.state import Api
+from service.environment import read
+from service.settings import KeySettings
 
 
 def add_to(commands: Commands) -> None:
-    """Declare both."""
-    organizations = add_command(
-        commands, "org", summary="make organizations", example="projectkeys org create acme"
-    ).add_subparsers(metavar="COMMAND", required=True)
+    """Declare the commands."""
+    _add_organizations(commands)
+    _add_projects(commands)
+
+
+def _add_organizations(commands: Commands) -> None:
+    group = add_group(commands, "org", summary="create organizations", example="projectkeys org create acme")
     create = add_command(
-        organizations,
+        group,
         "create",
-        summary="make an organization",
+        summary="create an organization",
         example="projectkeys org create acme --name 'Acme, Inc.'",
         run=lambda options: asyncio.run(_create_organization(options)),
     )
     create.add_argument(
-        "slug",
-        type=_slug(ORGANIZATION_SLUG, "letters, digits and hyphens"),
-        help="its name in paths",
+        "slug", type=_slug(ORGANIZATION_SLUG, "letters, digits and hyphens"), help="slug, used in URLs"
     )
-    create.add_argument("--name", type=name_for_people, help="its name for people; the slug if not given")
+    create.add_argument("--name", type=display_name, help="display name (default: the slug)")
     create.add_argument(
-        "--ingest-url", type=_base_url, metavar="URL", help="base of its DSNs; INGEST_URL if not given"
+        "--ingest-url", type=_base_url, metavar="URL", help="base URL of its DSNs (default: INGEST_URL)"
     )
-    projects = add_command(
-        commands, "project", summary="make projects", example="projectkeys project create acme web"
-    ).add_subparsers(metavar="COMMAND", required=True)
+
+
+def _add_projects(commands: Commands) -> None:
+    group = add_group(
+        commands, "project", summary="create projects", example="projectkeys project create acme web"
+    )
     create = add_command(
-        projects,
+        group,
         "create",
-        summary="make a project, with its first key",
+        summary="create a project with a default key",
         example="projectkeys project create acme web",
         run=lambda options: asyncio.run(_create_project(options)),
     )
-    create.add_argument("org", help="the organization's slug or id")
+    create.add_argument("org", help="slug or id of the organization")
     create.add_argument(
         "slug",
-        type=_slug(PROJECT_SLUG, "small letters, digits, hyphens and underscores"),
-        help="its name in paths",
+        type=_slug(PROJECT_SLUG, "lower-case letters, digits, hyphens and underscores"),
+        help="slug, used in URLs",
     )
-    create.add_argument("--name", type=name_for_people, help="its name for people; the slug if not given")
-    create.add_argument("--no-key", action="store_true", help="without a first key")
+    create.add_argument("--name", type=display_name, help="display name (default: the slug)")
+    create.add_argument("--no-key", action="store_true", help="create no default key")
 
 
 def _slug(pattern: str, characters: str) -> Callable[[str], str]:
-    def check(text: str) -> str:
+    def parse(text: str) -> str:
         if not re.fullmatch(pattern, text):
-            raise argparse.ArgumentTypeError(f"at most 50 {characters}, please, and not digits alone")
+            raise argparse.ArgumentTypeError(f"must be at most 50 {characters}, and not only digits")
         return text
 
-    return check
+    return parse
 
 
 def _base_url(text: str) -> str:
     if not is_base_url(text):
-        raise argparse.ArgumentTypeError("an http or https URL without a slash at its end, please")
+        raise argparse.ArgumentTypeError("must be an http or https URL without a trailing slash")
     return text
 
 
-@asynccontextmanager
-async def _api() -> AsyncIterator[Api]:
-    """The use cases on the database alone: the events wait in the outbox for a publisher."""
-    service = build(settings.read())
-    async with started(service.database):
-        yield service.api
-
-
 async def _create_organization(options: argparse.Namespace) -> int:
-    async with _api() as api:
-        organization, _ = await api.organizations.create(
+    async with connect_database() as database:
+        organization, _ = await build_organizations(database).create(
             slug=options.slug,
             name=options.name or options.slug,
             ingest_url=options.ingest_url,
             origin=command_line_origin(),
         )
-    say(f"The organization {organization.slug} has the id {organization.id}.")
+    print_lines(f"Created the organization {organization.slug} with the id {organization.id}.")
     return 0
 
 
 async def _create_project(options: argparse.Namespace) -> int:
-    async with _api() as api:
-        project, _ = await api.projects.create(
-            await api.organizations.get(options.org),
+    settings = read(KeySettings)
+    async with connect_database(settings) as database:
+        project, _ = await build_projects(database, settings).create(
+            await build_organizations(database).get(options.org),
             slug=options.slug,
             name=options.name or options.slug,
             default_key=not options.no_key,
             origin=command_line_origin(),
         )
-    say(f"The project {project.slug} has the id {project.id}.")
+    print_lines(f"Created the project {project.slug} with the id {project.id}.")
     return 0

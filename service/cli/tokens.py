@@ -1,74 +1,86 @@
-"""`token create`, `token list`, `token revoke`."""
+"""`token create`, `token list` and `token revoke`."""
 
 import argparse
 import asyncio
+import os
+import stat
+import sys
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from pathlib import Path
+from typing import BinaryIO, Final
 
 from service.cli.commands import (
     Commands,
     add_command,
+    add_group,
     command_line_origin,
-    database,
-    name_for_people,
-    say,
+    connect_database,
+    display_name,
+    print_error,
+    print_lines,
+    whole_number,
 )
-from service.cli.token_file import read_token
 from service.domain.scopes import SCOPES
+from service.postgres.tokens import TokenRow
 from service.usecases.tokens import Tokens
 
-_MOST_DAYS: Final = 36_500
-_MOST_RATE: Final = 1_000_000
+_MAX_DAYS: Final = 36_500
+_MAX_RATE: Final = 1_000_000
+_MAX_FILE_BYTES: Final = 4096
+"""More than ten times the length of a token."""
 
 
 def add_to(commands: Commands) -> None:
-    """Declare them."""
-    group = add_command(
-        commands, "token", summary="make, list and revoke tokens", example="projectkeys token list"
-    ).add_subparsers(metavar="COMMAND", required=True)
-    create = add_command(
-        group,
-        "create",
-        summary="make a token and print it, this once",
-        example="projectkeys token create terraform --org acme --scope project:admin --days 90\n"
-        "  openssl rand -hex 32 | projectkeys token create ci --scope org:admin --from-file -",
-        run=lambda options: asyncio.run(_create(options)),
+    """Declare the commands."""
+    group = add_group(
+        commands, "token", summary="create, list and revoke tokens", example="projectkeys token list"
     )
-    create.add_argument("name", type=name_for_people, help="what people call it")
-    create.add_argument(
-        "--org", metavar="SLUG", help="the one organization it may see; all of them if not given"
-    )
-    create.add_argument(
-        "--scope",
-        action="append",
-        required=True,
-        choices=SCOPES,
-        help="what it may do; can be given several times",
-    )
-    create.add_argument("--days", type=_days, help="days after which it ends; never if not given")
-    create.add_argument(
-        "--rate", type=_rate, metavar="N", help="requests a second, of each replica; no limit if not given"
-    )
-    create.add_argument(
-        "--from-file",
-        metavar="PATH",
-        help="take the token that is in this file (-: standard input), print none",
-    )
+    _add_create(group)
     add_command(
         group,
         "list",
-        summary="list the tokens; the tokens themselves are kept nowhere",
+        summary="list tokens; only their hashes are stored",
         example="projectkeys token list",
         run=lambda _: asyncio.run(_list()),
     )
     revoke = add_command(
         group,
         "revoke",
-        summary="end a token, within 5 seconds on every replica",
+        summary="revoke a token; it is rejected by every replica within 5 seconds",
         example="projectkeys token revoke 3",
         run=lambda options: asyncio.run(_revoke(options)),
     )
-    revoke.add_argument("id", type=int, help="its number in the list")
+    revoke.add_argument("id", type=int, help="id, as `token list` shows it")
+
+
+def _add_create(group: Commands) -> None:
+    parser = add_command(
+        group,
+        "create",
+        summary="create a token and print it; it cannot be shown again",
+        example="projectkeys token create terraform --org acme --scope project:admin --days 90\n"
+        "  openssl rand -hex 32 | projectkeys token create ci --scope org:admin --from-file -",
+        run=lambda options: asyncio.run(_create(options)),
+    )
+    parser.add_argument("name", type=display_name, help="display name")
+    parser.add_argument(
+        "--org", metavar="SLUG", help="organization that the token is limited to (default: all)"
+    )
+    parser.add_argument(
+        "--scope", action="append", required=True, choices=SCOPES, help="scope; can be given several times"
+    )
+    parser.add_argument("--days", type=_days, help="days until expiry (default: never)")
+    parser.add_argument(
+        "--rate",
+        type=whole_number(_MAX_RATE),
+        metavar="N",
+        help="requests per second and replica (default: no limit)",
+    )
+    parser.add_argument(
+        "--from-file",
+        metavar="PATH",
+        help="use the token in this file (-: standard input) instead of a generated one, and do not print it",
+    )
 
 
 def _days(text: str) -> timedelta:
@@ -76,21 +88,16 @@ def _days(text: str) -> timedelta:
         days = float(text)
     except ValueError:
         days = 0.0
-    if not 0 < days <= _MOST_DAYS:
-        raise argparse.ArgumentTypeError(f"a number above 0 and up to {_MOST_DAYS}, please")
+    if not 0 < days <= _MAX_DAYS:
+        raise argparse.ArgumentTypeError(f"must be above 0 and at most {_MAX_DAYS}")
     return timedelta(days=days)
 
 
-def _rate(text: str) -> int:
-    if not (text.isdecimal() and 0 < int(text) <= _MOST_RATE):
-        raise argparse.ArgumentTypeError(f"a whole number from 1 to {_MOST_RATE}, please")
-    return int(text)
-
-
 async def _create(options: argparse.Namespace) -> int:
-    given = None if options.from_file is None else read_token(options.from_file)
-    async with database() as opened:
-        token = await Tokens(opened).create(
+    # Not from an argument: other users of the machine can see the arguments of processes.
+    given = None if options.from_file is None else _read_token(options.from_file)
+    async with connect_database() as database:
+        token = await Tokens(database).create(
             options.name,
             scopes=options.scope,
             organization=options.org,
@@ -99,37 +106,64 @@ async def _create(options: argparse.Namespace) -> int:
             token=given,
             origin=command_line_origin(),
         )
-    say(token if given is None else f"The token {options.name} is known from now on.")
+    print_lines(token if given is None else f"Created the token {options.name}.")
     return 0
 
 
 async def _list() -> int:
-    async with database() as opened:
-        rows = await Tokens(opened).list()
-    say(
-        f"{'ID':>4}  {'NAME':24} {'ORGANIZATION':20} {'ENDS WITH':9}  {'STATE':22} {'LAST USED (UTC)':16} "
-        f"{'RATE':>7} SCOPES"
+    async with connect_database() as database:
+        rows = await Tokens(database).list()
+    print_lines(
+        f"{'ID':>4}  {'NAME':24} {'ORGANIZATION':20} {'LAST 4':6}  {'STATE':24} {'LAST USED (UTC)':16} "
+        f"{'RATE':>7} SCOPES",
+        *map(_readable_line, rows),
     )
-    for row in rows:
-        state = "revoked" if row.revoked_at else _expiry(row.expires_at)
-        organization = row.organization_slug or "(all)"
-        scopes = " ".join(row.scopes)
-        used = f"{row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never"
-        say(
-            f"{row.id:>4}  {row.name:24} {organization:20} {row.last_four:9}  {state:22} {used:16} "
-            f"{f'{row.rate_limit}/s' if row.rate_limit else '-':>7} {scopes}"
-        )
     return 0
 
 
-def _expiry(expires_at: datetime | None) -> str:
-    if expires_at is None:
-        return "good"
-    return f"{'until' if expires_at > datetime.now(UTC) else 'ended'} {expires_at:%Y-%m-%d %H:%M}"
+def _readable_line(row: TokenRow) -> str:
+    used = f"{row.last_used_at:%Y-%m-%d %H:%M}" if row.last_used_at else "never"
+    rate = f"{row.rate_limit}/s" if row.rate_limit else "-"
+    return (
+        f"{row.id:>4}  {row.name:24} {row.organization_slug or '(all)':20} {row.last_four:6}  {_state(row):24} "
+        f"{used:16} {rate:>7} {' '.join(row.scopes)}"
+    )
+
+
+def _state(row: TokenRow) -> str:
+    if row.revoked_at:
+        return "revoked"
+    if row.expires_at is None:
+        return "active"
+    return f"{'expires' if row.expires_at > datetime.now(UTC) else 'expired'} {row.expires_at:%Y-%m-%d %H:%M}"
 
 
 async def _revoke(options: argparse.Namespace) -> int:
-    async with database() as opened:
-        name = await Tokens(opened).revoke(options.id, command_line_origin())
-    say(f"The token {name} is revoked.")
+    async with connect_database() as database:
+        name = await Tokens(database).revoke(options.id, command_line_origin())
+    print_lines(f"Revoked the token {name}.")
     return 0
+
+
+def _read_token(path: str) -> str:
+    try:
+        if path == "-":
+            raw = _read(sys.stdin.buffer, "standard input")
+        else:
+            with Path(path).open("rb") as file:
+                raw = _read(file, path)
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    text = raw.decode(errors="replace").strip()
+    if not text:
+        raise ValueError(f"{path} contains no token")
+    return text
+
+
+def _read(file: BinaryIO, name: str) -> bytes:
+    mode = os.fstat(file.fileno()).st_mode
+    if stat.S_ISREG(mode) and mode & stat.S_IROTH:
+        print_error(
+            f"Warning: all users of this machine can read {name}; run `chmod 600` on it or use another token."
+        )
+    return file.read(_MAX_FILE_BYTES)

@@ -1,1 +1,1 @@
-"""A real PostgreSQL and a real Apache Kafka from packages alone, for development and tests."""
+"""PostgreSQL and Apache Kafka from Python packages, for development and tests."""

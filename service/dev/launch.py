@@ -1,8 +1,8 @@
-"""Becomes a server that ends with the process that started it, and that is never root where asked.
+"""Runs a server that ends with its parent process, as another user if requested.
 
-Run as `python launch.py SIGNAL PARENT USER PROGRAM [ARGUMENT ...]`: SIGNAL (a number) is what the kernel
-sends the server when the process PARENT ends, USER the account to run as, or empty for the present one.
-The server takes this process's place, so nothing stays in between that could end alone.
+Run as `python launch.py SIGNAL PARENT USER PROGRAM [ARGUMENT ...]`: SIGNAL is the number of the signal that the
+kernel sends to the server when the process PARENT ends, USER the account to run as, or empty for the current one.
+The server replaces this process by exec, so no process between the two can end alone.
 """
 
 import ctypes
@@ -37,16 +37,16 @@ def _check(result: int, call: str) -> None:
 
 
 def _become(libc: ctypes.CDLL, user: str) -> None:
-    """Become `user`, keeping only the right to pass root's closed directories (a checkout below /root)."""
+    """Switch to `user`, and keep only the capability to enter root's private directories (a checkout below /root)."""
     account = pwd.getpwnam(user)
-    # Else both setuid() and each later access() would take the right away again.
+    # Otherwise setuid() and each later access() would drop the capability.
     _check(libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "prctl(PR_SET_SECUREBITS)")
     os.setgroups([])
     os.setgid(account.pw_gid)
     os.setuid(account.pw_uid)
     bit = 1 << _CAP_DAC_OVERRIDE
     header = _CapabilityHeader(_CAPABILITY_VERSION_3, 0)
-    # The kernel takes two sets: capabilities 0 to 31, and those above.
+    # The kernel expects two sets: capabilities 0 to 31, and the others.
     sets = (_CapabilitySet * 2)(_CapabilitySet(bit, bit, bit), _CapabilitySet(0, 0, 0))
     _check(libc.capset(ctypes.byref(header), sets), "capset")
     _check(
@@ -55,24 +55,24 @@ def _become(libc: ctypes.CDLL, user: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Tie this process to its parent, drop root, and turn into the program.
+    """Bind this process to its parent, drop root, and execute the program.
 
     Args:
-        arguments: SIGNAL, PARENT, USER and the program with its own arguments.
+        arguments: SIGNAL, PARENT, USER, and the program with its arguments.
 
     Raises:
-        OSError: The kernel refuses one of the steps.
-        KeyError: There is no account of that name.
+        OSError: A system call failed.
+        KeyError: There is no such account.
     """
     death_signal, parent, user, *command = arguments
     libc = ctypes.CDLL(None, use_errno=True)
     if user:
         _become(libc, user)
-    # After the change of user, which would undo it.
+    # After the change of user, which would reset it.
     _check(libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != int(parent):  # it ended before the kernel was told
+    if os.getppid() != int(parent):  # it ended before the call of prctl()
         sys.exit("The process that started this server has ended.")
-    os.execv(command[0], command)  # noqa: S606 -- no shell: the arguments reach the program as they are
+    os.execv(command[0], command)  # noqa: S606 -- no shell: the arguments are passed unchanged
 
 
 if __name__ == "__main__":

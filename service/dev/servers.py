@@ -1,4 +1,4 @@
-"""PostgreSQL and Kafka together: started side by side, ended with the block that uses them."""
+"""PostgreSQL and Kafka, started concurrently and stopped at the end of a block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,7 @@ from service.dev.postgres import EmbeddedPostgres
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Both servers; one that was not asked for is there, and not started."""
+    """Both servers; a server that was not requested is not started."""
 
     postgres: EmbeddedPostgres
     kafka: EmbeddedKafka
@@ -27,12 +27,12 @@ async def embedded_servers(
     postgres: bool = True,
     kafka: bool = True,
 ) -> AsyncIterator[Servers]:
-    """Start the servers and stop them at the end of the block, or when their start fails or is cancelled.
+    """Start the servers; stop them at the end of the block, or if the start fails or is cancelled.
 
     Args:
-        data_dir: Keeps their data, in `postgres/` and `kafka/`.
-        cache_dir: Keeps what is downloaded once.
-        report: Is told, in words for the user, of what takes more than a moment.
+        data_dir: The directory of their data, in `postgres/` and `kafka/`.
+        cache_dir: The directory of downloads.
+        report: Receives messages for the user before slow steps.
         postgres: Whether to start PostgreSQL.
         kafka: Whether to start Kafka.
 
@@ -47,7 +47,7 @@ async def embedded_servers(
         server.start for server, wanted in ((servers.postgres, postgres), (servers.kafka, kafka)) if wanted
     ]
     try:
-        # Both are waited for, so that neither is still on its way when the other has failed.
+        # Wait for both, so that neither is still starting when the other one has failed.
         for outcome in await asyncio.gather(*(start() for start in starts), return_exceptions=True):
             if outcome is not None:
                 raise outcome

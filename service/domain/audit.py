@@ -1,10 +1,12 @@
-"""The audit: its entries, and what can be asked of it."""
+"""The audit log: its entries and its filters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, get_args
 from uuid import UUID
+
+from service.domain.events import time_to_json
 
 Action: TypeAlias = Literal[
     "organization.create",
@@ -19,18 +21,18 @@ Action: TypeAlias = Literal[
     "token.create",
     "token.revoke",
 ]
-"""What is recorded, by the names that entries have."""
+"""The recorded actions, by their public names."""
 
 ACTIONS: Final[tuple[str, ...]] = get_args(Action)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """One change: who, when, from where, what.
+    """A recorded change.
 
     ``organization_id`` None is the installation itself; ``token_id`` None is the command line. ``target`` is a
-    public key, a slug or a token's name; ``data`` tells what changed. ``change_id`` is the id of the change's event,
-    where it has one.
+    public key, a slug or the name of a token; ``data`` is what changed. ``change_id`` is the id of the change's
+    event, if it has one.
     """
 
     id: int
@@ -50,10 +52,32 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSearch:
-    """Which entries are asked for; None leaves a member out of account. ``since`` is the earliest moment."""
+    """Filters of audit entries; None matches every entry. ``since`` is the earliest time."""
 
     project_id: int | None = None
     token_id: int | None = None
     action: str | None = None
     target: str | None = None
     since: datetime | None = None
+
+
+def audit_entry_to_json(entry: AuditEntry) -> dict[str, Any]:
+    """Return an entry as the API and `audit list --json` show it."""
+    return {
+        "id": str(entry.id),
+        "event": entry.action,
+        "actor": _actor(entry),
+        "dateCreated": time_to_json(entry.created_at),
+        "ipAddress": entry.remote_address,
+        "target": entry.target,
+        "projectId": entry.project_id,
+        "data": entry.data,
+        "requestId": entry.request_id,
+        "changeId": str(entry.change_id),
+    }
+
+
+def _actor(entry: AuditEntry) -> dict[str, str | None]:
+    if entry.token_id is None:
+        return {"id": None, "name": "command line"}
+    return {"id": str(entry.token_id), "name": entry.token_name}

@@ -1,4 +1,4 @@
-"""The topic beside Postgres: what a record of a key says, and in what the two can differ."""
+"""Differences between the topic and Postgres."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,10 +6,10 @@ from enum import StrEnum
 
 @dataclass(frozen=True, slots=True)
 class TopicRecord:
-    """A record of a key, as consumers take it.
+    """A record of the topic, decoded as consumers decode it.
 
-    ``state`` is the JSON of its state, None for a key that is gone. Where consumers can make nothing of it,
-    ``version`` is 0 and ``state`` is empty, or None if there is no value at all.
+    ``state`` is the JSON of the key's state; None for a tombstone. For a record that consumers cannot decode,
+    ``version`` is 0 and ``state`` is empty, or None if the record has no value.
     """
 
     public_key: str
@@ -18,38 +18,38 @@ class TopicRecord:
 
 
 class Kind(StrEnum):
-    """In what the topic differs from Postgres."""
+    """How the topic differs from Postgres."""
 
     MISSING = "missing"
-    """Postgres has the key, the topic does not tell of it."""
+    """The topic does not have a key that Postgres has."""
     STALE = "stale"
-    """The topic tells of an older version, or of another state in the same one."""
+    """The topic has an older version of the key, or another state in the same version."""
     PHANTOM = "phantom"
-    """The topic tells of a key, or of a version, that Postgres does not know."""
+    """The topic has a key, or a version of a key, that Postgres does not have."""
     WRONGLY_PRESENT = "wrongly present"
-    """The topic has a key that Postgres knows to be deleted."""
+    """The topic has a key that is deleted in Postgres."""
     PARKED = "parked"
-    """Kafka refuses an event of the key; what is told of it later waits behind that one."""
+    """Kafka rejects an event of the key, which blocks its later events."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A key of which the topic and Postgres say different things.
+    """A key whose state in the topic differs from that in Postgres.
 
     Attributes:
-        kind: In what they differ.
-        public_key: The key.
-        known: Its version in Postgres; 0 if there is no such key.
-        told: The version that the topic's last record of it tells; 0 if there is none that can be read.
-        newest: The greatest version that the topic tells of.
-        organization_id: Of a phantom, whose the topic says it is; None where it does not say so.
-        project_id: As well.
+        kind: How they differ.
+        public_key: The public key.
+        version_in_postgres: The version in Postgres; 0 if Postgres does not have the key.
+        version_in_topic: The version of the key's last record; 0 if there is none, or if it cannot be decoded.
+        newest_version: The greatest version of all records of the key.
+        organization_id: For a phantom: its organization according to the topic; None if its records have none.
+        project_id: For a phantom: its project, likewise.
     """
 
     kind: Kind
     public_key: str
-    known: int
-    told: int
-    newest: int
+    version_in_postgres: int
+    version_in_topic: int
+    newest_version: int
     organization_id: int | None = None
     project_id: int | None = None

@@ -1,8 +1,8 @@
-"""What can go wrong, in the domain's words; the HTTP layer gives each its status."""
+"""Errors of the domain; the HTTP layer maps each to a status."""
 
 
 class ProjectKeyError(Exception):
-    """The base of every error that a caller can be told of."""
+    """Base class of the errors that clients receive."""
 
 
 class NotFoundError(ProjectKeyError):
@@ -13,7 +13,7 @@ class TakenError(ProjectKeyError):
     """A value that must be unique is in use.
 
     Args:
-        *fields: the names of the model's fields whose values are in use.
+        *fields: The names of the model's fields whose values are in use.
     """
 
     def __init__(self, *fields: str) -> None:
@@ -22,27 +22,27 @@ class TakenError(ProjectKeyError):
 
 
 class BusyError(ProjectKeyError):
-    """More work waits than can be done in time; the caller should come again."""
+    """Too much work is queued; the client should retry."""
 
 
 class UnavailableError(ProjectKeyError):
-    """The database cannot be reached or did not answer in time; the caller should come again."""
+    """The database is unreachable or did not respond in time; the client should retry."""
 
 
 class UncertainError(UnavailableError):
-    """The database failed under a write, which is committed or is not."""
+    """The database failed during a write, which may or may not be committed."""
 
 
 class MovedError(ProjectKeyError):
-    """A project is called otherwise now; ``slug`` is its new one."""
+    """A project was renamed; ``slug`` is its new slug."""
 
     def __init__(self, slug: str) -> None:
-        super().__init__(f"the project is called {slug} now")
+        super().__init__(f"the project was renamed to {slug}")
         self.slug = slug
 
 
 class KeyInUseError(ProjectKeyError):
-    """A request with the same idempotency key is still under way."""
+    """A request with the same idempotency key is in progress."""
 
 
 class KeyReusedError(ProjectKeyError):
@@ -50,11 +50,11 @@ class KeyReusedError(ProjectKeyError):
 
 
 class GoneError(ProjectKeyError):
-    """What the first request with this idempotency key made is deleted."""
+    """The resource that the first request with this idempotency key created is deleted."""
 
 
 class TokenInvalidError(ProjectKeyError):
-    """There is no such token, or it was revoked."""
+    """The token does not exist or is revoked."""
 
 
 class TooManyUnknownTokensError(ProjectKeyError):
@@ -62,4 +62,4 @@ class TooManyUnknownTokensError(ProjectKeyError):
 
 
 class TokenExpiredError(ProjectKeyError):
-    """The token's time is over."""
+    """The token has expired."""

@@ -1,25 +1,25 @@
-"""What a token may do."""
+"""The scopes of tokens."""
 
 from collections.abc import Iterable
 from typing import Final
 
 LEVELS: Final = ("read", "write", "admin")
-"""From low to high; a higher level implies those below it."""
+"""From lowest to highest; a level includes the lower ones."""
 
 SCOPES: Final = tuple(f"{noun}:{level}" for noun in ("project", "org") for level in LEVELS)
-"""Every scope there is."""
+"""All scopes."""
 
 
 def expand(scopes: Iterable[str]) -> frozenset[str]:
-    """``scopes`` with all that they imply.
+    """Return ``scopes`` and all scopes that they include.
 
     Raises:
-        ValueError: one of them is not a scope.
+        ValueError: One of them does not exist.
     """
     implied = set[str]()
     for scope in scopes:
         if scope not in SCOPES:
-            raise ValueError(f"{scope!r} is no scope; there are {', '.join(SCOPES)}")
+            raise ValueError(f"{scope!r} is not a scope; the scopes are {', '.join(SCOPES)}")
         noun, _, highest = scope.partition(":")
         implied.update(f"{noun}:{level}" for level in LEVELS[: LEVELS.index(highest) + 1])
     return frozenset(implied)

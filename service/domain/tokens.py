@@ -1,4 +1,4 @@
-"""What tokens look like: those that are made here, and those that somebody brings along."""
+"""The form of tokens: of those that the service generates, and of those that were generated elsewhere."""
 
 import re
 import secrets
@@ -6,46 +6,45 @@ from itertools import pairwise
 from typing import Final
 
 PREFIX: Final = "sntryu_"
-"""Begins every token that is made here, so that scanners of leaked secrets know one."""
+"""The prefix of generated tokens, by which scanners for leaked secrets recognize them."""
 
-SHORTEST: Final = 32
-"""Characters, the prefix not counted: 128 bits where they are hex digits."""
+MIN_LENGTH: Final = 32
+"""Characters without the prefix: 128 bits if they are hex digits."""
 
-LONGEST: Final = 255
-FEWEST_DIFFERENT: Final = 8
-"""Different characters; of ten million random texts of hex digits less than one has so few."""
+MAX_LENGTH: Final = 255
+MIN_DIFFERENT_CHARACTERS: Final = 8
+"""Less than one in ten million random strings of 32 hex digits has fewer."""
 
 _FORM: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
-_WORDS: Final = ("password", "passwd", "changeme", "secret", "example", "placeholder", "letmein")
+_COMMON_WORDS: Final = ("password", "passwd", "changeme", "secret", "example", "placeholder", "letmein")
 
 
 def new_token() -> str:
-    """256 random bits."""
+    """Return a token of 256 random bits."""
     return PREFIX + secrets.token_hex(32)
 
 
-def weakness(token: str) -> str | None:
-    """Why a token that was not made here could be guessed or could not be sent, as the rest of "a token …"."""
+def violated_rule(token: str) -> str | None:
+    """Return what a token that was generated elsewhere must do, such as "be random"; None if it is acceptable."""
     text = token.removeprefix(PREFIX)
-    if not (len(text) >= SHORTEST and len(token) <= LONGEST):
-        return f"has {SHORTEST} to {LONGEST} characters"
+    if not (len(text) >= MIN_LENGTH and len(token) <= MAX_LENGTH):
+        return f"have {MIN_LENGTH} to {MAX_LENGTH} characters"
     if not _FORM.fullmatch(token):
-        return "has only letters, digits and -._~+/, and = at its end"
-    if len(set(text)) < FEWEST_DIFFERENT:
-        return f"has {FEWEST_DIFFERENT} different characters or more"
-    if any(word in text.lower() for word in _WORDS):
-        return "holds no word that everybody tries first"
-    if _repeats(text) or _counts(text):
-        return "is random: take `openssl rand -hex 32`"
+        return "have only letters, digits and -._~+/, and = at its end"
+    if len(set(text)) < MIN_DIFFERENT_CHARACTERS:
+        return f"have {MIN_DIFFERENT_CHARACTERS} different characters or more"
+    if any(word in text.lower() for word in _COMMON_WORDS):
+        return "not contain a common word"
+    if _is_periodic(text) or _is_sequential(text):
+        return "be random: use `openssl rand -hex 32`"
     return None
 
 
-def _repeats(text: str) -> bool:
-    """Whether it is a part of itself again and again."""
+def _is_periodic(text: str) -> bool:
     return any(text[period:] == text[:-period] for period in range(1, len(text) // 2 + 1))
 
 
-def _counts(text: str) -> bool:
-    """Whether most characters are the neighbours of those before them, as in 0123 or zyx."""
+def _is_sequential(text: str) -> bool:
+    """Return whether most characters are equal to or next to their predecessors, as in 0123 or zyx."""
     steps = [abs(ord(after) - ord(before)) for before, after in pairwise(text)]
     return 3 * sum(step <= 1 for step in steps) > 2 * len(steps)

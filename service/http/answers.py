@@ -1,17 +1,15 @@
 """Answers: JSON bodies, the headers that all of them carry, and the shapes that clients read."""
 
-import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
-
-import orjson
 
 from service.domain.errors import ProjectKeyError
 from service.domain.events import time_to_json
 from service.domain.model import Organization, Project
 from service.http.errors import HttpError, from_domain_error
 from service.http.server.response import Response, header_lines
+from service.json_text import dump_json
 
 COMMON_HEADERS: Final = {
     "Content-Language": "en",
@@ -35,12 +33,8 @@ def _usual(allow: str, content_type: str) -> str:
 def json_response(
     body: Any, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
 ) -> Response:
-    """``body``, which is what orjson can write, as compact UTF-8 JSON; otherwise as `bytes_response`."""
-    try:
-        text = orjson.dumps(body)
-    except TypeError:  # a refusal that quotes a lone surrogate, which UTF-8 cannot write
-        text = json.dumps(body, separators=(",", ":")).encode()
-    return bytes_response(text, status=status, allow=allow, headers=headers)
+    """``body`` as compact JSON; otherwise as `bytes_response`."""
+    return bytes_response(dump_json(body), status=status, allow=allow, headers=headers)
 
 
 def bytes_response(

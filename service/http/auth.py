@@ -54,7 +54,7 @@ async def authenticate(tokens: Tokens, token: str, address: str | None) -> Princ
         TokenExpiredError: its time is over.
     """
     try:
-        return await tokens.caller(token, address=address)
+        return await tokens.authenticate(token, address=address)
     except TokenInvalidError:
         if token.startswith(_ORGANIZATION_TOKEN):
             raise unauthenticated("Invalid org token") from None

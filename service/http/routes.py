@@ -127,7 +127,7 @@ def _dispatcher(api: Api, resource: Resource) -> record.Handler:
         try:
             # The order decides which of several mistakes is told: who, may they, can one, of what, is it theirs.
             token = bearer_token(request)
-            caller = api.tokens.known(token) or await authenticate(api.tokens, token, request.remote)
+            caller = api.tokens.cached(token) or await authenticate(api.tokens, token, request.remote)
             request[PRINCIPAL] = caller
             api.rate_limiter.count(caller)
             permit_method(caller, method, resource.scopes)

@@ -2,16 +2,14 @@
 
 import asyncio
 import hashlib
-import json
 import re
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
-
 from service.domain.idempotency import IdempotencyKey
 from service.http.errors import HttpError
 from service.http.state import RequestContext
+from service.json_text import dump_json
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,9})\s*(?:$|[,;])")
@@ -37,12 +35,8 @@ def idempotency_key(context: RequestContext, body: Any) -> IdempotencyKey | None
 
 
 def _fingerprint(context: RequestContext, body: Any) -> bytes:
-    try:
-        canonical = orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # half a character, a great number
-        canonical = json.dumps(body, sort_keys=True).encode()
     head = f"{context.request.method} {context.request.path}\n".encode(errors="surrogatepass")
-    return hashlib.sha256(head + canonical).digest()
+    return hashlib.sha256(head + dump_json(body, sort_keys=True)).digest()
 
 
 async def event_headers(

@@ -1,4 +1,4 @@
-"""All that there is, of every tenant, a page at a time: what the topic is compared with."""
+"""Reads all keys, deleted keys and outbox rows of every tenant, page by page, for the comparison with the topic."""
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from service.postgres.keys import KEY_COLUMNS, key_from_row
 from service.postgres.projects import PROJECT_COLUMNS, project_from_row
 
 PAGE: Final = 5_000
-"""Rows of a page; a constant of the statements, so that they are planned for it."""
+"""Rows per page; a constant in the statements, so that Postgres plans them for this number."""
 
-_AS_OF_ONE_MOMENT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
+_USE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"
 
 
-async def see_one_moment(connection: Connection) -> None:
-    """Let all statements of a transaction that has just begun see what was committed at the first of them."""
-    await connection.execute(_AS_OF_ONE_MOMENT)
+async def use_snapshot(connection: Connection) -> None:
+    """Have all statements of the transaction see one snapshot; must be the first statement of the transaction."""
+    await connection.execute(_USE_SNAPSHOT)
 
 
 _SELECT_KEYS: Final = f"""
@@ -33,27 +33,27 @@ _SELECT_KEYS: Final = f"""
 
 
 async def all_keys(connection: Connection) -> AsyncIterator[list[tuple[ProjectKey, Project]]]:
-    """Every key, a page at a time, in the order of their public keys."""
+    """Return every key, page by page, sorted by public key."""
     after = ""
     while rows := await connection.fetch(_SELECT_KEYS, after):
         yield [(key_from_row(row), project_from_row(row)) for row in rows]
         after = rows[-1]["public_key"]
 
 
-_SELECT_GONE: Final = f"""
+_SELECT_DELETED_KEYS: Final = f"""
     SELECT public_key, version FROM deleted_key WHERE public_key > $1 ORDER BY public_key LIMIT {PAGE}
 """  # noqa: S608 -- the number is a constant
 
 
-async def all_gone(connection: Connection) -> AsyncIterator[list[DeletedVersion]]:
-    """Every deleted key, a page at a time, in the order of their public keys."""
+async def all_deleted_keys(connection: Connection) -> AsyncIterator[list[DeletedVersion]]:
+    """Return every deleted key, page by page, sorted by public key."""
     after = ""
-    while rows := await connection.fetch(_SELECT_GONE, after):
+    while rows := await connection.fetch(_SELECT_DELETED_KEYS, after):
         yield [DeletedVersion(**dict(row.items())) for row in rows]
         after = rows[-1]["public_key"]
 
 
-_SELECT_WAITING: Final = f"""
+_SELECT_OUTBOX_ROWS: Final = f"""
     SELECT shard, seq, aggregateid AS public_key, parked_at IS NOT NULL AS parked
     FROM outbox
     WHERE (shard, seq) > ($1::smallint, $2::bigint)
@@ -62,36 +62,39 @@ _SELECT_WAITING: Final = f"""
 """  # noqa: S608 -- the number is a constant
 
 
-async def all_waiting(connection: Connection) -> AsyncIterator[list[tuple[str, bool]]]:
-    """Every row of the outbox, a page at a time: its public key, and whether it is parked."""
+async def all_outbox_rows(connection: Connection) -> AsyncIterator[list[tuple[str, bool]]]:
+    """Return every row of the outbox, page by page: its public key, and whether it is parked."""
     shard, seq = -1, 0
-    while rows := await connection.fetch(_SELECT_WAITING, shard, seq):
+    while rows := await connection.fetch(_SELECT_OUTBOX_ROWS, shard, seq):
         yield [(row["public_key"], row["parked"]) for row in rows]
         shard, seq = rows[-1]["shard"], rows[-1]["seq"]
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What there is of a key: ``version`` 0 if nothing, ``lives`` False if it is deleted.
+class KeyStatus:
+    """The current status of a public key.
 
-    ``waits``: the outbox has events of it.
+    Attributes:
+        version: The version of the key or of its deletion; 0 if Postgres has neither.
+        exists: Whether the key exists and is not deleted.
+        is_pending: Whether the outbox has events of the key.
     """
 
     version: int
-    lives: bool
-    waits: bool
+    exists: bool
+    is_pending: bool
 
 
-_SELECT_STANDING: Final = """
-    SELECT wanted.public_key, coalesce(key.version, gone.version, 0) AS version, key.id IS NOT NULL AS lives,
-           wanted.public_key IN (SELECT aggregateid FROM outbox WHERE aggregateid = ANY($1::text[])) AS waits
+_SELECT_KEY_STATUSES: Final = """
+    SELECT wanted.public_key, coalesce(key.version, deleted.version, 0) AS version, key.id IS NOT NULL AS exists,
+           wanted.public_key IN (SELECT aggregateid FROM outbox WHERE aggregateid = ANY($1::text[])) AS is_pending
     FROM unnest($1::text[]) AS wanted (public_key)
     LEFT JOIN project_key AS key ON key.public_key = wanted.public_key
-    LEFT JOIN deleted_key AS gone ON gone.public_key = wanted.public_key
+    LEFT JOIN deleted_key AS deleted ON deleted.public_key = wanted.public_key
 """
 
 
-async def select_standing(connection: Connection, public_keys: Sequence[str]) -> dict[str, Standing]:
-    """What there is of these keys at this moment."""
-    rows = await connection.fetch(_SELECT_STANDING, public_keys)
-    return {row["public_key"]: Standing(row["version"], row["lives"], row["waits"]) for row in rows}
+async def select_key_statuses(connection: Connection, public_keys: Sequence[str]) -> dict[str, KeyStatus]:
+    """Return the current status of each of ``public_keys``."""
+    rows = await connection.fetch(_SELECT_KEY_STATUSES, public_keys)
+    return {row["public_key"]: KeyStatus(row["version"], row["exists"], row["is_pending"]) for row in rows}

@@ -87,7 +87,7 @@ class Jobs:
             try:
                 pause = await self._round()
             except UnavailableError as error:
-                _log.warning("jobs_wait", error=str(error))
+                _log.warning("job_poll_failed", error=str(error))
                 pause = _POLL
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):

@@ -1,4 +1,4 @@
-"""Replays: the state of keys, and the tombstones of deleted ones, told again by whichever process is free."""
+"""Replays: republish the state of keys, and the tombstones of deleted keys."""
 
 from service.domain.errors import NotFoundError
 from service.domain.model import Origin
@@ -11,31 +11,30 @@ from service.postgres.job_states import (
     select_job,
     select_unfinished,
 )
-from service.postgres.organizations import select_organization
-from service.postgres.projects import select_project
 from service.postgres.shards import count_publishers
+from service.usecases.tenants import find_organization, find_project
 
 
 class Replays:
-    """Asks for replays, looks at them and ends them; `Jobs` does them."""
+    """Creates, lists and cancels replays; `Jobs` executes them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def ask(
+    async def create(
         self, origin: Origin, *, organization: str | None, project: str | None, rate: int | None
     ) -> int:
-        """Ask for a replay of a project, of an organization, or of all for None; returns its id.
+        """Create a replay of a project, of an organization, or, if both are None, of all keys; return its id.
 
         Args:
-            origin: whoever asks.
-            organization: an id or slug.
-            project: an id or slug of a project of ``organization``.
-            rate: keys a second; None is as fast as live events allow.
+            origin: The origin of the command.
+            organization: An id or slug.
+            project: An id or slug of a project of ``organization``.
+            rate: Maximum number of keys per second; None limits it by the length of the outbox alone.
 
         Raises:
-            NotFoundError: there is no such organization or project.
-            UnavailableError: the database cannot be reached.
+            NotFoundError: There is no such organization or project.
+            UnavailableError: The database is unavailable.
         """
         async with self._database.transaction() as connection:
             organization_id, project_id = await _ids(connection, organization, project)
@@ -51,11 +50,11 @@ class Replays:
             return await insert_job(connection, job)
 
     async def state(self, job_id: int) -> JobState:
-        """How far a job has come.
+        """Return the state of a job.
 
         Raises:
-            NotFoundError: there is none.
-            UnavailableError: the database cannot be reached.
+            NotFoundError: There is no such job.
+            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             found = await select_job(connection, job_id)
@@ -64,34 +63,34 @@ class Replays:
         return found
 
     async def unfinished(self, *, limit: int) -> list[JobState]:
-        """All jobs that are not done, replays and others, oldest first, at most ``limit``.
+        """Return the unfinished jobs of all kinds, oldest first, at most ``limit``.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             return await select_unfinished(connection, limit=limit)
 
-    async def publishers(self) -> int:
-        """How many processes publish at the moment.
+    async def count_publishers(self) -> int:
+        """Return the number of running publishers.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             return await count_publishers(connection)
 
     async def cancel(self, job_id: int) -> None:
-        """End a replay; what it has told already stays told.
+        """Cancel a replay; events already published stay published.
 
         Raises:
-            NotFoundError: no replay of this id is under way.
-            UnavailableError: the database cannot be reached.
+            NotFoundError: There is no unfinished replay with this id.
+            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             if not await cancel_replay(connection, job_id):
                 raise NotFoundError(
-                    f"no replay {job_id} is under way: look at `projectkeys events replay --list`"
+                    f"there is no unfinished replay {job_id}: see `projectkeys events replay --list`"
                 )
 
 
@@ -101,11 +100,6 @@ async def _ids(
     if organization is None:
         return None, None
     if project is None:
-        found = await select_organization(connection, organization)
-        if found is None:
-            raise NotFoundError(f"there is no organization {organization}")
-        return found.id, None
-    of_it = await select_project(connection, organization=organization, project=project)
-    if of_it is None:
-        raise NotFoundError(f"there is no project {project} in {organization}")
-    return of_it.organization.id, of_it.id
+        return (await find_organization(connection, organization)).id, None
+    found = await find_project(connection, organization, project)
+    return found.organization.id, found.id

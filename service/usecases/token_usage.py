@@ -1,4 +1,4 @@
-"""When tokens were used last: written off the way of requests, at most once a minute for each."""
+"""Records when tokens were last used: in the background, at most once a minute per token."""
 
 import asyncio
 from collections.abc import Callable
@@ -13,42 +13,42 @@ from service.postgres.tokens import TokenRow, note_use
 
 _log = structlog.get_logger(__name__)
 
-_EVERY: Final = timedelta(minutes=1)
+_INTERVAL: Final = timedelta(minutes=1)
 
-_MOST: Final = 10_000
-"""Tokens whose use waits to be written; that of others is told of when they are used again."""
+_MAX_PENDING: Final = 10_000
+"""Tokens whose use is to be written; the use of further ones is recorded when they are used again."""
 
 
 class TokenUsage:
-    """Gathers uses until `write` writes them; ``clock`` tells the time."""
+    """Collects uses of tokens until `write` writes them; ``clock`` returns the current time."""
 
     def __init__(
         self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
     ) -> None:
         self._database = database
         self._clock = clock
-        self._waiting: set[int] = set()
-        self._some = asyncio.Event()
+        self._pending: set[int] = set()
+        self._has_pending = asyncio.Event()
 
-    def note(self, token: TokenRow) -> None:
-        """``token`` is used now."""
+    def record(self, token: TokenRow) -> None:
+        """Record that ``token`` is used now."""
         last = token.last_used_at
-        if (last is None or last <= self._clock() - _EVERY) and len(self._waiting) < _MOST:
-            self._waiting.add(token.id)
-            self._some.set()
+        if (last is None or last <= self._clock() - _INTERVAL) and len(self._pending) < _MAX_PENDING:
+            self._pending.add(token.id)
+            self._has_pending.set()
 
     async def write(self) -> None:
-        """Write uses as they come, until cancelled."""
+        """Write recorded uses until cancelled."""
         while True:
-            await self._some.wait()
-            self._some.clear()
-            await self.write_waiting()
+            await self._has_pending.wait()
+            self._has_pending.clear()
+            await self.write_pending()
 
-    async def write_waiting(self) -> None:
-        """Write the uses that wait; what cannot be written is dropped: the next use tells it."""
-        used, self._waiting = sorted(self._waiting), set()
+    async def write_pending(self) -> None:
+        """Write the recorded uses; they are dropped while the database is unavailable."""
+        used, self._pending = sorted(self._pending), set()
         try:
             async with self._database.connection() as connection:
-                await note_use(connection, used, unless_within=_EVERY)
+                await note_use(connection, used, unless_within=_INTERVAL)
         except UnavailableError as error:
             _log.info("token_uses_not_written", tokens=len(used), error=str(error))

@@ -1,4 +1,4 @@
-"""Tokens: making them, telling whose a presented one is, ending them."""
+"""Creates, authenticates and revokes API tokens."""
 
 import hashlib
 import hmac
@@ -14,23 +14,23 @@ from service.domain.errors import NotFoundError, TokenExpiredError, TokenInvalid
 from service.domain.events import time_to_json
 from service.domain.model import Origin, Principal
 from service.domain.scopes import expand
-from service.domain.tokens import new_token, weakness
+from service.domain.tokens import new_token, violated_rule
 from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
-from service.postgres.organizations import select_organization
 from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hashes
 from service.usecases.failed_lookups import FailedLookups
+from service.usecases.tenants import find_organization
 from service.usecases.token_usage import TokenUsage
 
 _KEPT_SECONDS: Final = 5.0
-"""Seconds for which the result of a look-up is cached: a revoked token can be valid for that long, and a token that
-was presented before it was created is refused for that long."""
+"""Seconds for which the result of a look-up is cached: a revoked token can stay valid for that long, and a token that
+was presented before it was created can be rejected for that long."""
 
 _KEPT_MOST: Final = 10_000
-"""Entries of each cache."""
+"""Maximum number of entries of each cache."""
 
 _VALID_BEFORE_SECONDS: Final = 3600.0
-"""Seconds after its last look-up for which a token's next one does not wait behind those of unknown tokens."""
+"""Seconds after a token's last look-up in which its next one does not wait for those of unknown tokens."""
 
 _FAILED_LOOKUPS: Final = 100
 """Failed look-ups per second and client address. Behind a proxy all clients share one address, and clients with
@@ -40,17 +40,17 @@ _ADDRESSES: Final = 10_000
 
 _LOOKUP_FLIGHTS: Final = 2
 _FIRST_LOOKUP_FLIGHTS: Final = 1
-"""Connections to Postgres that look-ups of tokens not seen before can use at a time."""
+"""Concurrent connections to Postgres for look-ups of tokens that are in no cache."""
 
-_MOST: Final = 64
-_WAITING: Final = 2048
+_MAX_BATCH_SIZE: Final = 64
+_MAX_QUEUE_SIZE: Final = 2048
 """Look-ups of each kind that can wait; further ones get 503."""
 
 _COMMAND_LINE: Final = Origin(token_id=None, request_id="cli")
 
 
 class Tokens:
-    """The tokens of the installation; ``clock`` tells the time."""
+    """The API tokens of the installation; ``clock`` returns the current time."""
 
     def __init__(
         self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -58,64 +58,64 @@ class Tokens:
         self._database = database
         self._clock = clock
         self.uses = TokenUsage(database, clock=clock)
-        self._recent = TtlCache[bytes, tuple[Principal, datetime | None]](
+        self._cache = TtlCache[bytes, tuple[Principal, datetime | None]](
             seconds=_KEPT_SECONDS, most=_KEPT_MOST
         )
-        # Apart from the valid ones: however many unknown tokens arrive, they evict no valid one.
+        # Separate from that of valid tokens, so that unknown tokens cannot evict valid ones.
         self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
         self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, most=_KEPT_MOST)
         self._failed = FailedLookups(limit=_FAILED_LOOKUPS, addresses=_ADDRESSES)
         self._lookups = Batcher[bytes, TokenRow](
-            self._look_up, flights=_LOOKUP_FLIGHTS, most=_MOST, waiting=_WAITING
+            self._look_up, flights=_LOOKUP_FLIGHTS, most=_MAX_BATCH_SIZE, waiting=_MAX_QUEUE_SIZE
         )
         self._first_lookups = Batcher[bytes, TokenRow](
-            self._look_up, flights=_FIRST_LOOKUP_FLIGHTS, most=_MOST, waiting=_WAITING
+            self._look_up, flights=_FIRST_LOOKUP_FLIGHTS, most=_MAX_BATCH_SIZE, waiting=_MAX_QUEUE_SIZE
         )
 
-    def known(self, token: str) -> Principal | None:
-        """Whom ``token`` speaks for, if that was found lately; None is to be asked of `caller`.
+    def cached(self, token: str) -> Principal | None:
+        """Return the principal of ``token`` if it is cached; otherwise call `authenticate`.
 
         Raises:
-            TokenExpiredError: its time is over.
+            TokenExpiredError: The token has expired.
         """
-        found = self._recent.get(_hash(token))
-        return None if found is None else self._in_time(*found)
+        found = self._cache.get(_hash(token))
+        return None if found is None else self._unexpired(*found)
 
-    async def caller(self, token: str, *, address: str | None = None) -> Principal:
-        """Whom ``token`` speaks for.
+    async def authenticate(self, token: str, *, address: str | None = None) -> Principal:
+        """Return the principal of ``token``.
 
         Args:
-            token: the token.
-            address: the client's, whose failed look-ups are limited; None is no limit.
+            token: The token.
+            address: The client's address, whose failed look-ups are limited; None disables the limit.
 
         Raises:
-            TokenInvalidError: there is no such token, or it was revoked.
-            TokenExpiredError: its time is over.
-            TooManyUnknownTokensError: the token is not cached, and ``address`` has reached its limit.
-            BusyError: too many lookups are waiting.
-            UnavailableError: the database cannot be reached.
+            TokenInvalidError: The token does not exist or is revoked.
+            TokenExpiredError: The token has expired.
+            TooManyUnknownTokensError: The token is not cached, and ``address`` has reached its limit.
+            BusyError: Too many look-ups are waiting.
+            UnavailableError: The database is unavailable.
         """
-        return self.known(token) or self._in_time(*await self._find(_hash(token), address))
+        return self.cached(token) or self._unexpired(*await self._find(_hash(token), address))
 
-    def _in_time(self, caller: Principal, expires_at: datetime | None) -> Principal:
+    def _unexpired(self, principal: Principal, expires_at: datetime | None) -> Principal:
         if expires_at is not None and expires_at <= self._clock():
             raise TokenExpiredError
-        return caller
+        return principal
 
     async def _find(self, token_hash: bytes, address: str | None) -> tuple[Principal, datetime | None]:
         row = await self._row(token_hash, address)
         self._valid_before.put(token_hash, value=True)
         if row.expires_at is None or row.expires_at > self._clock():
-            self.uses.note(row)
-        caller = Principal(
+            self.uses.record(row)
+        principal = Principal(
             token_id=row.id,
             organization_id=row.organization_id,
             organization_slug=row.organization_slug,
             scopes=expand(row.scopes),
             rate_limit=row.rate_limit,
         )
-        self._recent.put(token_hash, (caller, row.expires_at))
-        return caller, row.expires_at
+        self._cache.put(token_hash, (principal, row.expires_at))
+        return principal, row.expires_at
 
     async def _row(self, token_hash: bytes, address: str | None) -> TokenRow:
         if self._unknown.get(token_hash):
@@ -134,7 +134,7 @@ class Tokens:
     async def _look_up(self, hashes: Sequence[bytes]) -> Sequence[TokenRow | Exception]:
         async with self._database.connection() as connection:
             found = await select_by_hashes(connection, hashes)
-        return [_good(found, token_hash) or TokenInvalidError() for token_hash in hashes]
+        return [_find_valid(found, token_hash) or TokenInvalidError() for token_hash in hashes]
 
     async def create(
         self,
@@ -147,24 +147,18 @@ class Tokens:
         token: str | None = None,
         origin: Origin = _COMMAND_LINE,
     ) -> str:
-        """A new token, which is kept nowhere: this is the one time that it is told.
+        """Create a token and return it; only its hash is stored.
 
-        Args:
-            name: what people call it.
-            scopes: what it may do.
-            organization: id or slug of the only one it may see; None is all of them.
-            expires_at: when it ends; None is never.
-            rate_limit: requests a second, of each process; None is no limit.
-            token: one that somebody brings along; None makes a random one.
-            origin: who has it made.
+        ``organization``, an id or slug, limits the token to that organization; ``rate_limit`` is in requests per
+        second and process. ``token`` is a token that was generated elsewhere; None generates one.
 
         Raises:
-            NotFoundError: there is no such organization.
-            TakenError: there is this very token, good or ended.
-            ValueError: one of the scopes does not exist, or ``token`` is too weak.
+            NotFoundError: There is no such organization.
+            TakenError: The token exists already, perhaps expired or revoked.
+            ValueError: A scope does not exist, or ``token`` is too weak.
         """
         expand(scopes)
-        text = new_token() if token is None else _strong(token)
+        text = new_token() if token is None else _checked(token)
         async with self._database.transaction() as connection:
             organization_id = await _organization_id(connection, organization)
             token_id = await insert_token(
@@ -177,48 +171,49 @@ class Tokens:
                 expires_at=expires_at,
                 rate_limit=rate_limit,
             )
-            data = {
-                "tokenId": token_id,
-                "scopes": list(scopes),
-                "rateLimit": rate_limit,
-                "expiresAt": expires_at and time_to_json(expires_at),
-            }
+            data = _audit_data(token_id, scopes, rate_limit, expires_at)
             await _record(connection, "token.create", organization_id, name, data, origin)
         return text
 
     async def list(self) -> list[TokenRow]:
-        """Every token, oldest first."""
+        """Return every token, oldest first."""
         async with self._database.connection() as connection:
             return await select_all(connection)
 
     async def revoke(self, token_id: int, origin: Origin = _COMMAND_LINE) -> str:
-        """End a token, on every replica within the seconds that a found one stays good; returns its name.
+        """Revoke a token and return its name; replicas that have it in their caches accept it for 5 more seconds.
 
         Raises:
-            NotFoundError: there is none with this id that has not ended.
+            NotFoundError: There is no token with this id, or it is revoked already.
         """
         async with self._database.transaction() as connection:
             revoked = await revoke_token(connection, token_id)
             if revoked is None:
-                raise NotFoundError(f"there is no token {token_id} that could be revoked")
+                raise NotFoundError(f"there is no token {token_id} that is not revoked")
             name, organization_id = revoked
             await _record(connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin)
         return name
 
 
-def _good(found: Sequence[tuple[bytes, TokenRow]], token_hash: bytes) -> TokenRow | None:
-    """The token of this hash, unless it was revoked; compared in constant time, whichever it is."""
+def _find_valid(found: Sequence[tuple[bytes, TokenRow]], token_hash: bytes) -> TokenRow | None:
+    """Return the token with this hash unless it is revoked; hashes are compared in constant time."""
     rows = [row for stored, row in found if hmac.compare_digest(stored, token_hash)]
     return rows[0] if rows and rows[0].revoked_at is None else None
 
 
 async def _organization_id(connection: Connection, organization: str | None) -> int | None:
-    if organization is None:
-        return None
-    found = await select_organization(connection, organization)
-    if found is None:
-        raise NotFoundError(f"there is no organization {organization}")
-    return found.id
+    return None if organization is None else (await find_organization(connection, organization)).id
+
+
+def _audit_data(
+    token_id: int, scopes: Sequence[str], rate_limit: int | None, expires_at: datetime | None
+) -> dict[str, Any]:
+    return {
+        "tokenId": token_id,
+        "scopes": list(scopes),
+        "rateLimit": rate_limit,
+        "expiresAt": expires_at and time_to_json(expires_at),
+    }
 
 
 async def _record(
@@ -241,9 +236,9 @@ async def _record(
     )
 
 
-def _strong(token: str) -> str:
-    if problem := weakness(token):
-        raise ValueError(f"a token {problem}")
+def _checked(token: str) -> str:
+    if rule := violated_rule(token):
+        raise ValueError(f"the token is too weak or malformed: it must {rule}")
     return token
 
 

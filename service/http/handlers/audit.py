@@ -1,9 +1,8 @@
 """The audit of an organization: what was changed in it, by whom, when and from where."""
 
-from typing import Any, Final
+from typing import Final
 
-from service.domain.audit import ACTIONS, AuditEntry, AuditSearch
-from service.domain.events import time_to_json
+from service.domain.audit import ACTIONS, AuditSearch, audit_entry_to_json
 from service.http.answers import json_response
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
@@ -26,28 +25,6 @@ async def list_entries(context: RequestContext) -> Response:
         allow=context.allow,
         headers={"Link": link_header(context, page, [one.id for one in found])},
     )
-
-
-def audit_entry_to_json(entry: AuditEntry) -> dict[str, Any]:
-    """An entry as clients read it."""
-    return {
-        "id": str(entry.id),
-        "event": entry.action,
-        "actor": _actor(entry),
-        "dateCreated": time_to_json(entry.created_at),
-        "ipAddress": entry.remote_address,
-        "target": entry.target,
-        "projectId": entry.project_id,
-        "data": entry.data,
-        "requestId": entry.request_id,
-        "changeId": str(entry.change_id),
-    }
-
-
-def _actor(entry: AuditEntry) -> dict[str, str | None]:
-    if entry.token_id is None:
-        return {"id": None, "name": "command line"}
-    return {"id": str(entry.token_id), "name": entry.token_name}
 
 
 def _search(context: RequestContext) -> AuditSearch:

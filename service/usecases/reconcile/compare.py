@@ -1,80 +1,105 @@
-"""Postgres beside the topic: what the two say of each key."""
+"""Compares the topic with Postgres."""
 
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractContextManager, aclosing
+from typing import Protocol
 
-from service.domain.differences import Difference, Kind
+from service.domain.differences import Difference, Kind, TopicRecord
+from service.domain.model import Origin
 from service.postgres.database import Database
 from service.postgres.full_scan import (
-    Standing,
-    all_gone,
+    KeyStatus,
+    all_deleted_keys,
     all_keys,
-    all_waiting,
-    see_one_moment,
-    select_standing,
+    all_outbox_rows,
+    select_key_statuses,
+    use_snapshot,
 )
 from service.postgres.job_states import count_keys
-from service.usecases.bulk_changes import MOST
 from service.usecases.event_factory import EventFactory
 from service.usecases.reconcile.diff_store import DiffStore
+from service.usecases.reconcile.repair import Repair, ShowProgress, batched
+
+ProgressOf = Callable[[str], AbstractContextManager[ShowProgress]]
+"""Opens the progress display of a named step."""
+
+
+class ReadTopic(Protocol):
+    """Reads the topic up to its current end."""
+
+    def __call__(self, *, progress: ShowProgress) -> AsyncGenerator[list[TopicRecord], None]:
+        """Return the records of all keys, those of one key in the order of their offsets."""
 
 
 class Reconcile:
-    """Compares the topic with Postgres.
+    """Compares the topic with Postgres, and repairs the differences.
 
-    What was committed when `read_postgres` looked is in the topic, or its event was in the outbox. So what the topic
-    has up to an end that is taken later tells of it, unless the topic is wrong. Nothing is said of keys that have
-    changed since or whose events are on their way.
+    Every change that was committed when Postgres was read is in the topic, or its event was in the outbox. The end of
+    the topic is determined later, so the topic has to have that state there. Keys that have changed since then, or
+    that have events in the outbox, are left out.
     """
 
-    def __init__(self, database: Database, events: EventFactory) -> None:
+    def __init__(self, database: Database, events: EventFactory, repair: Repair, topic: ReadTopic) -> None:
         self._database = database
         self._events = events
+        self._repair = repair
+        self._topic = topic
 
-    async def read_postgres(self, diff_store: DiffStore, progress: Callable[[int, int], None]) -> None:
-        """Write down what there is at one moment: keys, deleted ones, and events on their way.
-
-        ``progress`` is told how many keys are done, and how many there are.
+    async def compare(self, diff_store: DiffStore, progress_of: ProgressOf) -> None:
+        """Add the differences to ``diff_store``, which must be empty.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: The database is unavailable.
+            KafkaUnavailableError: The topic cannot be read.
         """
+        with progress_of("Postgres") as progress:
+            await self.read_postgres(diff_store, progress)
+        with progress_of("Topic") as progress:
+            await self.read_topic(diff_store, progress)
+        await self.confirm(diff_store)
+
+    async def repair(self, diff_store: DiffStore, origin: Origin, progress_of: ProgressOf) -> int:
+        """Repair the differences in ``diff_store`` as `Repair.run` does; return the number of republished keys."""
+        with progress_of("Repair") as progress:
+            return await self._repair.run(diff_store, origin, progress)
+
+    async def read_postgres(self, diff_store: DiffStore, progress: ShowProgress) -> None:
+        """Add the keys, the deleted keys and the outbox rows of one snapshot."""
         done, state_of = 0, self._events.state_of
         async with self._database.transaction() as connection:
-            await see_one_moment(connection)
+            await use_snapshot(connection)
             total = await count_keys(connection, organization_id=None, project_id=None)
             async for keys in all_keys(connection):
-                diff_store.add_known((key.public_key, key.version, state_of(key, of)) for key, of in keys)
+                diff_store.add_postgres_keys(
+                    (key.public_key, key.version, state_of(key, project)) for key, project in keys
+                )
                 done += len(keys)
                 progress(done, total)
-            async for gone in all_gone(connection):
-                diff_store.add_known((one.public_key, one.version, None) for one in gone)
-                done += len(gone)
+            async for deleted_keys in all_deleted_keys(connection):
+                diff_store.add_postgres_keys((key.public_key, key.version, None) for key in deleted_keys)
+                done += len(deleted_keys)
                 progress(done, total)
-            async for events in all_waiting(connection):
-                diff_store.add_waiting(events)
+            async for rows in all_outbox_rows(connection):
+                diff_store.add_outbox_rows(rows)
+
+    async def read_topic(self, diff_store: DiffStore, progress: ShowProgress) -> None:
+        """Add the records of the topic."""
+        async with aclosing(self._topic(progress=progress)) as pages:
+            async for records in pages:
+                diff_store.add_topic_records(records)
 
     async def confirm(self, diff_store: DiffStore) -> None:
-        """Write down the differences, but for those of keys that have changed since Postgres was read.
-
-        Raises:
-            UnavailableError: the database cannot be reached.
-        """
-        for some in batched(diff_store.compare()):
+        """Find the differences, and add those of keys that have not changed since Postgres was read."""
+        for differences in batched(diff_store.find_differences()):
             async with self._database.connection() as connection:
-                standing = await select_standing(connection, [one.public_key for one in some])
-            diff_store.add_differences(one for one in some if _stands(one, standing[one.public_key]))
+                statuses = await select_key_statuses(connection, [one.public_key for one in differences])
+            diff_store.add_differences(
+                one for one in differences if _is_confirmed(one, statuses[one.public_key])
+            )
 
 
-def batched(differences: Iterable[Difference]) -> Iterator[list[Difference]]:
-    """As many at a time as one transaction may lock keys."""
-    iterator = iter(differences)
-    while some := list(islice(iterator, MOST)):
-        yield some
-
-
-def _stands(one: Difference, now: Standing) -> bool:
-    if one.kind is Kind.PARKED:
-        return now.waits
-    lives = one.known > 0 and one.kind is not Kind.WRONGLY_PRESENT
-    return (now.version, now.lives, now.waits) == (one.known, lives, False)
+def _is_confirmed(difference: Difference, status: KeyStatus) -> bool:
+    if difference.kind is Kind.PARKED:
+        return status.is_pending
+    existed = difference.version_in_postgres > 0 and difference.kind is not Kind.WRONGLY_PRESENT
+    return status == KeyStatus(difference.version_in_postgres, existed, is_pending=False)

@@ -1,6 +1,6 @@
-"""What Postgres has and what the topic tells, side by side in a temporary file: millions of keys in little memory.
+"""The state of keys in Postgres and in the topic, side by side in a temporary SQLite file.
 
-The statements are SQLite's, on tables of that file alone.
+A file, because millions of keys do not fit in memory. The statements are SQLite's, on the tables of that file alone.
 """
 
 import sqlite3
@@ -15,70 +15,27 @@ import orjson
 
 from service.domain.differences import Difference, Kind, TopicRecord
 
-# Nothing of it outlives the process: no journal, no waiting for the disk. The cache is 64 MiB.
+# The file does not outlive the process: no journal, no sync. The cache is 64 MiB.
 _SCHEMA: Final = """
     PRAGMA journal_mode = off;
     PRAGMA synchronous = off;
     PRAGMA locking_mode = exclusive;
     PRAGMA cache_size = -65536;
     PRAGMA temp_store = file;
-    -- Postgres's; digest NULL: deleted.
-    CREATE TABLE known (key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB) WITHOUT ROWID;
+    -- Keys in Postgres; a deleted key has no digest.
+    CREATE TABLE postgres_key (key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB) WITHOUT ROWID;
     -- Keys with events in the outbox.
-    CREATE TABLE waiting (key BLOB PRIMARY KEY, parked INTEGER NOT NULL) WITHOUT ROWID;
-    -- The last record of each key; digest NULL: it has no state. newest: the greatest version of all of them.
-    CREATE TABLE told (
-        key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB, newest INTEGER NOT NULL,
+    CREATE TABLE outbox_key (key BLOB PRIMARY KEY, parked INTEGER NOT NULL) WITHOUT ROWID;
+    -- The last record of each key, without a digest if it has no state, and the greatest version of all its records.
+    CREATE TABLE topic_key (
+        key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB, newest_version INTEGER NOT NULL,
         organization_id INTEGER, project_id INTEGER
     ) WITHOUT ROWID;
     CREATE TABLE difference (
-        key BLOB PRIMARY KEY, kind TEXT NOT NULL, known INTEGER NOT NULL, told INTEGER NOT NULL,
-        newest INTEGER NOT NULL, organization_id INTEGER, project_id INTEGER
+        key BLOB PRIMARY KEY, kind TEXT NOT NULL, version_in_postgres INTEGER NOT NULL,
+        version_in_topic INTEGER NOT NULL, newest_version INTEGER NOT NULL,
+        organization_id INTEGER, project_id INTEGER
     ) WITHOUT ROWID;
-"""
-
-_ADD_KNOWN: Final = "INSERT INTO known VALUES (?, ?, ?)"
-_ADD_WAITING: Final = """
-    INSERT INTO waiting VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET parked = max(parked, excluded.parked)
-"""
-_ADD_TOLD: Final = """
-    INSERT INTO told VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (key) DO UPDATE
-    SET version = excluded.version, digest = excluded.digest, newest = max(newest, excluded.newest),
-        organization_id = coalesce(excluded.organization_id, organization_id),
-        project_id = coalesce(excluded.project_id, project_id)
-"""
-
-_COMPARE: Final = f"""
-    SELECT * FROM (
-        SELECT known.key,
-               CASE
-                   WHEN waiting.parked THEN '{Kind.PARKED}'
-                   WHEN waiting.key IS NOT NULL THEN NULL
-                   WHEN known.digest IS NULL AND told.digest IS NOT NULL THEN '{Kind.WRONGLY_PRESENT}'
-                   WHEN known.digest IS NULL THEN NULL
-                   WHEN told.newest > known.version THEN '{Kind.PHANTOM}'
-                   WHEN told.digest IS NULL THEN '{Kind.MISSING}'
-                   WHEN told.version <> known.version OR told.digest <> known.digest THEN '{Kind.STALE}'
-               END AS kind,
-               known.version, coalesce(told.version, 0), coalesce(told.newest, 0), NULL, NULL
-        FROM known
-        LEFT JOIN told ON told.key = known.key
-        LEFT JOIN waiting ON waiting.key = known.key
-        UNION ALL
-        SELECT told.key, '{Kind.PHANTOM}', 0, told.version, told.newest, told.organization_id, told.project_id
-        FROM told
-        WHERE told.digest IS NOT NULL AND told.key NOT IN (SELECT key FROM known)
-          AND told.key NOT IN (SELECT key FROM waiting)
-    )
-    WHERE kind IS NOT NULL
-"""  # noqa: S608 -- the kinds are constants
-
-_ADD_DIFFERENCE: Final = "INSERT INTO difference VALUES (?, ?, ?, ?, ?, ?, ?)"
-_SELECT_DIFFERENCES: Final = "SELECT * FROM difference WHERE (? IS NULL OR kind = ?) ORDER BY key"
-_COUNT_DIFFERENCES: Final = "SELECT kind, count(*) FROM difference GROUP BY kind"
-_COUNT: Final = """
-    SELECT (SELECT count(*) FROM known WHERE digest IS NOT NULL), (SELECT count(*) FROM waiting WHERE NOT parked)
 """
 
 _DIGEST_BYTES: Final = 16
@@ -86,55 +43,108 @@ _Row = tuple[bytes, str, int, int, int, int | None, int | None]
 
 
 class DiffStore:
-    """Holds both sides and the differences; made by `open_diff_store`."""
+    """Stores both sides and their differences; created by `open_diff_store`."""
 
     def __init__(self, file: sqlite3.Connection) -> None:
         self._file = file
 
-    def add_known(self, keys: Iterable[tuple[str, int, Mapping[str, Any] | None]]) -> None:
-        """Postgres has these: public key, version, and state or None for a deleted one."""
+    _ADD_POSTGRES_KEY: Final = "INSERT INTO postgres_key VALUES (?, ?, ?)"
+
+    def add_postgres_keys(self, keys: Iterable[tuple[str, int, Mapping[str, Any] | None]]) -> None:
+        """Add keys of Postgres: public key, version, and state or, for a deleted key, None."""
         rows = (
             (bytes.fromhex(key), version, None if state is None else _digest(state))
             for key, version, state in keys
         )
-        self._file.executemany(_ADD_KNOWN, rows)
+        self._file.executemany(self._ADD_POSTGRES_KEY, rows)
 
-    def add_waiting(self, events: Iterable[tuple[str, bool]]) -> None:
-        """The outbox has events of these: public key, and whether it is parked."""
-        self._file.executemany(_ADD_WAITING, ((bytes.fromhex(key), parked) for key, parked in events))
+    _ADD_OUTBOX_KEY: Final = """
+        INSERT INTO outbox_key VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET parked = max(parked, excluded.parked)
+    """
 
-    def add_told(self, records: Iterable[TopicRecord]) -> None:
-        """The topic has these records; later ones of a key come later."""
-        self._file.executemany(_ADD_TOLD, map(_told_row, records))
+    def add_outbox_rows(self, rows: Iterable[tuple[str, bool]]) -> None:
+        """Add rows of the outbox: public key, and whether the row is parked."""
+        self._file.executemany(self._ADD_OUTBOX_KEY, ((bytes.fromhex(key), parked) for key, parked in rows))
 
-    def compare(self) -> Iterator[Difference]:
-        """What differs by all that was added; keys with events on their way are left out."""
-        return map(_difference, self._file.execute(_COMPARE))
+    _ADD_TOPIC_RECORD: Final = """
+        INSERT INTO topic_key VALUES (?, ?, ?, ?, ?, ?)
+        ON CONFLICT (key) DO UPDATE
+        SET version = excluded.version, digest = excluded.digest,
+            newest_version = max(newest_version, excluded.newest_version),
+            organization_id = coalesce(excluded.organization_id, organization_id),
+            project_id = coalesce(excluded.project_id, project_id)
+    """
+
+    def add_topic_records(self, records: Iterable[TopicRecord]) -> None:
+        """Add records of the topic; records of one key must come in the order of their offsets."""
+        self._file.executemany(self._ADD_TOPIC_RECORD, map(_topic_row, records))
+
+    _FIND_DIFFERENCES: Final = f"""
+        SELECT * FROM (
+            SELECT postgres_key.key,
+                   CASE
+                       WHEN outbox_key.parked THEN '{Kind.PARKED}'
+                       WHEN outbox_key.key IS NOT NULL THEN NULL
+                       WHEN postgres_key.digest IS NULL AND topic_key.digest IS NOT NULL THEN '{Kind.WRONGLY_PRESENT}'
+                       WHEN postgres_key.digest IS NULL THEN NULL
+                       WHEN topic_key.newest_version > postgres_key.version THEN '{Kind.PHANTOM}'
+                       WHEN topic_key.digest IS NULL THEN '{Kind.MISSING}'
+                       WHEN topic_key.version <> postgres_key.version OR topic_key.digest <> postgres_key.digest
+                           THEN '{Kind.STALE}'
+                   END AS kind,
+                   postgres_key.version, coalesce(topic_key.version, 0), coalesce(topic_key.newest_version, 0),
+                   NULL, NULL
+            FROM postgres_key
+            LEFT JOIN topic_key ON topic_key.key = postgres_key.key
+            LEFT JOIN outbox_key ON outbox_key.key = postgres_key.key
+            UNION ALL
+            SELECT key, '{Kind.PHANTOM}', 0, version, newest_version, organization_id, project_id
+            FROM topic_key
+            WHERE digest IS NOT NULL AND key NOT IN (SELECT key FROM postgres_key)
+              AND key NOT IN (SELECT key FROM outbox_key)
+        )
+        WHERE kind IS NOT NULL
+    """  # noqa: S608 -- the kinds are constants
+
+    def find_differences(self) -> Iterator[Difference]:
+        """Compare both sides; keys with events in the outbox are left out unless they are parked."""
+        return map(_difference, self._file.execute(self._FIND_DIFFERENCES))
+
+    _ADD_DIFFERENCE: Final = "INSERT INTO difference VALUES (?, ?, ?, ?, ?, ?, ?)"
 
     def add_differences(self, differences: Iterable[Difference]) -> None:
-        """These have stood up to a second look."""
-        self._file.executemany(_ADD_DIFFERENCE, map(_difference_row, differences))
+        """Add confirmed differences."""
+        self._file.executemany(self._ADD_DIFFERENCE, map(_difference_row, differences))
+
+    _SELECT_DIFFERENCES: Final = "SELECT * FROM difference WHERE (? IS NULL OR kind = ?) ORDER BY key"
 
     def differences(self, kind: Kind | None = None) -> Iterator[Difference]:
-        """Those that stand, in the order of their keys; of one kind, or all."""
-        return map(_difference, self._file.execute(_SELECT_DIFFERENCES, (kind, kind)))
+        """Return the confirmed differences, of one kind or of all, sorted by key."""
+        return map(_difference, self._file.execute(self._SELECT_DIFFERENCES, (kind, kind)))
 
-    def counts(self) -> dict[Kind, int]:
-        """How many there are of each kind that there is."""
-        return {Kind(kind): number for kind, number in self._file.execute(_COUNT_DIFFERENCES)}
+    _COUNT_DIFFERENCES: Final = "SELECT kind, count(*) FROM difference GROUP BY kind"
 
-    def sizes(self) -> tuple[int, int]:
-        """How many keys Postgres has, and of how many events are on their way."""
-        keys, on_their_way = self._file.execute(_COUNT).fetchone()
-        return int(keys), int(on_their_way)
+    def count_differences(self) -> dict[Kind, int]:
+        """Return the number of confirmed differences by kind, without the kinds that have none."""
+        return {Kind(kind): count for kind, count in self._file.execute(self._COUNT_DIFFERENCES)}
+
+    _COUNT_KEYS: Final = """
+        SELECT (SELECT count(*) FROM postgres_key WHERE digest IS NOT NULL),
+               (SELECT count(*) FROM outbox_key WHERE NOT parked)
+    """
+
+    def count_keys(self) -> tuple[int, int]:
+        """Return the number of keys in Postgres, and of keys with unpublished events."""
+        keys, in_flight = self._file.execute(self._COUNT_KEYS).fetchone()
+        return int(keys), int(in_flight)
 
 
 @contextmanager
 def open_diff_store() -> Iterator[DiffStore]:
-    """An empty ledger, for the time of the block; some 100 MB in the temporary directory for a million keys."""
+    """Create an empty store for the duration of the block; a million keys take some 100 MB of disk."""
     with (
         TemporaryDirectory(prefix="projectkeys-") as directory,
-        closing(sqlite3.connect(Path(directory) / "ledger", isolation_level=None)) as file,
+        closing(sqlite3.connect(Path(directory) / "diff", isolation_level=None)) as file,
     ):
         file.executescript(_SCHEMA)
         file.execute("BEGIN")  # one transaction, which is never committed
@@ -142,24 +152,31 @@ def open_diff_store() -> Iterator[DiffStore]:
 
 
 def _digest(state: Mapping[str, Any]) -> bytes:
-    """Of the members and values, in whatever order they stand."""
+    """Return a digest that does not depend on the order of the members."""
     return blake2b(orjson.dumps(state, option=orjson.OPT_SORT_KEYS), digest_size=_DIGEST_BYTES).digest()
 
 
-def _told_row(heard: TopicRecord) -> Sequence[object]:
-    key = bytes.fromhex(heard.public_key)
-    if not heard.state:  # gone, or nothing that can be read
-        return key, heard.version, heard.state, heard.version, None, None
-    state = orjson.loads(heard.state)
+def _topic_row(record: TopicRecord) -> Sequence[object]:
+    key = bytes.fromhex(record.public_key)
+    if not record.state:  # a tombstone, or a record that cannot be decoded
+        return key, record.version, record.state, record.version, None, None
+    state = orjson.loads(record.state)
     tenant = state["organizationId"], state["projectId"]
-    return key, heard.version, _digest(state), heard.version, *tenant
+    return key, record.version, _digest(state), record.version, *tenant
 
 
 def _difference(row: _Row) -> Difference:
-    key, kind, known, told, newest, organization_id, project_id = row
-    return Difference(Kind(kind), key.hex(), known, told, newest, organization_id, project_id)
+    key, kind, in_postgres, in_topic, newest, organization_id, project_id = row
+    return Difference(Kind(kind), key.hex(), in_postgres, in_topic, newest, organization_id, project_id)
 
 
-def _difference_row(one: Difference) -> _Row:
-    key = bytes.fromhex(one.public_key)
-    return key, one.kind, one.known, one.told, one.newest, one.organization_id, one.project_id
+def _difference_row(difference: Difference) -> _Row:
+    return (
+        bytes.fromhex(difference.public_key),
+        difference.kind,
+        difference.version_in_postgres,
+        difference.version_in_topic,
+        difference.newest_version,
+        difference.organization_id,
+        difference.project_id,
+    )

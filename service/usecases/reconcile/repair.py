@@ -1,7 +1,8 @@
-"""Mending the topic where it differs from Postgres: through the outbox, each key under its lock."""
+"""Repairs the topic where it differs from Postgres: through the outbox, with each key's row locked."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Final
 
 from service.domain.differences import Difference, Kind
@@ -11,95 +12,115 @@ from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import DeletedVersion, lock_gone_named, raise_gone, remember_gone
 from service.postgres.key_locks import lock_named
 from service.postgres.outbox import notify_publishers
-from service.usecases.bulk_changes import BulkChanges, is_crowded
-from service.usecases.reconcile.compare import batched
+from service.usecases.bulk_changes import MOST, BulkChanges, is_crowded
 from service.usecases.reconcile.diff_store import DiffStore
 
-_CROWDED_PAUSE: Final = 0.1
-"""Seconds between two looks whether live events leave room."""
+ShowProgress = Callable[[int, int], None]
+"""Shows how many of how many are done."""
 
-_UNREAD: Final = 1
-"""The version that a key is taken to have had whose records nobody can read."""
+_OUTBOX_POLL: Final = 0.1
+"""Seconds between two checks whether the outbox is short enough."""
+
+_UNDECODABLE_VERSION: Final = 1
+"""The assumed version of a key of which the topic has only records that cannot be decoded."""
 
 
 class Repair:
-    """Tells again of keys of which the topic tells what Postgres does not.
+    """Republishes keys whose state in the topic differs from that in Postgres.
 
-    In the version that Postgres has, if the topic tells of none as new. Otherwise in the one after the newest that
-    the topic tells of: consumers that hold that would pass over any other.
+    In the version that Postgres has, if it is greater than all versions in the topic. Otherwise in the version after
+    the greatest one in the topic: consumers ignore versions that are not newer than what they have.
     """
 
     def __init__(self, database: Database, batches: BulkChanges) -> None:
         self._database = database
         self._batches = batches
 
-    async def run(self, diff_store: DiffStore, origin: Origin, progress: Callable[[int, int], None]) -> int:
-        """Mend what the ledger holds, but for keys that are parked or have changed since; returns how many.
+    async def run(self, diff_store: DiffStore, origin: Origin, progress: ShowProgress) -> int:
+        """Republish the keys in ``diff_store``; return their number.
 
-        It waits while much is on its way to Kafka. ``progress`` is told how many differences are done, and how many
-        there are.
+        Keys that are parked or have changed since are left out. Live events have priority: the repair waits while
+        the outbox is long.
 
         Raises:
-            UnavailableError: the database cannot be reached; what is done is done.
+            UnavailableError: The database is unavailable; finished batches stay committed.
         """
-        total, done, told = sum(diff_store.counts().values()), 0, 0
-        for some in batched(diff_store.differences()):
-            told += await self._mend_when_there_is_room(
-                {one.public_key: one for one in some if one.kind is not Kind.PARKED}, origin
-            )
-            done += len(some)
+        total, done, republished = sum(diff_store.count_differences().values()), 0, 0
+        for differences in batched(diff_store.differences()):
+            by_key = {one.public_key: one for one in differences if one.kind is not Kind.PARKED}
+            republished += await self._repair_batch(by_key, origin)
+            done += len(differences)
             progress(done, total)
-        return told
+        return republished
 
-    async def _mend_when_there_is_room(self, wrong: Mapping[str, Difference], origin: Origin) -> int:
+    async def _repair_batch(self, differences: Mapping[str, Difference], origin: Origin) -> int:
         while True:
             async with self._database.transaction() as connection:
                 if not await is_crowded(connection):
-                    rows = await self._mend(connection, wrong, origin)
+                    rows = await self._republish(connection, differences, origin)
                     break
-            await asyncio.sleep(_CROWDED_PAUSE)
+            await asyncio.sleep(_OUTBOX_POLL)
         async with self._database.connection() as connection:
             await notify_publishers(connection)
         return len(rows)
 
-    async def _mend(
-        self, connection: Connection, wrong: Mapping[str, Difference], origin: Origin
+    async def _republish(
+        self, connection: Connection, differences: Mapping[str, Difference], origin: Origin
     ) -> list[OutboxRow]:
-        locked = await lock_named(connection, list(wrong))
-        gone = await lock_gone_named(connection, list(wrong))
-        nowhere = wrong.keys() - {one.key.public_key for one in locked} - {one.public_key for one in gone}
-        keys = [(one, wrong[one.key.public_key]) for one in locked]
-        keys = [(one, of) for one, of in keys if one.key.version == of.known]
-        rows = await self._batches.repeat(
-            connection, [one for one, of in keys if of.newest < of.known], origin
-        )
-        beyond = [(one, of.newest) for one, of in keys if of.newest >= of.known]
-        rows += await self._batches.raise_beyond(connection, beyond, origin)
-        ended = await _raised([(one, wrong[one.public_key]) for one in gone], connection)
-        ended += await _remembered(
-            [wrong[key] for key in sorted(nowhere) if not wrong[key].known], connection
-        )
-        return rows + await self._batches.repeat_deletions(connection, ended, origin)
+        keys = await lock_named(connection, list(differences))
+        deleted = await lock_gone_named(connection, list(differences))
+        pairs = [(locked, differences[locked.key.public_key]) for locked in keys]
+        pairs = [
+            (locked, found) for locked, found in pairs if locked.key.version == found.version_in_postgres
+        ]
+        same_version = [locked for locked, found in pairs if found.newest_version < found.version_in_postgres]
+        next_version = [
+            (locked, found.newest_version)
+            for locked, found in pairs
+            if found.newest_version >= found.version_in_postgres
+        ]
+        rows = await self._batches.repeat(connection, same_version, origin)
+        rows += await self._batches.raise_beyond(connection, next_version, origin)
+        in_postgres = {one.key.public_key for one in keys} | {one.public_key for one in deleted}
+        phantoms = [
+            found
+            for key, found in sorted(differences.items())
+            if key not in in_postgres and not found.version_in_postgres
+        ]
+        deletions = await _raise_deletions(connection, deleted, differences)
+        deletions += await _insert_deletions(connection, phantoms)
+        return rows + await self._batches.repeat_deletions(connection, deletions, origin)
 
 
-async def _raised(
-    gone: Sequence[tuple[DeletedVersion, Difference]], connection: Connection
+def batched(differences: Iterable[Difference]) -> Iterator[list[Difference]]:
+    """Split ``differences`` into lists of as many keys as one transaction may lock."""
+    iterator = iter(differences)
+    while batch := list(islice(iterator, MOST)):
+        yield batch
+
+
+async def _raise_deletions(
+    connection: Connection, deleted: Sequence[DeletedVersion], differences: Mapping[str, Difference]
 ) -> list[DeletedVersion]:
-    """Deleted keys in versions that are newer than all that the topic tells of."""
-    ended = [
-        DeletedVersion(one.public_key, max(of.known, of.newest + 1))
-        for one, of in gone
-        if one.version == of.known
+    """Give deleted keys versions that are newer than all in the topic."""
+    pairs = [(key, differences[key.public_key]) for key in deleted]
+    raised = [
+        DeletedVersion(key.public_key, max(found.version_in_postgres, found.newest_version + 1))
+        for key, found in pairs
+        if key.version == found.version_in_postgres
     ]
-    if ended:
-        await raise_gone(connection, ended)
-    return ended
+    if raised:
+        await raise_gone(connection, raised)
+    return raised
 
 
-async def _remembered(phantoms: Sequence[Difference], connection: Connection) -> list[DeletedVersion]:
-    """Keys that nothing is known of, deleted after all that the topic tells of."""
-    ended = [DeletedVersion(one.public_key, max(one.newest, _UNREAD) + 1) for one in phantoms]
-    if ended:
-        tenants = [(one.organization_id, one.project_id) for one in phantoms]
-        await remember_gone(connection, ended, tenants)
-    return ended
+async def _insert_deletions(connection: Connection, phantoms: Sequence[Difference]) -> list[DeletedVersion]:
+    """Record keys that Postgres does not have as deleted, in versions that are newer than all in the topic."""
+    deletions = [
+        DeletedVersion(found.public_key, max(found.newest_version, _UNDECODABLE_VERSION) + 1)
+        for found in phantoms
+    ]
+    if deletions:
+        tenants = [(found.organization_id, found.project_id) for found in phantoms]
+        await remember_gone(connection, deletions, tenants)
+    return deletions

@@ -1,0 +1,50 @@
+"""Builds the use cases of commands: on the database alone, without a publisher."""
+
+from functools import partial
+
+from service.app import ingest_from, kafka_connection
+from service.kafka.reader import read_topic
+from service.postgres.database import Database
+from service.settings import DsnSettings, ReconcileSettings
+from service.usecases.bulk_changes import BulkChanges
+from service.usecases.create_key import CreateKey
+from service.usecases.event_factory import EventFactory
+from service.usecases.idempotency import Idempotency
+from service.usecases.organizations import Organizations
+from service.usecases.projects import Projects
+from service.usecases.reconcile.compare import Reconcile
+from service.usecases.reconcile.repair import Repair
+
+
+def build_organizations(database: Database) -> Organizations:
+    """Build the use cases of organizations for a command: running services find the jobs in the database."""
+    return Organizations(database, Idempotency(database), scheduled=_do_nothing)
+
+
+def build_projects(database: Database, settings: DsnSettings) -> Projects:
+    """Build the use cases of projects for a command: running services find the events in the outbox."""
+    events, idempotency = EventFactory(ingest_from(settings)), Idempotency(database)
+    create_key = CreateKey(database, events, idempotency, committed=_do_nothing)
+    return Projects(
+        database,
+        create_key,
+        BulkChanges(events),
+        idempotency,
+        committed=_do_nothing,
+        scheduled=_do_nothing,
+    )
+
+
+def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcile:
+    """Build the comparison of the topic with Postgres.
+
+    Raises:
+        SettingsError: As `kafka_connection`.
+    """
+    events = EventFactory(ingest_from(settings))
+    topic = partial(read_topic, kafka_connection(settings), settings.kafka_topic)
+    return Reconcile(database, events, Repair(database, BulkChanges(events)), topic)
+
+
+def _do_nothing(*_: object) -> None:
+    pass

@@ -1,0 +1,31 @@
+"""Finds organizations and projects by id or slug."""
+
+from service.domain.errors import NotFoundError
+from service.domain.model import Organization, Project
+from service.postgres.database import Connection
+from service.postgres.organizations import select_organization
+from service.postgres.projects import select_project
+
+
+async def find_organization(connection: Connection, id_or_slug: str) -> Organization:
+    """Return an organization.
+
+    Raises:
+        NotFoundError: It does not exist.
+    """
+    found = await select_organization(connection, id_or_slug)
+    if found is None:
+        raise NotFoundError(f"there is no organization {id_or_slug}")
+    return found
+
+
+async def find_project(connection: Connection, organization: str, project: str) -> Project:
+    """Return a project that is not deleted; both names are ids or slugs.
+
+    Raises:
+        NotFoundError: It does not exist.
+    """
+    found = await select_project(connection, organization=organization, project=project)
+    if found is None:
+        raise NotFoundError(f"there is no project {project} in {organization}")
+    return found
