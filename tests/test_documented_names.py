@@ -41,6 +41,15 @@ def test_the_paths_of_the_documents_are_named() -> None:
         assert f"{path}`" in _TEXT
 
 
+def test_the_architecture_page_describes_every_package() -> None:
+    """Every package and module of the service, and every directory of Python code beside it."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    parts = [path for path in (ROOT / "service").iterdir() if not path.name.startswith("__")]
+    names = [f"service/{path.name}" for path in parts if path.is_dir() or path.suffix == ".py"]
+    names += [path.parent.name for path in ROOT.glob("*/__init__.py")]
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
 def test_every_setting_in_the_text_exists() -> None:
     """Names in upper case with an underscore."""
     named = set(re.findall(r"`([A-Z]+(?:_[A-Z]+)+)`", _TEXT))
