@@ -16,7 +16,7 @@ from testkit.processes import ROOT
 
 PAGES: Final = sorted(
     page
-    for pattern in ("*.md", "docs/*.md", "deploy/*.md", "kit/*.md", "faults/*.md")
+    for pattern in ("*.md", "docs/*.md", "deploy/*.md", "kit/*.md", "faults/*.md", "tests/*/*.md")
     for page in ROOT.glob(pattern)
     if page.name != "CHANGELOG.md"  # it speaks of former releases
 )
