@@ -4,7 +4,7 @@ import re
 
 from testkit.processes import ROOT
 
-_PAGE = ROOT / "deploy" / "threat-model.md"
+_PAGE = ROOT / "docs" / "security.md"
 
 
 def test_every_test_that_the_threat_model_names_exists() -> None:
