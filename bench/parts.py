@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import fairness, kit_loading, measurements, overload
+from bench import call_counts, fairness, kit_loading, measurements, overload
 from bench.calculations import ratios
 from bench.measurements import BACKLOG, COMMIT_TO_ACK, KIT_BYTES, KIT_RATE, RATE, Measurement, Metrics
 from bench.report import COSTS, Goal, Row
@@ -92,6 +92,11 @@ PARTS: Final[Mapping[str, Part]] = {
         "reads of pages of different projects per second, which share no query; the same baseline",
         (measurements.reads_of_many_pages, measurements.constant_page_reads),
         _compare("GET pages of 10, of 64 projects, per second", _CONSTANT_BYTES, None),
+    ),
+    "calls": Part(
+        "Python modules and functions of the service that a create and a read call",
+        (call_counts.measure,),
+        call_counts.rows,
     ),
     "freshness": Part(
         f"times from a create to Kafka and to a consumer, at {RATE:.0f} creates per second on a schedule",

@@ -1,0 +1,173 @@
+"""Counts the Python functions of the service that a request calls, in a process of its own.
+
+`python -m bench.call_counts DATABASE_URL` prints the counts as JSON; the database has the schema.
+"""
+
+import asyncio
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any, Final
+from uuid import uuid4
+
+import asyncpg
+import orjson
+import uvloop
+
+import service
+from bench.measurements import Metrics
+from bench.programs import run_program
+from bench.report import Goal, Row
+from bench.setup import Setup
+from service import logs
+from service.app import Service, build, publishing
+from service.domain.model import Origin, Project
+from service.server import listening
+from service.settings import Settings
+from testkit.http_client import RESPONSE_TIMEOUT, Response, read_response, request_bytes
+
+_PACKAGE: Final = str(Path(service.__file__).parent)
+_SQL: Final = frozenset(
+    method.__code__
+    for method in (
+        asyncpg.Connection.execute,
+        asyncpg.Connection.fetch,
+        asyncpg.Connection.fetchrow,
+        asyncpg.Connection.fetchval,
+    )
+)
+_REQUESTS: Final = 20
+"""Requests of each kind; the one with the fewest calls is reported: during it no background task ran."""
+
+_ORIGIN: Final = Origin(token_id=None, request_id="bench")
+
+_GOALS: Final = {
+    "POST key: modules to SQL": Goal(16, at_least=False),
+    "POST key: functions to SQL": Goal(41, at_least=False),
+    "POST key: functions to the response": Goal(61, at_least=False),
+}
+
+
+class _Profile:
+    """Collects the service's functions that are called until SQL is sent, and until it is removed."""
+
+    def __init__(self) -> None:
+        self.functions: set[CodeType] = set()
+        self.before_sql: set[CodeType] | None = None
+        self.calls = 0
+
+    def __call__(self, frame: FrameType, event: str, _argument: object) -> None:
+        """Record a call; resuming a coroutine is a call as well."""
+        if event != "call":
+            return
+        code = frame.f_code
+        if code.co_filename.startswith(_PACKAGE):
+            self.functions.add(code)
+            self.calls += 1
+        elif self.before_sql is None and code in _SQL:
+            self.before_sql = set(self.functions)
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts: modules are files, functions are distinct."""
+        before = self.before_sql or set()
+        return {
+            "modules to SQL": len({code.co_filename for code in before}),
+            "functions to SQL": len(before),
+            "functions to the response": len(self.functions),
+            "calls to the response": self.calls,
+        }
+
+
+async def measure(setup: Setup, _seconds: int) -> Metrics:
+    """Count the functions of a create and of a read, by name."""
+    output = await run_program(sys.executable, "-m", __name__, setup.servers.postgres.url)
+    metrics: Metrics = orjson.loads(output)
+    return metrics
+
+
+def rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
+    """Return a row for each count."""
+    found = [metrics for (metrics,) in rounds]
+    return [Row(name, [metrics[name] for metrics in found], goal=_GOALS.get(name)) for name in found[0]]
+
+
+async def count(database_url: str) -> dict[str, int]:
+    """Serve requests from this process and count what they call."""
+    settings = Settings(
+        database_url=database_url,
+        kafka_bootstrap_servers=("127.0.0.1:1",),
+        host="127.0.0.1",
+        port=_free_port(),
+        ops_port=_free_port(),
+        shutdown_delay=0.0,
+    )
+    parts = build(settings)
+    async with publishing(parts, publish=False), listening(parts):
+        project, token = (
+            await _new_project(parts),
+            await parts.api.tokens.create("bench", scopes=["project:admin"]),
+        )
+        keys = f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/"
+        create = request_bytes("POST", keys, token=token, body=b'{"name":"Fabulous Key"}')
+        reader, writer = await asyncio.open_connection("127.0.0.1", settings.port)
+        key = (await _send(reader, writer, create)).json()["id"]
+        read = request_bytes("GET", f"{keys}{key}/", token=token)
+        found = {
+            f"{name}: {label}": value
+            for name, sent in (("POST key", create), ("GET key", read))
+            for label, value in (await _fewest_calls(reader, writer, sent)).items()
+        }
+        writer.close()
+    return found
+
+
+async def _new_project(parts: Service) -> Project:
+    slug = f"bench-{uuid4().hex}"
+    owner, _ = await parts.api.organizations.create(slug=slug, name=slug, origin=_ORIGIN)
+    project, _ = await parts.api.projects.create(
+        owner, slug="bench", name="bench", default_key=False, origin=_ORIGIN
+    )
+    return project
+
+
+async def _fewest_calls(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes
+) -> dict[str, int]:
+    await _send(reader, writer, sent)
+    found = []
+    for _ in range(_REQUESTS):
+        profile = _Profile()
+        sys.setprofile(profile)
+        await _send(reader, writer, sent)
+        sys.setprofile(None)
+        found.append(profile.counts())
+    return min(found, key=lambda counts: counts["calls to the response"])
+
+
+async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes) -> Response:
+    writer.write(sent)
+    async with asyncio.timeout(RESPONSE_TIMEOUT):
+        return await read_response(reader)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _main(database_url: str) -> None:
+    with Path(os.devnull).open("w") as stream:
+        writer = logs.configure(level="info", form="json", stream=stream)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found: Any = runner.run(count(database_url))
+        writer.flush()
+    sys.stdout.write(orjson.dumps(found).decode())
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])
