@@ -13,7 +13,7 @@ from typing import Any, Final
 from service.cli.main import main
 from service.kafka.client import KafkaClient
 from service.postgres import outbox
-from service.usecases import change_keys, create_key
+from service.usecases import create_key, uncertain_writes
 
 EXIT_STATUS: Final = 86
 """The exit status of a crash."""
@@ -64,11 +64,11 @@ class _Countdown:
 
 
 STEPS: Final[Mapping[str, tuple[object, str, Callable[[_Countdown, Step], Step]]]] = {
-    "before-insert": (create_key, "insert_issued", _Countdown.before),
-    "insert-sent": (create_key, "insert_issued", _Countdown.during),
-    "after-commit": (create_key, "insert_issued", _Countdown.after),
+    "before-insert": (create_key, "insert_keys", _Countdown.before),
+    "insert-sent": (create_key, "insert_keys", _Countdown.during),
+    "after-commit": (create_key, "insert_keys", _Countdown.after),
     # The key and its outbox row are written; the audit entry and COMMIT follow.
-    "in-the-transaction": (change_keys, "insert_audit_entry", _Countdown.before),
+    "in-the-transaction": (uncertain_writes, "insert_audit_record", _Countdown.before),
     "before-produce": (KafkaClient, "produce", _Countdown.before),
     "produce-sent": (KafkaClient, "produce", _Countdown.during),
     "acknowledged": (outbox, "delete_published", _Countdown.before),

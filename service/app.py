@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-import asyncpg
 from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from service.concurrency.supervisor import supervised
+from service.concurrency.tenant_queue import TenantSlots
 from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
@@ -39,7 +39,7 @@ from service.metrics import (
     PublisherMetrics,
     RequestMetrics,
 )
-from service.postgres.database import Database, Limits
+from service.postgres.database import Database, Limits, PostgresError
 from service.postgres.outbox import PostgresOutbox
 from service.postgres.outbox_admin import select_backlog
 from service.postgres.schema import SchemaError, problem_with, select_schema_state
@@ -54,7 +54,7 @@ from service.settings import (
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
-from service.usecases.change_keys import ChangeKeys
+from service.usecases.change_keys import DeleteKey, UpdateKey
 from service.usecases.create_key import CreateKey
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
@@ -63,6 +63,11 @@ from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
+
+_MAX_WAITING_WRITES: Final = 1024
+_MAX_WRITE_WAIT: Final = 3.0
+"""Writes that may wait for a slot, and seconds for each. A slot is a connection for a transaction that waits for row
+locks; half of the pool has slots, and the other half serves batches of creates and reads."""
 
 _DRAIN_WITHIN: Final = 1.0
 """Seconds, at the end, for creates whose callers have gone: they are done as a whole or not at all."""
@@ -144,19 +149,29 @@ def build(settings: Settings) -> Service:
         heartbeat=settings.heartbeat_interval,
     )
     dsns = ingest_from(settings)
-    events, idempotency, committed = EventFactory(dsns), Idempotency(database), publisher.enqueue
-    create_key = CreateKey(database, events, idempotency, committed=committed)
-    batches = BulkChanges(events)
-    jobs = Jobs(database, batches, committed=committed, metrics=JobMetrics(registry))
+    events, idempotency, on_committed = EventFactory(dsns), Idempotency(database), publisher.enqueue
+    slots = TenantSlots(
+        slots=max(1, settings.database_pool_size // 2),
+        max_waiting=_MAX_WAITING_WRITES,
+        max_wait=_MAX_WRITE_WAIT,
+    )
+    bulk_changes = BulkChanges(events)
+    jobs = Jobs(database, bulk_changes, on_committed=on_committed, metrics=JobMetrics(registry))
     metrics, admission = RequestMetrics(registry), AdmissionControl(settings.max_requests)
     api = Api(
         tokens=Tokens(database),
-        organizations=Organizations(database, idempotency, scheduled=jobs.wake),
+        organizations=Organizations(database, idempotency, on_job_inserted=jobs.wake),
         projects=Projects(
-            database, create_key, batches, idempotency, committed=committed, scheduled=jobs.wake
+            database,
+            events,
+            bulk_changes,
+            idempotency,
+            on_committed=on_committed,
+            on_job_inserted=jobs.wake,
         ),
-        create_key=create_key,
-        change_keys=ChangeKeys(database, events, committed=committed),
+        create_key=CreateKey(database, events, idempotency, slots=slots, on_committed=on_committed),
+        update_key=UpdateKey(database, events, slots=slots, on_committed=on_committed),
+        delete_key=DeleteKey(database, events, slots=slots, on_committed=on_committed),
         read_keys=ReadKeys(database),
         acknowledgements=acknowledgements,
         audit=Audit(database),
@@ -259,7 +274,7 @@ async def _update_outbox_metrics(database: Database, metrics: OutboxMetrics) -> 
     try:
         async with database.connection() as connection:
             backlog = await select_backlog(connection)
-    except (UnavailableError, asyncpg.PostgresError):
+    except (UnavailableError, PostgresError):
         return  # the metrics keep their last values; readiness reports a missing database or schema
     metrics.show(
         {shard.shard: (shard.depth, shard.oldest_age) for shard in backlog.shards}, parked=backlog.parked

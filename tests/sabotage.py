@@ -16,7 +16,7 @@ from service.usecases.create_key import CreateKey
 
 _rng = random.Random(1)  # noqa: S311 -- not a secret
 _state_payload = events.state_payload  # type: ignore[attr-defined]  # -- imported by that module and replaced here
-_commit = CreateKey._commit
+_commit = CreateKey._commit_batch
 
 
 def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
@@ -30,7 +30,7 @@ async def _published_first(
 ) -> Sequence[PreparedKey | Exception]:
     """Publish the events before the commit, which fails in one of five batches."""
     if _rng.random() < 0.2:
-        self._committed([OutboxRow(10**12 + _rng.randrange(10**9), prepared.event) for prepared in batch])
+        self._on_committed([OutboxRow(10**12 + _rng.randrange(10**9), prepared.event) for prepared in batch])
         raise RuntimeError("configured to fail")
     return await _commit(self, batch)
 
@@ -38,5 +38,5 @@ async def _published_first(
 if __name__ == "__main__":
     setattr(events, "state_payload", _with_secret)  # noqa: B010 -- mypy rejects the assignment
     setattr(shard_queue, "parts_of", lambda _: (Part.STATE,))  # noqa: B010 -- no tombstones
-    setattr(CreateKey, "_commit", _published_first)  # noqa: B010 -- as above
+    setattr(CreateKey, "_commit_batch", _published_first)  # noqa: B010 -- as above
     sys.exit(main())

@@ -39,7 +39,7 @@ def statements() -> list[Statement]:
 
 
 def stray_statements() -> list[str]:
-    """Where a text that looks like a statement on a table is no constant of that package: nobody would check it.
+    """Where a text that looks like a statement on a table is no constant of that package: it would not be checked.
 
     The embedded server's own start is left out: there are no tables yet.
     """

@@ -7,7 +7,7 @@ from pytest_aiohttp import AiohttpClient
 
 from service.app import Service, build, create_app
 from service.settings import Settings
-from service.usecases.bulk_changes import MOST
+from service.usecases.bulk_changes import BATCH_SIZE
 from tests.batch_jobs import finish, write_keys
 from tests.conftest import ORIGIN, Api, MakeApi
 from tests.http_service import NOT_FOUND
@@ -35,7 +35,7 @@ async def replicas(
     return api, Api(client, api.token, api.project)
 
 
-@pytest.mark.parametrize("more", [0, MOST], ids=["deleted at once", "deleted by a job"])
+@pytest.mark.parametrize("more", [0, BATCH_SIZE], ids=["deleted at once", "deleted by a job"])
 async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its_cache(
     service: Service, other: Service, replicas: tuple[Api, Api], postgres: Postgres, more: int
 ) -> None:
@@ -72,7 +72,7 @@ async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its
 
 
 async def test_a_list_without_keys_is_empty_while_its_project_exists(replicas: tuple[Api, Api]) -> None:
-    """In both directions and of each status: an empty page and a deleted project are told apart."""
+    """In both directions and of each status: an empty page differs from the page of a deleted project."""
     _, second = replicas
     for query in ("", "?status=inactive", "?cursor=0:0:1", "?cursor=5:0:1&status=active"):
         answer = await second.request("GET", second.keys_path + query)

@@ -149,4 +149,4 @@ async def test_the_example_url_is_valid_with_its_placeholders_replaced(tmp_path:
     environment = {"DATABASE_URL_FILE": str(file)}
     async with running("migrate", "--check", environment=environment, directory=tmp_path) as process:
         assert await process.wait_for_exit(timeout=20) == 1
-        assert "a file is not there: look at sslrootcert" in process.errors
+        assert "a file does not exist: check sslrootcert" in process.errors

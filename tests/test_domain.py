@@ -1,4 +1,4 @@
-"""Values and rules: partitions, addresses, scopes, slugs and what consumers are told."""
+"""Values and rules: partitions, DSNs, scopes, slugs and the payloads of events."""
 
 import re
 from datetime import UTC, datetime, timedelta, timezone
@@ -198,18 +198,18 @@ def test_an_organizations_slug_has_a_form(slug: str) -> None:
 
 
 @given(
-    moment=st.datetimes(
+    timestamp=st.datetimes(
         min_value=datetime(1900, 1, 1),  # noqa: DTZ001 -- the strategy adds the zones itself
         timezones=st.sampled_from(
             [UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(hours=-11))]
         ),
     )
 )
-def test_a_time_on_the_wire_is_the_same_moment_when_read_back(moment: datetime) -> None:
+def test_a_formatted_timestamp_parses_to_the_same_timestamp(timestamp: datetime) -> None:
     """To the microsecond, from whatever zone, always with ``Z``."""
-    text = time_to_json(moment)
+    text = time_to_json(timestamp)
     assert text.endswith("Z")
-    assert datetime.fromisoformat(text) == moment
+    assert datetime.fromisoformat(text) == timestamp
 
 
 def test_a_time_on_the_wire_has_six_digits_or_none() -> None:

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from service.app import Service
-from service.usecases.bulk_changes import MOST
+from service.usecases.bulk_changes import BATCH_SIZE
 from testkit.polling import poll_until
 from tests.batch_jobs import finish, outbox_events, put_off_by, write_keys
 from tests.conftest import ORIGIN, make_project
@@ -19,7 +19,7 @@ async def poisoned(service: Service, postgres: Postgres) -> tuple[int, int]:
     first = await make_project(service)
     second = await make_project(service, organization=first.organization, slug="second")
     for project in (first, second):
-        await write_keys(postgres, project.id, MOST + 1)
+        await write_keys(postgres, project.id, BATCH_SIZE + 1)
         await service.api.projects.delete(project, ORIGIN)
     await postgres.execute(
         f"""
@@ -63,7 +63,7 @@ async def test_a_job_that_fails_stops_no_other_and_waits_longer_each_time(
     await postgres.execute("DROP TRIGGER poison ON deleted_key")
     await finish(service, postgres)
     assert await postgres.fetchval("SELECT failures FROM batch_job WHERE project_id = $1", first) == 0
-    assert len(await outbox_events(postgres)) == 2 * (MOST + 1)
+    assert len(await outbox_events(postgres)) == 2 * (BATCH_SIZE + 1)
 
 
 async def test_a_job_that_fails_is_not_tried_in_a_hot_loop(

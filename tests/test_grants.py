@@ -97,7 +97,7 @@ async def test_the_service_works_with_the_privileges_of_its_role(
     await poll_until(lambda: postgres.fetchval("SELECT bool_and(finished_at IS NOT NULL) FROM batch_job"))
     await poll_until(lambda: postgres.fetchval("SELECT NOT EXISTS (SELECT FROM outbox)"))
     assert await postgres.execute("UPDATE idempotency SET created_at = 'epoch'") != "UPDATE 0"
-    await restricted_service.jobs.tidy()
+    await restricted_service.jobs.delete_expired()
     assert await postgres.fetchval("SELECT count(*) FROM idempotency") == 0
     assert [token.name for token in await restricted_service.api.tokens.list()] == ["test"]
     assert await restricted_service.api.audit.of_all(AuditSearch(), Page(size=1))

@@ -7,7 +7,7 @@ from uuid import uuid4
 import orjson
 import pytest
 
-from service.postgres.idempotency import select_made
+from service.postgres.idempotency import select_result
 from service.usecases import idempotency
 from tests.http_service import ORGANIZATION, Site, stored, storing_nothing, with_more_keys
 
@@ -165,7 +165,7 @@ async def test_a_key_is_forgotten_after_a_day(site: Site) -> None:
     ],
 )
 async def test_organizations_and_projects_are_made_once_too(site: Site, path: str, body: Any) -> None:
-    """Without a key the second is told that the slug is taken."""
+    """Without a key, the second request gets the error that the slug is taken."""
     headers = _once()
     first, again = [await site.send("POST", path, json=body, headers=headers) for _ in range(2)]
     assert (first.status, again.status, again.body) == (201, 201, first.body)
@@ -192,10 +192,10 @@ async def test_it_is_harmless_on_changes_and_deletions(site: Site) -> None:
     ],
     ids=["project", "organization", "own public half"],
 )
-async def test_who_was_overtaken_by_the_same_request_gets_what_that_made(
+async def test_a_request_that_a_concurrent_replica_has_executed_returns_its_result(
     site: Site, monkeypatch: pytest.MonkeyPatch, path: str, body: Any
 ) -> None:
-    """Another replica's commit came between the look and the write: what is taken was taken by oneself."""
+    """The other replica committed between the lookup and the write: the value is taken by the same request."""
     headers = _once()
     first = await site.send("POST", path or site.keys_path, json=body, headers=headers)
     looks = 0
@@ -203,9 +203,9 @@ async def test_who_was_overtaken_by_the_same_request_gets_what_that_made(
     async def look(*arguments: Any) -> Any:
         nonlocal looks
         looks += 1
-        return None if looks == 1 else await select_made(*arguments)
+        return None if looks == 1 else await select_result(*arguments)
 
-    monkeypatch.setattr(idempotency, "select_made", look)
+    monkeypatch.setattr(idempotency, "select_result", look)
     async with storing_nothing(site):
         again = await site.send("POST", path or site.keys_path, json=body, headers=headers)
     assert (first.status, again.status, again.body) == (201, 201, first.body)

@@ -1,4 +1,4 @@
-"""Fifty callers at once with one Idempotency-Key, at two replicas: one of them makes something, once."""
+"""Fifty concurrent requests with one Idempotency-Key to two replicas: one of them creates a resource, once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -43,7 +43,7 @@ def _posting(session: ClientSession, deployment: Deployment, path: str) -> Post:
 
 
 async def _race(post: Post, replicas: tuple[DeployedReplica, DeployedReplica], name: str) -> str:
-    """The id of what came of it; fails if there are two, or if anybody is told something untrue."""
+    """Return the id of the created resource; fail if there are two, or if a response is wrong."""
     answers = await asyncio.gather(*(_call(post, replicas[number % 2], name) for number in range(_CALLERS)))
     made = {body["id"] for _, body, _ in answers}
     assert len(made) == 1
@@ -55,7 +55,7 @@ async def _race(post: Post, replicas: tuple[DeployedReplica, DeployedReplica], n
 
 
 async def _call(post: Post, one: DeployedReplica, name: str) -> tuple[int, dict[str, Any], bool]:
-    """As a decent client: whoever is told to come again does, with the same key."""
+    """Send a request; retry it with the same key after 409 and 503."""
     async with asyncio.timeout(_PATIENCE):
         while (answer := await post(one, name, f"key-of-{name}"))[0] in {409, 503}:
             await asyncio.sleep(_PAUSE)
@@ -79,10 +79,10 @@ _RACES = {
 
 
 @pytest.mark.parametrize("kind", _RACES)
-async def test_whoever_is_quicker_makes_one_and_the_others_hear_of_it(
+async def test_concurrent_requests_with_one_key_create_one_resource_and_return_it(
     deployment: Deployment, postgres: Postgres, tmp_path: Path, kind: str
 ) -> None:
-    """Nobody gets anything but that one, or a word to come again; as many rows and events as keys."""
+    """Every response contains that resource, or asks for a retry; there are as many rows as keys."""
     path, count, keys = _RACES[kind]
     path = path.format(deployment.keys_path.split("/")[4]) or deployment.keys_path
     connections = TCPConnector(limit=_CALLERS * _AT_ONCE)

@@ -6,13 +6,13 @@ import orjson
 
 from service.app import Service
 from service.domain.model import Organization, OrganizationChange
-from service.usecases.bulk_changes import MOST
+from service.usecases.bulk_changes import BATCH_SIZE
 from testkit.polling import poll_until
 from tests.batch_jobs import finish, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.outbox import Postgres, waiting
 
-KEYS = MOST + 2
+KEYS = BATCH_SIZE + 2
 """Keys that are a batch and a part of one."""
 
 LAST = "https://last.example.com"
@@ -62,7 +62,7 @@ async def test_twenty_changes_write_two_events_for_each_key(service: Service, po
             await service.jobs.step()
     await change_url(service, project.organization, LAST)
     await finish(service, postgres)
-    assert await waiting(postgres) == 2 * KEYS + MOST
+    assert await waiting(postgres) == 2 * KEYS + BATCH_SIZE
     assert await last_hosts(postgres) == dict.fromkeys(keys, "last.example.com")
 
 
@@ -103,11 +103,11 @@ async def test_a_change_during_a_batch_restarts_the_pass_after_that_batch(
         change = asyncio.create_task(change_url(service, project.organization, LAST))
         await poll_until(lambda: wait_for_locks(postgres, 2))
     await asyncio.gather(step, change)
-    assert await waiting(postgres) == MOST
+    assert await waiting(postgres) == BATCH_SIZE
     assert await open_jobs(postgres) == 2
     await postgres.execute("UPDATE batch_job SET finished_at = now() WHERE made_since IS NOT NULL")
     await finish(service, postgres)
-    assert await waiting(postgres) == MOST + KEYS
+    assert await waiting(postgres) == BATCH_SIZE + KEYS
     assert await last_hosts(postgres) == dict.fromkeys(keys, "last.example.com")
 
 
@@ -147,4 +147,4 @@ async def test_a_job_waits_for_one_batch_of_another_organization_however_many_jo
     assert await postgres.fetchval(finished, small.organization.id) == 1
     assert await postgres.fetchval(finished, organization.id) == 0
     done = await postgres.fetch("SELECT done FROM batch_job WHERE kind = 'project.delete' ORDER BY id")
-    assert [row["done"] for row in done] == [MOST, MOST, 0]
+    assert [row["done"] for row in done] == [BATCH_SIZE, BATCH_SIZE, 0]

@@ -10,13 +10,13 @@ from service.app import Service, build
 from service.domain.events import EventType
 from service.domain.model import OrganizationChange, ProjectChange, ProjectKeyChange
 from service.settings import Settings
-from service.usecases.bulk_changes import MOST
+from service.usecases.bulk_changes import BATCH_SIZE
 from testkit.polling import poll_until
 from tests.batch_jobs import finish, make_due, outbox_events, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.outbox import Postgres, waiting
 
-MANY = 2 * MOST + 200
+MANY = 2 * BATCH_SIZE + 200
 """Keys that are two batches and a part of one."""
 
 
@@ -39,7 +39,7 @@ async def test_a_project_of_many_keys_goes_in_bounded_batches_each_key_with_its_
     assert await postgres.fetchval("SELECT deleted_at IS NOT NULL FROM project")
     assert await waiting(postgres) == 0
     written = await finish(service, postgres)
-    assert [count for count in written if count] == [MOST, MOST, MANY - 2 * MOST]
+    assert [count for count in written if count] == [BATCH_SIZE, BATCH_SIZE, MANY - 2 * BATCH_SIZE]
     assert sorted(await outbox_events(postgres)) == sorted((key, EventType.DELETED, 2) for key in keys)
     assert await postgres.fetchval("SELECT count(*) FROM project_key") == 0
     assert await postgres.fetchval("SELECT count(*) FROM project") == 0
@@ -82,7 +82,7 @@ async def test_another_ingest_url_gives_every_key_of_the_organization_a_new_vers
     first = await postgres.fetchval("SELECT id FROM batch_job ORDER BY id LIMIT 1")
     await postgres.execute("UPDATE batch_job SET finished_at = now() WHERE id > $1", first)  # the second pass
     written = await finish(service, postgres)
-    assert [count for count in written if count] == [MOST, MOST, MANY - 2 * MOST]
+    assert [count for count in written if count] == [BATCH_SIZE, BATCH_SIZE, MANY - 2 * BATCH_SIZE]
     assert await outbox_events(postgres) == [(key, EventType.UPDATED, 2) for key in keys]
     payloads = [orjson.loads(row["payload"]) for row in await postgres.fetch("SELECT payload FROM outbox")]
     assert {one["dsn"]["public"] for one in payloads} == {
@@ -130,7 +130,7 @@ async def test_a_change_that_waited_for_the_new_dsn_tells_of_it(service: Service
     async with postgres.transaction():
         await postgres.execute("UPDATE project_key SET version = 2 WHERE public_key = $1", key)
         change = ProjectKeyChange(name="Renamed")
-        task = asyncio.create_task(service.api.change_keys.update(project, key, change, ORIGIN))
+        task = asyncio.create_task(service.api.update_key.execute(project, key, change, ORIGIN))
         await poll_until(lambda: wait_for_locks(postgres))
         await postgres.execute("UPDATE organization SET ingest_url = 'https://in.example.com'")
     await task
@@ -146,12 +146,12 @@ async def test_a_long_job_holds_up_no_other(service: Service, postgres: Postgres
     await service.api.projects.delete(long, ORIGIN)
     await service.jobs.step()
     short = await make_project(service, organization=long.organization, slug="short")
-    await write_keys(postgres, short.id, MOST + 1)
+    await write_keys(postgres, short.id, BATCH_SIZE + 1)
     await service.api.projects.delete(short, ORIGIN)
     for _ in range(2):
         await service.jobs.step()
     done = await postgres.fetch("SELECT done FROM batch_job ORDER BY id")
-    assert [row["done"] for row in done] == [2 * MOST, MOST]
+    assert [row["done"] for row in done] == [2 * BATCH_SIZE, BATCH_SIZE]
 
 
 async def test_two_workers_at_once_never_do_a_batch_twice(
@@ -162,7 +162,7 @@ async def test_two_workers_at_once_never_do_a_batch_twice(
     organization = await make_organization(service)
     for slug in ("one", "two"):
         project = await make_project(service, organization=organization, slug=slug)
-        keys += await write_keys(postgres, project.id, MOST + 300)
+        keys += await write_keys(postgres, project.id, BATCH_SIZE + 300)
         await service.api.projects.delete(project, ORIGIN)
 
     async def work(replica: Service) -> int:
@@ -221,19 +221,19 @@ async def test_batches_wait_while_much_is_on_its_way(service: Service, postgres:
     await postgres.execute("DELETE FROM outbox WHERE seq = (SELECT max(seq) FROM outbox)")
     await make_due(postgres)
     await service.jobs.step()
-    assert await waiting(postgres) == 1999 + MOST
+    assert await waiting(postgres) == 1999 + BATCH_SIZE
 
 
 async def test_batches_wait_for_nobody_where_nobody_publishes(service: Service, postgres: Postgres) -> None:
     """Rows that are read by change-data capture stay in the outbox: waiting for their end would be for ever."""
     await _much_to_do_and_much_on_its_way(service, postgres)
     await service.jobs.step()
-    assert await waiting(postgres) == 2000 + MOST
+    assert await waiting(postgres) == 2000 + BATCH_SIZE
 
 
 async def _much_to_do_and_much_on_its_way(service: Service, postgres: Postgres) -> None:
     project = await make_project(service)
-    await write_keys(postgres, project.id, MOST + 1)
+    await write_keys(postgres, project.id, BATCH_SIZE + 1)
     await service.api.projects.delete(project, ORIGIN)
     await postgres.execute(
         """

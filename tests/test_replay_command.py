@@ -60,7 +60,7 @@ async def test_it_ends_when_every_key_is_republished(
     """The records have the same state, the header `replayed`, and ids of their own."""
     project = await make_project(publishing_replica)
     for _ in range(3):
-        await publishing_replica.api.create_key.issue(NewProjectKey(), project, ORIGIN)
+        await publishing_replica.api.create_key.execute(NewProjectKey(), project, ORIGIN)
     capsys.readouterr()
     assert await run("events", "replay", "--project", f"{project.organization.slug}/{project.slug}") == 0
     captured = capsys.readouterr()
@@ -86,7 +86,7 @@ async def test_no_older_version_follows_a_newer_one_while_keys_change(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Keys are renamed, deleted and created again during replays; the versions of each key never decrease."""
-    monkeypatch.setattr(jobs, "MOST", 7)
+    monkeypatch.setattr(jobs, "BATCH_SIZE", 7)
     project = await make_project(publishing_replica)
     keys = [f"{number:032x}" for number in range(60)]
     await asyncio.gather(*(_issue(publishing_replica, project, key) for key in keys))
@@ -122,7 +122,7 @@ def _newest(seen: list[ConsumerRecord]) -> dict[str, int]:
 
 
 async def _issue(service: Service, project: Project, key: str) -> None:
-    await service.api.create_key.issue(NewProjectKey(public_key=key), project, ORIGIN)
+    await service.api.create_key.execute(NewProjectKey(public_key=key), project, ORIGIN)
 
 
 async def _change_keys(service: Service, project: Project, keys: list[str]) -> None:
@@ -131,10 +131,10 @@ async def _change_keys(service: Service, project: Project, keys: list[str]) -> N
         key = random.choice(keys)
         try:
             if random.random() < 0.2:
-                await service.api.change_keys.delete(project, key, ORIGIN)
+                await service.api.delete_key.execute(project, key, ORIGIN)
             else:
                 change = ProjectKeyChange(name=f"Name {number}")
-                await service.api.change_keys.update(project, key, change, ORIGIN)
+                await service.api.update_key.execute(project, key, change, ORIGIN)
         except NotFoundError:
             await _issue(service, project, key)
 

@@ -7,7 +7,7 @@ import pytest
 from service.app import Service
 from service.domain.model import Project
 from service.usecases import jobs
-from service.usecases.bulk_changes import MOST
+from service.usecases.bulk_changes import BATCH_SIZE
 from service.usecases.replays import Replays
 from testkit.polling import poll_until
 from tests.batch_jobs import finish, make_due, put_off_by, write_keys
@@ -43,10 +43,10 @@ async def test_a_high_rate_is_not_exceeded_with_batches_of_the_usual_size(
     service: Service, postgres: Postgres, project: Project
 ) -> None:
     """At twice the batch size per second, a batch takes half a second."""
-    await write_keys(postgres, project.id, MOST + 1)
-    await create_replay(service, rate=2 * MOST)
+    await write_keys(postgres, project.id, BATCH_SIZE + 1)
+    await create_replay(service, rate=2 * BATCH_SIZE)
     most, least = await put_off_by(service, postgres)
-    assert await waiting(postgres) == MOST
+    assert await waiting(postgres) == BATCH_SIZE
     assert least < 0.5 <= most
 
 

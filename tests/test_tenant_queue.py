@@ -1,33 +1,34 @@
-"""Slots that tenants wait for in turn: bounded, none lost, none held by work that was cancelled."""
+"""Slots that tenants wait for in turn: bounded, none is lost, cancelled work holds none."""
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
-from service.app import Service
+from service.app import build
 from service.concurrency.tenant_queue import TenantSlots
 from service.domain.errors import BusyError
 from service.domain.model import NewProjectKey, ProjectKeyChange
-from service.usecases import change_keys
+from service.settings import Settings
 from testkit.polling import poll_until
 from tests.batch_jobs import wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.outbox import Postgres
 
-_PATIENCE = 5.0
+_TIMEOUT = 5.0
 
 
 class Work:
-    """Work that records its order and ends when the test says so."""
+    """Work that records its order and ends when the test opens the gate."""
 
-    def __init__(self, *, slots: int = 1, waiting: int = 10, seconds: float = _PATIENCE) -> None:
+    def __init__(self, *, slots: int = 1, max_waiting: int = 10, max_wait: float = _TIMEOUT) -> None:
         self.started: list[int] = []
         self.gate = asyncio.Event()
-        self.slots = TenantSlots(slots=slots, waiting=waiting, seconds=seconds)
+        self.slots = TenantSlots(slots=slots, max_waiting=max_waiting, max_wait=max_wait)
 
     async def start(self, number: int, *, tenant: int = 1) -> "asyncio.Task[None]":
-        """Begin a piece of work; it has a slot or waits when this returns."""
+        """Start work; it has a slot or waits when this returns."""
         task = asyncio.create_task(self._run(number, tenant))
         await asyncio.sleep(0)
         return task
@@ -39,23 +40,23 @@ class Work:
 
 
 async def test_tenants_get_free_slots_in_turn() -> None:
-    """However long one of them has waited; the work of one tenant keeps its order."""
+    """However much work of one tenant waits; the work of one tenant keeps its order."""
     work = Work()
     tasks = [await work.start(number) for number in range(4)]
     tasks += [await work.start(number, tenant=2) for number in (21, 22)]
     assert work.started == [0]
     work.gate.set()
-    await asyncio.wait_for(asyncio.gather(*tasks), _PATIENCE)
+    await asyncio.wait_for(asyncio.gather(*tasks), _TIMEOUT)
     assert work.started == [0, 1, 21, 2, 22, 3]
 
 
-async def test_a_slot_is_free_again_after_errors_cancellations_and_time_outs() -> None:
-    """Also if the work was cancelled after the slot had been handed over to it."""
-    work = Work(seconds=0.01)
+async def test_a_slot_is_released_after_errors_cancellations_and_timeouts() -> None:
+    """Also if the work is cancelled after it has received the slot."""
+    work = Work(max_wait=0.01)
     first = await work.start(0)
     late = await work.start(1)
     with pytest.raises(BusyError):
-        await asyncio.wait_for(late, _PATIENCE)
+        await asyncio.wait_for(late, _TIMEOUT)
     waits, next_one = await work.start(2), await work.start(3)
     waits.cancel()
     work.gate.set()
@@ -64,7 +65,7 @@ async def test_a_slot_is_free_again_after_errors_cancellations_and_time_outs() -
     for task in (waits, next_one):
         with suppress(asyncio.CancelledError):
             await task
-    await asyncio.wait_for(await work.start(4), _PATIENCE)
+    await asyncio.wait_for(await work.start(4), _TIMEOUT)
     assert work.started[-1] == 4
     with pytest.raises(ValueError, match="wrong"):
         async with work.slots.slot(1):
@@ -74,34 +75,37 @@ async def test_a_slot_is_free_again_after_errors_cancellations_and_time_outs() -
 
 
 async def test_full_slots_refuse_the_tenant_with_the_most_work() -> None:
-    """503 for the tenant whose load it is, and none for the other."""
-    work = Work(waiting=2)
+    """The tenant that causes the load gets 503, the other does not."""
+    work = Work(max_waiting=2)
     tasks = [await work.start(number) for number in range(3)]
     refused, other = await work.start(3), await work.start(21, tenant=2)
     for task in (refused, tasks[2]):
         with pytest.raises(BusyError):
-            await asyncio.wait_for(task, _PATIENCE)
+            await asyncio.wait_for(task, _TIMEOUT)
     work.gate.set()
-    await asyncio.wait_for(asyncio.gather(tasks[0], tasks[1], other), _PATIENCE)
+    await asyncio.wait_for(asyncio.gather(tasks[0], tasks[1], other), _TIMEOUT)
     assert work.started == [0, 1, 21]
 
 
+@pytest.mark.parametrize("pool_size", [2, 10])
 async def test_changes_that_wait_for_a_key_leave_connections_to_creates_and_reads(
-    service: Service, postgres: Postgres
+    settings: Settings, postgres: Postgres, pool_size: int
 ) -> None:
     """More changes of one locked key than there are connections: another tenant creates and reads meanwhile."""
+    service = build(replace(settings, database_pool_size=pool_size))
+    await service.database.start()
     project = await make_project(service)
     [key] = await write_keys(postgres, project.id, 1)
     other = await make_project(service, organization=await make_organization(service, "other"))
     async with postgres.transaction():
         await postgres.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", key)
+        change = ProjectKeyChange(name="x")
         changes = [
-            asyncio.create_task(
-                service.api.change_keys.update(project, key, ProjectKeyChange(name="x"), ORIGIN)
-            )
-            for _ in range(2 * service.settings.database_pool_size)
+            asyncio.create_task(service.api.update_key.execute(project, key, change, ORIGIN))
+            for _ in range(2 * pool_size)
         ]
-        await poll_until(lambda: wait_for_locks(postgres, change_keys._SLOTS))
-        made = await service.api.create_key.issue(NewProjectKey(), other, ORIGIN)
-        assert await service.api.read_keys.get(other, made.key.public_key) == made.key
+        await poll_until(lambda: wait_for_locks(postgres, pool_size // 2))
+        created = await service.api.create_key.execute(NewProjectKey(), other, ORIGIN)
+        assert await service.api.read_keys.get(other, created.key.public_key) == created.key
     await asyncio.gather(*changes, return_exceptions=True)
+    await service.database.close()

@@ -1,4 +1,4 @@
-"""Every statement on what belongs to a tenant names the tenant; the others are listed, each with its reason."""
+"""Every statement on rows of a tenant contains the tenant; exceptions are listed with their reasons."""
 
 import re
 
@@ -19,11 +19,11 @@ _TENANT_TABLES = (
 )
 _TOUCHES = re.compile(rf"\b(?:FROM|JOIN|INTO|UPDATE|USING) (?:{'|'.join(_TENANT_TABLES)})\b")
 _OPTIONAL = re.compile(r"\(\$\d+::\w+ IS NULL OR [^()]*\)")
-"""A condition that whoever passes NULL does not have."""
+"""A condition that does not apply if the argument is NULL."""
 
 _NAMES_IT = re.compile(
     r"(?:organization_id|organization\.id|^UPDATE organization SET [\w$, =]+ WHERE id) ="
-    r" (?:\$\d|coalesce\(\$1|asked\.|wanted\.)"
+    r" (?:\$\d|coalesce\(\$1|new\.|wanted\.)"
     r"|organization_id >= (\$\d) AND organization_id <= \1"
     r"|\((?P<columns>(?:\w+\.\w+, )?\w+\.organization_id), \w+\.id\) (?:<=|>)"
     r" \((?P<values>(?:\$\d::\w+, )?\$\d), [^)]+\) AND \(?(?P=columns)\)? [<>]= \(?(?P=values)(?!\d)"
@@ -32,29 +32,31 @@ _NAMES_IT = re.compile(
 """An equation, a range of one value (which an index can be read along), or a column of the new row."""
 
 _OF_OPERATORS = {
-    "job_states": "`events jobs` and the like: what a job of the operator's has done",
-    "parked": "`events parked`",
+    "outbox_admin": "`events parked`",
     "full_scan": "`events reconcile` compares everything with the topic",
 }
-"""Modules that nobody reaches by HTTP."""
+"""Modules that HTTP requests do not reach."""
 
 _WITHOUT = {
-    "audit._OF_ALL": "`audit list`, which only whoever runs the service can call",
-    "changed._RAISE": "of keys that were locked just now: an organization's own, or those of a replay",
-    "deleted._LAST_LOOKED_AT": "where the next batch of a replay begins; gives a place, no content",
-    "deleted._LOCK": "whose a public key was: the caller compares the owner and tells others that it is taken",
-    "deleted._LOCK_BETWEEN": "a replay by command, of all tenants or of one",
-    "deleted._LOCK_NAMED": "a replay by command, of keys by their names",
-    "deleted._RAISE": "of what a replay has locked just now",
-    "keys._SELECT_STANDING": "keys are unique over all tenants; tells whether one is taken, not whose it is",
-    "locked._LAST_LOOKED_AT": "where the next batch of a replay begins; gives a place, no content",
-    "locked._LOCK_BETWEEN": "a replay by command, of all tenants or of one",
-    "locked._LOCK_NAMED": "a replay by command, of keys by their names",
-    "locked._SELECT_LOCKED": "what those locks hold, and what an organization's own change has locked",
+    "audit._OF_ALL": "`audit list`, a command of the operator",
+    "batch_jobs._SELECT_JOB": "`events replay` shows the progress of a job to the operator",
+    "batch_jobs._SELECT_UNFINISHED": "`events replay --list` shows the jobs of all tenants to the operator",
+    "deleted_keys._SELECT_LAST_SCANNED": "where the next batch of a replay begins; gives a place, no content",
+    "deleted_keys._LOCK": "the owner of a public key: the caller responds to other tenants that the key is taken",
+    "deleted_keys._LOCK_BETWEEN": "a replay by command, of all tenants or of one",
+    "deleted_keys._LOCK_BY_PUBLIC_KEYS": "a replay by command, of keys by their names",
+    "deleted_keys._UPDATE_VERSIONS": "of what a replay has locked just now",
+    "keys._COUNT": "`events replay` and `events reconcile` count the keys of all tenants or of one",
+    "keys._SELECT_CONFLICT": "keys are unique over all tenants; returns whether a key is taken, not its owner",
+    "key_locks._SELECT_LAST_SCANNED": "where the next batch of a replay begins; gives a place, no content",
+    "key_locks._LOCK_BETWEEN": "a replay by command, of all tenants or of one",
+    "key_locks._LOCK_BY_PUBLIC_KEYS": "a replay by command, of keys by their names",
+    "key_locks._SELECT_LOCKED": "what those locks hold, and what an organization's own change has locked",
+    "key_writes._UPDATE_VERSIONS": "of keys that the transaction has locked: of an organization, or of a replay",
     "organizations._INSERT_ORGANIZATION": "makes the tenant",
     "tokens._NOTE_USE": "by the ids of tokens that have just been presented",
-    "tokens._REVOKE": "`token revoke`, which only whoever runs the service can call",
-    "tokens._SELECT_ALL": "`token list`, which only whoever runs the service can call",
+    "tokens._REVOKE": "`token revoke`, a command of the operator",
+    "tokens._SELECT_ALL": "`token list`, a command of the operator",
     "tokens._SELECT_BY_HASHES": "whom a presented token speaks for; from here the tenant comes",
 }
 

@@ -1,4 +1,4 @@
-"""What is kept for a few seconds: for how long, and how much of it."""
+"""Values that are cached for a few seconds: for how long, and how many."""
 
 from service.concurrency.ttl_cache import TtlCache
 
@@ -14,41 +14,41 @@ class Clock:
         return self.now
 
 
-def test_a_value_is_good_for_its_time_and_not_longer() -> None:
-    """The last moment does not count."""
+def test_a_value_expires_after_its_time() -> None:
+    """At the end of the time it has expired already."""
     clock = Clock()
-    recent = TtlCache[str, int](seconds=5, most=10, clock=clock)
-    recent.put("a", 1)
+    cache = TtlCache[str, int](seconds=5, max_size=10, clock=clock)
+    cache.put("a", 1)
     clock.now += 4.9
-    assert recent.get("a") == 1
+    assert cache.get("a") == 1
     clock.now += 0.1
-    assert recent.get("a") is None
+    assert cache.get("a") is None
     clock.now -= 1
-    assert recent.get("a") is None, "it is forgotten, not only hidden"
+    assert cache.get("a") is None, "it is removed, not only hidden"
 
 
-def test_looking_does_not_prolong() -> None:
-    """What is asked for all the time is looked up again all the same: a revoked token has to end."""
+def test_reading_a_value_does_not_extend_its_time() -> None:
+    """A value that is read all the time expires nevertheless: a revoked token must become invalid."""
     clock = Clock()
-    recent = TtlCache[str, int](seconds=5, most=10, clock=clock)
-    recent.put("a", 1)
+    cache = TtlCache[str, int](seconds=5, max_size=10, clock=clock)
+    cache.put("a", 1)
     for _ in range(4):
         clock.now += 1
-        assert recent.get("a") == 1
+        assert cache.get("a") == 1
     clock.now += 1
-    assert recent.get("a") is None
+    assert cache.get("a") is None
 
 
-def test_what_was_never_kept_is_not_there() -> None:
-    """No value is None, not an error."""
-    assert TtlCache[str, int](seconds=5, most=10).get("a") is None
+def test_an_unknown_key_has_no_value() -> None:
+    """The result is None, not an error."""
+    assert TtlCache[str, int](seconds=5, max_size=10).get("a") is None
 
 
-def test_when_full_the_oldest_goes() -> None:
-    """Memory is bounded whatever callers ask for; putting a value again makes it new."""
-    recent = TtlCache[str, int](seconds=5, most=2, clock=Clock())
-    recent.put("a", 1)
-    recent.put("b", 2)
-    recent.put("a", 3)
-    recent.put("c", 4)
-    assert [recent.get(key) for key in "abc"] == [3, None, 4]
+def test_the_oldest_value_is_removed_when_the_cache_is_full() -> None:
+    """Memory is bounded; storing a value again makes it the newest."""
+    cache = TtlCache[str, int](seconds=5, max_size=2, clock=Clock())
+    cache.put("a", 1)
+    cache.put("b", 2)
+    cache.put("a", 3)
+    cache.put("c", 4)
+    assert [cache.get(key) for key in "abc"] == [3, None, 4]

@@ -1,4 +1,4 @@
-"""Writes whose connection breaks round the commit: each happens exactly once, and its answer is true."""
+"""Writes whose connection breaks at COMMIT: each is executed exactly once, and its response is correct."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -28,7 +28,7 @@ BOTH = pytest.mark.parametrize("loss", list(Loss))
 
 @pytest.fixture
 def losses() -> Losses:
-    """What is going to be lost."""
+    """The connections that break during the test."""
     return Losses()
 
 
@@ -36,18 +36,18 @@ def losses() -> Losses:
 async def lossy(
     settings: Settings, losses: Losses, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Service]:
-    """The service on a line that breaks, without its publisher."""
+    """The service with a database whose connections break, without its publisher."""
     database = LossyDatabase(settings.database_url, Limits())
     database.losses = losses
     monkeypatch.setattr("service.app.open_database", lambda _: database)
-    joined = build(settings)
+    service = build(settings)
     await database.start()
-    yield joined
+    yield service
     await database.close()
 
 
 async def _events(postgres: Postgres) -> list[tuple[str, int]]:
-    """Type and version of every event, in their order."""
+    """Return the type and the version of every event, in their order."""
     rows = await postgres.fetch("SELECT type, version FROM outbox ORDER BY seq")
     return [(row["type"].removeprefix("projectkey."), row["version"]) for row in rows]
 
@@ -63,53 +63,57 @@ async def _keys(postgres: Postgres) -> list[str]:
 async def test_a_create_makes_one_key(
     lossy: Service, losses: Losses, postgres: Postgres, loss: Loss, public_key: str | None, times: int
 ) -> None:
-    """Whether the first try was committed or not, and however often the line breaks."""
+    """Whether the first attempt was committed or not, and however often the connection breaks."""
     project = await make_project(lossy)
-    asked = NewProjectKey(public_key=public_key)
+    new_key = NewProjectKey(public_key=public_key)
     losses.next.extend([loss] * times)
-    made = await lossy.api.create_key.issue(asked, project, ORIGIN)
+    created = await lossy.api.create_key.execute(new_key, project, ORIGIN)
     assert losses.suffered == times
-    assert await _keys(postgres) == [made.key.public_key]
+    assert await _keys(postgres) == [created.key.public_key]
     assert await _events(postgres) == [("created", 1)]
-    assert await postgres.fetchval("SELECT id FROM outbox") == made.event_id
+    assert await postgres.fetchval("SELECT id FROM outbox") == created.event_id
     assert (
-        await postgres.fetchval("SELECT count(*) FROM audit_entry WHERE change_id = $1", made.event_id) == 1
+        await postgres.fetchval("SELECT count(*) FROM audit_entry WHERE change_id = $1", created.event_id)
+        == 1
     )
 
 
 @BOTH
-async def test_creates_that_shared_a_lost_flight_are_all_made_once(
+async def test_the_creates_of_a_lost_batch_are_executed_once(
     lossy: Service, losses: Losses, postgres: Postgres, loss: Loss
 ) -> None:
-    """Each caller finds out for itself; a neighbour that is refused is refused all the same."""
+    """Each caller determines its own outcome; a create that is refused in the batch is refused again."""
     project = await make_project(lossy)
-    taken = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
-    asked = [NewProjectKey() for _ in range(20)] + [NewProjectKey(secret_key=taken.secret_key)]
+    taken = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
+    new_keys = [NewProjectKey() for _ in range(20)] + [NewProjectKey(secret_key=taken.secret_key)]
     losses.next.append(loss)
     outcomes = await asyncio.gather(
-        *(lossy.api.create_key.issue(one, project, ORIGIN) for one in asked), return_exceptions=True
+        *(lossy.api.create_key.execute(new_key, project, ORIGIN) for new_key in new_keys),
+        return_exceptions=True,
     )
-    made = [one for one in outcomes if isinstance(one, CreatedKey)]
-    assert len(made) == 20
+    created = [outcome for outcome in outcomes if isinstance(outcome, CreatedKey)]
+    assert len(created) == 20
     assert isinstance(outcomes[-1], TakenError)
     assert losses.suffered == 1
-    assert sorted(await _keys(postgres)) == sorted([taken.public_key, *(one.key.public_key for one in made)])
+    assert sorted(await _keys(postgres)) == sorted(
+        [taken.public_key, *(outcome.key.public_key for outcome in created)]
+    )
     assert len(await _events(postgres)) == 21
 
 
-async def test_a_key_that_was_committed_unseen_and_deleted_since_does_not_come_back(
+async def test_a_key_that_was_committed_and_then_deleted_is_not_created_again(
     lossy: Service, losses: Losses, postgres: Postgres
 ) -> None:
-    """Somebody saw it in a list and deleted it before its maker asked again."""
+    """Another client found it in a list and deleted it before the retry."""
     project = await make_project(lossy)
 
     async def delete() -> None:
         [public_key] = await _keys(postgres)
-        await lossy.api.change_keys.delete(project, public_key, ORIGIN)
+        await lossy.api.delete_key.execute(project, public_key, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)
+    await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)
     assert await _keys(postgres) == []
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
 
@@ -118,89 +122,87 @@ async def test_a_key_that_was_committed_unseen_and_deleted_since_does_not_come_b
 async def test_an_update_makes_one_version(
     lossy: Service, losses: Losses, postgres: Postgres, loss: Loss
 ) -> None:
-    """And answers with the event of that."""
+    """The response contains the id of its event."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
-    changed = await lossy.api.change_keys.update(
+    updated = await lossy.api.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
-    assert (changed.key.label, changed.key.version, losses.suffered) == ("New", 2, 1)
+    assert (updated.key.label, updated.key.version, losses.suffered) == ("New", 2, 1)
     assert await _events(postgres) == [("created", 1), ("updated", 2)]
-    assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == changed.event_id
+    assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == updated.event_id
 
 
-async def test_an_update_that_was_committed_unseen_is_not_done_again_over_a_later_one(
+async def test_a_committed_update_is_not_repeated_over_a_later_one(
     lossy: Service, losses: Losses, postgres: Postgres
 ) -> None:
-    """The other caller's change came after it and stands."""
+    """The update of another client was committed after it and stays."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
 
     async def change() -> None:
-        await lossy.api.change_keys.update(project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN)
+        await lossy.api.update_key.execute(project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = change
-    changed = await lossy.api.change_keys.update(
+    updated = await lossy.api.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="Earlier"), ORIGIN
     )
-    assert (changed.key.label, changed.key.version) == ("Later", 3)
+    assert (updated.key.label, updated.key.version) == ("Later", 3)
     assert await _events(postgres) == [("created", 1), ("updated", 2), ("updated", 3)]
 
 
-async def test_an_update_that_was_committed_unseen_is_no_404_when_the_key_is_deleted_since(
+async def test_a_committed_update_of_a_key_that_was_then_deleted_is_no_404(
     lossy: Service, losses: Losses, postgres: Postgres
 ) -> None:
-    """Consumers are told of it, so its caller must not be told that there was nothing to change."""
+    """Consumers receive its event, so its client must not receive an error."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
 
     async def delete() -> None:
-        await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
+        await lossy.api.delete_key.execute(project, key.public_key, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    changed = await lossy.api.change_keys.update(
+    updated = await lossy.api.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
-    assert (changed.key.label, changed.key.version) == ("New", 2)
+    assert (updated.key.label, updated.key.version) == ("New", 2)
     assert await _events(postgres) == [("created", 1), ("updated", 2), ("deleted", 3)]
 
 
-async def test_an_update_that_changes_nothing_names_no_event_though_its_commit_was_unseen(
+async def test_an_update_without_effect_has_no_event_after_a_retry(
     lossy: Service, losses: Losses, postgres: Postgres
 ) -> None:
-    """There is none that its caller could wait for."""
+    """There is no event for which the client could wait."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(name="Same"), project, ORIGIN)).key
+    key = (await lossy.api.create_key.execute(NewProjectKey(name="Same"), project, ORIGIN)).key
     losses.next.append(Loss.AFTER_COMMIT)
-    changed = await lossy.api.change_keys.update(
+    updated = await lossy.api.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN
     )
-    assert (changed.key.version, changed.event_id, losses.suffered) == (1, None, 1)
+    assert (updated.key.version, updated.event_id, losses.suffered) == (1, None, 1)
     assert await _events(postgres) == [("created", 1)]
 
 
 @BOTH
-async def test_a_delete_is_one_deletion(
-    lossy: Service, losses: Losses, postgres: Postgres, loss: Loss
-) -> None:
-    """Not a 404 for whoever deleted it; for the next one it is."""
+async def test_a_key_is_deleted_once(lossy: Service, losses: Losses, postgres: Postgres, loss: Loss) -> None:
+    """The client that deleted it does not get 404; the next one does."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
-    event_id = await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
+    event_id = await lossy.api.delete_key.execute(project, key.public_key, ORIGIN)
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
     assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == event_id
     with pytest.raises(NotFoundError):
-        await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
+        await lossy.api.delete_key.execute(project, key.public_key, ORIGIN)
 
 
-async def test_a_projects_update_that_was_committed_unseen_is_no_404_when_it_is_deleted_since(
+async def test_a_committed_update_of_a_project_that_was_then_deleted_is_no_404(
     lossy: Service, losses: Losses
 ) -> None:
-    """As with a key."""
+    """As for a key."""
     project = await make_project(lossy)
 
     async def delete() -> None:
@@ -208,15 +210,15 @@ async def test_a_projects_update_that_was_committed_unseen_is_no_404_when_it_is_
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    changed = await lossy.api.projects.update(project, ProjectChange(name="New"), ORIGIN)
-    assert (changed.name, losses.suffered) == ("New", 1)
+    updated = await lossy.api.projects.update(project, ProjectChange(name="New"), ORIGIN)
+    assert (updated.name, losses.suffered) == ("New", 1)
 
 
 @BOTH
-async def test_an_organization_and_a_project_are_made_once(
+async def test_an_organization_and_a_project_are_created_once(
     lossy: Service, losses: Losses, postgres: Postgres, loss: Loss
 ) -> None:
-    """Their slugs are not taken by themselves; those of others are."""
+    """A retry does not report their own slugs as taken; another create does."""
     losses.next.append(loss)
     organization = await make_organization(lossy)
     losses.next.append(loss)
@@ -232,12 +234,12 @@ async def test_an_organization_and_a_project_are_made_once(
 
 
 @BOTH
-async def test_changes_of_tenants_are_made_once(
+async def test_changes_of_tenants_are_executed_once(
     lossy: Service, losses: Losses, postgres: Postgres, loss: Loss
 ) -> None:
-    """A renamed project, another ingest URL with its two passes over the keys, a deleted project."""
+    """A renamed project, a new ingest URL with its two jobs, a deleted project."""
     project = await make_project(lossy)
-    await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)
+    await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)
     losses.next.append(loss)
     renamed = await lossy.api.projects.update(project, ProjectChange(slug="renamed"), ORIGIN)
     losses.next.append(loss)
@@ -254,11 +256,11 @@ async def test_changes_of_tenants_are_made_once(
     assert await postgres.fetchval("SELECT count(*) FROM project") == 0
 
 
-async def test_a_database_that_is_away_from_the_start_is_told_at_once(lossy: Service, losses: Losses) -> None:
-    """Only what may have been committed is worth waiting for."""
+async def test_an_unreachable_database_is_reported_without_a_retry(lossy: Service, losses: Losses) -> None:
+    """Only writes that may have been committed are retried."""
     project = await make_project(lossy)
     await lossy.database.close()
-    with pytest.raises(UnavailableError) as told:
-        await asyncio.wait_for(lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN), 5)
-    assert not isinstance(told.value, UncertainError)
+    with pytest.raises(UnavailableError) as raised:
+        await asyncio.wait_for(lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN), 5)
+    assert not isinstance(raised.value, UncertainError)
     assert losses.suffered == 0

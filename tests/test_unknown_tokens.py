@@ -114,7 +114,7 @@ async def test_more_unknown_tokens_than_the_cache_holds_evict_no_valid_one(
 ) -> None:
     """The two caches are separate, and both have a limit."""
     tokens = service.api.tokens
-    monkeypatch.setattr(tokens._unknown, "_most", 10)
+    monkeypatch.setattr(tokens._unknown, "_max_size", 10)
     valid = await tokens.create("test", scopes=SCOPES)
     await tokens.authenticate(valid)
     for _ in range(50):

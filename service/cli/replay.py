@@ -19,7 +19,7 @@ from service.cli.commands import (
 from service.cli.progress import Progress
 from service.domain.errors import UnavailableError
 from service.domain.events import time_to_json
-from service.postgres.job_states import JobState
+from service.postgres.batch_jobs import JobState
 from service.usecases.replays import Replays
 
 _POLL: Final = 0.5

@@ -7,7 +7,6 @@ from service.kafka.reader import read_topic
 from service.postgres.database import Database
 from service.settings import DsnSettings, ReconcileSettings
 from service.usecases.bulk_changes import BulkChanges
-from service.usecases.create_key import CreateKey
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
 from service.usecases.organizations import Organizations
@@ -18,20 +17,19 @@ from service.usecases.reconcile.repair import Repair
 
 def build_organizations(database: Database) -> Organizations:
     """Build the use cases of organizations for a command: running services find the jobs in the database."""
-    return Organizations(database, Idempotency(database), scheduled=_do_nothing)
+    return Organizations(database, Idempotency(database), on_job_inserted=_do_nothing)
 
 
 def build_projects(database: Database, settings: DsnSettings) -> Projects:
     """Build the use cases of projects for a command: running services find the events in the outbox."""
     events, idempotency = EventFactory(ingest_from(settings)), Idempotency(database)
-    create_key = CreateKey(database, events, idempotency, committed=_do_nothing)
     return Projects(
         database,
-        create_key,
+        events,
         BulkChanges(events),
         idempotency,
-        committed=_do_nothing,
-        scheduled=_do_nothing,
+        on_committed=_do_nothing,
+        on_job_inserted=_do_nothing,
     )
 
 

@@ -1,4 +1,4 @@
-"""Calls that arrive while one is under way go together into the next one."""
+"""Batching of concurrent calls: calls that arrive while a batch is running share the next one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,64 +10,73 @@ from service.domain.errors import BusyError
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-Run = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
-"""Does the work of several calls at once: for each item its result, or the error that its caller is to see."""
+RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
+"""Processes the items of a batch; returns the result of each item, or the exception that its caller receives."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Gathers calls into flights, which tenants fill in turn.
+    """Runs calls in batches, which tenants fill in turn.
 
-    A lone call goes at once. A caller that goes away changes nothing: its flight has left or will leave all the
-    same.
+    The first call starts a batch without delay. A caller that is cancelled does not stop the batch of its call.
 
     Args:
-        run: does the work of a flight.
-        flights: how many flights may be under way at a time.
-        most: how many calls one flight may carry.
-        waiting: how many calls may wait for a flight; beyond them the tenant that has the most is refused.
+        run_batch: Processes a batch.
+        max_running_batches: Batches that run at the same time.
+        max_batch_size: Calls in one batch.
+        max_queue_size: Calls that wait for a batch; when the queue is full, the tenant with the most calls in it is
+            refused.
     """
 
-    def __init__(self, run: Run[Item, Result], *, flights: int, most: int, waiting: int) -> None:
-        self._run = run
-        self._flights = flights
-        self._most = most
-        self._queue = TenantQueue[tuple[Item, asyncio.Future[Result]]](waiting)
-        self._under_way: set[asyncio.Task[None]] = set()
+    def __init__(
+        self,
+        run_batch: RunBatch[Item, Result],
+        *,
+        max_running_batches: int,
+        max_batch_size: int,
+        max_queue_size: int,
+    ) -> None:
+        self._run_batch = run_batch
+        self._max_running_batches = max_running_batches
+        self._max_batch_size = max_batch_size
+        self._queue = TenantQueue[tuple[Item, asyncio.Future[Result]]](max_queue_size)
+        self._running: set[asyncio.Task[None]] = set()
 
     def submit(self, item: Item, *, tenant: int = 0) -> asyncio.Future[Result]:
-        """The result to come for ``item``; `BusyError` if it has to leave the queue for another tenant's.
+        """Queue a call; return the future of its result.
+
+        The future raises `BusyError` if the call is removed from a full queue for a call of another tenant.
 
         Raises:
-            BusyError: as many calls wait as may wait, and no other tenant has more of them.
+            BusyError: The queue is full, and no other tenant has more calls in it.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         removed = self._queue.put(tenant, (item, future))
         if removed is not None:
-            _settle(removed[1], BusyError("calls of other tenants are waiting"))
-        if len(self._under_way) < self._flights:
-            self._under_way.add(loop.create_task(self._fly()))
+            _complete(removed[1], BusyError("calls of other tenants are waiting"))
+        if len(self._running) < self._max_running_batches:
+            self._running.add(loop.create_task(self._run_batches()))
         return future
 
     async def drain(self) -> None:
-        """Wait until no flight is under way."""
-        while self._under_way:
-            await asyncio.wait(self._under_way)
+        """Wait until no batch is running and the queue is empty."""
+        while self._running:
+            await asyncio.wait(self._running)
 
-    async def _fly(self) -> None:
-        while self._queue:
-            calls = [self._queue.take() for _ in range(min(self._most, len(self._queue)))]
+    async def _run_batches(self) -> None:
+        while calls := self._queue.take(self._max_batch_size):
+            items, futures = zip(*calls, strict=True)
             try:
-                results = await self._run([item for item, _ in calls])
-            except Exception as error:  # noqa: BLE001 -- whatever it is, each caller must learn of it
-                results = [error] * len(calls)
-            for (_, future), result in zip(calls, results, strict=True):
-                _settle(future, result)
-        # Not by a callback of the task: a caller just answered may call again before the loop runs that.
-        self._under_way.discard(asyncio.current_task())
+                results = await self._run_batch(items)
+            except Exception as error:  # noqa: BLE001 -- each caller of the batch receives it
+                results = [error] * len(items)
+            for future, result in zip(futures, results, strict=True):
+                _complete(future, result)
+        # Not in a callback of the task: a caller whose future is done may call again before the loop runs callbacks.
+        self._running.discard(asyncio.current_task())
 
 
-def _settle(future: asyncio.Future[Result], result: Result | Exception) -> None:
+def _complete(future: asyncio.Future[Result], result: Result | Exception) -> None:
     if future.done():
         return
     if isinstance(result, Exception):

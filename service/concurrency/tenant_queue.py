@@ -1,4 +1,4 @@
-"""Queues from which tenants are served in turn, so that the load of one does not delay the others by its length."""
+"""Queues and slots that serve tenants in turn: the load of one tenant does not delay the others by its length."""
 
 import asyncio
 from collections import deque
@@ -10,36 +10,33 @@ from service.domain.errors import BusyError
 
 Item = TypeVar("Item")
 
-_JUST_LONGER: Final = 1
-"""A queue that is longer by no more than this keeps its items: the two would only change places."""
+_MAX_EXCESS: Final = 1
+"""A queue that is longer by at most this keeps its items: otherwise two tenants would only change places."""
 
 
 class TenantQueue(Generic[Item]):
-    """A bounded queue: tenants in turn, and the items of one tenant in their order.
+    """A bounded queue that serves tenants in turn, and the items of one tenant in their order.
 
     Args:
-        limit: how many items of all tenants may wait.
+        max_size: Maximum number of items of all tenants together.
     """
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
         self._length = 0
         # Only queues that hold an item, and their tenants in the order of their turns.
         self._queues: dict[int, deque[Item]] = {}
         self._turns: deque[int] = deque()
 
-    def __len__(self) -> int:
-        return self._length
-
     def put(self, tenant: int, item: Item) -> Item | None:
-        """Add an item; returns the item that is removed for it, or None while the queue is not full.
+        """Add an item; return the item that is removed from a full queue for it, or None.
 
-        The removed item is the newest of the tenant that has the most.
+        The removed item is the newest of the tenant with the most items.
 
         Raises:
-            BusyError: the queue is full, and this tenant has as many items in it as any other.
+            BusyError: The queue is full, and this tenant has as many items in it as any other.
         """
-        removed = self._make_room(tenant) if self._length >= self._limit else None
+        removed = self._remove_one_for(tenant) if self._length >= self._max_size else None
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = deque()
@@ -48,46 +45,47 @@ class TenantQueue(Generic[Item]):
         self._length += 1
         return removed
 
-    def take(self) -> Item:
-        """Remove the next item of the tenant whose turn it is; the queue is not empty."""
-        tenant = self._turns[0]
-        queue = self._queues[tenant]
-        item = queue.popleft()
-        self._length -= 1
-        if not queue:
-            del self._queues[self._turns.popleft()]
-        elif len(self._turns) > 1:
-            self._turns.rotate(-1)
-        return item
+    def take(self, max_items: int) -> list[Item]:
+        """Remove and return the next items, at most ``max_items``, one of each tenant in turn."""
+        taken: list[Item] = []
+        while self._turns and len(taken) < max_items:
+            queue = self._queues[self._turns[0]]
+            taken.append(queue.popleft())
+            if queue:
+                self._turns.rotate(-1)
+            else:
+                del self._queues[self._turns.popleft()]
+        self._length -= len(taken)
+        return taken
 
-    def _make_room(self, tenant: int) -> Item:
+    def _remove_one_for(self, tenant: int) -> Item:
         longest = max(self._queues.values(), key=len)
-        if len(longest) - len(self._queues.get(tenant, ())) <= _JUST_LONGER:
-            raise BusyError(f"{self._limit} calls are waiting")
+        if len(longest) - len(self._queues.get(tenant, ())) <= _MAX_EXCESS:
+            raise BusyError(f"{self._max_size} calls are waiting")
         self._length -= 1
         return longest.pop()
 
 
 class TenantSlots:
-    """Slots for work that runs at the same time; tenants wait for one in turn.
+    """Slots that limit how much work runs at the same time; tenants wait for a slot in turn.
 
     Args:
-        slots: how much work may run at the same time.
-        waiting: how much may wait.
-        seconds: how long each may wait.
+        slots: Work that runs at the same time.
+        max_waiting: Work that waits for a slot.
+        max_wait: Seconds that each may wait.
     """
 
-    def __init__(self, *, slots: int, waiting: int, seconds: float) -> None:
+    def __init__(self, *, slots: int, max_waiting: int, max_wait: float) -> None:
         self._free = slots
-        self._seconds = seconds
-        self._waiting = TenantQueue[asyncio.Future[None]](waiting)
+        self._max_wait = max_wait
+        self._waiters = TenantQueue[asyncio.Future[None]](max_waiting)
 
     @asynccontextmanager
     async def slot(self, tenant: int) -> AsyncIterator[None]:
-        """Hold a slot for the time of the block.
+        """Occupy a slot until the end of the block.
 
         Raises:
-            BusyError: no slot was free in time, or too much work waits, most of it of this tenant.
+            BusyError: No slot was free in time, or too much work is waiting, most of it of this tenant.
         """
         if self._free:
             self._free -= 1
@@ -99,28 +97,27 @@ class TenantSlots:
             self._release()
 
     async def _wait(self, tenant: int) -> None:
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        removed = self._waiting.put(tenant, turn)
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        removed = self._waiters.put(tenant, waiter)
         if removed is not None and not removed.done():
             removed.set_exception(BusyError("calls of other tenants are waiting"))
         try:
-            async with asyncio.timeout(self._seconds):
-                await self._handed_over(turn)
+            async with asyncio.timeout(self._max_wait):
+                await self._acquired(waiter)
         except TimeoutError:
-            raise BusyError(f"no slot was free within {self._seconds:g} s") from None
+            raise BusyError(f"no slot was free within {self._max_wait:g} s") from None
 
-    async def _handed_over(self, turn: "asyncio.Future[None]") -> None:
+    async def _acquired(self, waiter: "asyncio.Future[None]") -> None:
         try:
-            await turn
+            await waiter
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._release()  # the slot was handed over at the same time
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._release()  # the waiter received the slot and was cancelled in the same iteration of the loop
             raise
 
     def _release(self) -> None:
-        while self._waiting:
-            turn = self._waiting.take()
-            if not turn.done():
-                turn.set_result(None)
+        while waiters := self._waiters.take(1):
+            if not waiters[0].done():
+                waiters[0].set_result(None)
                 return
         self._free += 1

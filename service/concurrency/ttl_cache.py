@@ -1,4 +1,4 @@
-"""Answers of the database that stay good for a few seconds."""
+"""A cache whose entries expire after a fixed time."""
 
 import time
 from collections.abc import Callable
@@ -9,38 +9,38 @@ Value = TypeVar("Value")
 
 
 class TtlCache(Generic[Key, Value]):
-    """Keeps values for a time; when full, the oldest goes.
+    """Caches values for a fixed time; when it is full, the oldest entry is removed.
 
     Args:
-        seconds: how long a value is good.
-        most: how many are kept.
-        clock: seconds that only grow.
+        seconds: Time from `put` to expiry; `get` does not extend it.
+        max_size: Maximum number of entries.
+        clock: Returns monotonic seconds.
     """
 
-    def __init__(self, *, seconds: float, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, seconds: float, max_size: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
-        self._most = most
+        self._max_size = max_size
         self._clock = clock
         self._values: dict[Key, tuple[float, Value]] = {}
 
     def get(self, key: Key) -> Value | None:
-        """The value of ``key`` if it is still good."""
-        kept = self._values.get(key)
-        if kept is None:
+        """Return the value of ``key``, or None if there is none or it has expired."""
+        entry = self._values.get(key)
+        if entry is None:
             return None
-        until, value = kept
-        if until > self._clock():
+        expires_at, value = entry
+        if expires_at > self._clock():
             return value
         del self._values[key]
         return None
 
     def put(self, key: Key, value: Value) -> None:
-        """Keep ``value`` from now on."""
+        """Store ``value``; its time starts now."""
         self._values.pop(key, None)
-        if len(self._values) >= self._most:
+        if len(self._values) >= self._max_size:
             del self._values[next(iter(self._values))]
         self._values[key] = (self._clock() + self._seconds, value)
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove every entry."""
         self._values.clear()

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 from uuid import UUID
 
 from service.domain.events import time_to_json
+from service.domain.model import Origin
 
 Action: TypeAlias = Literal[
     "organization.create",
@@ -24,6 +25,30 @@ Action: TypeAlias = Literal[
 """The recorded actions, by their public names."""
 
 ACTIONS: Final[tuple[str, ...]] = get_args(Action)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditRecord:
+    """A change to be recorded in its own transaction; never contains a secret.
+
+    ``organization_id`` None is the installation itself. ``target`` is a public key, a slug or the name of a token.
+    ``change_id`` is the id of the event of the change, if it has one.
+    """
+
+    organization_id: int | None
+    project_id: int | None
+    action: Action
+    target: str
+    data: Mapping[str, Any]
+    origin: Origin
+    change_id: UUID
+
+
+def changed_values(**values: tuple[object, object]) -> dict[str, Any]:
+    """Return those of the values before and after a change that differ, as ``{name: {"from": …, "to": …}}``."""
+    return {
+        name: {"from": before, "to": after} for name, (before, after) in values.items() if before != after
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,4 @@
-"""The addresses a key is known by.
-
-Source of every form: Sentry's client-keys API, whose clients parse them.
-"""
+"""DSNs and ingest URLs of keys, in the forms of the client-keys API of Sentry, whose clients parse them."""
 
 import re
 from dataclasses import dataclass
@@ -14,25 +11,27 @@ from service.domain.model import Project
 _BASE_URL: Final = re.compile(
     r"https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~-]+)*"
 )
-LONGEST_BASE_URL: Final = 200
+MAX_BASE_URL_LENGTH: Final = 200
 _PORTS: Final = range(1, 2**16)
 
-_PROJECTS_KEPT: Final = 4096
-"""Projects whose endpoints are kept ready; each is some 500 bytes."""
+_MAX_CACHED_PROJECTS: Final = 4096
+"""Projects whose endpoints are cached; about 500 bytes each."""
 
 
 def is_base_url(text: str) -> bool:
-    """Whether DSNs can begin with ``text``: an http or https URL without a query and without a slash at its end."""
-    found = _BASE_URL.fullmatch(text)
-    return found is not None and len(text) <= LONGEST_BASE_URL and int(found["port"] or _PORTS[0]) in _PORTS
+    """Return whether DSNs can start with ``text``: an http(s) URL without a query or a trailing slash."""
+    match = _BASE_URL.fullmatch(text)
+    return (
+        match is not None and len(text) <= MAX_BASE_URL_LENGTH and int(match["port"] or _PORTS[0]) in _PORTS
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """Where clients send their data.
+    """The configured ingest URLs.
 
-    ``url`` is the base of every DSN, without a slash at its end. With ``org_subdomains`` its host is prefixed
-    by ``o<organization id>.ingest.``. ``loader_cdn_url`` is the base of the browser loader, None for ``url``.
+    ``url`` is the base of every DSN, without a trailing slash. With ``org_subdomains`` its host gets the prefix
+    ``o<organization id>.ingest.``. ``loader_cdn_url`` is the base URL of the browser SDK loader, None for ``url``.
     """
 
     url: str
@@ -42,7 +41,7 @@ class Ingest:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """One project's addresses, lacking only the key."""
+    """The parts of the URLs of a project that do not depend on the key."""
 
     scheme: str
     rest: str
@@ -50,11 +49,11 @@ class Endpoints:
     loader: str
 
 
-@lru_cache(maxsize=_PROJECTS_KEPT)
+@lru_cache(maxsize=_MAX_CACHED_PROJECTS)
 def project_endpoints(
     ingest: Ingest, organization_id: int, ingest_url: str | None, project_id: int
 ) -> Endpoints:
-    """The addresses of a project, where ``ingest`` or its organization's own ``ingest_url`` put them."""
+    """Return the endpoints of a project; the ``ingest_url`` of its organization precedes the one of ``ingest``."""
     canonical = ingest.url
     if ingest.org_subdomains:
         scheme, _, rest = canonical.partition("://")
@@ -70,30 +69,30 @@ def project_endpoints(
 
 
 def endpoints(ingest: Ingest, project: Project) -> Endpoints:
-    """`project_endpoints` of ``project``."""
+    """Return the endpoints of ``project``."""
     organization = project.organization
     return project_endpoints(ingest, organization.id, organization.ingest_url, project.id)
 
 
-def public_dsn(at: Endpoints, public_key: str) -> str:
-    """The DSN that clients are configured with."""
-    return f"{at.scheme}://{public_key}@{at.rest}"
+def public_dsn(endpoints: Endpoints, public_key: str) -> str:
+    """Return the DSN for the configuration of clients."""
+    return f"{endpoints.scheme}://{public_key}@{endpoints.rest}"
 
 
-def dsn_urls(at: Endpoints, public_key: str, secret_key: str) -> dict[str, str]:
-    """Every address of a key, in the order clients see them."""
+def dsn_urls(endpoints: Endpoints, public_key: str, secret_key: str) -> dict[str, str]:
+    """Return every URL of a key, in the order of the response."""
     return {
-        "secret": f"{at.scheme}://{public_key}:{secret_key}@{at.rest}",
-        "public": public_dsn(at, public_key),
-        "csp": f"{at.api}/csp-report/?sentry_key={public_key}",
-        "security": f"{at.api}/security/?sentry_key={public_key}",
-        "minidump": f"{at.api}/minidump/?sentry_key={public_key}",
-        "nel": f"{at.api}/nel/?sentry_key={public_key}",
-        "unreal": f"{at.api}/unreal/{public_key}/",
-        "crons": f"{at.api}/cron/___MONITOR_SLUG___/{public_key}/",
-        "cdn": f"{at.loader}{public_key}.min.js",
-        "playstation": f"{at.api}/playstation/?sentry_key={public_key}",
-        "integration": f"{at.api}/integration/",
-        "otlp_traces": f"{at.api}/integration/otlp/v1/traces",
-        "otlp_logs": f"{at.api}/integration/otlp/v1/logs",
+        "secret": f"{endpoints.scheme}://{public_key}:{secret_key}@{endpoints.rest}",
+        "public": public_dsn(endpoints, public_key),
+        "csp": f"{endpoints.api}/csp-report/?sentry_key={public_key}",
+        "security": f"{endpoints.api}/security/?sentry_key={public_key}",
+        "minidump": f"{endpoints.api}/minidump/?sentry_key={public_key}",
+        "nel": f"{endpoints.api}/nel/?sentry_key={public_key}",
+        "unreal": f"{endpoints.api}/unreal/{public_key}/",
+        "crons": f"{endpoints.api}/cron/___MONITOR_SLUG___/{public_key}/",
+        "cdn": f"{endpoints.loader}{public_key}.min.js",
+        "playstation": f"{endpoints.api}/playstation/?sentry_key={public_key}",
+        "integration": f"{endpoints.api}/integration/",
+        "otlp_traces": f"{endpoints.api}/integration/otlp/v1/traces",
+        "otlp_logs": f"{endpoints.api}/integration/otlp/v1/logs",
     }

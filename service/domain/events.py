@@ -1,4 +1,4 @@
-"""What consumers are told: the event's types, its payload and its envelope. Never a secret."""
+"""Key events: types, payload and headers. An event never contains a secret key."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,27 +11,27 @@ from service.domain.dsn import Endpoints, public_dsn
 from service.domain.model import LoaderOptions, Project, ProjectKey, RateLimit
 
 SOURCE: Final = "/projectkeys"
-"""The context in which an event's id is unique; consumers drop an id of it that they have seen."""
+"""The CloudEvents source of every event; consumers discard an event whose id they have processed."""
 
 REPLAYED: Final = "replayed"
-"""The header of what is told again: others of its key, older or as old, may not have been told yet."""
+"""The header that marks replayed events; earlier events of the same key may still be unpublished."""
 
 
 class EventType(StrEnum):
-    """What happened to a key."""
+    """The type of a change of a key."""
 
     CREATED = "projectkey.created"
     UPDATED = "projectkey.updated"
     DELETED = "projectkey.deleted"
-    """The last state; a tombstone follows it in the log."""
+    """Contains the last state; a tombstone follows it in the topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """A change of one key.
 
-    ``payload`` is the JSON text that goes out as it is, so that a resend has the same bytes; ``headers`` are what
-    the request left for the record's envelope; ``type`` is an `EventType` or what a newer release wrote.
+    ``payload`` is the JSON text of the record: a record that is sent again has the same bytes. ``headers`` are
+    headers of the record that come from the request. ``type`` is an `EventType` or a type of a newer release.
     """
 
     id: UUID
@@ -46,26 +46,26 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """An event between its transaction and Kafka; ``seq`` orders the events of one key."""
+    """A committed event that is not published yet; ``seq`` orders the events of one key."""
 
     seq: int
     event: Event
 
 
-@lru_cache(maxsize=256)  # a write tells of one moment three times
-def time_to_json(moment: datetime) -> str:
-    """ISO 8601 in UTC with ``Z``; the fraction has six digits and is left out when it is zero."""
-    text = moment.isoformat() if moment.tzinfo is UTC else moment.astimezone(UTC).isoformat()
+@lru_cache(maxsize=256)  # a write formats one timestamp up to three times
+def time_to_json(timestamp: datetime) -> str:
+    """Format as ISO 8601 in UTC with ``Z``; the fraction has six digits, none if it is zero."""
+    text = timestamp.isoformat() if timestamp.tzinfo is UTC else timestamp.astimezone(UTC).isoformat()
     return text.removesuffix("+00:00") + "Z"
 
 
 def rate_limit_to_json(limit: RateLimit | None) -> dict[str, int] | None:
-    """``{"window": seconds, "count": events}``, or None for no limit."""
+    """Return ``{"window": seconds, "count": events}``, or None for no limit."""
     return None if limit is None else {"window": limit.window, "count": limit.count}
 
 
 def loader_options_to_json(options: LoaderOptions) -> dict[str, bool]:
-    """The loader's switches under their names on the wire."""
+    """Return the loader options by their names in JSON."""
     return {
         "hasReplay": options.has_replay,
         "hasPerformance": options.has_performance,
@@ -75,8 +75,8 @@ def loader_options_to_json(options: LoaderOptions) -> dict[str, bool]:
     }
 
 
-def state_payload(key: ProjectKey, project: Project, at: Endpoints) -> dict[str, Any]:
-    """The whole current state of ``key`` as consumers see it: never a difference, never the secret."""
+def state_payload(key: ProjectKey, project: Project, endpoints: Endpoints) -> dict[str, Any]:
+    """Return the complete state of ``key`` without its secret key, as consumers receive it."""
     return {
         "id": key.public_key,
         "version": key.version,
@@ -85,7 +85,7 @@ def state_payload(key: ProjectKey, project: Project, at: Endpoints) -> dict[str,
         "name": key.label,
         "isActive": key.is_active,
         "rateLimit": rate_limit_to_json(key.rate_limit),
-        "dsn": {"public": public_dsn(at, key.public_key)},
+        "dsn": {"public": public_dsn(endpoints, key.public_key)},
         "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
         "dateCreated": time_to_json(key.created_at),

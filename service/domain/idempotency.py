@@ -1,4 +1,4 @@
-"""What makes a request that is sent twice happen once."""
+"""Idempotency keys and the stored results of their requests."""
 
 from dataclasses import dataclass
 from uuid import UUID
@@ -6,9 +6,10 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A caller's name for one request: ``text`` is unique among the requests of a token.
+    """An idempotency key of a client.
 
-    ``fingerprint`` is the sha256 of the request: under the same text another one is a mistake.
+    ``text`` identifies a request among the requests of a token. ``fingerprint`` is the SHA-256 digest of the request:
+    the same text with another fingerprint is an error of the client.
     """
 
     token_id: int
@@ -18,7 +19,7 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """What the first request with a key made: the row's id in its table, and the event that told of it."""
+    """The result of the first request with an idempotency key: the id of the created row, and of its event."""
 
     fingerprint: bytes
     target_id: int

@@ -1,29 +1,39 @@
-"""Organizations, projects and their client keys; pure values."""
+"""Values of the domain: organizations, projects and their client keys."""
 
 import re
 import secrets
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import partial
 from typing import Final
 
 BROWSER_SDK_CHOICES: Final = ("10.x", "9.x", "8.x", "7.x")
-"""What is offered; newest first."""
+"""The versions that responses list, newest first."""
 
 BROWSER_SDK_VERSIONS: Final = frozenset({*BROWSER_SDK_CHOICES, "latest", "6.x", "5.x", "4.x"})
-"""What is accepted."""
+"""The versions that requests may contain."""
 
 ORGANIZATION_SLUG: Final = r"(?![0-9]+$)[a-zA-Z0-9][a-zA-Z0-9-]{0,49}(?<!-)"
 PROJECT_SLUG: Final = r"(?![0-9]+$)[a-z0-9_-]{1,50}"
 
+MAX_BIGINT: Final = 2**63 - 1
+"""The largest bigint of Postgres: the bound of ids and versions."""
+
+new_key_half: Final = partial(secrets.token_hex, 16)
+"""Returns 128 random bits as 32 lower-case hex digits: a public or a secret key."""
+
+utc_now: Final = partial(datetime.now, UTC)
+"""Returns the current time: the default of every parameter ``clock``."""
+
 DEFAULT_KEY_NAME: Final = "Default"
-"""The name of the key that a new project gets; clients tell it apart by this name alone."""
+"""The name of the key that is created with a project; clients recognize that key by its name alone."""
 
 
 class Unset(Enum):
-    """Stands for what a change leaves as it is, where None says something."""
+    """Marks a member that a change does not contain, where None is a value."""
 
     UNSET = auto()
 
@@ -38,16 +48,13 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class LoaderOptions:
-    """The switches of the browser loader."""
+    """The options of the browser SDK loader."""
 
     has_replay: bool = True
     has_performance: bool = True
     has_debug: bool = False
     has_feedback: bool = False
     has_logs_and_metrics: bool = False
-
-
-LOADER_OPTION_NAMES: Final = tuple(option.name for option in fields(LoaderOptions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,20 +70,20 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class OrganizationChange:
-    """What a caller asks to change of an organization; None, or `Unset` for the URL, leaves it as it is."""
+    """A change of an organization; None, or `Unset` for the URL, means no change of that member."""
 
     name: str | None = None
     ingest_url: str | Unset | None = Unset.UNSET
 
     def applied_to(self, organization: Organization) -> Organization:
-        """``organization`` as asked for."""
+        """Return ``organization`` with this change."""
         url = organization.ingest_url if isinstance(self.ingest_url, Unset) else self.ingest_url
         return replace(organization, name=self.name or organization.name, ingest_url=url)
 
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What keys are issued for."""
+    """A project of an organization; keys belong to projects."""
 
     id: int
     slug: str
@@ -88,19 +95,19 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class ProjectChange:
-    """What a caller asks to change of a project; None leaves it as it is."""
+    """A change of a project; None means no change of that member."""
 
     name: str | None = None
     slug: str | None = None
 
     def applied_to(self, project: Project) -> Project:
-        """``project`` as asked for."""
+        """Return ``project`` with this change."""
         return replace(project, name=self.name or project.name, slug=self.slug or project.slug)
 
 
 @dataclass(frozen=True, slots=True)
 class NewProjectKey:
-    """What a caller asks of a new key; everything that is None is chosen for it."""
+    """The contents of a request for a new key; the service chooses the members that are None."""
 
     name: str | None = None
     public_key: str | None = None
@@ -114,8 +121,7 @@ class NewProjectKey:
 class ProjectKey:
     """A client key of a project.
 
-    ``browser_sdk_version`` None means the project's default. ``version`` is 1 at first and grows by one with
-    each change.
+    ``browser_sdk_version`` None means the default of the project. ``version`` starts at 1; each change adds 1.
     """
 
     project_id: int
@@ -129,16 +135,12 @@ class ProjectKey:
     version: int
     created_at: datetime
 
-    def __hash__(self) -> int:
-        """Of the public key alone: no other key has it, and where keys are kept they are looked up all the time."""
-        return hash(self.public_key)
-
 
 @dataclass(frozen=True, slots=True)
 class ProjectKeyChange:
-    """What a caller asks to change of a key; None, or `Unset` for the limit, leaves a member as it is.
+    """A change of a key; None, or `Unset` for the rate limit, means no change of that member.
 
-    ``loader_options`` holds only those of the switches that are to change, by the names of `LoaderOptions`.
+    ``loader_options`` contains only the options to change, by their names in `LoaderOptions`.
     """
 
     name: str | None = None
@@ -148,7 +150,7 @@ class ProjectKeyChange:
     loader_options: Mapping[str, bool] = field(default_factory=dict)
 
     def applied_to(self, key: ProjectKey) -> ProjectKey:
-        """``key`` as asked for, in its next version; the same key if nothing of it changes."""
+        """Return ``key`` with this change in its next version; the same object if nothing changes."""
         changed = replace(
             key,
             label=self.name or key.label,
@@ -161,16 +163,16 @@ class ProjectKeyChange:
 
 
 def next_version(key: ProjectKey) -> ProjectKey:
-    """``key`` after one change more."""
+    """Return ``key`` with the next version."""
     return replace(key, version=key.version + 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Whom a token speaks for, and what it may do.
+    """The identity and the permissions of a token.
 
-    ``organization_id`` and ``organization_slug`` are None for a token of all organizations. ``scopes`` are
-    expanded. ``rate_limit`` is in requests a second, None for no limit.
+    ``organization_id`` and ``organization_slug`` are None for a token of all organizations. ``scopes`` contains the
+    implied scopes. ``rate_limit`` is in requests per second; None means no limit.
     """
 
     token_id: int
@@ -182,7 +184,7 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a write comes from: what the audit keeps of it. ``token_id`` None is the command line."""
+    """The origin of a write, as the audit log stores it; ``token_id`` None means the command line."""
 
     token_id: int | None
     request_id: str
@@ -190,13 +192,8 @@ class Origin:
     traceparent: str | None = None
 
 
-def new_key_half() -> str:
-    """128 random bits as 32 lower-case hex digits: a public or a secret key."""
-    return secrets.token_hex(16)
-
-
 def slug_of(name: str, pattern: str) -> str | None:
-    """The slug that ``name`` makes, or None where it makes none that ``pattern`` allows."""
+    """Derive a slug from ``name``; None if the result does not match ``pattern``."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:50].strip("-")
     return slug if re.fullmatch(pattern, slug) else None

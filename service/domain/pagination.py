@@ -1,21 +1,20 @@
-"""Pages of a list that goes by ids, greatest first; and the keys that are found for one."""
+"""Pages of lists that are sorted by descending id."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from service.domain.model import ProjectKey
+from service.domain.model import MAX_BIGINT, ProjectKey
 
 Row = TypeVar("Row")
-
-_GREATEST_ID: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """At most ``size`` rows: going down from the id ``start``, itself included, with ``skip`` rows left out.
+    """A page of at most ``size`` rows in descending order of their ids.
 
-    With ``newer`` going up from it, itself left out. ``start`` None is the newest.
+    The page starts at the id ``start``, which it includes, and skips the first ``skip`` rows. With ``newer`` it
+    contains the ids above ``start`` that are next to it. ``start`` None means the newest row.
     """
 
     size: int
@@ -25,25 +24,22 @@ class Page:
 
     @property
     def first(self) -> int:
-        """The id that it begins with; the newest comes after every other."""
-        return _GREATEST_ID if self.start is None else self.start
+        """The id where the page starts."""
+        return MAX_BIGINT if self.start is None else self.start
 
     @property
     def limit(self) -> int:
-        """How many rows to look for: one more tells whether there is another page."""
+        """The number of rows to select: one more than the page has, which shows whether there is another page."""
         return self.size + 1
 
-    def of(self, found: Sequence[Row]) -> Sequence[Row]:
-        """The page's rows among ``found``, which are at most `limit` and go down."""
-        return found[-self.size :] if self.newer else found[: self.size]
+    def of(self, rows: Sequence[Row]) -> Sequence[Row]:
+        """Return the rows of this page among the selected ``rows``, at most `limit` in descending order."""
+        return rows[-self.size :] if self.newer else rows[: self.size]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyRows:
-    """Keys as a list shows them, newest first, and beside them the ids of their rows.
-
-    Compared by identity, which costs nothing, so that what is made of them can be kept beside them.
-    """
+    """Keys of a list, newest first, and the ids of their rows; compared by identity."""
 
     ids: Sequence[int]
     keys: Sequence[ProjectKey]

@@ -1,10 +1,10 @@
-"""Which partition of the topic, and so which shard of the outbox, a key belongs to."""
+"""The partition of a key in the topic, which is also its shard of the outbox."""
 
 import struct
 from typing import Final
 
 SHARDS: Final = 12
-"""Partitions of the topic. Fixed at its creation: with more, a key's older records would stay behind."""
+"""Partitions of the topic. Fixed: with more partitions, older records of a key would be in another partition."""
 
 _MASK: Final = 0xFFFFFFFF
 _M: Final = 0x5BD1E995
@@ -12,16 +12,12 @@ _SEED: Final = 0x9747B28C
 
 
 def shard_of(public_key: str) -> int:
-    """The partition that Kafka's default partitioner gives to a record with this key.
+    """Return the partition that the default partitioner of Kafka chooses for this key.
 
-    Source: Apache Kafka, ``BuiltInPartitioner``: murmur2 of the key's bytes, the sign bit cleared, modulo the
-    number of partitions.
+    Source: Apache Kafka, ``BuiltInPartitioner``: 32-bit MurmurHash2 of the bytes of the key with a fixed seed,
+    without the sign bit, modulo the number of partitions.
     """
-    return (murmur2(public_key.encode()) & 0x7FFFFFFF) % SHARDS
-
-
-def murmur2(data: bytes) -> int:
-    """The 32-bit MurmurHash2 of ``data`` with Kafka's seed, as an unsigned number."""
+    data = public_key.encode()
     length = len(data)
     h = _SEED ^ length
     whole = length & ~3
@@ -32,4 +28,4 @@ def murmur2(data: bytes) -> int:
     if whole < length:
         h = ((h ^ int.from_bytes(data[whole:], "little")) * _M) & _MASK
     h = ((h ^ (h >> 13)) * _M) & _MASK
-    return h ^ (h >> 15)
+    return ((h ^ (h >> 15)) & 0x7FFFFFFF) % SHARDS

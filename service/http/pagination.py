@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
+from service.domain.model import MAX_BIGINT
 from service.domain.pagination import Page
 from service.http.errors import HttpError
 from service.http.request import query_parameter
@@ -15,7 +16,6 @@ from service.http.state import RequestContext
 _DEFAULT_PAGE_SIZE: Final = 10
 _FIRST_PAGE: Final = Page(size=_DEFAULT_PAGE_SIZE)
 _MAX_PAGE_SIZE: Final = 100
-_MAX_ID: Final = 2**63 - 1
 _MAX_OFFSET: Final = 10_000
 """The service's own cursors skip at most one page."""
 
@@ -53,7 +53,7 @@ def _page(cursor: str, size: int) -> Page:
         value, offset, direction = (int(part) for part in cursor.split(":"))
     except ValueError:
         raise invalid from None
-    if abs(value) > _MAX_ID or not 0 <= offset <= _MAX_OFFSET:
+    if abs(value) > MAX_BIGINT or not 0 <= offset <= _MAX_OFFSET:
         raise invalid
     newer = direction != 0
     return Page(size=size, start=value if value or newer else None, skip=offset, newer=newer)

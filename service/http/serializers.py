@@ -1,11 +1,11 @@
 """Keys as the JSON that clients read."""
 
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Any, Final
 
 import orjson
 
+from service.concurrency.derived_cache import DerivedCache
 from service.domain.dsn import Endpoints, Ingest, dsn_urls, project_endpoints
 from service.domain.events import loader_options_to_json, rate_limit_to_json, time_to_json
 from service.domain.model import BROWSER_SDK_CHOICES, Project, ProjectKey
@@ -19,43 +19,49 @@ _CACHED_KEYS: Final = 4096
 _CACHED_PAGES: Final = 128
 """Pages whose JSON is cached: about 20 000 bytes each, at most 200 000."""
 
+_ProjectValues = tuple[int, str | None, str]
+"""The values of a project that its keys' JSON depends on."""
+
 
 class KeySerializer:
     """Serializes keys; a key's JSON is cached by all values that it depends on, because reads outnumber writes."""
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
-        self._cached_key = lru_cache(maxsize=_CACHED_KEYS)(self._serialize)
-        self._cached_page = lru_cache(maxsize=_CACHED_PAGES)(self._serialize_page)
+        self._keys = DerivedCache[str, tuple[ProjectKey, _ProjectValues], bytes](
+            self._serialize, max_size=_CACHED_KEYS
+        )
+        self._pages = DerivedCache[tuple[int, Page], tuple[KeyRows, Page, _ProjectValues], bytes](
+            self._serialize_page, max_size=_CACHED_PAGES
+        )
 
     def serialize_written(self, key: ProjectKey, project: Project) -> bytes:
         """Return the JSON of a key that was just written, without caching it: it may never be read."""
-        return self._serialize(key, *_project_values(project))
+        return self._serialize((key, _project_values(project)))
 
     def serialize(self, key: ProjectKey, project: Project) -> bytes:
         """Return the JSON of a key."""
-        return self._cached_key(key, *_project_values(project))
+        return self._keys.get(key.public_key, (key, _project_values(project)))
 
     def serialize_page(self, rows: KeyRows, page: Page, project: Project) -> bytes:
         """Return the JSON array of the keys of one project that are on the page."""
-        return self._cached_page(rows, page, *_project_values(project))
+        return self._pages.get((project.id, page), (rows, page, _project_values(project)))
 
     def serialize_all(self, keys: Iterable[tuple[ProjectKey, Project]]) -> bytes:
         """Return the JSON array of keys of several projects."""
         return _json_array([self.serialize(key, project) for key, project in keys])
 
-    def _serialize_page(self, rows: KeyRows, page: Page, *project_values: Any) -> bytes:
-        return _json_array([self._cached_key(key, *project_values) for key in page.of(rows.keys)])
+    def _serialize_page(self, source: tuple[KeyRows, Page, _ProjectValues]) -> bytes:
+        rows, page, values = source
+        return _json_array([self._keys.get(key.public_key, (key, values)) for key in page.of(rows.keys)])
 
-    def _serialize(
-        self, key: ProjectKey, organization_id: int, ingest_url: str | None, browser_sdk_version: str
-    ) -> bytes:
+    def _serialize(self, source: tuple[ProjectKey, _ProjectValues]) -> bytes:
+        key, (organization_id, ingest_url, browser_sdk_version) = source
         endpoints = project_endpoints(self._ingest, organization_id, ingest_url, key.project_id)
         return orjson.dumps(key_to_json(key, endpoints, browser_sdk_version))
 
 
-def _project_values(project: Project) -> tuple[int, str | None, str]:
-    """Return the values of a project that its keys' JSON depends on."""
+def _project_values(project: Project) -> _ProjectValues:
     organization = project.organization
     return organization.id, organization.ingest_url, project.default_browser_sdk_version
 

@@ -19,7 +19,7 @@ from service.http.server.unsent_responses import UnsentResponses
 from service.metrics import RequestMetrics
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
-from service.usecases.change_keys import ChangeKeys
+from service.usecases.change_keys import DeleteKey, UpdateKey
 from service.usecases.create_key import CreateKey
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
@@ -38,7 +38,8 @@ class Api:
     organizations: Organizations
     projects: Projects
     create_key: CreateKey
-    change_keys: ChangeKeys
+    update_key: UpdateKey
+    delete_key: DeleteKey
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
     audit: Audit

@@ -1,13 +1,12 @@
 """The table audit_entry, the audit log: who changed what. It never contains a secret."""
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import asyncpg
 import orjson
 
-from service.domain.audit import Action, AuditEntry, AuditSearch
-from service.domain.model import Origin
+from service.domain.audit import AuditEntry, AuditRecord, AuditSearch
 from service.domain.pagination import Page
 from service.postgres.database import Connection
 
@@ -19,32 +18,19 @@ _INSERT: Final = """
 """
 
 
-async def insert_audit_entry(
-    connection: Connection,
-    *,
-    organization_id: int | None,
-    project_id: int | None,
-    action: Action,
-    target: str,
-    data: dict[str, Any],
-    origin: Origin,
-    change_id: UUID,
-) -> None:
-    """Insert the entry of a change, in the transaction of the change.
-
-    ``organization_id`` is None if the change concerns no organization; ``change_id`` is the id of the event, if any.
-    """
+async def insert_audit_record(connection: Connection, record: AuditRecord) -> None:
+    """Insert the record of a change, in the transaction of the change."""
     await connection.execute(
         _INSERT,
-        organization_id,
-        project_id,
-        origin.token_id,
-        action,
-        target,
-        origin.request_id,
-        origin.remote_address,
-        orjson.dumps(data).decode(),
-        change_id,
+        record.organization_id,
+        record.project_id,
+        record.origin.token_id,
+        record.action,
+        record.target,
+        record.origin.request_id,
+        record.origin.remote_address,
+        orjson.dumps(record.data).decode(),
+        record.change_id,
     )
 
 

@@ -1,4 +1,4 @@
-"""The table batch_job: work that is done a batch at a time, by whichever replica is free."""
+"""The table batch_job: jobs that any replica executes, one batch per transaction."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from service.postgres.database import Connection
 
 
 class JobKind(StrEnum):
-    """What there is to do."""
+    """The kinds of jobs."""
 
     PROJECT_DELETE = "project.delete"
     DSN_CHANGE = "dsn.change"
@@ -22,10 +22,10 @@ class JobKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewJob:
-    """Work to be done.
+    """A job to insert.
 
-    ``organization_id`` and ``project_id`` None are all of them; ``made_since`` leaves out older keys; ``delay`` is
-    waited for first; ``rate`` is in keys a second, None for as fast as it goes; ``total`` is how many keys there are.
+    ``organization_id`` and ``project_id`` None mean all. ``made_since`` excludes keys created earlier. ``delay`` is
+    the time until the first batch. ``rate`` is in keys per second, None for no limit. ``total`` counts the keys.
     """
 
     kind: JobKind
@@ -48,7 +48,7 @@ _INSERT: Final = """
 
 
 async def insert_job(connection: Connection, job: NewJob) -> int:
-    """Write down work, in the transaction of what makes it necessary; returns its id."""
+    """Insert a job in the transaction of the change that requires it; return its id."""
     return int(
         await connection.fetchval(
             _INSERT,
@@ -99,7 +99,7 @@ async def restart_or_insert_job(connection: Connection, job: NewJob) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work under way: keys up to the row id ``after_id`` are done, then deleted ones up to ``after_deleted``."""
+    """A job: the keys up to the row id ``after_id`` are done, then the deleted keys up to ``after_deleted``."""
 
     id: int
     kind: JobKind
@@ -124,11 +124,11 @@ _LOCK_NEXT: Final = """
 """
 
 ALL_ORGANIZATIONS: Final = 0
-"""Stands for the organization's id where a job belongs to none; no organization has this id."""
+"""The organization id of jobs without an organization; no organization has this id."""
 
 
 async def lock_next_job(connection: Connection, served: Sequence[int]) -> Job | None:
-    """Lock the job whose turn it is until the transaction ends; None if no unlocked job is due.
+    """Lock the next job until the transaction ends; None if no unlocked job is due.
 
     Args:
         connection: in a transaction.
@@ -151,7 +151,7 @@ _ADVANCE: Final = """
 async def advance_job(
     connection: Connection, job: Job, *, done: int = 0, finished: bool = False, pause: timedelta
 ) -> None:
-    """Write down how far a job has come, in the transaction of the batch; the next may come after ``pause``."""
+    """Store the progress of a job in the transaction of its batch; the next batch is due after ``pause``."""
     await connection.execute(_ADVANCE, job.id, job.after_id, job.after_deleted, done, finished, pause)
 
 
@@ -164,35 +164,90 @@ _POSTPONE: Final = """
 
 
 async def postpone_job(
-    connection: Connection, job: Job, *, pause: timedelta, failed: str | None = None
+    connection: Connection, job: Job, *, pause: timedelta, error: str | None = None
 ) -> None:
-    """Let a locked job wait for ``pause``; ``failed`` says why its batch did, None if nothing did."""
-    await connection.execute(_POSTPONE, job.id, pause, failed)
+    """Postpone the next batch of a locked job; ``error`` is the class of the error of a failed batch."""
+    await connection.execute(_POSTPONE, job.id, pause, error)
 
 
-_NEXT_DUE: Final = """
+_SECONDS_UNTIL_DUE: Final = """
     SELECT extract(epoch FROM min(starts_at) - clock_timestamp())::float8
     FROM batch_job
     WHERE finished_at IS NULL AND starts_at > clock_timestamp()
 """
 
 
-async def next_due(connection: Connection) -> float | None:
-    """Seconds until work is due that is not yet; None if there is none."""
-    seconds: float | None = await connection.fetchval(_NEXT_DUE)
+async def seconds_until_due(connection: Connection) -> float | None:
+    """Return the seconds until the next job is due that is not due yet; None if there is none."""
+    seconds: float | None = await connection.fetchval(_SECONDS_UNTIL_DUE)
     return seconds
 
 
 def _job(row: asyncpg.Record) -> Job:
-    return Job(
-        id=row["id"],
-        kind=JobKind(row["kind"]),
-        organization_id=row["organization_id"],
-        project_id=row["project_id"],
-        made_since=row["made_since"],
-        rate=row["rate"],
-        after_id=row["after_id"],
-        after_deleted=row["after_deleted"],
-        failures=row["failures"],
-        origin=Origin(token_id=row["token_id"], request_id=row["request_id"]),
-    )
+    values = dict(row.items())
+    origin = Origin(token_id=values.pop("token_id"), request_id=values.pop("request_id"))
+    return Job(**{**values, "kind": JobKind(row["kind"]), "origin": origin})
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """The progress of a job.
+
+    ``organization`` and ``project`` are slugs, None if the job has none or they are deleted. ``total`` is the number
+    of keys at the start, None if they were not counted. ``failures`` is the number of consecutive failed batches,
+    ``last_error`` the class of the last error. ``waits`` is the number of seconds until the next batch.
+    """
+
+    id: int
+    kind: str
+    organization: str | None
+    project: str | None
+    rate: int | None
+    done: int
+    total: int | None
+    failures: int
+    last_error: str | None
+    waits: float
+    created_at: datetime
+    finished_at: datetime | None
+    cancelled: bool
+
+
+_STATE: Final = """
+    job.id, job.kind, organization.slug AS organization, project.slug AS project, job.rate, job.done, job.total,
+    job.failures, job.last_error,
+    greatest(0, extract(epoch FROM job.starts_at - clock_timestamp()))::float8 AS waits,
+    job.created_at, job.finished_at, job.cancelled
+    FROM batch_job AS job
+    LEFT JOIN organization ON organization.id = job.organization_id
+    LEFT JOIN project ON project.id = job.project_id
+"""
+
+_SELECT_JOB: Final = f"SELECT {_STATE} WHERE job.id = $1"
+
+
+async def select_job(connection: Connection, job_id: int) -> JobState | None:
+    """Return the progress of a job of any tenant; None if there is none."""
+    row = await connection.fetchrow(_SELECT_JOB, job_id)
+    return None if row is None else JobState(**dict(row.items()))
+
+
+_SELECT_UNFINISHED: Final = f"SELECT {_STATE} WHERE job.finished_at IS NULL ORDER BY job.id LIMIT $1"
+
+
+async def select_unfinished(connection: Connection, *, limit: int) -> list[JobState]:
+    """Return the unfinished jobs of every tenant, oldest first, at most ``limit``."""
+    return [JobState(**dict(row.items())) for row in await connection.fetch(_SELECT_UNFINISHED, limit)]
+
+
+_CANCEL: Final = """
+    UPDATE batch_job
+    SET finished_at = clock_timestamp(), cancelled = true
+    WHERE id = $1 AND kind = 'replay' AND finished_at IS NULL
+    RETURNING id
+"""
+
+
+async def cancel_replay(connection: Connection, job_id: int) -> bool:
+    """Cancel a replay after its current batch; return False if there is no such unfinished replay."""
+    return await connection.fetchval(_CANCEL, job_id) is not None

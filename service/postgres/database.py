@@ -1,4 +1,4 @@
-"""The pool of connections: every wait bounded, every fault of the database told as one error."""
+"""The connection pool: every wait has a timeout, and every failure of the database raises one exception."""
 
 import asyncio
 import re
@@ -14,39 +14,42 @@ from asyncpg.pool import PoolConnectionProxy
 from service.domain.errors import UnavailableError, UncertainError
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
-"""What statements run on, pooled or not."""
+"""A connection, pooled or not."""
+
+PostgresError: TypeAlias = asyncpg.PostgresError
+"""Raised for a rejected statement, for example of a database without the schema."""
 
 _UNAVAILABLE: Final = (
     OSError,  # refused, reset, no route; TimeoutError is one of these
-    asyncpg.InterfaceError,  # the connection broke under a statement
-    asyncpg.InternalClientError,  # the same, seen a moment earlier
+    asyncpg.InterfaceError,  # the connection broke during a statement
+    asyncpg.InternalClientError,  # the same, detected earlier
     asyncpg.PostgresConnectionError,  # 08xxx
-    asyncpg.OperatorInterventionError,  # 57xxx: shutdown, start-up, cancelled by a time-out
+    asyncpg.OperatorInterventionError,  # 57xxx: shutdown, start-up, cancelled by a timeout
     asyncpg.InsufficientResourcesError,  # 53xxx: disk full, out of memory, too many connections
     asyncpg.LockNotAvailableError,  # 55P03: lock_timeout
     asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03
     asyncpg.ReadOnlySQLTransactionError,  # 25006: a demoted primary
-    asyncpg.DeadlockDetectedError,  # 40P01: the other side went on
-    asyncpg.InvalidAuthorizationSpecificationError,  # 28xxx: a password that is being changed
+    asyncpg.DeadlockDetectedError,  # 40P01: the other transaction continues
+    asyncpg.InvalidAuthorizationSpecificationError,  # 28xxx: while a password is being changed
 )
-_NOBODY_KNOWS: Final = (
+_OUTCOME_UNKNOWN: Final = (
     OSError,
     asyncpg.InterfaceError,
     asyncpg.InternalClientError,
     asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,  # 57P01: may come after the commit, while a standby is waited for
+    asyncpg.AdminShutdownError,  # 57P01: possible after the commit, during the wait for a standby
     asyncpg.CrashShutdownError,  # 57P02
 )
-"""Those after which a write is committed or is not: its answer was lost. Every other one rolled it back."""
+"""Errors after which a write may be committed: the response was lost. Every other error rolled it back."""
 
 _CONNECTIONS_ARE_STALE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError)
-_CLOSE_WITHIN: Final = 1.0
-"""Seconds for statements under way when the pool closes; then they are cut. Nobody waits for them any more."""
+_CLOSE_TIMEOUT: Final = 1.0
+"""Seconds for running statements when the pool closes; then their connections are terminated."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds on what the database may make callers wait for, in seconds, and the pool's size."""
+    """The size of the pool, and timeouts in seconds."""
 
     pool_size: int = 10
     connect: float = 5.0
@@ -57,11 +60,11 @@ class Limits:
 
 
 class Database:
-    """A pool on one Postgres.
+    """A connection pool of one Postgres.
 
-    It starts without the database and recovers without a restart. ``through_pgbouncer``: statements are not
-    prepared by name and no start-up parameters are sent, so that PgBouncer's transaction mode can serve it; the
-    server-side time-outs then have to be set on the role.
+    It starts without the database and recovers without a restart. With ``through_pgbouncer``, for the transaction
+    mode of PgBouncer, it uses no named prepared statements and sends no startup parameters; the timeouts of the
+    server then have to be set on the role.
     """
 
     def __init__(self, url: str, limits: Limits, *, through_pgbouncer: bool = False) -> None:
@@ -69,14 +72,14 @@ class Database:
         self._limits = limits
         self._through_pgbouncer = through_pgbouncer
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        # In front of the pool, whose own queue lets newcomers pass those who wait.
+        # The queue of the pool itself is not fair: later requests can overtake earlier ones.
         self._turns = asyncio.Semaphore(limits.pool_size)
 
     async def start(self) -> None:
-        """Make the pool; connects to nothing yet.
+        """Create the pool without a connection.
 
         Raises:
-            ValueError: the URL cannot be understood.
+            ValueError: The URL is not valid.
         """
         self._pool = await asyncpg.create_pool(
             min_size=0,
@@ -96,9 +99,9 @@ class Database:
             if self._through_pgbouncer
             else {
                 "application_name": "projectkeys",
-                "jit": "off",  # every statement is short: compiling one takes longer than running it
-                # Plans are kept: one that was made while a table was empty, and that therefore reads all of it, would
-                # go on doing so when it has grown.
+                "jit": "off",  # compiling a statement takes longer than executing it
+                # Plans are cached: a plan that was made for an empty table, a sequential scan, would also be used
+                # when the table has grown.
                 "enable_seqscan": "off",
                 "statement_timeout": _milliseconds(limits.statement),
                 "lock_timeout": _milliseconds(limits.lock),
@@ -107,78 +110,84 @@ class Database:
         }
 
     async def close(self) -> None:
-        """Close every connection; statements that do not end in time are cut."""
+        """Close every connection; terminate statements that do not end in time."""
         if self._pool is None:
             return
         try:
-            await asyncio.wait_for(self._pool.close(), _CLOSE_WITHIN)
+            await asyncio.wait_for(self._pool.close(), _CLOSE_TIMEOUT)
         except TimeoutError:
             self._pool.terminate()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[Connection]:
-        """A connection of the pool; each statement is a transaction of its own.
+        """Acquire a connection for the block; each statement is a transaction of its own.
 
         Raises:
-            UnavailableError: none came free in time, or the database failed under the statement.
-            UncertainError: of these, the one after which a write is committed or is not.
+            UnavailableError: No connection was free in time, or the database failed during a statement.
+            UncertainError: The subclass of it after which a write may be committed.
+            PostgresError: Postgres rejected a statement.
         """
+        task = asyncio.current_task()
         assert self._pool is not None, "start() comes first"
-        cancellations = _cancellations()
-        await self._take_turn()
+        assert task is not None, "timeouts need a task"
+        cancellations = task.cancelling()
+        if self._turns.locked():
+            await self._wait_for_turn()
+        else:
+            await self._turns.acquire()
         in_use = False
         try:
             async with self._pool.acquire(timeout=self._limits.acquire) as connection:
                 in_use = True
                 yield connection
         except _UNAVAILABLE as error:
-            if _cancellations() > cancellations:
-                # The rollback failed too, and took the place of what the caller has to see: that it is to end.
+            if task.cancelling() > cancellations:
+                # The task was cancelled, and the error of the rollback replaced the cancellation.
                 raise asyncio.CancelledError from error
             if isinstance(error, _CONNECTIONS_ARE_STALE):
                 await self._pool.expire_connections()
-            uncertain = in_use and isinstance(error, _NOBODY_KNOWS)
+            uncertain = in_use and isinstance(error, _OUTCOME_UNKNOWN)
             kind = UncertainError if uncertain else UnavailableError
-            raise kind(_words(error)) from error
+            raise kind(_reason(error)) from error
         except asyncpg.PostgresError as error:
-            forget_values(error)
+            remove_values(error)
             raise
         finally:
             self._turns.release()
 
-    async def _take_turn(self) -> None:
+    async def _wait_for_turn(self) -> None:
         try:
             async with asyncio.timeout(self._limits.acquire):
                 await self._turns.acquire()
         except TimeoutError:
-            raise UnavailableError(f"no connection came free within {self._limits.acquire:g} s") from None
+            raise UnavailableError(f"no connection was free within {self._limits.acquire:g} s") from None
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
-        """A connection in a transaction that commits at the end of the block, or not at all on an error.
+        """Run the block in a transaction: it commits at the end of the block, and rolls back on an exception.
 
         Raises:
-            UnavailableError: as for `connection`; also UncertainError.
+            UnavailableError: As `connection`, which has the other exceptions too.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
 
     @asynccontextmanager
     async def listening(
-        self, heard: Mapping[str, Callable[[], None]]
+        self, callbacks: Mapping[str, Callable[[], None]]
     ) -> AsyncIterator[Callable[[], Awaitable[bool]]]:
-        """A connection of its own that calls what ``heard`` has for a channel on each NOTIFY there.
+        """Call the callback of a channel for each NOTIFY, on a separate connection.
 
-        Gives a check that asks the server, so that a connection that broke in silence is noticed.
+        Yields a function that checks the connection by a round trip, which also detects a half-open connection.
 
         Raises:
-            UnavailableError: the connection could not be made or broke.
+            UnavailableError: The connection could not be opened, or broke.
         """
         try:
             connection = await asyncpg.connect(**self._connect_arguments())
             try:
-                for channel, call in heard.items():
-                    await connection.add_listener(channel, _calling(call))
+                for channel, callback in callbacks.items():
+                    await connection.add_listener(channel, _listener(callback))
 
                 async def alive() -> bool:
                     return await connection.fetchval("SELECT true") is True
@@ -187,36 +196,28 @@ class Database:
             finally:
                 connection.terminate()
         except _UNAVAILABLE as error:
-            raise UnavailableError(_words(error)) from error
+            raise UnavailableError(_reason(error)) from error
 
     @property
     def takes_notifications(self) -> bool:
-        """Whether LISTEN can work on this route to the database."""
+        """Whether LISTEN works on this connection: not through PgBouncer."""
         return not self._through_pgbouncer
 
     def sizes(self) -> tuple[int, int]:
-        """How many connections there are, and how many of them are idle."""
+        """Return the number of connections, and of idle ones."""
         return (0, 0) if self._pool is None else (self._pool.get_size(), self._pool.get_idle_size())
 
 
-def _cancellations() -> int:
-    """How many requests to end the running task has had."""
-    task = asyncio.current_task()
-    return 0 if task is None else task.cancelling()
-
-
-def _words(error: Exception) -> str:
-    """What to say of ``error``: more where its own words leave the reader alone."""
+def _reason(error: Exception) -> str:
+    """Return the text of ``error``, with advice where that text alone does not help."""
     match error:
         case ssl.SSLCertVerificationError():
             return (
-                f"its certificate is refused: {error.verify_message}; look at the host and sslrootcert in "
-                "DATABASE_URL, or at PGHOST and PGSSLROOTCERT"
+                f"the server certificate is not valid: {error.verify_message}; check the host and sslrootcert in "
+                "DATABASE_URL, or PGHOST and PGSSLROOTCERT"
             )
         case FileNotFoundError():
-            return (
-                "a file is not there: look at sslrootcert and the like in DATABASE_URL, or at PGSSLROOTCERT"
-            )
+            return "a file does not exist: check sslrootcert and similar parameters in DATABASE_URL, or PGSSLROOTCERT"
         case _:
             return f"{type(error).__name__}: {error}"
 
@@ -224,15 +225,15 @@ def _words(error: Exception) -> str:
 _ARGUMENT: Final = re.compile(r"(invalid input for query argument \$\d+).*", re.DOTALL)
 
 
-def forget_values(error: Exception) -> None:
-    """Leave out what the row or the argument held that failed: a secret, perhaps, and the log shows the error."""
+def remove_values(error: Exception) -> None:
+    """Remove values of rows and arguments from an error, which the log will contain: they may be secrets."""
     if isinstance(error, asyncpg.PostgresError):
         error.detail = None
-        error.args = tuple(_ARGUMENT.sub(r"\1", str(one)) for one in error.args)
+        error.args = tuple(_ARGUMENT.sub(r"\1", str(text)) for text in error.args)
 
 
-def _calling(call: Callable[[], None]) -> Callable[..., None]:
-    return lambda *_: call()
+def _listener(callback: Callable[[], None]) -> Callable[..., None]:
+    return lambda *_: callback()
 
 
 def _milliseconds(seconds: float) -> str:
@@ -240,6 +241,6 @@ def _milliseconds(seconds: float) -> str:
 
 
 async def _leave_no_transaction(connection: Connection) -> None:
-    # Nothing here changes the session, so the full reset, a round trip for each use, has nothing to undo.
+    # No statement changes the session: the full reset, which is a round trip for each use, is not needed.
     if connection.is_in_transaction():
         await connection.reset()

@@ -1,16 +1,16 @@
-"""The table deleted_key: public keys that were issued and are gone."""
+"""The table deleted_key: public keys of deleted keys, with the versions of their deletions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from service.postgres.database import Connection
-from service.postgres.key_locks import LOOKED_AT
+from service.postgres.key_locks import MAX_SCANNED_ROWS
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedKey:
-    """Whose it was, and the version of its deletion."""
+    """The owner of a deleted key, and the version of its deletion."""
 
     organization_id: int
     version: int
@@ -19,39 +19,39 @@ class DeletedKey:
 _LOCK: Final = "SELECT organization_id, version FROM deleted_key WHERE public_key = $1 FOR UPDATE"
 
 
-async def lock_deleted(connection: Connection, public_key: str) -> DeletedKey | None:
-    """What is known of a deleted key, whosever it was: None if there was none with this public half.
+async def lock_deleted_key(connection: Connection, public_key: str) -> DeletedKey | None:
+    """Lock the deleted key with this public key, of any tenant; None if there is none.
 
-    Nobody tells of its deletion again until this ends: a tombstone must not come after the key's return.
+    While it is locked, no replay publishes its tombstone: a tombstone must not follow the event of the new key.
     """
     row = await connection.fetchrow(_LOCK, public_key)
     return None if row is None else DeletedKey(**dict(row.items()))
 
 
-_FORGET: Final = """
+_REMOVE: Final = """
     DELETE FROM deleted_key WHERE public_key = $1 AND organization_id = $2 RETURNING organization_id, version
 """
 
 
-async def forget_deleted(
+async def remove_deleted_key(
     connection: Connection, public_key: str, *, organization_id: int
 ) -> DeletedKey | None:
-    """Forget an organization's deleted key, which is issued again; returns what was known of it."""
-    row = await connection.fetchrow(_FORGET, public_key, organization_id)
+    """Remove the row of a key that is created again; return it, or None if there is none."""
+    row = await connection.fetchrow(_REMOVE, public_key, organization_id)
     return None if row is None else DeletedKey(**dict(row.items()))
 
 
 @dataclass(frozen=True, slots=True)
 class DeletedVersion:
-    """A deleted key, as a replay tells of it."""
+    """The public key of a deleted key, and the version of its deletion."""
 
     public_key: str
     version: int
 
 
-_LAST_LOOKED_AT: Final = """
+_SELECT_LAST_SCANNED: Final = """
     SELECT max(public_key)
-    FROM (SELECT public_key FROM deleted_key WHERE public_key > $1 ORDER BY public_key LIMIT $2) AS looked_at
+    FROM (SELECT public_key FROM deleted_key WHERE public_key > $1 ORDER BY public_key LIMIT $2) AS scanned
 """
 
 _LOCK_BETWEEN: Final = """
@@ -66,65 +66,70 @@ _LOCK_BETWEEN: Final = """
 """
 
 
-async def lock_gone(
+async def lock_deleted_keys(
     connection: Connection, *, organization_id: int | None, project_id: int | None, after: str, limit: int
 ) -> tuple[list[DeletedVersion], str | None]:
-    """The next deleted keys of a project, an organization or all, at most ``limit``; perhaps none yet.
+    """Lock the next deleted keys of a project, of an organization or of all, at most ``limit``.
 
     Returns:
-        The keys in the order of their public halves, and the one up to which all have been looked at: None if there
-        are no more.
+        The keys sorted by public key, of which there may be none in the scanned rows, and the last scanned public
+        key: None if there are no more rows.
     """
-    last = await connection.fetchval(_LAST_LOOKED_AT, after, LOOKED_AT)
+    last = await connection.fetchval(_SELECT_LAST_SCANNED, after, MAX_SCANNED_ROWS)
     rows = await connection.fetch(_LOCK_BETWEEN, organization_id, project_id, after, last, limit)
-    gone = [DeletedVersion(**dict(row.items())) for row in rows]
-    return gone, gone[-1].public_key if len(gone) == limit else last
+    deleted = [DeletedVersion(**dict(row.items())) for row in rows]
+    return deleted, deleted[-1].public_key if len(deleted) == limit else last
 
 
-_LOCK_NAMED: Final = """
+_LOCK_BY_PUBLIC_KEYS: Final = """
     SELECT public_key, version FROM deleted_key WHERE public_key = ANY($1::text[]) ORDER BY public_key FOR UPDATE
 """
 
 
-async def lock_gone_named(connection: Connection, public_keys: Sequence[str]) -> list[DeletedVersion]:
-    """Those of ``public_keys`` that are deleted, of whatever tenant, in their order."""
-    return [DeletedVersion(**dict(row.items())) for row in await connection.fetch(_LOCK_NAMED, public_keys)]
+async def lock_deleted_by_public_keys(
+    connection: Connection, public_keys: Sequence[str]
+) -> list[DeletedVersion]:
+    """Lock those of ``public_keys`` that are deleted, of any tenant, sorted by public key."""
+    rows = await connection.fetch(_LOCK_BY_PUBLIC_KEYS, public_keys)
+    return [DeletedVersion(**dict(row.items())) for row in rows]
 
 
-_RAISE: Final = """
+_UPDATE_VERSIONS: Final = """
     UPDATE deleted_key
-    SET version = raised.version
-    FROM unnest($1::text[], $2::bigint[]) AS raised (public_key, version)
-    WHERE deleted_key.public_key = raised.public_key
+    SET version = next.version
+    FROM unnest($1::text[], $2::bigint[]) AS next (public_key, version)
+    WHERE deleted_key.public_key = next.public_key
 """
 
 
-async def raise_gone(connection: Connection, gone: Sequence[DeletedVersion]) -> None:
-    """Give locked deletions, of whatever tenant, these versions."""
-    await connection.execute(_RAISE, *_columns(gone))
+async def update_deleted_versions(connection: Connection, deleted: Sequence[DeletedVersion]) -> None:
+    """Write the versions of locked deleted keys of any tenant."""
+    await connection.execute(_UPDATE_VERSIONS, *_columns(deleted))
 
 
-_REMEMBER: Final = """
+_INSERT: Final = """
     INSERT INTO deleted_key (public_key, organization_id, project_id, version)
-    SELECT asked.public_key, organization.id, asked.project_id, asked.version
+    SELECT new.public_key, organization.id, new.project_id, new.version
     FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
-         AS asked (public_key, version, organization_id, project_id)
-    JOIN organization ON organization.id = asked.organization_id
+         AS new (public_key, version, organization_id, project_id)
+    JOIN organization ON organization.id = new.organization_id
     ON CONFLICT (public_key) DO NOTHING
 """
 
 
-async def remember_gone(
-    connection: Connection, gone: Sequence[DeletedVersion], tenants: Sequence[tuple[int | None, int | None]]
+async def insert_deleted_keys(
+    connection: Connection,
+    deleted: Sequence[DeletedVersion],
+    tenants: Sequence[tuple[int | None, int | None]],
 ) -> None:
-    """Take keys that nothing is known of for deleted.
+    """Record keys as deleted that Postgres does not have.
 
-    ``tenants`` are the ids of organization and project whose each is said to have been; nothing is written down of a
-    key whose organization is not there.
+    ``tenants`` are the organization ids and project ids of the keys; a key whose organization does not exist is
+    not recorded.
     """
     organizations, projects = zip(*tenants, strict=True)
-    await connection.execute(_REMEMBER, *_columns(gone), organizations, projects)
+    await connection.execute(_INSERT, *_columns(deleted), organizations, projects)
 
 
-def _columns(gone: Sequence[DeletedVersion]) -> tuple[list[str], list[int]]:
-    return [one.public_key for one in gone], [one.version for one in gone]
+def _columns(deleted: Sequence[DeletedVersion]) -> tuple[list[str], list[int]]:
+    return [key.public_key for key in deleted], [key.version for key in deleted]

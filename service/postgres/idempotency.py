@@ -1,8 +1,7 @@
-"""The table idempotency: which request made what, for a day."""
+"""The table idempotency: the results of requests, stored for a day."""
 
 from datetime import timedelta
 from typing import Final
-from uuid import UUID
 
 import asyncpg
 
@@ -11,9 +10,9 @@ from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.postgres.database import Connection
 
 CONSTRAINT: Final = "idempotency_pkey"
-"""What is violated where two requests with one key run at the same time."""
+"""The constraint that is violated if two requests with one key are committed."""
 
-KEPT: Final = timedelta(hours=24)
+_TTL: Final = timedelta(hours=24)
 
 _SELECT: Final = """
     SELECT fingerprint, target_id, event_id, created_at <= clock_timestamp() - $3::interval AS is_old
@@ -21,42 +20,40 @@ _SELECT: Final = """
     WHERE token_id = $1 AND key = $2
 """
 
-_FORGET_ONE: Final = """
+_DELETE: Final = """
     DELETE FROM idempotency WHERE token_id = $1 AND key = $2 AND created_at <= clock_timestamp() - $3::interval
 """
 
 
-async def select_made(connection: Connection, key: IdempotencyKey) -> StoredResult | None:
-    """What the first request with ``key`` made, if it made something and that is less than a day ago."""
-    row = await connection.fetchrow(_SELECT, key.token_id, key.text, KEPT)
+async def select_result(connection: Connection, key: IdempotencyKey) -> StoredResult | None:
+    """Return the result of the first request with ``key``; None if there is none that is younger than a day."""
+    row = await connection.fetchrow(_SELECT, key.token_id, key.text, _TTL)
     if row is None:
         return None
-    if row["is_old"]:  # and nobody has come by to forget it
-        await connection.execute(_FORGET_ONE, key.token_id, key.text, KEPT)
+    if row["is_old"]:  # not deleted by `delete_expired` yet
+        await connection.execute(_DELETE, key.token_id, key.text, _TTL)
         return None
     return StoredResult(fingerprint=row["fingerprint"], target_id=row["target_id"], event_id=row["event_id"])
 
 
 _INSERT: Final = """
-    INSERT INTO idempotency (token_id, key, fingerprint, target_id, event_id) VALUES ($1, $2, $3, $4, $5)
+    INSERT INTO idempotency (token_id, key, fingerprint, target_id) VALUES ($1, $2, $3, $4)
 """
 
 
-async def insert_made(
-    connection: Connection, key: IdempotencyKey, *, target_id: int, event_id: UUID | None
-) -> None:
-    """Remember what was made, in its own transaction.
+async def insert_result(connection: Connection, key: IdempotencyKey, *, target_id: int) -> None:
+    """Store the result of a request without an event, in its transaction.
 
     Raises:
-        KeyInUseError: another request with this key was quicker.
+        KeyInUseError: A concurrent request with this key was committed first.
     """
     try:
-        await connection.execute(_INSERT, key.token_id, key.text, key.fingerprint, target_id, event_id)
+        await connection.execute(_INSERT, key.token_id, key.text, key.fingerprint, target_id)
     except asyncpg.UniqueViolationError:
         raise KeyInUseError from None
 
 
-_FORGET: Final = """
+_DELETE_EXPIRED: Final = """
     DELETE FROM idempotency
     WHERE (token_id, key) IN (
         SELECT token_id, key
@@ -69,7 +66,7 @@ _FORGET: Final = """
 """
 
 
-async def forget_old(connection: Connection, *, most: int) -> int:
-    """Forget at most ``most`` keys that are more than a day old; returns how many there were."""
-    status: str = await connection.execute(_FORGET, KEPT, most)
+async def delete_expired(connection: Connection, *, limit: int) -> int:
+    """Delete at most ``limit`` results that are older than a day; return their number."""
+    status: str = await connection.execute(_DELETE_EXPIRED, _TTL, limit)
     return int(status.rpartition(" ")[2])

@@ -1,4 +1,4 @@
-"""Keys under the locks of their rows: nobody else can change them before the transaction ends."""
+"""Row locks of the table project_key: a locked key cannot change before the transaction ends."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,21 +12,21 @@ from service.postgres.database import Connection
 from service.postgres.keys import KEY_COLUMNS, key_from_row
 from service.postgres.projects import PROJECT_COLUMNS, project_from_row
 
-LOOKED_AT: Final = 20_000
-"""Rows that one batch looks at, at most: of all keys perhaps only the last is what it is looking for."""
+MAX_SCANNED_ROWS: Final = 20_000
+"""Rows that one batch reads at most: there may be few rows that match, or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class LockedKey:
-    """A key that nobody else can change before this transaction ends, and its row's id."""
+    """A key whose row is locked, the id of the row, and the project of the key."""
 
     id: int
     key: ProjectKey
     project: Project
 
 
-# Locked first and read then, by a statement of its own: one that waited for a lock has the key as it is now, but the
-# organization as it was when the waiting began, and with it a DSN that others have replaced meanwhile.
+# Two statements: after waiting for a lock, a single statement would return the current key, but the organization of
+# its snapshot from before the wait, and so perhaps a DSN that has been replaced since.
 _LOCK_ONE: Final = """
     SELECT key.id
     FROM project_key AS key
@@ -46,15 +46,15 @@ _SELECT_LOCKED: Final = f"""
 
 
 async def lock_key(connection: Connection, project: Project, public_key: str) -> LockedKey | None:
-    """A key of ``project``, with the project as it is now; None if there is none."""
+    """Lock a key of ``project``; return it with the current project, or None if there is none."""
     rows = await connection.fetch(_LOCK_ONE, project.organization.id, project.id, public_key)
     locked = await _read_locked(connection, project.organization.id, rows)
     return locked[0] if locked else None
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Which keys a batch is taken from; None is all organizations, all projects."""
+class KeyRange:
+    """The keys of a job that are not done yet; None means all organizations, all projects, all times."""
 
     organization_id: int | None
     project_id: int | None
@@ -72,8 +72,8 @@ _LOCK_OF_PROJECT: Final = """
     FOR UPDATE OF key
 """
 
-_LAST_LOOKED_AT: Final = """
-    SELECT max(id) FROM (SELECT id FROM project_key WHERE id > $1 ORDER BY id LIMIT $2) AS looked_at
+_SELECT_LAST_SCANNED: Final = """
+    SELECT max(id) FROM (SELECT id FROM project_key WHERE id > $1 ORDER BY id LIMIT $2) AS scanned
 """
 
 _LOCK_BETWEEN: Final = """
@@ -90,32 +90,34 @@ _LOCK_BETWEEN: Final = """
 
 
 async def lock_keys(
-    connection: Connection, batch: Batch, *, limit: int
+    connection: Connection, keys: KeyRange, *, limit: int
 ) -> tuple[list[LockedKey], int | None]:
-    """The next keys of a batch in the order of their row ids, at most ``limit``; perhaps none yet.
+    """Lock the next keys of a range in the order of their row ids, at most ``limit``.
 
     Returns:
-        The keys, and the row id up to which all have been looked at: None if there are no more.
+        The keys, of which there may be none in the scanned rows, and the id of the last scanned row: None if the
+        range has no more rows.
     """
-    organization_id, after = batch.organization_id, batch.after_id
-    if batch.project_id is not None:
-        rows = await connection.fetch(_LOCK_OF_PROJECT, organization_id, batch.project_id, after, limit)
+    organization_id, after = keys.organization_id, keys.after_id
+    if keys.project_id is not None:
+        rows = await connection.fetch(_LOCK_OF_PROJECT, organization_id, keys.project_id, after, limit)
         last = rows[-1]["id"] if rows else None
     else:
-        last = await connection.fetchval(_LAST_LOOKED_AT, after, LOOKED_AT)
-        rows = await connection.fetch(_LOCK_BETWEEN, organization_id, batch.made_since, after, last, limit)
+        last = await connection.fetchval(_SELECT_LAST_SCANNED, after, MAX_SCANNED_ROWS)
+        rows = await connection.fetch(_LOCK_BETWEEN, organization_id, keys.made_since, after, last, limit)
         last = rows[-1]["id"] if len(rows) == limit else last
     return await _read_locked(connection, organization_id, rows), last
 
 
-_LOCK_NAMED: Final = """
+_LOCK_BY_PUBLIC_KEYS: Final = """
     SELECT id FROM project_key WHERE public_key = ANY($1::text[]) ORDER BY id FOR UPDATE
 """
 
 
-async def lock_named(connection: Connection, public_keys: Sequence[str]) -> list[LockedKey]:
-    """Those of ``public_keys`` that exist, of whatever tenant, in the order of their row ids."""
-    return await _read_locked(connection, None, await connection.fetch(_LOCK_NAMED, public_keys))
+async def lock_keys_by_public_keys(connection: Connection, public_keys: Sequence[str]) -> list[LockedKey]:
+    """Lock those of ``public_keys`` that exist, of any tenant, in the order of their row ids."""
+    rows = await connection.fetch(_LOCK_BY_PUBLIC_KEYS, public_keys)
+    return await _read_locked(connection, None, rows)
 
 
 async def _read_locked(

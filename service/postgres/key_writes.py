@@ -1,21 +1,30 @@
-"""New keys, each with its event and its audit entry, in one statement."""
+"""Writes of the table project_key, each with its events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import asyncpg
 import orjson
 
+from service.domain.errors import KeyInUseError, NotFoundError
 from service.domain.events import Event, OutboxRow, rate_limit_to_json
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Origin, Project, ProjectKey
 from service.postgres.database import Connection
+from service.postgres.idempotency import CONSTRAINT
+from service.postgres.key_locks import LockedKey
 from service.postgres.keys import loader_options_column
+from service.postgres.outbox import insert_events
+
+
+class BatchRejectedError(Exception):
+    """Postgres rejected a row of a batch of several keys: nothing was inserted; insert each key by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedKey:
-    """A key that is about to be committed, with all that is committed beside it."""
+    """A key that is not committed yet, with everything that is committed together with it."""
 
     project: Project
     key: ProjectKey
@@ -25,13 +34,13 @@ class PreparedKey:
 
 
 _INSERT: Final = """
-    WITH asked AS (
+    WITH new AS (
         SELECT *
         FROM unnest(
             $1::bigint[], $2::bigint[], $3::text[], $4::text[], $5::text[], $6::int[], $7::int[], $8::text[],
             $9::json[], $10::timestamptz[], $11::uuid[], $12::text[], $13::smallint[], $14::json[], $15::json[],
             $16::bigint[], $17::text[], $18::text[], $19::json[], $20::bigint[], $21::text[], $22::bytea[]
-        ) AS asked (
+        ) AS new (
             organization_id, project_id, label, public_key, secret_key, rate_limit_count, rate_limit_window,
             browser_sdk_version, loader_options, created_at, event_id, event_type, shard, payload, headers,
             token_id, request_id, remote_address, audit_data, version, idempotency_key, fingerprint
@@ -43,19 +52,19 @@ _INSERT: Final = """
             loader_options, version, created_at, updated_at
         )
         SELECT project.id, label, public_key, secret_key, rate_limit_count, rate_limit_window, browser_sdk_version,
-               loader_options, version, asked.created_at, asked.created_at
-        FROM asked
-        JOIN project ON project.id = asked.project_id AND project.organization_id = asked.organization_id
+               loader_options, version, new.created_at, new.created_at
+        FROM new
+        JOIN project ON project.id = new.project_id AND project.organization_id = new.organization_id
         WHERE project.deleted_at IS NULL
         ON CONFLICT DO NOTHING
         RETURNING id, public_key, version
     ),
     new_event AS (
         INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers, created_at)
-        SELECT asked.event_id, new_key.public_key, asked.event_type, new_key.version, asked.shard, asked.payload,
-               asked.headers, asked.created_at
+        SELECT new.event_id, new_key.public_key, new.event_type, new_key.version, new.shard, new.payload,
+               new.headers, new.created_at
         FROM new_key
-        JOIN asked USING (public_key)
+        JOIN new USING (public_key)
         RETURNING aggregateid, seq
     ),
     new_audit_entry AS (
@@ -63,52 +72,66 @@ _INSERT: Final = """
             organization_id, project_id, token_id, action, target, request_id, remote_address, data, change_id,
             created_at
         )
-        SELECT asked.organization_id, asked.project_id, asked.token_id, 'projectkey.create', new_key.public_key,
-               asked.request_id, asked.remote_address, asked.audit_data, asked.event_id, asked.created_at
+        SELECT new.organization_id, new.project_id, new.token_id, 'projectkey.create', new_key.public_key,
+               new.request_id, new.remote_address, new.audit_data, new.event_id, new.created_at
         FROM new_key
-        JOIN asked USING (public_key)
+        JOIN new USING (public_key)
     ),
     new_idempotency AS (
         INSERT INTO idempotency (token_id, key, fingerprint, target_id, event_id)
-        SELECT asked.token_id, asked.idempotency_key, asked.fingerprint, new_key.id, asked.event_id
+        SELECT new.token_id, new.idempotency_key, new.fingerprint, new_key.id, new.event_id
         FROM new_key
-        JOIN asked USING (public_key)
-        WHERE asked.idempotency_key IS NOT NULL
+        JOIN new USING (public_key)
+        WHERE new.idempotency_key IS NOT NULL
     )
     SELECT aggregateid, seq FROM new_event
 """
 
 
-async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> list[OutboxRow | None]:
-    """Insert keys, events and audit entries: one statement, so all three of a key or none.
+async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> list[OutboxRow]:
+    """Insert keys with their events, audit entries and idempotency keys in one statement.
 
-    Returns:
-        For each of ``batch`` its outbox row, or None where there is no such project in this organization or one
-        of the key's halves is in use.
+    A key is not inserted if its project does not exist in its organization, or if its public or secret key is in use.
 
     Args:
-        connection: outside a transaction the statement is one of its own.
-        batch: no two with the same public key.
+        connection: Outside a transaction, the statement is a transaction of its own.
+        batch: Keys with different public keys.
+
+    Returns:
+        The outbox rows of the inserted keys, in the order of ``batch``.
 
     Raises:
-        UniqueViolationError: of idempotency's `CONSTRAINT`; another request with this key was quicker.
-        ForeignKeyViolationError: a project was deleted in this moment.
+        BatchRejectedError: Postgres rejected a row of several.
+        KeyInUseError: A concurrent transaction used the idempotency key of the only row.
+        NotFoundError: The project of the only row is being deleted.
     """
-    rows = (_row(issued) for issued in batch)
-    records = await connection.fetch(_INSERT, *zip(*rows, strict=True))
+    try:
+        records = await connection.fetch(_INSERT, *zip(*map(_row, batch), strict=True))
+    except asyncpg.PostgresError as error:
+        if connection.is_closed():
+            raise
+        if len(batch) > 1:
+            raise BatchRejectedError from None
+        match error:
+            case asyncpg.UniqueViolationError(constraint_name=constraint) if constraint == CONSTRAINT:
+                raise KeyInUseError("another process has just used the idempotency key") from None
+            case asyncpg.ForeignKeyViolationError():
+                raise NotFoundError("the project is being deleted") from None
+        raise
     seqs: dict[str, int] = {record["aggregateid"]: record["seq"] for record in records}
     return [
-        None if (seq := seqs.get(issued.event.public_key)) is None else OutboxRow(seq=seq, event=issued.event)
-        for issued in batch
+        OutboxRow(seq=seqs[prepared.event.public_key], event=prepared.event)
+        for prepared in batch
+        if prepared.event.public_key in seqs
     ]
 
 
-def _row(issued: PreparedKey) -> tuple[object, ...]:
-    key, event, origin = issued.key, issued.event, issued.origin
-    limit, once = key.rate_limit, issued.idempotency_key
+def _row(prepared: PreparedKey) -> tuple[object, ...]:
+    key, event, origin = prepared.key, prepared.event, prepared.origin
+    limit, idempotency_key = key.rate_limit, prepared.idempotency_key
     return (
-        issued.project.organization.id,
-        issued.project.id,
+        prepared.project.organization.id,
+        prepared.project.id,
         key.label,
         key.public_key,
         key.secret_key,
@@ -127,6 +150,81 @@ def _row(issued: PreparedKey) -> tuple[object, ...]:
         origin.remote_address,
         orjson.dumps({"name": key.label, "rateLimit": rate_limit_to_json(limit)}).decode(),
         key.version,
-        once and once.text,
-        once and once.fingerprint,
+        idempotency_key and idempotency_key.text,
+        idempotency_key and idempotency_key.fingerprint,
     )
+
+
+_UPDATE: Final = """
+    UPDATE project_key AS key
+    SET label = $4, is_active = $5, rate_limit_count = $6, rate_limit_window = $7, browser_sdk_version = $8,
+        loader_options = $9, version = $10, updated_at = $11
+    FROM project
+    WHERE project.id = key.project_id AND project.organization_id = $1 AND project.id = $2 AND key.public_key = $3
+"""
+
+
+async def update_key(connection: Connection, project: Project, key: ProjectKey, event: Event) -> OutboxRow:
+    """Write the next version of a locked key with its event; return the outbox row."""
+    limit = key.rate_limit
+    await connection.execute(
+        _UPDATE,
+        project.organization.id,
+        project.id,
+        key.public_key,
+        key.label,
+        key.is_active,
+        limit and limit.count,
+        limit and limit.window,
+        key.browser_sdk_version,
+        loader_options_column(key.loader_options),
+        key.version,
+        event.occurred_at,
+    )
+    [row] = await insert_events(connection, [event])
+    return row
+
+
+_UPDATE_VERSIONS: Final = """
+    UPDATE project_key AS key
+    SET version = next.version, updated_at = $2
+    FROM project, unnest($3::bigint[], $4::bigint[]) AS next (id, version)
+    WHERE project.id = key.project_id AND ($1::bigint IS NULL OR project.organization_id = $1)
+      AND key.id = next.id
+"""
+
+
+async def update_versions(
+    connection: Connection,
+    organization_id: int | None,
+    locked: Sequence[LockedKey],
+    events: Sequence[Event],
+) -> list[OutboxRow]:
+    """Write the versions of the events of locked keys; return the outbox rows.
+
+    ``organization_id`` None means keys of any organization.
+    """
+    ids, versions = [key.id for key in locked], [event.version for event in events]
+    await connection.execute(_UPDATE_VERSIONS, organization_id, events[0].occurred_at, ids, versions)
+    return await insert_events(connection, events)
+
+
+_DELETE: Final = """
+    WITH deleted AS (
+        DELETE FROM project_key AS key
+        USING project
+        WHERE project.id = key.project_id AND project.organization_id = $1 AND key.id = ANY($2::bigint[])
+        RETURNING key.public_key, key.project_id, key.version
+    )
+    INSERT INTO deleted_key (public_key, organization_id, project_id, version, deleted_at)
+    SELECT public_key, $1, project_id, version + 1, $3 FROM deleted
+"""
+
+
+async def delete_keys(
+    connection: Connection, organization_id: int, locked: Sequence[LockedKey], events: Sequence[Event]
+) -> list[OutboxRow]:
+    """Delete locked keys of an organization, each with its event; return the outbox rows."""
+    ids = [key.id for key in locked]
+    await connection.execute(_DELETE, organization_id, ids, events[0].occurred_at)
+    return await insert_events(connection, events)

@@ -1,9 +1,10 @@
-"""The table project_key."""
+"""The table project_key: its columns, and statements that read single keys."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import asyncpg
 import orjson
@@ -16,14 +17,18 @@ KEY_COLUMNS: Final = """
     key.project_id, key.label, key.public_key, key.secret_key, key.is_active, key.rate_limit_count,
     key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at
 """
-"""What a key is made of, of the table's alias ``key``; the first columns of every row that has one."""
+"""The columns of a key, of the table's alias ``key``; the first columns of every row that contains a key."""
 
-_WIDTH: Final = KEY_COLUMNS.count(",") + 1
+KEY_WIDTH: Final = KEY_COLUMNS.count(",") + 1
 
-_KEPT: Final = 4096
-"""Keys that are kept as they were made of their rows; each is some 600 bytes."""
+PROJECT_ID: Final = 0
+PUBLIC_KEY: Final = 2
+"""Positions in `KEY_COLUMNS`."""
 
-_SELECT_ONE: Final = f"""
+KeyColumns: TypeAlias = tuple[Any, ...]
+"""The values of `KEY_COLUMNS`."""
+
+_SELECT_KEYS: Final = f"""
     SELECT {KEY_COLUMNS}
     FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS wanted (organization_id, project_id, public_key)
     JOIN project ON project.id = wanted.project_id AND project.organization_id = wanted.organization_id
@@ -33,16 +38,16 @@ _SELECT_ONE: Final = f"""
 
 
 async def select_keys(
-    connection: Connection, wanted: Collection[tuple[int, int, str]]
-) -> dict[tuple[int, str], ProjectKey]:
-    """The keys among ``wanted`` that exist in projects that are not deleted, by project id and public key.
+    connection: Connection, key_ids: Collection[tuple[int, int, str]]
+) -> dict[tuple[int, str], KeyColumns]:
+    """Return the keys that exist in projects that are not deleted, by project id and public key.
 
     Args:
-        connection: where to read.
-        wanted: organization id, project id and public key of each.
+        connection: A connection.
+        key_ids: Organization id, project id and public key of each key.
     """
-    rows = await connection.fetch(_SELECT_ONE, *zip(*wanted, strict=True))
-    return {(row["project_id"], row["public_key"]): known_key(row) for row in rows}
+    rows = await connection.fetch(_SELECT_KEYS, *zip(*key_ids, strict=True))
+    return {(row[PROJECT_ID], row[PUBLIC_KEY]): row[:] for row in rows}
 
 
 _SELECT_BY_ROW_ID: Final = f"""
@@ -56,60 +61,83 @@ _SELECT_BY_ROW_ID: Final = f"""
 async def select_by_row_id(
     connection: Connection, *, organization_id: int, project_id: int, row_id: int
 ) -> ProjectKey | None:
-    """The key of a project whose row has this id; None if there is none or the project is deleted."""
+    """Return the key of a project by the id of its row; None if there is none or the project is deleted."""
     row = await connection.fetchrow(_SELECT_BY_ROW_ID, organization_id, project_id, row_id)
     return None if row is None else key_from_row(row)
 
 
-_SELECT_STANDING: Final = """
+_SELECT_CONFLICT: Final = """
     SELECT coalesce(bool_or(public_key = $1), false) AS public_key,
            coalesce(bool_or(secret_key = $2), false) AS secret_key,
            coalesce(bool_or(public_key = $1 AND secret_key = $2 AND project_id = $3 AND created_at = $4), false)
-               AS is_same
+               AS is_same_key
     FROM project_key
     WHERE public_key = $1 OR secret_key = $2
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What stands in a new key's way: ``taken`` names its halves that are in use, by any tenant.
+class KeyConflict:
+    """Why a new key was not inserted.
 
-    ``is_same``: it is this very key, committed before.
+    Attributes:
+        taken: Those of ``public_key`` and ``secret_key`` whose values are in use, by any tenant.
+        is_same_key: Whether the existing key is this key, committed before.
     """
 
     taken: tuple[str, ...]
-    is_same: bool
+    is_same_key: bool
 
 
-async def select_standing(connection: Connection, key: ProjectKey) -> Standing:
-    """Why ``key`` was not inserted: both halves are unique over the whole installation."""
+async def select_conflict(connection: Connection, key: ProjectKey) -> KeyConflict:
+    """Return why ``key`` was not inserted: public and secret keys are unique in the installation."""
     row = await connection.fetchrow(
-        _SELECT_STANDING, key.public_key, key.secret_key, key.project_id, key.created_at
+        _SELECT_CONFLICT, key.public_key, key.secret_key, key.project_id, key.created_at
     )
     assert row is not None, "an aggregate has one row"
-    halves = ("public_key", "secret_key")
-    return Standing(taken=tuple(half for half in halves if row[half]), is_same=row["is_same"])
+    taken = tuple(name for name in ("public_key", "secret_key") if row[name])
+    return KeyConflict(taken=taken, is_same_key=row["is_same_key"])
 
 
+_COUNT: Final = """
+    SELECT (
+        SELECT count(*)
+        FROM project_key AS key
+        JOIN project ON project.id = key.project_id
+        WHERE ($1::bigint IS NULL OR project.organization_id = $1) AND ($2::bigint IS NULL OR key.project_id = $2)
+    ) + (
+        SELECT count(*)
+        FROM deleted_key
+        WHERE ($1::bigint IS NULL OR organization_id = $1) AND ($2::bigint IS NULL OR project_id = $2)
+    )
+"""
+
+_COUNT_TIMEOUT: Final = timedelta(seconds=60)
+"""Counting ten million rows takes seconds: more than the statement timeout of requests."""
+
+
+async def count_keys(connection: Connection, *, organization_id: int | None, project_id: int | None) -> int:
+    """Count the existing and deleted keys of a project, of an organization or of all; in a transaction."""
+    seconds = _COUNT_TIMEOUT.total_seconds()
+    await connection.execute(f"SET LOCAL statement_timeout = '{seconds:g}s'")
+    return int(await connection.fetchval(_COUNT, organization_id, project_id, timeout=seconds))
+
+
+@lru_cache(maxsize=64)  # five options make 32 values
 def loader_options_column(options: LoaderOptions) -> str:
-    """``options`` as the column holds them."""
+    """Return ``options`` as the value of their column."""
     return orjson.dumps(loader_options_to_json(options)).decode()
 
 
 def key_from_row(row: asyncpg.Record) -> ProjectKey:
-    """The key in a row that begins with `KEY_COLUMNS`."""
-    return _key(row[:_WIDTH])
+    """Return the key of a row that starts with `KEY_COLUMNS`."""
+    return key_from_columns(row[:KEY_WIDTH])
 
 
-def known_key(row: asyncpg.Record | tuple[Any, ...]) -> ProjectKey:
-    """The same, and the same object for equal rows: for keys that are read again and again."""
-    return _known(row[:_WIDTH])
-
-
-def _key(values: tuple[Any, ...]) -> ProjectKey:
+def key_from_columns(columns: KeyColumns) -> ProjectKey:
+    """Return the key of a row."""
     project_id, label, public_key, secret_key, is_active, count, window, sdk, options, version, created_at = (
-        values
+        columns
     )
     return ProjectKey(
         project_id=project_id,
@@ -125,10 +153,9 @@ def _key(values: tuple[Any, ...]) -> ProjectKey:
     )
 
 
-_known: Final = lru_cache(maxsize=_KEPT)(_key)
-
-
-@lru_cache(maxsize=1024)  # five switches make 32 texts; others' spellings make a few more
+@lru_cache(
+    maxsize=1024
+)  # five options make 32 texts; texts that another program wrote are spelled differently
 def _loader_options(text: str) -> LoaderOptions:
     options = orjson.loads(text)
     return LoaderOptions(

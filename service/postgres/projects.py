@@ -14,7 +14,7 @@ PROJECT_COLUMNS: Final = f"""
     project.id AS id_of_project, project.slug AS project_slug, project.name AS project_name,
     project.default_browser_sdk_version, project.created_at AS project_created_at, {ORGANIZATION_COLUMNS}
 """
-"""What `project_from_row` reads of the tables project and organization."""
+"""The columns of the tables project and organization that `project_from_row` reads."""
 
 _SELECT_PROJECT: Final = f"""
     SELECT {PROJECT_COLUMNS}
@@ -31,13 +31,13 @@ _SELECT_PROJECT: Final = f"""
 
 
 async def select_project(connection: Connection, *, organization: str, project: str) -> Project | None:
-    """The project that two parts of a path name, each by id or slug."""
+    """Return the project with these ids or slugs."""
     parts = (*id_and_slug(organization), *id_and_slug(project))
     row = await connection.fetchrow(_SELECT_PROJECT, *parts)
     return None if row is None else project_from_row(row)
 
 
-# Written as stretches of their index, and in its order: Postgres would rather walk past others' projects.
+# Ranges of the index, in its order: otherwise Postgres prefers to scan past the projects of other organizations.
 _SELECT_OLDER: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM project
@@ -60,14 +60,14 @@ _SELECT_NEWER: Final = f"""
 
 
 async def select_projects(connection: Connection, *, organization_id: int, page: Page) -> list[Project]:
-    """Living projects of an organization, newest first, and one more than the page has where there is one."""
+    """Return existing projects of an organization, newest first, and one more than the page if there is one."""
     statement = _SELECT_NEWER if page.newer else _SELECT_OLDER
     rows = await connection.fetch(statement, organization_id, page.first, page.skip, page.limit)
     projects = [project_from_row(row) for row in rows]
     return projects[::-1] if page.newer else projects
 
 
-_SELECT_BY_ROW_ID: Final = f"""
+_LOCK_PROJECT: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM project
     JOIN organization ON organization.id = project.organization_id
@@ -77,8 +77,11 @@ _SELECT_BY_ROW_ID: Final = f"""
 
 
 async def lock_project(connection: Connection, project: Project) -> Project | None:
-    """``project`` as it is now, which nobody else can change, and in which no key can be made, until this ends."""
-    row = await connection.fetchrow(_SELECT_BY_ROW_ID, project.organization.id, project.id)
+    """Lock a project until the transaction ends; return its current state, or None if it is deleted.
+
+    No key can be inserted into a locked project.
+    """
+    row = await connection.fetchrow(_LOCK_PROJECT, project.organization.id, project.id)
     return None if row is None else project_from_row(row)
 
 
@@ -92,7 +95,7 @@ _SELECT_REDIRECT: Final = """
 
 
 async def select_redirect(connection: Connection, *, organization: str, slug: str) -> str | None:
-    """What the project is called now that was called ``slug``."""
+    """Return the current slug of the project with the former slug ``slug``."""
     found: str | None = await connection.fetchval(_SELECT_REDIRECT, *id_and_slug(organization), slug)
     return found
 
@@ -107,10 +110,10 @@ _INSERT_PROJECT: Final = """
 async def insert_project(
     connection: Connection, *, organization: Organization, slug: str, name: str
 ) -> Project:
-    """A new project.
+    """Insert a project.
 
     Raises:
-        TakenError: the slug is in use in this organization.
+        TakenError: The slug is in use in this organization.
     """
     row = await connection.fetchrow(_INSERT_PROJECT, organization.id, slug, name)
     if row is None:
@@ -131,10 +134,10 @@ _DELETE_REDIRECT: Final = "DELETE FROM project_slug_redirect WHERE organization_
 
 
 async def update_project(connection: Connection, project: Project, *, slug: str, name: str) -> None:
-    """Write a locked project's slug and name; its former slug leads to it from now on.
+    """Write the slug and the name of a locked project; its former slug redirects to it.
 
     Raises:
-        TakenError: the slug is in use in this organization.
+        TakenError: The slug is in use in this organization.
     """
     organization_id = project.organization.id
     try:
@@ -152,8 +155,12 @@ _HIDE_PROJECT: Final = """
 
 
 async def hide_project(connection: Connection, project: Project) -> None:
-    """Let nobody find a project any more, whose keys are yet to be deleted."""
+    """Mark a project as deleted whose keys are still to be deleted."""
     await connection.execute(_HIDE_PROJECT, project.organization.id, project.id)
+
+
+class ProjectNotEmptyError(Exception):
+    """A project cannot be deleted because it has keys."""
 
 
 _DELETE_PROJECT: Final = "DELETE FROM project WHERE organization_id = $1 AND id = $2"
@@ -163,13 +170,16 @@ async def delete_project(connection: Connection, *, organization_id: int, projec
     """Delete a project that has no keys.
 
     Raises:
-        ForeignKeyViolationError: it has.
+        ProjectNotEmptyError: The project has keys.
     """
-    await connection.execute(_DELETE_PROJECT, organization_id, project_id)
+    try:
+        await connection.execute(_DELETE_PROJECT, organization_id, project_id)
+    except asyncpg.ForeignKeyViolationError:
+        raise ProjectNotEmptyError from None
 
 
 def project_from_row(row: asyncpg.Record) -> Project:
-    """The project in a row that has `PROJECT_COLUMNS`."""
+    """Return the project of a row that has `PROJECT_COLUMNS`."""
     return Project(
         id=row["id_of_project"],
         slug=row["project_slug"],

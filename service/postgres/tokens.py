@@ -13,10 +13,9 @@ from service.postgres.database import Connection
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token as lists show it; ``organization_slug`` None is a token for all organizations.
+    """A row of the table without the hash; ``organization_slug`` None means a token of all organizations.
 
-    ``rate_limit`` is in requests a second, of each process; None is no limit. ``last_used_at`` is at most a minute
-    behind.
+    ``rate_limit`` is in requests per second and process; None means no limit. ``last_used_at`` is up to a minute old.
     """
 
     id: int
@@ -43,7 +42,7 @@ _SELECT_BY_HASHES: Final = f"SELECT token.token_hash, {_ROWS} WHERE token.token_
 
 
 async def select_by_hashes(connection: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
-    """The tokens among these sha256, each with its hash as it is stored, to be compared in constant time."""
+    """Return the tokens with these SHA-256 hashes, each with its stored hash, to be compared in constant time."""
     rows = await connection.fetch(_SELECT_BY_HASHES, hashes)
     return [(row["token_hash"], _token_row(row)) for row in rows]
 
@@ -52,7 +51,7 @@ _SELECT_ALL: Final = f"SELECT {_ROWS} ORDER BY token.id"
 
 
 async def select_all(connection: Connection) -> list[TokenRow]:
-    """Every token, oldest first."""
+    """Return every token, oldest first."""
     return [_token_row(row) for row in await connection.fetch(_SELECT_ALL)]
 
 
@@ -74,10 +73,10 @@ async def insert_token(
     expires_at: datetime | None,
     rate_limit: int | None,
 ) -> int:
-    """Keep a new token's hash; returns its id.
+    """Insert a token with its hash; return its id.
 
     Raises:
-        TakenError: there is a token with this hash.
+        TakenError: A token with this hash exists.
     """
     arguments = (organization_id, name, token_hash, last_four, scopes, expires_at, rate_limit)
     try:
@@ -95,7 +94,7 @@ _REVOKE: Final = """
 
 
 async def revoke_token(connection: Connection, token_id: int) -> tuple[str, int | None] | None:
-    """End a token; returns its name and its organization's id, or None if there is none or it has ended."""
+    """Revoke a token; return its name and organization id, or None if there is none or it is revoked already."""
     row = await connection.fetchrow(_REVOKE, token_id)
     return None if row is None else (row["name"], row["organization_id"])
 
@@ -108,7 +107,7 @@ _NOTE_USE: Final = """
 
 
 async def note_use(connection: Connection, token_ids: Sequence[int], *, unless_within: timedelta) -> None:
-    """Write down that these tokens were used just now; not of those whose use was written so lately."""
+    """Store the current time as the last use of these tokens, unless a later use than ``unless_within`` is stored."""
     await connection.execute(_NOTE_USE, token_ids, unless_within)
 
 

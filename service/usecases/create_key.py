@@ -1,13 +1,12 @@
-"""The use case of the service: a new key, committed together with its event."""
+"""Creates keys, each committed together with its event."""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
-import asyncpg
 import petname
 
 from service.concurrency.batcher import Batcher
@@ -15,46 +14,39 @@ from service.concurrency.tenant_queue import TenantSlots
 from service.domain.errors import (
     BusyError,
     GoneError,
-    KeyInUseError,
     NotFoundError,
     ProjectKeyError,
     TakenError,
+    UncertainError,
 )
 from service.domain.events import EventType, OutboxRow
-from service.domain.idempotency import IdempotencyKey, StoredResult
-from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, new_key_half
+from service.domain.idempotency import IdempotencyKey
+from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, new_key_half, utc_now
 from service.postgres.database import Connection, Database
-from service.postgres.deleted_keys import forget_deleted, lock_deleted
-from service.postgres.idempotency import CONSTRAINT
-from service.postgres.key_writes import PreparedKey, insert_keys
-from service.postgres.keys import select_by_row_id, select_standing
+from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, remove_deleted_key
+from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_keys
+from service.postgres.keys import select_by_row_id, select_conflict
 from service.postgres.projects import select_project
 from service.usecases.event_factory import EventFactory
-from service.usecases.idempotency import Idempotency
-from service.usecases.uncertain_writes import retry_until_known
+from service.usecases.idempotency import Idempotency, IdempotentRequest
+from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
-_FLIGHTS: Final = 1
-"""Transactions under way at a time: with two, each carries half as much and Postgres pays twice."""
+_MAX_RUNNING_BATCHES: Final = 1
+"""With two batches at the same time, each has half as many keys, and the cost in Postgres doubles."""
 
-_MOST: Final = 64
-"""Keys in one transaction: beyond it a flight takes longer and carries no more a second."""
+_MAX_BATCH_SIZE: Final = 64
+"""Larger batches take longer and do not increase the throughput."""
 
-_WAITING: Final = 1024
-"""Creates that may wait for a flight: about a quarter of a second of work; more are told to come again."""
+_MAX_QUEUE_SIZE: Final = 1024
+"""Creates that wait for a batch: about a quarter of a second of work."""
 
-_ALONE: Final = 2
-"""Creates in a transaction of their own at the same time: each holds a connection."""
-
-_WAIT: Final = 3.0
-"""Seconds that such a create may wait for its turn."""
-
-_LETTERS: Final = 10
-"""The longest word of a generated name."""
+_MAX_WORD_LENGTH: Final = 10
+"""Letters of a word of a generated name."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A key that was made, now or by an earlier request with the same idempotency key, and its event's id."""
+    """A created key and the id of its event; ``replayed`` if an earlier request created it."""
 
     key: ProjectKey
     event_id: UUID | None
@@ -62,10 +54,10 @@ class CreatedKey:
 
 
 class CreateKey:
-    """Issues keys.
+    """Creates keys; creates that arrive while a transaction is running share the next one.
 
-    Creates that arrive while a transaction is under way share the next one. ``clock`` tells the time; ``committed``
-    is told of every event whose transaction has committed, in the order of their rows.
+    ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
+    transaction.
     """
 
     def __init__(
@@ -74,85 +66,140 @@ class CreateKey:
         events: EventFactory,
         idempotency: Idempotency,
         *,
-        committed: Callable[[Sequence[OutboxRow]], None],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        slots: TenantSlots,
+        on_committed: Callable[[Sequence[OutboxRow]], None],
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._events = events
         self._idempotency = idempotency
-        self._committed = committed
+        self._slots = slots
+        self._on_committed = on_committed
         self._clock = clock
-        self._flights = Batcher[PreparedKey, PreparedKey](
-            self._commit, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
+        self._batcher = Batcher[PreparedKey, PreparedKey](
+            self._commit_batch,
+            max_running_batches=_MAX_RUNNING_BATCHES,
+            max_batch_size=_MAX_BATCH_SIZE,
+            max_queue_size=_MAX_QUEUE_SIZE,
         )
 
-        self._alone = TenantSlots(slots=_ALONE, waiting=_WAITING, seconds=_WAIT)
-
-    async def issue(
-        self, asked: NewProjectKey, project: Project, origin: Origin, once: IdempotencyKey | None = None
-    ) -> CreatedKey:
-        """A new key of ``project``, committed with its event and its audit entry.
-
-        Raises:
-            TakenError: ``asked`` names a public or secret key that is in use.
-            NotFoundError: the project is gone.
-            KeyInUseError: a request with the key ``once`` is under way.
-            KeyReusedError: the key ``once`` belongs to another request.
-            GoneError: what the first request with the key ``once`` made is deleted.
-            BusyError: too many creates are waiting, most of them of this tenant.
-            UnavailableError: the database cannot be reached or did not answer in time.
-        """
-        issued = await self._idempotency.once(
-            once, lambda: self._committed_once(asked, self.prepare(asked, project, origin, once))
-        )
-        if isinstance(issued, StoredResult):
-            return CreatedKey(await self._again(project, issued.target_id), issued.event_id, replayed=True)
-        return CreatedKey(issued.key, issued.event.id)
-
-    async def _committed_once(self, asked: NewProjectKey, issued: PreparedKey) -> PreparedKey:
-        """Together with others; alone where the key may have existed before, as it may after an uncertain try."""
-        alone = asked.public_key is not None
-
-        async def attempt() -> PreparedKey:
-            nonlocal alone
-            if alone:
-                async with self._alone.slot(issued.project.organization.id):
-                    return await self._commit_alone(issued, chosen=asked.public_key is not None)
-            alone = True
-            return await self._flights.submit(issued, tenant=issued.project.organization.id)
-
-        return await retry_until_known(attempt)
-
-    def prepare(
+    async def execute(
         self,
-        asked: NewProjectKey,
+        new_key: NewProjectKey,
         project: Project,
         origin: Origin,
-        once: IdempotencyKey | None = None,
-    ) -> PreparedKey:
-        """All that is going to be committed, every choice made: whoever tries again tries the same."""
-        key = ProjectKey(
-            project_id=project.id,
-            label=asked.name or petname.generate(2, " ", letters=_LETTERS).title(),
-            public_key=asked.public_key or new_key_half(),
-            secret_key=asked.secret_key or new_key_half(),
-            is_active=True,
-            rate_limit=asked.rate_limit,
-            browser_sdk_version=asked.browser_sdk_version,
-            loader_options=asked.loader_options,
-            version=1,
-            created_at=self._clock(),
-        )
-        event = self._events.event_of(
-            EventType.CREATED, key, project, event_id=uuid4(), moment=key.created_at, origin=origin
-        )
-        return PreparedKey(project=project, key=key, event=event, origin=origin, idempotency_key=once)
+        idempotency_key: IdempotencyKey | None = None,
+    ) -> CreatedKey:
+        """Create a key of ``project``, or return the key that an earlier request with ``idempotency_key`` created.
+
+        Raises:
+            TakenError: ``new_key`` contains a public or secret key that is in use.
+            NotFoundError: The project is deleted.
+            KeyInUseError: A request with ``idempotency_key`` is running.
+            KeyReusedError: ``idempotency_key`` belongs to another request.
+            GoneError: The key that the first request with ``idempotency_key`` created is deleted.
+            BusyError: Too many creates are waiting, most of them of this tenant.
+            UnavailableError: The database cannot be reached or did not respond in time.
+        """
+        async with IdempotentRequest(self._idempotency, idempotency_key) as request:
+            if request.stored is None:
+                prepared = prepare_key(
+                    self._events, new_key, project, origin, self._clock(), idempotency_key=idempotency_key
+                )
+                if new_key.public_key is not None:
+                    prepared = await self._commit_alone(prepared, chosen=True, uncertain=False)
+                else:
+                    try:
+                        await self._batcher.submit(prepared, tenant=project.organization.id)
+                    except UncertainError:
+                        prepared = await self._commit_alone(prepared, chosen=False, uncertain=True)
+                return CreatedKey(prepared.key, prepared.event.id)
+        key = await self._select_stored(project, request.result.target_id)
+        return CreatedKey(key, request.result.event_id, replayed=True)
 
     async def drain(self) -> None:
-        """Wait until every create that was taken is committed or refused."""
-        await self._flights.drain()
+        """Wait until every queued create is committed or has failed."""
+        await self._batcher.drain()
 
-    async def _again(self, project: Project, row_id: int) -> ProjectKey:
+    async def _commit_batch(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
+        """Commit keys in one statement, which is one transaction."""
+        try:
+            async with self._database.connection() as connection:
+                rows = await insert_keys(connection, batch)
+                self._on_committed(rows)
+                if len(rows) == len(batch):
+                    return batch
+                inserted = {row.event.public_key for row in rows}
+                return [
+                    prepared
+                    if prepared.key.public_key in inserted
+                    else await _find_conflict(connection, prepared) or prepared
+                    for prepared in batch
+                ]
+        except BatchRejectedError:
+            return await self._commit_each(batch)
+
+    async def _commit_each(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
+        """Commit each key in its own transaction, so that a rejected row does not fail the others."""
+        outcomes = await asyncio.gather(
+            *(self._commit_batch([prepared]) for prepared in batch), return_exceptions=True
+        )
+        results: list[PreparedKey | Exception] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Exception):
+                results.append(outcome)
+            elif isinstance(outcome, BaseException):
+                raise outcome
+            else:
+                results.extend(outcome)
+        return results
+
+    async def _commit_alone(self, prepared: PreparedKey, *, chosen: bool, uncertain: bool) -> PreparedKey:
+        """Commit a key that may have existed before in its own transaction; retry while the outcome is unknown.
+
+        Args:
+            prepared: The key.
+            chosen: Whether the client chose the public key, so that a deleted key of the tenant is created again.
+            uncertain: Whether an earlier attempt may have been committed.
+        """
+        write = WriteAttempt(prepared.origin, prepared.key.created_at, prepared.event.id, uncertain=uncertain)
+        return await retry_until_known(write, self._attempt_alone, prepared, chosen=chosen)
+
+    async def _attempt_alone(self, prepared: PreparedKey, *, chosen: bool) -> PreparedKey:
+        organization_id, public_key = prepared.project.organization.id, prepared.key.public_key
+        async with self._slots.slot(organization_id), self._database.transaction() as connection:
+            deleted = await lock_deleted_key(connection, public_key)
+            if deleted is not None:
+                if not chosen:
+                    return prepared  # an earlier attempt was committed, and the key has been deleted since
+                prepared = self._next_version(prepared, deleted)
+            rows = await insert_keys(connection, [prepared])
+            if not rows:
+                if conflict := await _find_conflict(connection, prepared):
+                    raise conflict
+                return prepared
+            if await remove_deleted_key(connection, public_key, organization_id=organization_id) != deleted:
+                raise BusyError(f"the key {public_key} was deleted at the same time")
+        self._on_committed(rows)
+        return prepared
+
+    def _next_version(self, prepared: PreparedKey, deleted: DeletedKey) -> PreparedKey:
+        """Return ``prepared`` in the version after its deletion; raises `TakenError` for a key of another tenant."""
+        project = prepared.project
+        if deleted.organization_id != project.organization.id:
+            raise TakenError("public_key")
+        key = replace(prepared.key, version=deleted.version + 1)
+        event = self._events.create(
+            EventType.CREATED,
+            key,
+            project,
+            prepared.origin,
+            event_id=prepared.event.id,
+            occurred_at=key.created_at,
+        )
+        return replace(prepared, key=key, event=event)
+
+    async def _select_stored(self, project: Project, row_id: int) -> ProjectKey:
         async with self._database.connection() as connection:
             key = await select_by_row_id(
                 connection, organization_id=project.organization.id, project_id=project.id, row_id=row_id
@@ -164,95 +211,36 @@ class CreateKey:
                 raise NotFoundError(f"project {project.id}")
             raise GoneError
 
-    async def _commit(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
-        async with self._database.connection() as connection:
-            try:
-                # One statement, so one transaction: key, event and audit entry commit together or not at all.
-                rows = await insert_keys(connection, batch)
-            except asyncpg.PostgresError as error:
-                if len(batch) == 1 and (refusal := _refusal(error)):
-                    return [refusal]
-                if connection.is_closed() or len(batch) == 1:
-                    raise
-            else:
-                self._committed([row for row in rows if row is not None])
-                return [
-                    issued if row is not None else await _standing(connection, issued)
-                    for issued, row in zip(batch, rows, strict=True)
-                ]
-        return await self._commit_each(batch)
 
-    async def _commit_each(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
-        """One bad row must not fail its neighbours: each in a transaction of its own, side by side."""
-        alone = await asyncio.gather(*(self._commit([issued]) for issued in batch), return_exceptions=True)
-        return [_only(outcome) for outcome in alone]
-
-    async def _commit_alone(self, issued: PreparedKey, *, chosen: bool) -> PreparedKey:
-        """A key that may have existed before: deleted since, it goes on with the version after its deletion.
-
-        Unless nobody has chosen its public half: then it is this very key that was made, and deleted since.
-        """
-        organization_id, public_key = issued.project.organization.id, issued.key.public_key
-        async with self._database.transaction() as connection:
-            deleted = await lock_deleted(connection, public_key)
-            if deleted is not None and not chosen:
-                return issued
-            if deleted is not None and deleted.organization_id != organization_id:
-                raise TakenError("public_key")
-            if deleted is not None:
-                issued = self._in_version(issued, deleted.version + 1)
-            try:
-                [row] = await insert_keys(connection, [issued])
-            except asyncpg.PostgresError as error:
-                raise (_refusal(error) or error) from None
-            if row is None:
-                return _or_raise(await _standing(connection, issued))
-            if await forget_deleted(connection, public_key, organization_id=organization_id) != deleted:
-                raise BusyError(f"the key {public_key} was deleted in this moment")
-        self._committed([row])
-        return issued
-
-    def _in_version(self, issued: PreparedKey, version: int) -> PreparedKey:
-        key = replace(issued.key, version=version)
-        event = self._events.event_of(
-            EventType.CREATED,
-            key,
-            issued.project,
-            event_id=issued.event.id,
-            moment=key.created_at,
-            origin=issued.origin,
-        )
-        return replace(issued, key=key, event=event)
+def prepare_key(
+    events: EventFactory,
+    new_key: NewProjectKey,
+    project: Project,
+    origin: Origin,
+    created_at: datetime,
+    *,
+    idempotency_key: IdempotencyKey | None = None,
+) -> PreparedKey:
+    """Choose every value of a new key and build its event: each attempt to commit it is the same."""
+    key = ProjectKey(
+        project_id=project.id,
+        label=new_key.name or petname.generate(2, " ", letters=_MAX_WORD_LENGTH).title(),
+        public_key=new_key.public_key or new_key_half(),
+        secret_key=new_key.secret_key or new_key_half(),
+        is_active=True,
+        rate_limit=new_key.rate_limit,
+        browser_sdk_version=new_key.browser_sdk_version,
+        loader_options=new_key.loader_options,
+        version=1,
+        created_at=created_at,
+    )
+    event = events.create(EventType.CREATED, key, project, origin, occurred_at=created_at)
+    return PreparedKey(project=project, key=key, event=event, origin=origin, idempotency_key=idempotency_key)
 
 
-def _only(outcome: Sequence[PreparedKey | Exception] | BaseException) -> PreparedKey | Exception:
-    if isinstance(outcome, Exception):
-        return outcome
-    if isinstance(outcome, BaseException):
-        raise outcome
-    return outcome[0]
-
-
-def _or_raise(outcome: PreparedKey | Exception) -> PreparedKey:
-    if isinstance(outcome, Exception):
-        raise outcome
-    return outcome
-
-
-async def _standing(connection: Connection, issued: PreparedKey) -> PreparedKey | Exception:
-    """What a row that was not inserted means for its caller."""
-    standing = await select_standing(connection, issued.key)
-    if standing.is_same:
-        return issued
-    return TakenError(*standing.taken) if standing.taken else NotFoundError(f"project {issued.project.id}")
-
-
-def _refusal(error: asyncpg.PostgresError) -> ProjectKeyError | None:
-    """The error in the domain's words, if it is the caller's."""
-    match error:
-        case asyncpg.UniqueViolationError(constraint_name=constraint) if constraint == CONSTRAINT:
-            return KeyInUseError("another process has just used the idempotency key")
-        case asyncpg.ForeignKeyViolationError():
-            return NotFoundError("the project is being deleted")
-        case _:
-            return None
+async def _find_conflict(connection: Connection, prepared: PreparedKey) -> ProjectKeyError | None:
+    """Return why a key was not inserted; None if an earlier attempt committed it."""
+    conflict = await select_conflict(connection, prepared.key)
+    if conflict.is_same_key:
+        return None
+    return TakenError(*conflict.taken) if conflict.taken else NotFoundError(f"project {prepared.project.id}")

@@ -1,62 +1,62 @@
-"""Events of keys, whole: what is going to be told is written before the transaction that it belongs to."""
+"""Builds key events. Payloads are serialized before the transaction starts."""
 
 from datetime import datetime
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import orjson
 
-from service.domain.dsn import Ingest, endpoints
-from service.domain.events import Event, EventType, state_payload
-from service.domain.model import Origin, Project, ProjectKey
+from service.domain.dsn import Ingest, project_endpoints
+from service.domain.events import REPLAYED, Event, EventType, state_payload
+from service.domain.model import Origin, Project, ProjectKey, utc_now
 from service.domain.partitioning import shard_of
 
 
 class EventFactory:
-    """Makes events; ``ingest`` says where the DSNs in them lead."""
+    """Builds events; ``ingest`` determines the DSNs in their payloads."""
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
 
     def state_of(self, key: ProjectKey, project: Project) -> dict[str, Any]:
-        """The state of ``key`` that an event tells."""
-        return state_payload(key, project, endpoints(self._ingest, project))
+        """Return the state of ``key`` as an event contains it."""
+        organization = project.organization
+        endpoints = project_endpoints(self._ingest, organization.id, organization.ingest_url, project.id)
+        return state_payload(key, project, endpoints)
 
-    def event_of(
+    def create(
         self,
-        kind: EventType,
+        event_type: EventType,
         key: ProjectKey,
         project: Project,
-        *,
-        event_id: UUID,
-        moment: datetime,
         origin: Origin,
+        *,
+        event_id: UUID | None = None,
+        occurred_at: datetime | None = None,
+        replayed: bool = False,
     ) -> Event:
-        """What consumers are told of ``key``.
+        """Build an event with the complete state of ``key`` in the version of the event.
 
-        Args:
-            kind: what happened to it.
-            key: its whole state, in the version that this event tells of.
-            project: its project as it is now.
-            event_id: the event's own.
-            moment: when it happened.
-            origin: who had it done.
+        ``project`` is the current state of its project. The id is random and the time is the current one unless
+        given. ``replayed`` marks the event as a replay.
         """
         return Event(
-            id=event_id,
-            type=kind,
+            id=event_id or uuid4(),
+            type=event_type,
             public_key=key.public_key,
             version=key.version,
             shard=shard_of(key.public_key),
             payload=orjson.dumps(self.state_of(key, project)).decode(),
-            headers=envelope_headers(origin),
-            occurred_at=moment,
+            headers=event_headers(origin, replayed=replayed),
+            occurred_at=occurred_at or utc_now(),
         )
 
 
-def envelope_headers(origin: Origin) -> dict[str, str]:
-    """What the request leaves for the envelope of its events."""
+def event_headers(origin: Origin, *, replayed: bool = False) -> dict[str, str]:
+    """Return the headers of an event that come from its request."""
     headers = {"x-request-id": origin.request_id}
     if origin.traceparent is not None:
         headers["traceparent"] = origin.traceparent
+    if replayed:
+        headers[REPLAYED] = "true"
     return headers

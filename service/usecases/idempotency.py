@@ -1,57 +1,90 @@
-"""Requests that carry an idempotency key happen once, however often they are sent."""
+"""Idempotency keys: a request that is sent again returns the stored result of the first one."""
 
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from service.domain.errors import KeyInUseError, KeyReusedError, TakenError
 from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.postgres.database import Database
-from service.postgres.idempotency import select_made
-
-Result = TypeVar("Result")
+from service.postgres.idempotency import select_result
 
 
 class Idempotency:
-    """Knows which keys are in use in this process, and asks the database for those that were used.
+    """Finds stored results and rejects concurrent requests with the same key in this process.
 
-    Two processes that run the same key at once are told apart by the table's primary key: the later one's
-    transaction fails as a whole.
+    Concurrent requests in two processes are detected by the primary key of the table: the transaction of the later
+    one fails.
     """
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._running: set[tuple[int, str]] = set()
 
-    async def once(
-        self, key: IdempotencyKey | None, make: Callable[[], Awaitable[Result]]
-    ) -> Result | StoredResult:
-        """What ``make`` makes; or what an earlier request with ``key`` made.
+    async def start(self, key: IdempotencyKey) -> StoredResult | None:
+        """Mark ``key`` as running; return the result of an earlier request with it.
 
         Raises:
-            KeyInUseError: an earlier request with this key is still under way.
-            KeyReusedError: an earlier request with this key was another one.
-            UnavailableError: the database cannot be reached; besides, all that ``make`` raises.
+            KeyInUseError: A request with this key is running.
+            KeyReusedError: The earlier request had other contents.
+            UnavailableError: The database cannot be reached.
         """
-        if key is None:
-            return await make()
-        at = (key.token_id, key.text)
-        if at in self._running:
+        if (key.token_id, key.text) in self._running:
             raise KeyInUseError
-        self._running.add(at)
+        self._running.add((key.token_id, key.text))
         try:
-            return await self._made(key) or await make()
-        except TakenError:
-            # Another replica, or the first request whose caller has gone, may have been quicker meanwhile.
-            made = await self._made(key)
-            if made is None:
-                raise
-            return made
-        finally:
-            self._running.discard(at)
+            return await self.find(key)
+        except BaseException:
+            self.end(key)
+            raise
 
-    async def _made(self, key: IdempotencyKey) -> StoredResult | None:
+    def end(self, key: IdempotencyKey) -> None:
+        """Mark ``key`` as not running."""
+        self._running.discard((key.token_id, key.text))
+
+    async def find(self, key: IdempotencyKey) -> StoredResult | None:
+        """Return the result of an earlier request with ``key``; raises as `start` except `KeyInUseError`."""
         async with self._database.connection() as connection:
-            made = await select_made(connection, key)
-        if made is not None and made.fingerprint != key.fingerprint:
+            stored = await select_result(connection, key)
+        if stored is not None and stored.fingerprint != key.fingerprint:
             raise KeyReusedError
-        return made
+        return stored
+
+
+@dataclass(slots=True)
+class IdempotentRequest:
+    """The context of a request, with an idempotency key or without.
+
+    If ``stored`` is None, the block creates something and returns. If the block raises `TakenError` because another
+    replica has executed the same request meanwhile, the error is suppressed and ``stored`` is set.
+    """
+
+    idempotency: Idempotency
+    key: IdempotencyKey | None
+    stored: StoredResult | None = None
+
+    @property
+    def result(self) -> StoredResult:
+        """The stored result; to be used after a block that did not create anything."""
+        assert self.stored is not None, "the block creates something if there is no stored result"
+        return self.stored
+
+    async def __aenter__(self) -> Self:
+        """Find the stored result; raises as `Idempotency.start`."""
+        if self.key is not None:
+            self.stored = await self.idempotency.start(self.key)
+        return self
+
+    async def __aexit__(
+        self, _type: type[BaseException] | None, error: BaseException | None, _traceback: TracebackType | None
+    ) -> bool:
+        """Find the result of a concurrent replica after `TakenError`."""
+        if self.key is None:
+            return False
+        try:
+            if isinstance(error, TakenError):
+                self.stored = await self.idempotency.find(self.key)
+                return self.stored is not None
+            return False
+        finally:
+            self.idempotency.end(self.key)

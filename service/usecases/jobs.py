@@ -1,16 +1,15 @@
-"""Work that is too much for one request: done a batch at a time, by whichever replica is free, never forgotten."""
+"""Executes batch jobs: changes of too many keys for one request, one batch per transaction."""
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Final
 
-import asyncpg
 import structlog
 
+from service.concurrency.backoff import Backoff
 from service.domain.errors import UnavailableError
 from service.domain.events import OutboxRow
 from service.metrics import JobMetrics
@@ -20,200 +19,199 @@ from service.postgres.batch_jobs import (
     JobKind,
     advance_job,
     lock_next_job,
-    next_due,
     postpone_job,
+    seconds_until_due,
 )
-from service.postgres.database import Connection, Database, forget_values
-from service.postgres.deleted_keys import lock_gone
-from service.postgres.idempotency import forget_old
-from service.postgres.key_locks import Batch, LockedKey, lock_keys
-from service.postgres.projects import delete_project
-from service.usecases.bulk_changes import MOST, BulkChanges, is_crowded
+from service.postgres.database import Connection, Database, remove_values
+from service.postgres.deleted_keys import lock_deleted_keys
+from service.postgres.idempotency import delete_expired
+from service.postgres.key_locks import KeyRange, LockedKey, lock_keys
+from service.postgres.projects import ProjectNotEmptyError, delete_project
+from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, is_outbox_full
 
 _log = structlog.get_logger(__name__)
 
-_POLL: Final = 2.0
-"""Seconds between two looks for work that another replica, or a command, has written down."""
+_POLL_INTERVAL: Final = 2.0
+"""Seconds between two polls for jobs that another replica or a command has inserted."""
 
-_CROWDED_PAUSE: Final = timedelta(seconds=0.1)
-_STRAGGLER_PAUSE: Final = timedelta(seconds=1)
+_FULL_OUTBOX_PAUSE: Final = timedelta(seconds=0.1)
+_LATE_KEYS_PAUSE: Final = timedelta(seconds=1)
 
-_FIRST_BACKOFF: Final = 1.0
-_LONGEST_BACKOFF: Final = 60.0
-_DOUBLINGS: Final = 6
-"""Seconds before a batch that failed is tried again, at first and at most, and how often they double until then."""
+_BACKOFF: Final = Backoff(first=1.0, longest=60.0)
+"""Delays before a failed batch is retried."""
 
-_HOUSEKEEPING: Final = 60.0
-"""Seconds between two rounds of forgetting what is old."""
+_CLEANUP_INTERVAL: Final = 60.0
+"""Seconds between two deletions of expired idempotency keys."""
 
-_FORGOTTEN_AT_A_TIME: Final = 1_000
+_CLEANUP_BATCH_SIZE: Final = 1_000
 
-_SERVED: Final = 1_000
-"""Organizations whose last turn is remembered; an older one counts as not served."""
+_MAX_SERVED: Final = 1_000
+"""Organizations whose last turn is stored; the others count as not served."""
 
 
 class Jobs:
-    """Does the work in the table batch_job; ``committed`` is told of every event that has committed.
+    """Executes the jobs of the table batch_job.
 
     Organizations take turns, one batch each: however many jobs one of them has, a job of another waits for at most
     one batch of each process.
+
+    ``on_committed`` receives the outbox rows of each committed transaction.
     """
 
     def __init__(
         self,
         database: Database,
-        batches: BulkChanges,
+        bulk_changes: BulkChanges,
         *,
-        committed: Callable[[Sequence[OutboxRow]], None],
+        on_committed: Callable[[Sequence[OutboxRow]], None],
         metrics: JobMetrics,
     ) -> None:
         self._database = database
-        self._batches = batches
-        self._committed = committed
+        self._bulk_changes = bulk_changes
+        self._on_committed = on_committed
         self._metrics = metrics
         self._woken = asyncio.Event()
-        self._tidy_at = 0.0
+        self._next_cleanup = 0.0
         # Ids of organizations in the order of their last turns.
         self._served: dict[int, None] = {}
 
     def wake(self) -> None:
-        """There may be work."""
+        """Look for jobs now."""
         self._woken.set()
 
     async def run(self) -> None:
-        """Do what is to be done until cancelled."""
+        """Execute jobs until cancelled."""
         while True:
             self._woken.clear()
             try:
                 pause = await self._round()
             except UnavailableError as error:
                 _log.warning("job_poll_failed", error=str(error))
-                pause = _POLL
+                pause = _POLL_INTERVAL
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._woken.wait()
 
     async def _round(self) -> float:
-        """Do all that is due; returns the seconds until there may be more."""
+        """Execute every due job; return the seconds until the next poll."""
         loop, working = asyncio.get_running_loop(), True
         while working:
             working = await self.step()
-            if loop.time() >= self._tidy_at:
-                await self.tidy()
-                self._tidy_at = loop.time() + _HOUSEKEEPING
+            if loop.time() >= self._next_cleanup:
+                await self.delete_expired()
+                self._next_cleanup = loop.time() + _CLEANUP_INTERVAL
         async with self._database.connection() as connection:
-            seconds = await next_due(connection)
-        return _POLL if seconds is None else min(_POLL, max(0.0, seconds))
+            seconds = await seconds_until_due(connection)
+        return _POLL_INTERVAL if seconds is None else min(_POLL_INTERVAL, max(0.0, seconds))
 
     async def step(self) -> bool:
-        """Do one batch, in one transaction; returns whether there was one that was due.
+        """Execute one batch in one transaction; return whether a job was due.
 
-        A batch that fails is undone and tried again after a pause; other jobs go on meanwhile.
+        A failed batch is rolled back and retried after a delay; other jobs continue meanwhile.
 
         Raises:
-            UnavailableError: the database cannot be reached; the batch will come again.
+            UnavailableError: The database cannot be reached; the batch will be retried.
         """
         async with self._database.transaction() as connection:
             job = await lock_next_job(connection, list(self._served))
             if job is None:
                 return False
-            self._took_turn(job)
+            self._mark_served(job)
             try:
                 async with connection.transaction():
-                    rows = await self._batch(connection, job)
-            except Exception as error:  # noqa: BLE001 -- whatever it is, the other jobs must go on
-                await self._failed(connection, job, error)
+                    rows = await self._execute_batch(connection, job)
+            except Exception as error:  # noqa: BLE001 -- the other jobs must continue
+                await self._postpone_failed(connection, job, error)
                 return True
         self._metrics.keys.labels(job.kind).inc(len(rows))
-        self._committed(rows)
+        self._on_committed(rows)
         return True
 
-    def _took_turn(self, job: Job) -> None:
+    def _mark_served(self, job: Job) -> None:
         organization_id = ALL_ORGANIZATIONS if job.organization_id is None else job.organization_id
         self._served.pop(organization_id, None)
         self._served[organization_id] = None
-        if len(self._served) > _SERVED:
+        if len(self._served) > _MAX_SERVED:
             del self._served[next(iter(self._served))]
 
-    async def _failed(self, connection: Connection, job: Job, error: Exception) -> None:
-        """Put a job off; its lock is still held, unless the connection itself is what failed."""
-        longest = min(_FIRST_BACKOFF * 2 ** min(job.failures, _DOUBLINGS), _LONGEST_BACKOFF)
-        pause = longest * random.uniform(0.5, 1)  # noqa: S311 -- spreads retries, hides nothing
+    async def _postpone_failed(self, connection: Connection, job: Job, error: Exception) -> None:
+        """Postpone a job; its lock is still held, unless the connection failed."""
+        pause = _BACKOFF.delay(job.failures + 1)
         name = type(error).__name__
-        forget_values(error)
-        await postpone_job(connection, job, pause=timedelta(seconds=pause), failed=name)
+        remove_values(error)
+        await postpone_job(connection, job, pause=timedelta(seconds=pause), error=name)
         self._metrics.failures.labels(job.kind, name).inc()
-        about = {"job": job.id, "kind": job.kind, "failures": job.failures + 1, "retry_in": round(pause, 2)}
-        _log.error("job_failed", **about, exc_info=error)
+        values = {"job": job.id, "kind": job.kind, "failures": job.failures + 1, "retry_in": round(pause, 2)}
+        _log.error("job_failed", **values, exc_info=error)
 
-    async def tidy(self) -> None:
-        """Forget what is old.
+    async def delete_expired(self) -> None:
+        """Delete expired idempotency keys.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: The database cannot be reached.
         """
-        forgotten = _FORGOTTEN_AT_A_TIME
-        while forgotten == _FORGOTTEN_AT_A_TIME:
+        deleted = _CLEANUP_BATCH_SIZE
+        while deleted == _CLEANUP_BATCH_SIZE:
             async with self._database.connection() as connection:
-                forgotten = await forget_old(connection, most=_FORGOTTEN_AT_A_TIME)
+                deleted = await delete_expired(connection, limit=_CLEANUP_BATCH_SIZE)
 
-    async def _batch(self, connection: Connection, job: Job) -> list[OutboxRow]:
-        if await is_crowded(connection):
-            await postpone_job(connection, job, pause=_CROWDED_PAUSE)
+    async def _execute_batch(self, connection: Connection, job: Job) -> list[OutboxRow]:
+        if await is_outbox_full(connection):
+            await postpone_job(connection, job, pause=_FULL_OUTBOX_PAUSE)
             return []
-        limit = MOST if job.rate is None else min(MOST, job.rate)
-        scope = Batch(job.organization_id, job.project_id, job.made_since, job.after_id)
-        locked, last = await lock_keys(connection, scope, limit=limit)
+        limit = BATCH_SIZE if job.rate is None else min(BATCH_SIZE, job.rate)
+        keys = KeyRange(job.organization_id, job.project_id, job.made_since, job.after_id)
+        locked, last = await lock_keys(connection, keys, limit=limit)
         if last is None:
-            return await self._end(connection, job, limit=limit)
+            return await self._finish_keys(connection, job, limit=limit)
         rows = await self._change(connection, job, locked)
         await advance_job(connection, replace(job, after_id=last), done=len(rows), pause=_pause(job, rows))
         return rows
 
     async def _change(self, connection: Connection, job: Job, locked: Sequence[LockedKey]) -> list[OutboxRow]:
         if job.kind is JobKind.REPLAY:
-            return await self._batches.repeat(connection, locked, job.origin)
-        assert job.organization_id is not None, "changes are an organization's own"
+            return await self._bulk_changes.repeat(connection, locked, job.origin)
+        assert job.organization_id is not None, "a change is limited to an organization"
         if job.kind is JobKind.PROJECT_DELETE:
-            return await self._batches.delete(connection, job.organization_id, locked, job.origin)
-        return await self._batches.raise_versions(connection, job.organization_id, locked, job.origin)
+            return await self._bulk_changes.delete(connection, job.organization_id, locked, job.origin)
+        return await self._bulk_changes.raise_versions(connection, job.organization_id, locked, job.origin)
 
-    async def _end(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
-        """All keys are done: what is left to do."""
+    async def _finish_keys(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
+        """Execute the last part of a job whose keys are done."""
         if job.kind is JobKind.REPLAY:
             return await self._repeat_deletions(connection, job, limit=limit)
         if job.kind is JobKind.PROJECT_DELETE and not await _delete_hidden(connection, job):
-            await advance_job(connection, replace(job, after_id=0), pause=_STRAGGLER_PAUSE)
+            await advance_job(connection, replace(job, after_id=0), pause=_LATE_KEYS_PAUSE)
         else:
             await advance_job(connection, job, finished=True, pause=timedelta())
         return []
 
     async def _repeat_deletions(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
-        gone, last = await lock_gone(
+        deleted, last = await lock_deleted_keys(
             connection,
             organization_id=job.organization_id,
             project_id=job.project_id,
             after=job.after_deleted or "",
             limit=limit,
         )
-        rows = await self._batches.repeat_deletions(connection, gone, job.origin)
+        rows = await self._bulk_changes.repeat_deletions(connection, deleted, job.origin)
         job = replace(job, after_deleted=last or job.after_deleted)
         await advance_job(connection, job, done=len(rows), finished=last is None, pause=_pause(job, rows))
         return rows
 
 
 def _pause(job: Job, rows: Sequence[OutboxRow]) -> timedelta:
-    """How long to wait after so many keys, for the job's rate to be kept."""
+    """Return the pause after a batch that keeps the rate of the job."""
     return timedelta() if job.rate is None else timedelta(seconds=len(rows) / job.rate)
 
 
 async def _delete_hidden(connection: Connection, job: Job) -> bool:
-    """Delete a project whose keys are gone; False if a key has come whose creation had begun before."""
+    """Delete a hidden project without keys; return False if a create that started earlier has added a key."""
     assert job.organization_id is not None, "a project belongs to an organization"
-    assert job.project_id is not None, "this job is a project's"
+    assert job.project_id is not None, "the job has a project"
     try:
         async with connection.transaction():
             await delete_project(connection, organization_id=job.organization_id, project_id=job.project_id)
-    except asyncpg.ForeignKeyViolationError:
+    except ProjectNotEmptyError:
         return False
     return True

@@ -1,63 +1,59 @@
-"""Organizations: making, finding and changing them."""
+"""Creates, finds and updates organizations."""
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Final
 
-from service.domain.audit import Action
+from service.domain.audit import changed_values
 from service.domain.errors import NotFoundError, TakenError
-from service.domain.idempotency import IdempotencyKey, StoredResult
-from service.domain.model import Organization, OrganizationChange, Origin
-from service.postgres.audit import insert_audit_entry
+from service.domain.idempotency import IdempotencyKey
+from service.domain.model import Organization, OrganizationChange, Origin, utc_now
 from service.postgres.batch_jobs import JobKind, NewJob, restart_or_insert_job
 from service.postgres.database import Connection, Database
-from service.postgres.idempotency import insert_made
+from service.postgres.idempotency import insert_result
 from service.postgres.organizations import (
     insert_organization,
     lock_organization,
     select_organization,
     update_organization,
 )
-from service.usecases.idempotency import Idempotency
+from service.usecases.idempotency import Idempotency, IdempotentRequest
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
-_STRAGGLERS: Final = timedelta(seconds=30)
-"""For so long after a change of the ingest URL a key may still come whose creation began with the former one: the
-time that a project is remembered (5 s), a request's (10 s), and as much again."""
+_STALE_URL_PERIOD: Final = timedelta(seconds=30)
+"""Time after a change of the ingest URL in which a create with the former URL can still commit: the time for which
+projects are cached (5 s), the deadline of a request (10 s), and as much again."""
 
 
 class Organizations:
-    """Makes, finds and changes organizations.
-
-    ``scheduled`` is called when there may be work for a batch job; ``clock`` tells the time.
-    """
+    """Creates, finds and updates organizations; ``on_job_inserted`` is called after a job may have been inserted."""
 
     def __init__(
         self,
         database: Database,
         idempotency: Idempotency,
         *,
-        scheduled: Callable[[], None],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_job_inserted: Callable[[], None],
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._idempotency = idempotency
-        self._scheduled = scheduled
+        self._on_job_inserted = on_job_inserted
         self._clock = clock
 
     async def get(self, id_or_slug: str) -> Organization:
-        """The organization that a part of a path names.
+        """Return the organization with this id or slug.
 
         Raises:
-            NotFoundError: there is none.
-            UnavailableError: the database cannot be reached.
+            NotFoundError: There is no such organization.
+            UnavailableError: The database cannot be reached.
         """
         async with self._database.connection() as connection:
-            found = await select_organization(connection, id_or_slug)
-        if found is None:
+            organization = await select_organization(connection, id_or_slug)
+        if organization is None:
             raise NotFoundError(f"organization {id_or_slug}")
-        return found
+        return organization
 
     async def create(
         self,
@@ -66,66 +62,78 @@ class Organizations:
         name: str,
         origin: Origin,
         ingest_url: str | None = None,
-        once: IdempotencyKey | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Organization, bool]:
-        """A new organization, and whether an earlier request with the same idempotency key has made it.
+        """Create an organization; return it, and whether an earlier request with ``idempotency_key`` created it.
 
         Raises:
-            TakenError: the slug is in use.
-            KeyInUseError: a request with the key ``once`` is under way.
-            KeyReusedError: the key ``once`` belongs to another request.
-            UnavailableError: the database cannot be reached.
+            TakenError: The slug is in use.
+            KeyInUseError: A request with ``idempotency_key`` is running.
+            KeyReusedError: ``idempotency_key`` belongs to another request.
+            UnavailableError: The database cannot be reached.
         """
-        write = WriteAttempt(origin, self._clock())
+        async with IdempotentRequest(self._idempotency, idempotency_key) as request:
+            if request.stored is None:
+                write = WriteAttempt(origin, self._clock())
+                arguments = (slug, name, ingest_url, idempotency_key, write)
+                return await retry_until_known(write, self._attempt_create, *arguments), False
+        return await self.get(str(request.result.target_id)), True
 
-        async def attempt() -> Organization:
-            async with self._database.transaction() as connection:
-                try:
-                    new = await insert_organization(connection, slug=slug, name=name, ingest_url=ingest_url)
-                except TakenError:
-                    return await _made_before(connection, slug, write)
-                await _record(connection, new, "organization.create", {"name": name}, write)
-                if once is not None:
-                    await insert_made(connection, once, target_id=new.id, event_id=None)
-            return new
-
-        made = await self._idempotency.once(once, lambda: retry_until_known(attempt, write))
-        if isinstance(made, StoredResult):
-            return await self.get(str(made.target_id)), True
-        return made, False
+    async def _attempt_create(
+        self,
+        slug: str,
+        name: str,
+        ingest_url: str | None,
+        idempotency_key: IdempotencyKey | None,
+        write: WriteAttempt,
+    ) -> Organization:
+        async with self._database.transaction() as connection:
+            try:
+                created = await insert_organization(connection, slug=slug, name=name, ingest_url=ingest_url)
+            except TakenError:
+                return await _find_committed(connection, slug, write)
+            await write.record(connection, "organization.create", created.slug, {"name": name}, created)
+            if idempotency_key is not None:
+                await insert_result(connection, idempotency_key, target_id=created.id)
+        return created
 
     async def update(
         self, organization: Organization, change: OrganizationChange, origin: Origin
     ) -> Organization:
-        """An organization, changed; with another ingest URL every key of it gets a new version, a batch at a time.
+        """Update an organization; a new ingest URL gives each of its keys a new version, in batches.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: The database cannot be reached.
         """
         write = WriteAttempt(origin, self._clock())
+        updated = await retry_until_known(write, self._attempt_update, organization, change, write)
+        self._on_job_inserted()
+        return updated
 
-        async def attempt() -> Organization:
-            async with self._database.transaction() as connection:
-                before = await lock_organization(connection, organization.id)
-                if await write.was_committed(connection, organization.id):
-                    return before
-                after = change.applied_to(before)
-                await update_organization(connection, after)
-                await _record(connection, after, "organization.edit", _difference(before, after), write)
-                if after.ingest_url != before.ingest_url:
-                    await _schedule_new_dsns(connection, after, write)
-            return after
+    async def _attempt_update(
+        self, organization: Organization, change: OrganizationChange, write: WriteAttempt
+    ) -> Organization:
+        async with self._database.transaction() as connection:
+            before = await lock_organization(connection, organization.id)
+            if await write.was_committed(connection, organization.id):
+                return before
+            after = change.applied_to(before)
+            await update_organization(connection, after)
+            changes = changed_values(
+                name=(before.name, after.name), ingestUrl=(before.ingest_url, after.ingest_url)
+            )
+            await write.record(connection, "organization.edit", after.slug, changes, after)
+            if after.ingest_url != before.ingest_url:
+                await _schedule_new_dsns(connection, after, write)
+        return after
 
-        changed = await retry_until_known(attempt, write)
-        self._scheduled()
-        return changed
 
-
-async def _made_before(connection: Connection, slug: str, write: WriteAttempt) -> Organization:
-    found = await select_organization(connection, slug)
-    if found is None or not await write.was_committed(connection, found.id):
+async def _find_committed(connection: Connection, slug: str, write: WriteAttempt) -> Organization:
+    """Return the organization if an earlier attempt committed it; otherwise raise `TakenError`."""
+    organization = await select_organization(connection, slug)
+    if organization is None or not await write.was_committed(connection, organization.id):
         raise TakenError("slug")
-    return found
+    return organization
 
 
 async def _schedule_new_dsns(connection: Connection, organization: Organization, write: WriteAttempt) -> None:
@@ -133,33 +141,9 @@ async def _schedule_new_dsns(connection: Connection, organization: Organization,
 
     The second pass is for keys whose creation began in a process that had not read the change. At most one of each
     is open for an organization: another change restarts both. The restarted first pass has all keys that were
-    committed before the last change, so the second one needs none that are older than `_STRAGGLERS` before it.
+    committed before the last change, so the second one needs none that are older than `_STALE_URL_PERIOD` before it.
     """
     job = NewJob(kind=JobKind.DSN_CHANGE, organization_id=organization.id, origin=write.origin)
     await restart_or_insert_job(connection, job)
-    later = replace(job, made_since=write.moment - _STRAGGLERS, delay=_STRAGGLERS)
+    later = replace(job, made_since=write.occurred_at - _STALE_URL_PERIOD, delay=_STALE_URL_PERIOD)
     await restart_or_insert_job(connection, later)
-
-
-async def _record(
-    connection: Connection,
-    organization: Organization,
-    action: Action,
-    data: dict[str, Any],
-    write: WriteAttempt,
-) -> None:
-    await insert_audit_entry(
-        connection,
-        organization_id=organization.id,
-        project_id=None,
-        action=action,
-        target=organization.slug,
-        data=data,
-        origin=write.origin,
-        change_id=write.id,
-    )
-
-
-def _difference(before: Organization, after: Organization) -> dict[str, Any]:
-    pairs = {"name": (before.name, after.name), "ingestUrl": (before.ingest_url, after.ingest_url)}
-    return {name: {"from": old, "to": new} for name, (old, new) in pairs.items() if old != new}

@@ -2,9 +2,10 @@
 
 from uuid import uuid4
 
+from service.domain.audit import AuditRecord
 from service.domain.errors import NotFoundError
 from service.domain.model import Origin
-from service.postgres.audit import insert_audit_entry
+from service.postgres.audit import insert_audit_record
 from service.postgres.database import Database
 from service.postgres.outbox import notify_publishers
 from service.postgres.outbox_admin import (
@@ -62,8 +63,7 @@ class Parked:
             if not await discard_parked(connection, row):
                 raise _nothing_parked(row.public_key)
             if row.organization_id is not None:
-                await insert_audit_entry(
-                    connection,
+                record = AuditRecord(
                     organization_id=row.organization_id,
                     project_id=row.project_id,
                     action="event.discard",
@@ -72,6 +72,7 @@ class Parked:
                     origin=origin,
                     change_id=uuid4(),
                 )
+                await insert_audit_record(connection, record)
         async with self._database.connection() as connection:
             await notify_publishers(connection)
 

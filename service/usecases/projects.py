@@ -1,14 +1,14 @@
-"""Projects: making, finding, changing and deleting them; their keys come and go with them."""
+"""Creates, finds, updates and deletes projects, with their keys."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 from service.concurrency.ttl_cache import TtlCache
-from service.domain.audit import Action
+from service.domain.audit import changed_values
 from service.domain.errors import GoneError, MovedError, NotFoundError, TakenError
 from service.domain.events import OutboxRow
-from service.domain.idempotency import IdempotencyKey, StoredResult
+from service.domain.idempotency import IdempotencyKey
 from service.domain.model import (
     DEFAULT_KEY_NAME,
     NewProjectKey,
@@ -16,12 +16,12 @@ from service.domain.model import (
     Origin,
     Project,
     ProjectChange,
+    utc_now,
 )
 from service.domain.pagination import Page
-from service.postgres.audit import insert_audit_entry
 from service.postgres.database import Connection, Database
-from service.postgres.idempotency import insert_made
-from service.postgres.key_writes import insert_keys
+from service.postgres.idempotency import insert_result
+from service.postgres.key_writes import PreparedKey, insert_keys
 from service.postgres.projects import (
     insert_project,
     lock_project,
@@ -31,76 +31,77 @@ from service.postgres.projects import (
     update_project,
 )
 from service.usecases.bulk_changes import BulkChanges
-from service.usecases.create_key import CreateKey
-from service.usecases.idempotency import Idempotency
+from service.usecases.create_key import prepare_key
+from service.usecases.event_factory import EventFactory
+from service.usecases.idempotency import Idempotency, IdempotentRequest
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
-_KEPT_SECONDS: Final = 5.0
-"""How long a project that was found stays good unasked."""
+_CACHE_SECONDS: Final = 5.0
+"""Time for which a project is cached: another replica's change can be invisible for that long."""
 
-_KEPT_MOST: Final = 10_000
+_CACHE_SIZE: Final = 10_000
 
 
 class Projects:
-    """Makes, finds, changes and deletes projects.
+    """Creates, finds, updates and deletes projects.
 
-    ``committed`` is told of every event that has committed; ``scheduled`` is called when there may be work for a
-    batch job.
+    ``on_committed`` receives the outbox rows of each committed transaction; ``on_job_inserted`` is called after a job
+    may have been inserted.
     """
 
     def __init__(
         self,
         database: Database,
-        keys: CreateKey,
-        batches: BulkChanges,
+        events: EventFactory,
+        bulk_changes: BulkChanges,
         idempotency: Idempotency,
         *,
-        committed: Callable[[Sequence[OutboxRow]], None],
-        scheduled: Callable[[], None],
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_committed: Callable[[Sequence[OutboxRow]], None],
+        on_job_inserted: Callable[[], None],
+        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
-        self._keys = keys
-        self._batches = batches
+        self._events = events
+        self._bulk_changes = bulk_changes
         self._idempotency = idempotency
-        self._committed = committed
-        self._scheduled = scheduled
+        self._on_committed = on_committed
+        self._on_job_inserted = on_job_inserted
         self._clock = clock
-        self._recent = TtlCache[tuple[str, str], Project](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
+        self._cache = TtlCache[tuple[str, str], Project](seconds=_CACHE_SECONDS, max_size=_CACHE_SIZE)
 
     def known(self, organization: str, project: str) -> Project | None:
-        """The project that two parts of a path name, if it was found lately; None is to be asked of `get`."""
-        return self._recent.get((organization, project))
+        """Return the project with these ids or slugs if it is cached; otherwise None, and `get` reads it."""
+        return self._cache.get((organization, project))
 
     async def get(self, organization: str, project: str) -> Project:
-        """The project that two parts of a path name, each by id or slug.
+        """Return the project with these ids or slugs.
 
         Raises:
-            NotFoundError: there is none.
-            MovedError: it is called otherwise now.
-            UnavailableError: the database cannot be reached.
+            NotFoundError: There is no such project.
+            MovedError: The project has another slug now.
+            UnavailableError: The database cannot be reached.
         """
         found = self.known(organization, project)
         if found is None:
-            found = await self._find(organization, project)
-            self._recent.put((organization, project), found)
+            found = await self._select(organization, project)
+            self._cache.put((organization, project), found)
         return found
 
-    async def _find(self, organization: str, project: str) -> Project:
+    async def _select(self, organization: str, project: str) -> Project:
         async with self._database.connection() as connection:
             found = await select_project(connection, organization=organization, project=project)
             if found is not None:
                 return found
-            moved = await select_redirect(connection, organization=organization, slug=project)
-        if moved is not None:
-            raise MovedError(moved)
+            new_slug = await select_redirect(connection, organization=organization, slug=project)
+        if new_slug is not None:
+            raise MovedError(new_slug)
         raise NotFoundError(f"project {project} of {organization}")
 
     async def page(self, organization: Organization, page: Page) -> list[Project]:
-        """Projects of ``organization``, newest first, and one more than the page has if there is one.
+        """Return projects of ``organization``, newest first: those of the page, and one more if there is one.
 
         Raises:
-            UnavailableError: the database cannot be reached.
+            UnavailableError: The database cannot be reached.
         """
         async with self._database.connection() as connection:
             return await select_projects(connection, organization_id=organization.id, page=page)
@@ -113,123 +114,112 @@ class Projects:
         name: str,
         default_key: bool,
         origin: Origin,
-        once: IdempotencyKey | None = None,
+        idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Project, bool]:
-        """A new project, and whether an earlier request with the same idempotency key has made it.
+        """Create a project; return it, and whether an earlier request with ``idempotency_key`` created it.
 
-        With ``default_key`` also its first key and the event of that, in one transaction.
+        With ``default_key`` the same transaction creates its first key with the event.
 
         Raises:
-            TakenError: the slug is in use in this organization.
-            KeyInUseError: a request with the key ``once`` is under way.
-            KeyReusedError: the key ``once`` belongs to another request.
-            GoneError: what the first request with the key ``once`` made is deleted.
-            UnavailableError: the database cannot be reached.
+            TakenError: The slug is in use in this organization.
+            KeyInUseError: A request with ``idempotency_key`` is running.
+            KeyReusedError: ``idempotency_key`` belongs to another request.
+            GoneError: The project that the first request with ``idempotency_key`` created is deleted.
+            UnavailableError: The database cannot be reached.
         """
-        write = WriteAttempt(origin, self._clock())
-
-        async def attempt() -> Project:
-            rows: Sequence[OutboxRow | None] = []
-            async with self._database.transaction() as connection:
-                try:
-                    new = await insert_project(connection, organization=organization, slug=slug, name=name)
-                except TakenError:
-                    return await _made_before(connection, organization, slug, write)
-                await _record(connection, new, "project.create", {"name": name}, write)
-                if default_key:
-                    first = self._keys.prepare(NewProjectKey(name=DEFAULT_KEY_NAME), new, origin)
-                    rows = await insert_keys(connection, [first])
-                if once is not None:
-                    await insert_made(connection, once, target_id=new.id, event_id=None)
-            self._committed([row for row in rows if row is not None])
-            return new
-
-        made = await self._idempotency.once(once, lambda: retry_until_known(attempt, write))
-        if isinstance(made, StoredResult):
-            return await self._again(organization, made.target_id), True
-        return made, False
-
-    async def _again(self, organization: Organization, project_id: int) -> Project:
+        async with IdempotentRequest(self._idempotency, idempotency_key) as request:
+            if request.stored is None:
+                write = WriteAttempt(origin, self._clock())
+                arguments = (organization, slug, name, default_key, idempotency_key, write)
+                return await retry_until_known(write, self._attempt_create, *arguments), False
         try:
-            return await self._find(str(organization.id), str(project_id))
+            return await self._select(str(organization.id), str(request.result.target_id)), True
         except NotFoundError:
             raise GoneError from None
 
+    async def _attempt_create(
+        self,
+        organization: Organization,
+        slug: str,
+        name: str,
+        default_key: bool,  # noqa: FBT001 -- passed on by position
+        idempotency_key: IdempotencyKey | None,
+        write: WriteAttempt,
+    ) -> Project:
+        rows: Sequence[OutboxRow] = []
+        async with self._database.transaction() as connection:
+            try:
+                created = await insert_project(connection, organization=organization, slug=slug, name=name)
+            except TakenError:
+                return await _find_committed(connection, organization, slug, write)
+            await write.record(connection, "project.create", created.slug, {"name": name}, created)
+            if default_key:
+                rows = await insert_keys(connection, [self._default_key(created, write)])
+            if idempotency_key is not None:
+                await insert_result(connection, idempotency_key, target_id=created.id)
+        self._on_committed(rows)
+        return created
+
+    def _default_key(self, project: Project, write: WriteAttempt) -> PreparedKey:
+        new_key = NewProjectKey(name=DEFAULT_KEY_NAME)
+        return prepare_key(self._events, new_key, project, write.origin, self._clock())
+
     async def update(self, project: Project, change: ProjectChange, origin: Origin) -> Project:
-        """A project, changed; its former slug leads to it from now on.
+        """Update a project; a former slug redirects to it.
 
         Raises:
-            NotFoundError: it is gone.
-            TakenError: the slug is in use in this organization.
-            UnavailableError: the database cannot be reached.
+            NotFoundError: The project is deleted.
+            TakenError: The slug is in use in this organization.
+            UnavailableError: The database cannot be reached.
         """
         write = WriteAttempt(origin, self._clock())
+        updated = await retry_until_known(write, self._attempt_update, project, change, write)
+        self._cache.clear()
+        return updated
 
-        async def attempt() -> Project:
-            async with self._database.transaction() as connection:
-                before = await lock_project(connection, project)
-                if await write.was_committed(connection, project.organization.id):
-                    return before or change.applied_to(project)  # and deleted since
-                if before is None:
-                    raise NotFoundError(f"project {project.id}")
-                after = change.applied_to(before)
-                await update_project(connection, before, slug=after.slug, name=after.name)
-                await _record(connection, before, "project.edit", _difference(before, after), write)
-            return after
-
-        changed = await retry_until_known(attempt, write)
-        self._recent.clear()
-        return changed
+    async def _attempt_update(self, project: Project, change: ProjectChange, write: WriteAttempt) -> Project:
+        organization_id = project.organization.id
+        async with self._database.transaction() as connection:
+            before = await lock_project(connection, project)
+            if await write.was_committed(connection, organization_id):
+                return before or change.applied_to(project)  # None: deleted since the commit
+            if before is None:
+                raise NotFoundError(f"project {project.id}")
+            after = change.applied_to(before)
+            await update_project(connection, before, slug=after.slug, name=after.name)
+            changes = changed_values(name=(before.name, after.name), slug=(before.slug, after.slug))
+            await write.record(connection, "project.edit", before.slug, changes, before)
+        return after
 
     async def delete(self, project: Project, origin: Origin) -> None:
-        """Delete a project with its keys, each with its event: at once, or a batch at a time if they are many.
+        """Delete a project with its keys, each with an event; many keys are deleted in batches by a job.
 
         Raises:
-            NotFoundError: it is gone.
-            UnavailableError: the database cannot be reached.
+            NotFoundError: The project is deleted already.
+            UnavailableError: The database cannot be reached.
         """
         write = WriteAttempt(origin, self._clock())
-        await retry_until_known(lambda: self._delete(project, write), write)
-        self._recent.clear()
-        self._scheduled()
+        self._on_committed(await retry_until_known(write, self._attempt_delete, project, write))
+        self._cache.clear()
+        self._on_job_inserted()
 
-    async def _delete(self, project: Project, write: WriteAttempt) -> None:
+    async def _attempt_delete(self, project: Project, write: WriteAttempt) -> Sequence[OutboxRow]:
         organization_id = project.organization.id
         async with self._database.transaction() as connection:
             locked = await lock_project(connection, project)
             if await write.was_committed(connection, organization_id):
-                return
+                return []
             if locked is None:
                 raise NotFoundError(f"project {project.id}")
-            await _record(connection, locked, "project.remove", {"name": locked.name}, write)
-            rows = await self._batches.delete_project(connection, locked, write.origin)
-        self._committed(rows)
+            await write.record(connection, "project.remove", locked.slug, {"name": locked.name}, locked)
+            return await self._bulk_changes.delete_project(connection, locked, write.origin)
 
 
-async def _made_before(
+async def _find_committed(
     connection: Connection, organization: Organization, slug: str, write: WriteAttempt
 ) -> Project:
-    found = await select_project(connection, organization=str(organization.id), project=slug)
-    if found is None or not await write.was_committed(connection, organization.id):
+    """Return the project if an earlier attempt committed it; otherwise raise `TakenError`."""
+    project = await select_project(connection, organization=str(organization.id), project=slug)
+    if project is None or not await write.was_committed(connection, organization.id):
         raise TakenError("slug")
-    return found
-
-
-async def _record(
-    connection: Connection, project: Project, action: Action, data: dict[str, Any], write: WriteAttempt
-) -> None:
-    await insert_audit_entry(
-        connection,
-        organization_id=project.organization.id,
-        project_id=project.id,
-        action=action,
-        target=project.slug,
-        data=data,
-        origin=write.origin,
-        change_id=write.id,
-    )
-
-
-def _difference(before: Project, after: Project) -> dict[str, Any]:
-    pairs = {"name": (before.name, after.name), "slug": (before.slug, after.slug)}
-    return {name: {"from": old, "to": new} for name, (old, new) in pairs.items() if old != new}
+    return project

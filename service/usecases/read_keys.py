@@ -1,62 +1,88 @@
-"""Reading keys; what is asked for at the same time, keys or pages, comes in one statement, and each of it once."""
+"""Reads keys; reads that arrive while a statement is running share the next one."""
 
 import asyncio
 from collections.abc import Sequence
 from typing import Final
 
 from service.concurrency.batcher import Batcher
+from service.concurrency.derived_cache import DerivedCache
 from service.domain.errors import NotFoundError
 from service.domain.model import Organization, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
 from service.postgres.database import Database
-from service.postgres.key_pages import KeyPage, select_page_of_organization, select_pages
-from service.postgres.keys import select_keys
+from service.postgres.key_pages import KeyPage, PageRow, select_page_of_organization, select_pages
+from service.postgres.keys import PUBLIC_KEY, KeyColumns, key_from_columns, select_keys
 
-_FLIGHTS: Final = 1
-"""Statements under way at a time: with two, each carries half as much, which costs a page of a list two fifths."""
+_LIMITS: Final = {"max_running_batches": 1, "max_batch_size": 64, "max_queue_size": 2048}
+"""With two statements at the same time, each reads half as much, and the cost of a page of a list rises by 40 %."""
 
-_MOST: Final = 64
-_WAITING: Final = 2048
-"""Reads that may wait: more are told to come again."""
+_MAX_CACHED_KEYS: Final = 4096
+"""Keys that are cached; about 600 bytes each."""
 
-_Wanted = tuple[int, int, str]
+_MAX_CACHED_PAGES: Final = 128
+"""Pages that are cached; about 7 000 bytes each, at most 60 000."""
+
+_KeyId = tuple[int, int, str]
+"""Organization id, project id and public key."""
+
+
+class KeyCache:
+    """The `ProjectKey` objects of rows that were read before.
+
+    Every read selects the row from Postgres; the cache only saves decoding a row that has not changed. The rule is
+    that of `DerivedCache`: equal rows yield the same object, so that JSON texts can be cached by object.
+    """
+
+    def __init__(self) -> None:
+        self._keys = DerivedCache[str, KeyColumns, ProjectKey](key_from_columns, max_size=_MAX_CACHED_KEYS)
+        self._pages = DerivedCache[KeyPage, Sequence[PageRow], KeyRows](
+            self._key_rows, max_size=_MAX_CACHED_PAGES
+        )
+
+    def key(self, columns: KeyColumns) -> ProjectKey:
+        """Return the key of a row."""
+        return self._keys.get(columns[PUBLIC_KEY], columns)
+
+    def page(self, page: KeyPage, rows: Sequence[PageRow]) -> KeyRows:
+        """Return the keys of the rows of a page."""
+        return self._pages.get(page, rows)
+
+    def _key_rows(self, rows: Sequence[PageRow]) -> KeyRows:
+        return KeyRows([row_id for row_id, _ in rows], [self.key(columns) for _, columns in rows])
 
 
 class ReadKeys:
-    """Reads keys from the primary: an answer is never older than the write that was acknowledged before it."""
+    """Reads keys from the primary: a read that starts after the response to a write returns its result."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._reads = Batcher[_Wanted, ProjectKey](
-            self._select, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
-        )
-        self._pages = Batcher[KeyPage, KeyRows](
-            self._select_pages, flights=_FLIGHTS, most=_MOST, waiting=_WAITING
-        )
+        self._cache = KeyCache()
+        self._keys = Batcher[_KeyId, ProjectKey](self._select_keys, **_LIMITS)
+        self._pages = Batcher[KeyPage, KeyRows](self._select_pages, **_LIMITS)
 
     def get(self, project: Project, public_key: str) -> asyncio.Future[ProjectKey]:
-        """One key of ``project``, to come.
+        """Return the future of a key of ``project``.
 
         Raises:
-            NotFoundError: the project has no such key.
-            BusyError: too many reads are waiting.
-            UnavailableError: the database cannot be reached or did not answer in time.
+            NotFoundError: The project has no such key.
+            BusyError: Too many reads are waiting.
+            UnavailableError: The database cannot be reached or did not respond in time.
         """
         organization_id = project.organization.id
-        return self._reads.submit((organization_id, project.id, public_key), tenant=organization_id)
+        return self._keys.submit((organization_id, project.id, public_key), tenant=organization_id)
 
     def page(self, project: Project, page: Page, *, active: bool | None = None) -> asyncio.Future[KeyRows]:
-        """Keys of ``project`` to come, and one more than the page has if there is one; not to be changed.
+        """Return the future of the keys of a page and of one more key if there is one; not to be modified.
 
         Args:
-            project: whose keys.
-            page: which of them.
-            active: only those that are, or are not; None is all of them.
+            project: The project of the keys.
+            page: The page.
+            active: Selects active or inactive keys; None selects both.
 
         Raises:
-            NotFoundError: the project is deleted.
-            BusyError: too many reads are waiting.
-            UnavailableError: the database cannot be reached or did not answer in time.
+            NotFoundError: The project is deleted.
+            BusyError: Too many reads are waiting.
+            UnavailableError: The database cannot be reached or did not respond in time.
         """
         organization_id = project.organization.id
         return self._pages.submit(KeyPage(organization_id, project.id, page, active), tenant=organization_id)
@@ -64,26 +90,33 @@ class ReadKeys:
     async def page_of_organization(
         self, organization: Organization, page: Page, *, active: bool | None = None
     ) -> list[tuple[int, ProjectKey, Project]]:
-        """Keys of all projects of ``organization``, otherwise as `page`.
+        """Return keys of all projects of ``organization`` with their row ids; otherwise as `page`.
 
         Raises:
-            UnavailableError: the database cannot be reached or did not answer in time.
+            UnavailableError: The database cannot be reached or did not respond in time.
         """
         async with self._database.connection() as connection:
-            return await select_page_of_organization(
+            rows = await select_page_of_organization(
                 connection, organization_id=organization.id, page=page, active=active
             )
+        return [(row_id, self._cache.key(columns), project) for row_id, columns, project in rows]
 
-    async def _select_pages(self, wanted: Sequence[KeyPage]) -> Sequence[KeyRows | Exception]:
-        once = list(dict.fromkeys(wanted))
+    async def _select_keys(self, key_ids: Sequence[_KeyId]) -> Sequence[ProjectKey | Exception]:
         async with self._database.connection() as connection:
-            found = dict(zip(once, await select_pages(connection, once), strict=True))
-        return [found[one] or NotFoundError(f"project {one.project_id}") for one in wanted]
+            found = await select_keys(connection, set(key_ids))
+        results: list[ProjectKey | Exception] = []
+        for _, project_id, public_key in key_ids:
+            columns = found.get((project_id, public_key))
+            results.append(self._cache.key(columns) if columns else NotFoundError(f"key {public_key}"))
+        return results
 
-    async def _select(self, wanted: Sequence[_Wanted]) -> Sequence[ProjectKey | Exception]:
+    async def _select_pages(self, pages: Sequence[KeyPage]) -> Sequence[KeyRows | Exception]:
+        distinct = list(dict.fromkeys(pages))
         async with self._database.connection() as connection:
-            found = await select_keys(connection, set(wanted))
-        return [
-            found.get((project_id, public_key)) or NotFoundError(f"key {public_key}")
-            for _, project_id, public_key in wanted
-        ]
+            found = await select_pages(connection, distinct)
+        results: dict[KeyPage, KeyRows | Exception] = {}
+        for page, rows in zip(distinct, found, strict=True):
+            results[page] = (
+                NotFoundError(f"project {page.project_id}") if rows is None else self._cache.page(page, rows)
+            )
+        return [results[page] for page in pages]

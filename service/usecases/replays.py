@@ -2,15 +2,17 @@
 
 from service.domain.errors import NotFoundError
 from service.domain.model import Origin
-from service.postgres.batch_jobs import JobKind, NewJob, insert_job
-from service.postgres.database import Connection, Database
-from service.postgres.job_states import (
+from service.postgres.batch_jobs import (
+    JobKind,
     JobState,
+    NewJob,
     cancel_replay,
-    count_keys,
+    insert_job,
     select_job,
     select_unfinished,
 )
+from service.postgres.database import Connection, Database
+from service.postgres.keys import count_keys
 from service.postgres.shards import count_publishers
 from service.usecases.tenants import find_organization, find_project
 

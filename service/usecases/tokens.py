@@ -9,13 +9,13 @@ from uuid import uuid4
 
 from service.concurrency.batcher import Batcher
 from service.concurrency.ttl_cache import TtlCache
-from service.domain.audit import Action
+from service.domain.audit import Action, AuditRecord
 from service.domain.errors import NotFoundError, TokenExpiredError, TokenInvalidError
 from service.domain.events import time_to_json
 from service.domain.model import Origin, Principal
 from service.domain.scopes import expand
 from service.domain.tokens import new_token, violated_rule
-from service.postgres.audit import insert_audit_entry
+from service.postgres.audit import insert_audit_record
 from service.postgres.database import Connection, Database
 from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hashes
 from service.usecases.failed_lookups import FailedLookups
@@ -38,8 +38,8 @@ outdated tokens must not use the limit up: the negative cache makes that 500 dif
 
 _ADDRESSES: Final = 10_000
 
-_LOOKUP_FLIGHTS: Final = 2
-_FIRST_LOOKUP_FLIGHTS: Final = 1
+_LOOKUP_BATCHES: Final = 2
+_FIRST_LOOKUP_BATCHES: Final = 1
 """Concurrent connections to Postgres for look-ups of tokens that are in no cache."""
 
 _MAX_BATCH_SIZE: Final = 64
@@ -59,17 +59,23 @@ class Tokens:
         self._clock = clock
         self.uses = TokenUsage(database, clock=clock)
         self._cache = TtlCache[bytes, tuple[Principal, datetime | None]](
-            seconds=_KEPT_SECONDS, most=_KEPT_MOST
+            seconds=_KEPT_SECONDS, max_size=_KEPT_MOST
         )
         # Separate from that of valid tokens, so that unknown tokens cannot evict valid ones.
-        self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, most=_KEPT_MOST)
-        self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, most=_KEPT_MOST)
+        self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, max_size=_KEPT_MOST)
+        self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, max_size=_KEPT_MOST)
         self._failed = FailedLookups(limit=_FAILED_LOOKUPS, addresses=_ADDRESSES)
         self._lookups = Batcher[bytes, TokenRow](
-            self._look_up, flights=_LOOKUP_FLIGHTS, most=_MAX_BATCH_SIZE, waiting=_MAX_QUEUE_SIZE
+            self._look_up,
+            max_running_batches=_LOOKUP_BATCHES,
+            max_batch_size=_MAX_BATCH_SIZE,
+            max_queue_size=_MAX_QUEUE_SIZE,
         )
         self._first_lookups = Batcher[bytes, TokenRow](
-            self._look_up, flights=_FIRST_LOOKUP_FLIGHTS, most=_MAX_BATCH_SIZE, waiting=_MAX_QUEUE_SIZE
+            self._look_up,
+            max_running_batches=_FIRST_LOOKUP_BATCHES,
+            max_batch_size=_MAX_BATCH_SIZE,
+            max_queue_size=_MAX_QUEUE_SIZE,
         )
 
     def cached(self, token: str) -> Principal | None:
@@ -224,8 +230,7 @@ async def _record(
     data: dict[str, Any],
     origin: Origin,
 ) -> None:
-    await insert_audit_entry(
-        connection,
+    record = AuditRecord(
         organization_id=organization_id,
         project_id=None,
         action=action,
@@ -234,6 +239,7 @@ async def _record(
         origin=origin,
         change_id=uuid4(),
     )
+    await insert_audit_record(connection, record)
 
 
 def _checked(token: str) -> str:

@@ -1,75 +1,106 @@
-"""Writes whose connection broke are tried again until it is known how they ended."""
+"""Retries of writes whose outcome is unknown because the connection broke at COMMIT."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 from uuid import UUID, uuid4
 
+from service.concurrency.backoff import Backoff
+from service.domain.audit import Action, AuditRecord
 from service.domain.errors import UnavailableError, UncertainError
-from service.domain.model import Origin
-from service.postgres.audit import is_recorded
+from service.domain.events import Event, EventType
+from service.domain.model import Organization, Origin, Project, ProjectKey
+from service.postgres.audit import insert_audit_record, is_recorded
 from service.postgres.database import Connection
+from service.usecases.event_factory import EventFactory
 
+Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+
+_BACKOFF: Final = Backoff(first=0.02, longest=0.5)
+"""Delays between attempts: a new connection takes milliseconds, a new primary takes seconds."""
+
+_MAX_ATTEMPTS: Final = 61
+"""About 25 seconds. The deadline of a request is shorter; this is the bound for commands."""
 
 
 @dataclass(slots=True)
 class WriteAttempt:
-    """One change, under one id in all its tries; ``moment`` is when it was asked for.
+    """A write, with one id in all its attempts.
 
-    ``uncertain``: an earlier try may have been committed.
+    Attributes:
+        origin: The origin of the write.
+        occurred_at: The time of the request.
+        id: The id of the write in the audit log, and of its event if it has one.
+        uncertain: Whether an earlier attempt may have been committed.
     """
 
     origin: Origin
-    moment: datetime
+    occurred_at: datetime
     id: UUID = field(default_factory=uuid4)
     uncertain: bool = False
 
     async def was_committed(self, connection: Connection, organization_id: int) -> bool:
-        """Whether an earlier try, whose end nobody saw, succeeded.
+        """Return whether an earlier attempt was committed.
 
-        To be asked under a lock for which a try that still runs would be waited for.
+        The caller holds a lock that every attempt takes, so that no attempt is still running.
         """
         return self.uncertain and await is_recorded(
             connection, organization_id=organization_id, change_id=self.id
         )
 
+    def create_event(
+        self, events: EventFactory, event_type: EventType, key: ProjectKey, project: Project
+    ) -> Event:
+        """Build the event of the write."""
+        return events.create(
+            event_type, key, project, self.origin, event_id=self.id, occurred_at=self.occurred_at
+        )
 
-_FIRST_PAUSE: Final = 0.02
-_LONGEST_PAUSE: Final = 0.5
-"""Seconds between two tries; a new connection is there in milliseconds, a new primary in seconds."""
-
-_TRIES: Final = 60
-"""Some 25 seconds: a request's own time ends sooner; this is the bound where there is none."""
+    async def record(
+        self,
+        connection: Connection,
+        action: Action,
+        target: str,
+        data: dict[str, Any],
+        owner: Organization | Project,
+    ) -> None:
+        """Insert the audit record of the write, a change of ``owner`` or of its key, in its transaction."""
+        record = AuditRecord(
+            organization_id=owner.organization.id if isinstance(owner, Project) else owner.id,
+            project_id=owner.id if isinstance(owner, Project) else None,
+            action=action,
+            target=target,
+            data=data,
+            origin=self.origin,
+            change_id=self.id,
+        )
+        await insert_audit_record(connection, record)
 
 
 async def retry_until_known(
-    attempt: Callable[[], Awaitable[Result]], write: WriteAttempt | None = None
+    write: WriteAttempt,
+    attempt: Callable[Parameters, Awaitable[Result]],
+    *args: Parameters.args,
+    **kwargs: Parameters.kwargs,
 ) -> Result:
-    """The result of a write that happens exactly once, whatever becomes of its connections.
+    """Call ``attempt`` until the outcome of ``write`` is known; return its result.
 
-    Args:
-        attempt: does the write if it has not been done; after an uncertain try it is called again, and has to find
-            out, under the lock that the write takes, whether that one was committed.
-        write: is told of uncertain tries.
+    After an attempt with an unknown outcome, the next one has to find out whether that was committed; see
+    `WriteAttempt.was_committed`.
 
     Raises:
-        UnavailableError: the database could not be asked at all, or not for as long as this waits.
+        UnavailableError: The first attempt failed for certain, or the outcome is unknown after the last one.
     """
-    pause, uncertain = _FIRST_PAUSE, False
-    for _ in range(_TRIES):
+    for number in range(1, _MAX_ATTEMPTS):
         try:
-            return await attempt()
+            return await attempt(*args, **kwargs)
         except UncertainError:
-            uncertain = True
-            if write is not None:
-                write.uncertain = True
+            write.uncertain = True
         except UnavailableError:
-            if not uncertain:
+            if not write.uncertain:
                 raise
-        await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 -- spreads retries, hides nothing
-        pause = min(pause * 2, _LONGEST_PAUSE)
-    return await attempt()
+        await asyncio.sleep(_BACKOFF.delay(number))
+    return await attempt(*args, **kwargs)

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from service.domain.model import MAX_BIGINT
+
 JsonSchema = Mapping[str, Any]
 
-_MAX_ID: Final = 2**63 - 1
 _EMPTY: Final = {"const": ""}
 
 
@@ -49,7 +50,7 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
     "actor": Parameter(
         "query",
         "Only entries of the token with this id.",
-        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": _MAX_ID}, _EMPTY]},
+        {"anyOf": [{"type": "integer", "minimum": 0, "maximum": MAX_BIGINT}, _EMPTY]},
         1,
     ),
     "target": Parameter(

@@ -8,7 +8,7 @@ from typing import Any, Final
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
-from service.domain.dsn import LONGEST_BASE_URL
+from service.domain.dsn import MAX_BASE_URL_LENGTH
 from service.http.docs.descriptions import member_description
 from service.http.fields import (
     BaseUrl,
@@ -69,7 +69,7 @@ def _(field: Slug, _converter: OpenAPIConverter) -> JsonSchema:
 
 @_schema.register
 def _(_field: BaseUrl, _converter: OpenAPIConverter) -> JsonSchema:
-    return {"type": ["string", "null"], "maxLength": LONGEST_BASE_URL, "pattern": _BASE_URL_OR_EMPTY}
+    return {"type": ["string", "null"], "maxLength": MAX_BASE_URL_LENGTH, "pattern": _BASE_URL_OR_EMPTY}
 
 
 @_schema.register

@@ -1,16 +1,13 @@
 """The audit of an organization: what was changed in it, by whom, when and from where."""
 
-from typing import Final
-
 from service.domain.audit import ACTIONS, AuditSearch, audit_entry_to_json
+from service.domain.model import MAX_BIGINT
 from service.http.answers import json_response
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import query_parameter
 from service.http.server.response import Response
 from service.http.state import RequestContext
-
-_GREATEST_ACTOR: Final = 2**63 - 1
 
 
 async def list_entries(context: RequestContext) -> Response:
@@ -48,6 +45,6 @@ def _number(said: str | None) -> int | None:
     if not (said.isascii() and said.isdigit()):
         raise HttpError(400, {"actor": ["A valid integer is required."]})
     number = int(said[:20])
-    if number > _GREATEST_ACTOR:
-        raise HttpError(400, {"actor": [f"Ensure this value is less than or equal to {_GREATEST_ACTOR}."]})
+    if number > MAX_BIGINT:
+        raise HttpError(400, {"actor": [f"Ensure this value is less than or equal to {MAX_BIGINT}."]})
     return number

@@ -23,14 +23,17 @@ _KEY_CHANGE: Final = ProjectKeyChangeBody()
 async def create_key(context: RequestContext) -> Response:
     """``POST …/keys/``: 201 with the new key, once it is committed."""
     body = await read_body(context.request, timeout=context.api.body_timeout)
-    asked = load(_NEW_KEY, body)
-    once = idempotency_key(context, body)
-    made = await context.api.create_key.issue(asked, context.project, context.origin, once)
+    new_key = load(_NEW_KEY, body)
+    created = await context.api.create_key.execute(
+        new_key, context.project, context.origin, idempotency_key(context, body)
+    )
     return bytes_response(
-        context.api.key_serializer.serialize_written(made.key, context.project),
+        context.api.key_serializer.serialize_written(created.key, context.project),
         status=201,
         allow=context.allow,
-        headers=await event_headers(context, made.event_id, made.key.public_key, replayed=made.replayed),
+        headers=await event_headers(
+            context, created.event_id, created.key.public_key, replayed=created.replayed
+        ),
     )
 
 
@@ -77,17 +80,17 @@ async def update_key(context: RequestContext) -> Response:
     )  # a key that is not there is told before its body is read
     body = await read_body(context.request, timeout=context.api.body_timeout)
     change = load(_KEY_CHANGE, body)
-    changed = await context.api.change_keys.update(context.project, context.key_id, change, context.origin)
+    updated = await context.api.update_key.execute(context.project, context.key_id, change, context.origin)
     return bytes_response(
-        context.api.key_serializer.serialize_written(changed.key, context.project),
+        context.api.key_serializer.serialize_written(updated.key, context.project),
         allow=context.allow,
-        headers=await event_headers(context, changed.event_id, context.key_id),
+        headers=await event_headers(context, updated.event_id, context.key_id),
     )
 
 
 async def delete_key(context: RequestContext) -> Response:
     """``DELETE …/keys/{key_id}/``: 204, once it is committed."""
-    event_id = await context.api.change_keys.delete(context.project, context.key_id, context.origin)
+    event_id = await context.api.delete_key.execute(context.project, context.key_id, context.origin)
     return empty_response(
         status=204, allow=context.allow, headers=await event_headers(context, event_id, context.key_id)
     )

@@ -40,7 +40,7 @@ async def create_organization(context: RequestContext) -> Response:
         name=asked.name,
         origin=context.origin,
         ingest_url=asked.ingest_url,
-        once=idempotency_key(context, body),
+        idempotency_key=idempotency_key(context, body),
     )
     return json_response(
         organization_to_json(organization), status=201, allow=context.allow, headers=_replayed(replayed)
@@ -85,7 +85,7 @@ async def create_project(context: RequestContext) -> Response:
         name=asked.name,
         default_key=asked.default_key,
         origin=context.origin,
-        once=idempotency_key(context, body),
+        idempotency_key=idempotency_key(context, body),
     )
     return json_response(
         project_to_json(project), status=201, allow=context.allow, headers=_replayed(replayed)

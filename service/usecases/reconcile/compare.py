@@ -15,7 +15,7 @@ from service.postgres.full_scan import (
     select_key_statuses,
     use_snapshot,
 )
-from service.postgres.job_states import count_keys
+from service.postgres.keys import count_keys
 from service.usecases.event_factory import EventFactory
 from service.usecases.reconcile.diff_store import DiffStore
 from service.usecases.reconcile.repair import Repair, ShowProgress, batched

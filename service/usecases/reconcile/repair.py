@@ -9,10 +9,15 @@ from service.domain.differences import Difference, Kind
 from service.domain.events import OutboxRow
 from service.domain.model import Origin
 from service.postgres.database import Connection, Database
-from service.postgres.deleted_keys import DeletedVersion, lock_gone_named, raise_gone, remember_gone
-from service.postgres.key_locks import lock_named
+from service.postgres.deleted_keys import (
+    DeletedVersion,
+    insert_deleted_keys,
+    lock_deleted_by_public_keys,
+    update_deleted_versions,
+)
+from service.postgres.key_locks import lock_keys_by_public_keys
 from service.postgres.outbox import notify_publishers
-from service.usecases.bulk_changes import MOST, BulkChanges, is_crowded
+from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, is_outbox_full
 from service.usecases.reconcile.diff_store import DiffStore
 
 ShowProgress = Callable[[int, int], None]
@@ -56,7 +61,7 @@ class Repair:
     async def _repair_batch(self, differences: Mapping[str, Difference], origin: Origin) -> int:
         while True:
             async with self._database.transaction() as connection:
-                if not await is_crowded(connection):
+                if not await is_outbox_full(connection):
                     rows = await self._republish(connection, differences, origin)
                     break
             await asyncio.sleep(_OUTBOX_POLL)
@@ -67,8 +72,8 @@ class Repair:
     async def _republish(
         self, connection: Connection, differences: Mapping[str, Difference], origin: Origin
     ) -> list[OutboxRow]:
-        keys = await lock_named(connection, list(differences))
-        deleted = await lock_gone_named(connection, list(differences))
+        keys = await lock_keys_by_public_keys(connection, list(differences))
+        deleted = await lock_deleted_by_public_keys(connection, list(differences))
         pairs = [(locked, differences[locked.key.public_key]) for locked in keys]
         pairs = [
             (locked, found) for locked, found in pairs if locked.key.version == found.version_in_postgres
@@ -95,7 +100,7 @@ class Repair:
 def batched(differences: Iterable[Difference]) -> Iterator[list[Difference]]:
     """Split ``differences`` into lists of as many keys as one transaction may lock."""
     iterator = iter(differences)
-    while batch := list(islice(iterator, MOST)):
+    while batch := list(islice(iterator, BATCH_SIZE)):
         yield batch
 
 
@@ -110,7 +115,7 @@ async def _raise_deletions(
         if key.version == found.version_in_postgres
     ]
     if raised:
-        await raise_gone(connection, raised)
+        await update_deleted_versions(connection, raised)
     return raised
 
 
@@ -122,5 +127,5 @@ async def _insert_deletions(connection: Connection, phantoms: Sequence[Differenc
     ]
     if deletions:
         tenants = [(found.organization_id, found.project_id) for found in phantoms]
-        await remember_gone(connection, deletions, tenants)
+        await insert_deleted_keys(connection, deletions, tenants)
     return deletions
