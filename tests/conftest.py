@@ -16,14 +16,14 @@ from aiohttp.test_utils import TestClient
 from aiohttp.web import Application, Request
 from pytest_aiohttp import AiohttpClient
 
-from service.app import Service, build, create_app, publishing
+from service.app import Service, build, publishing
 from service.dev.kafka import EmbeddedKafka
 from service.dev.servers import Servers, embedded_servers
 from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.migrate import migrate
 from service.settings import Settings
-from tests.http_service import Site, open_site
+from tests.http_service import Site, application_of, open_site
 from tests.kafka_harness import new_topic
 
 _TEMPLATE = "template_projectkeys"
@@ -206,8 +206,8 @@ def make_api(aiohttp_client: AiohttpClient) -> MakeApi:
 
     async def make(joined: Service) -> Api:
         project = await make_project(joined)
-        token = await joined.api.tokens.create("test", scopes=SCOPES)
-        client = await aiohttp_client(create_app(joined.api), server_kwargs={"auto_decompress": False})
+        token = await joined.use_cases.tokens.create("test", scopes=SCOPES)
+        client = await aiohttp_client(application_of(joined), server_kwargs={"auto_decompress": False})
         return Api(client, token, project)
 
     return make
@@ -221,7 +221,7 @@ async def api(service: Service, make_api: MakeApi) -> Api:
 
 async def make_organization(joined: Service, slug: str = "the-interstellar-jurisdiction") -> Organization:
     """A new organization."""
-    made, _ = await joined.api.organizations.create(slug=slug, name=slug, origin=ORIGIN)
+    made, _ = await joined.use_cases.organizations.create(slug=slug, name=slug, origin=ORIGIN)
     return made
 
 
@@ -230,5 +230,7 @@ async def make_project(
 ) -> Project:
     """A new project without keys, of a new organization unless one is given."""
     owner = organization or await make_organization(joined)
-    made, _ = await joined.api.projects.create(owner, slug=slug, name=slug, default_key=False, origin=ORIGIN)
+    made, _ = await joined.use_cases.projects.create(
+        owner, slug=slug, name=slug, default_key=False, origin=ORIGIN
+    )
     return made

@@ -16,7 +16,7 @@ _PATIENCE = 5.0
 async def deadlines() -> AsyncIterator[Deadlines]:
     """Deadlines that are being swept."""
     made = Deadlines(_TIME)
-    sweeping = asyncio.create_task(made.sweep())
+    sweeping = asyncio.create_task(made.run())
     yield made
     sweeping.cancel()
     with suppress(asyncio.CancelledError):

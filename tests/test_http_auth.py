@@ -76,7 +76,7 @@ async def test_a_token_ends_at_its_time_also_when_it_is_remembered(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A moment before, it works; at its end it is told apart from an unknown one."""
-    tokens, end = site.service.api.tokens, datetime.now(UTC) + timedelta(hours=1)
+    tokens, end = site.service.use_cases.tokens, datetime.now(UTC) + timedelta(hours=1)
     token = await tokens.create("test", scopes=SCOPES, expires_at=end)
     monkeypatch.setattr(tokens, "_clock", lambda: end - timedelta(microseconds=1))
     assert (await site.send("GET", site.keys_path, token=token)).status == 200
@@ -89,7 +89,7 @@ async def test_a_token_ends_at_its_time_also_when_it_is_remembered(
 
 async def test_a_revoked_token_ends_within_five_seconds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It may be remembered that long, and no use of it makes that longer."""
-    tokens, now = site.service.api.tokens, 1000.0
+    tokens, now = site.service.use_cases.tokens, 1000.0
     monkeypatch.setattr(tokens._cache, "_clock", lambda: now)
     token = await site.new_token()
     assert (await site.send("GET", site.keys_path, token=token)).status == 200

@@ -79,8 +79,8 @@ async def test_a_token_with_a_rate_gets_429_beyond_it_and_is_let_in_again_in_the
 ) -> None:
     """In the contract's words; nobody else is held up, and nothing is stored."""
     now = 1000.25
-    monkeypatch.setattr(site.service.api.rate_limiter, "_clock", lambda: now)
-    token = await site.service.api.tokens.create("slow", scopes=["project:write"], rate_limit=2)
+    monkeypatch.setattr(site.server.rate_limiter, "_clock", lambda: now)
+    token = await site.service.use_cases.tokens.create("slow", scopes=["project:write"], rate_limit=2)
     answers = [await site.send("GET", site.keys_path, token=token) for _ in range(2)]
     async with storing_nothing(site):
         refused = await site.send("POST", site.keys_path, token=token, json={})
@@ -116,7 +116,7 @@ def test_in_no_second_more_than_the_limit_pass_and_never_fewer_than_could(
         else:
             with pytest.raises(HttpError, match=f"Limit is {limit} requests in 1 seconds"):
                 rates.count(caller(who, limit))
-        lines = rates.headers(caller(who, limit), in_flight=20).splitlines()
+        lines = rates.header_lines(caller(who, limit), free_slots=-10).splitlines()
         figures = told(dict(line.split(": ") for line in lines))
         assert figures["ConcurrentRemaining"] == 0
         assert figures["Reset"] == int(now) + 1

@@ -51,7 +51,7 @@ async def _all_idle(site: Site) -> bool:
     """Nothing holds a connection, and none of them is in a transaction."""
     size, idle = site.service.database.sizes()
     busy = await site.postgres.fetchval(f"SELECT count(*) {_OURS} AND state <> 'idle'")
-    return size == idle and busy == 0 and site.service.api.admission.taken == 0
+    return size == idle and busy == 0 and site.server.admission.in_flight == 0
 
 
 def _told_to_come_again(answer: Response) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from service.http.server import admission as room
+from service.http.server import admission
 from service.http.server.admission import AdmissionControl
 from service.settings import Settings
 from testkit.polling import poll_until
@@ -42,7 +42,7 @@ async def _full(settings: Settings, *, room_for: int = 1) -> AsyncIterator[tuple
 
 
 async def _taken(site: Site, number: int) -> bool:
-    return site.service.api.admission.taken == number
+    return site.server.admission.in_flight == number
 
 
 async def test_a_request_beyond_the_room_is_refused_at_once(settings: Settings) -> None:
@@ -123,11 +123,11 @@ async def test_whoever_waits_for_kafka_takes_no_room(settings: Settings) -> None
         assert (one_too_many.status, one_too_many.headers["Event-Status"]) == (201, "pending")
         assert not waiting.done()
         assert (await waiting).status == 201
-        assert (site.service.api.admission.taken, site.service.api.admission.waiting) == (0, 0)
+        assert (site.server.admission.in_flight, site.server.admission.free) == (0, 1)
 
 
 async def _waiting(site: Site) -> bool:
-    return site.service.api.admission.waiting == 1
+    return (site.server.admission.in_flight, site.server.admission.free) == (1, 1)
 
 
 @pytest.fixture
@@ -135,12 +135,12 @@ async def crowd(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[tuple[AdmissionControl, list[asyncio.Task[None]]]]:
     """A full room and a hundred who were turned away, whose time is over at once."""
-    monkeypatch.setattr(room, "_COME_AGAIN", 0.0)
+    monkeypatch.setattr(admission, "_RETRY_AFTER", 0.0)
     full = AdmissionControl(1)
-    full.taken = 1
-    turned_away = [asyncio.create_task(full.turn_away()) for _ in range(100)]
+    assert full.try_acquire()
+    turned_away = [asyncio.create_task(full.defer_refused()) for _ in range(100)]
     await asyncio.sleep(0)
-    hearing = asyncio.create_task(full.hear())
+    hearing = asyncio.create_task(full.run())
     yield full, turned_away
     hearing.cancel()
     full.close()
@@ -159,16 +159,16 @@ async def test_only_so_many_are_heard_at_a_time(
 async def test_a_crowd_is_refused_one_after_the_other() -> None:
     """All at once would hold up the accepted ones; who stands in line gets in if there is room by then."""
     full = AdmissionControl(1)
-    full.taken = 1
-    crowd = [asyncio.create_task(full.enter()) for _ in range(120)]
+    assert full.try_acquire()
+    crowd = [asyncio.create_task(full.acquire()) for _ in range(120)]
     await asyncio.sleep(0)
     assert [one.done() for one in crowd] == [True] * 50 + [False] * 70
-    hearing = asyncio.create_task(full.hear())
+    hearing = asyncio.create_task(full.run())
     await asyncio.wait(crowd[50:], return_when=asyncio.FIRST_COMPLETED)
     assert [one.done() for one in crowd] == [True] * 100 + [False] * 20
-    full.taken = 0
+    full.release()
     await asyncio.wait(crowd)
-    assert [one.result() for one in crowd] == [False] * 100 + [True] * 20
+    assert [one.result() for one in crowd] == [False] * 100 + [True] + [False] * 19
     hearing.cancel()
 
 
@@ -179,7 +179,7 @@ async def test_the_end_of_the_process_keeps_nobody_waiting(
     full, turned_away = crowd
     full.close()
     async with asyncio.timeout(1):
-        await asyncio.gather(*turned_away, full.turn_away())
+        await asyncio.gather(*turned_away, full.defer_refused())
 
 
 async def test_a_connection_beyond_the_limit_is_closed_at_once(settings: Settings) -> None:

@@ -119,7 +119,7 @@ async def test_a_thousand_connections_that_break_off_leave_nothing(site: Site) -
         assert await _goes_on(site), round_
     # Those who come later are heard later: now all of them are answered or being answered.
     assert (await site.exchange(at.get(at.path))).startswith(b"HTTP/1.1 200 ")
-    await poll_until(lambda: asyncio.sleep(0, result=not site.service.api.admission.taken))
+    await poll_until(lambda: asyncio.sleep(0, result=not site.server.admission.in_flight))
     after = await stored(site)
     made = after["keys"] - before["keys"]
     assert after == with_more_keys(before, made)

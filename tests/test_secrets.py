@@ -81,7 +81,7 @@ async def test_no_secret_leaves_by_a_log_line_a_metric_an_event_or_the_audit(
 ) -> None:
     """A whole process at its most talkative; calls that succeed, calls that fail, calls that make no sense."""
     project = await make_project(service)
-    token = await service.api.tokens.create("test", scopes=SCOPES)
+    token = await service.use_cases.tokens.create("test", scopes=SCOPES)
     path = f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/"
     chosen, wrong = "c" * 32, "sntryu_" + "d" * 64
     settings = replace(service.settings, kafka_topic=topic)

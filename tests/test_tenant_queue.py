@@ -97,11 +97,11 @@ async def test_changes_that_wait_for_a_key_leave_connections_to_creates_and_read
         await postgres.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", key)
         changes = [
             asyncio.create_task(
-                service.api.change_keys.update(project, key, ProjectKeyChange(name="x"), ORIGIN)
+                service.use_cases.change_keys.update(project, key, ProjectKeyChange(name="x"), ORIGIN)
             )
             for _ in range(2 * service.settings.database_pool_size)
         ]
         await poll_until(lambda: wait_for_locks(postgres, change_keys._SLOTS))
-        made = await service.api.create_key.issue(NewProjectKey(), other, ORIGIN)
-        assert await service.api.read_keys.get(other, made.key.public_key) == made.key
+        made = await service.use_cases.create_key.issue(NewProjectKey(), other, ORIGIN)
+        assert await service.use_cases.read_keys.get(other, made.key.public_key) == made.key
     await asyncio.gather(*changes, return_exceptions=True)

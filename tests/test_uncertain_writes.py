@@ -67,7 +67,7 @@ async def test_a_create_makes_one_key(
     project = await make_project(lossy)
     asked = NewProjectKey(public_key=public_key)
     losses.next.extend([loss] * times)
-    made = await lossy.api.create_key.issue(asked, project, ORIGIN)
+    made = await lossy.use_cases.create_key.issue(asked, project, ORIGIN)
     assert losses.suffered == times
     assert await _keys(postgres) == [made.key.public_key]
     assert await _events(postgres) == [("created", 1)]
@@ -83,11 +83,11 @@ async def test_creates_that_shared_a_lost_flight_are_all_made_once(
 ) -> None:
     """Each caller finds out for itself; a neighbour that is refused is refused all the same."""
     project = await make_project(lossy)
-    taken = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    taken = (await lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN)).key
     asked = [NewProjectKey() for _ in range(20)] + [NewProjectKey(secret_key=taken.secret_key)]
     losses.next.append(loss)
     outcomes = await asyncio.gather(
-        *(lossy.api.create_key.issue(one, project, ORIGIN) for one in asked), return_exceptions=True
+        *(lossy.use_cases.create_key.issue(one, project, ORIGIN) for one in asked), return_exceptions=True
     )
     made = [one for one in outcomes if isinstance(one, CreatedKey)]
     assert len(made) == 20
@@ -105,11 +105,11 @@ async def test_a_key_that_was_committed_unseen_and_deleted_since_does_not_come_b
 
     async def delete() -> None:
         [public_key] = await _keys(postgres)
-        await lossy.api.change_keys.delete(project, public_key, ORIGIN)
+        await lossy.use_cases.change_keys.delete(project, public_key, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)
+    await lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN)
     assert await _keys(postgres) == []
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
 
@@ -120,9 +120,9 @@ async def test_an_update_makes_one_version(
 ) -> None:
     """And answers with the event of that."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
-    changed = await lossy.api.change_keys.update(
+    changed = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
     assert (changed.key.label, changed.key.version, losses.suffered) == ("New", 2, 1)
@@ -135,14 +135,16 @@ async def test_an_update_that_was_committed_unseen_is_not_done_again_over_a_late
 ) -> None:
     """The other caller's change came after it and stands."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN)).key
 
     async def change() -> None:
-        await lossy.api.change_keys.update(project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN)
+        await lossy.use_cases.change_keys.update(
+            project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN
+        )
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = change
-    changed = await lossy.api.change_keys.update(
+    changed = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="Earlier"), ORIGIN
     )
     assert (changed.key.label, changed.key.version) == ("Later", 3)
@@ -154,14 +156,14 @@ async def test_an_update_that_was_committed_unseen_is_no_404_when_the_key_is_del
 ) -> None:
     """Consumers are told of it, so its caller must not be told that there was nothing to change."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN)).key
 
     async def delete() -> None:
-        await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
+        await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    changed = await lossy.api.change_keys.update(
+    changed = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
     assert (changed.key.label, changed.key.version) == ("New", 2)
@@ -173,9 +175,9 @@ async def test_an_update_that_changes_nothing_names_no_event_though_its_commit_w
 ) -> None:
     """There is none that its caller could wait for."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(name="Same"), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.issue(NewProjectKey(name="Same"), project, ORIGIN)).key
     losses.next.append(Loss.AFTER_COMMIT)
-    changed = await lossy.api.change_keys.update(
+    changed = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN
     )
     assert (changed.key.version, changed.event_id, losses.suffered) == (1, None, 1)
@@ -188,13 +190,13 @@ async def test_a_delete_is_one_deletion(
 ) -> None:
     """Not a 404 for whoever deleted it; for the next one it is."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
-    event_id = await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
+    event_id = await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
     assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == event_id
     with pytest.raises(NotFoundError):
-        await lossy.api.change_keys.delete(project, key.public_key, ORIGIN)
+        await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
 
 
 async def test_a_projects_update_that_was_committed_unseen_is_no_404_when_it_is_deleted_since(
@@ -204,11 +206,11 @@ async def test_a_projects_update_that_was_committed_unseen_is_no_404_when_it_is_
     project = await make_project(lossy)
 
     async def delete() -> None:
-        await lossy.api.projects.delete(project, ORIGIN)
+        await lossy.use_cases.projects.delete(project, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    changed = await lossy.api.projects.update(project, ProjectChange(name="New"), ORIGIN)
+    changed = await lossy.use_cases.projects.update(project, ProjectChange(name="New"), ORIGIN)
     assert (changed.name, losses.suffered) == ("New", 1)
 
 
@@ -237,15 +239,15 @@ async def test_changes_of_tenants_are_made_once(
 ) -> None:
     """A renamed project, another ingest URL with its two passes over the keys, a deleted project."""
     project = await make_project(lossy)
-    await lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN)
+    await lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN)
     losses.next.append(loss)
-    renamed = await lossy.api.projects.update(project, ProjectChange(slug="renamed"), ORIGIN)
+    renamed = await lossy.use_cases.projects.update(project, ProjectChange(slug="renamed"), ORIGIN)
     losses.next.append(loss)
-    await lossy.api.organizations.update(
+    await lossy.use_cases.organizations.update(
         project.organization, OrganizationChange(ingest_url="https://relay.example.com"), ORIGIN
     )
     losses.next.append(loss)
-    await lossy.api.projects.delete(renamed, ORIGIN)
+    await lossy.use_cases.projects.delete(renamed, ORIGIN)
     assert losses.suffered == 3
     actions = await postgres.fetch("SELECT action FROM audit_entry ORDER BY id DESC LIMIT 3")
     assert [row["action"] for row in actions] == ["project.remove", "organization.edit", "project.edit"]
@@ -259,6 +261,6 @@ async def test_a_database_that_is_away_from_the_start_is_told_at_once(lossy: Ser
     project = await make_project(lossy)
     await lossy.database.close()
     with pytest.raises(UnavailableError) as told:
-        await asyncio.wait_for(lossy.api.create_key.issue(NewProjectKey(), project, ORIGIN), 5)
+        await asyncio.wait_for(lossy.use_cases.create_key.issue(NewProjectKey(), project, ORIGIN), 5)
     assert not isinstance(told.value, UncertainError)
     assert losses.suffered == 0

@@ -72,14 +72,14 @@ async def test_a_slow_reader_gets_the_whole_response(settings: Settings) -> None
         reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port, limit=1000)
         writer.write(_PAGE)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        await poll_until(lambda: asyncio.sleep(0, result=len(site.service.api.unsent) == 1))
+        await poll_until(lambda: asyncio.sleep(0, result=len(site.server.unsent) == 1))
         length = int(head.partition("Content-Length: ")[2].split()[0])
         began, received = time.monotonic(), 0
         while received < length:
             received += len(await reader.read(min(65536, length - received)))
             await asyncio.sleep(0.01)
         assert time.monotonic() - began > 0.2
-        assert len(site.service.api.unsent) == 0
+        assert len(site.server.unsent) == 0
         writer.write(b"GET /nowhere/ HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
         writer.close()
@@ -94,4 +94,4 @@ async def test_an_unread_response_takes_no_place_of_a_request(settings: Settings
 
 
 async def _is_unsent(site: Site) -> bool:
-    return len(site.service.api.unsent) == 1 and site.service.api.unsent.size > 0
+    return len(site.server.unsent) == 1 and site.server.unsent.size > 0
