@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from service.http.server.new_connections import NewConnections
 from service.settings import Settings
 from testkit.polling import poll_until
 from tests.http_service import Site, open_site
@@ -83,3 +84,27 @@ async def test_a_head_has_a_limit_of_its_size(site: Site, before: bytes) -> None
         with pytest.raises(ConnectionResetError):
             await reader.read()
     writer.close()
+
+
+class _Connection:
+    """A connection that only counts."""
+
+    def force_close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("addresses", "admitted"),
+    [
+        (["192.0.2.1", "192.0.2.2", "192.0.2.1"], [True, True, False]),
+        (["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"], [True, False, True]),
+        (["::ffff:192.0.2.1", "192.0.2.1"], [True, False]),
+        (["fe80::1%eth0", "fe80::2%eth0"], [True, False]),
+        (["", ""], [True, False]),
+    ],
+    ids=["IPv4", "IPv6 by /64", "IPv4 in IPv6", "with a scope", "a UNIX socket"],
+)
+async def test_an_ipv6_network_counts_as_one_client(addresses: list[str], admitted: list[bool]) -> None:
+    """A client chooses the last 64 bits of its address itself."""
+    connections = NewConnections(1, 10.0, lambda: None)
+    assert [connections.add(_Connection(), address) for address in addresses] == admitted
