@@ -1,4 +1,4 @@
-"""The service on real ports for the HTTP tests, and checks that a refused request changes nothing."""
+"""The service on real ports for the HTTP tests, and checks that a rejected request changes nothing."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -111,16 +111,16 @@ class Site:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ServerState, ClientSession]]:
     """Run the service on free ports, as in production but without its publisher, and a client session."""
-    joined = build(replace(settings, host="127.0.0.1", port=free_port(), ops_port=free_port()))
-    await joined.database.start()
+    service = build(replace(settings, host="127.0.0.1", port=free_port(), ops_port=free_port()))
+    await service.database.start()
     session = ClientSession(
-        f"http://127.0.0.1:{joined.settings.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT)
+        f"http://127.0.0.1:{service.settings.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT)
     )
     try:
-        async with session, listening(joined) as server:
-            yield joined, server.state, session
+        async with session, listening(service) as server:
+            yield service, server.state, session
     finally:
-        await joined.database.close()
+        await service.database.close()
 
 
 def application_of(service: Service) -> Application:
@@ -131,11 +131,11 @@ def application_of(service: Service) -> Application:
 @asynccontextmanager
 async def open_site(settings: Settings) -> AsyncIterator[Site]:
     """Open a site for the block; its database must exist."""
-    async with serving(settings) as (joined, server, session):
+    async with serving(settings) as (service, server, session):
         postgres = await asyncpg.connect(settings.database_url)
         try:
-            token = await joined.use_cases.tokens.create("test", scopes=SCOPES)
-            bare = Site(joined, server, session, postgres, token, organization_id=0, project_id=0)
+            token = await service.use_cases.tokens.create("test", scopes=SCOPES)
+            bare = Site(service, server, session, postgres, token, organization_id=0, project_id=0)
             organization = await bare.send(
                 "POST", "/api/0/organizations/", json={"name": "The Jurisdiction", "slug": ORGANIZATION}
             )

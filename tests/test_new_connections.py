@@ -18,7 +18,7 @@ _SLACK = 2.0
 
 
 async def test_an_address_has_a_limit_of_connections_without_a_request(settings: Settings) -> None:
-    """More are closed at once; connections that have sent a request are not counted."""
+    """Further ones are closed immediately; connections that have sent a request are not counted."""
     async with open_site(replace(settings, max_new_connections=3)) as site:
         port = site.service.settings.port
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -32,7 +32,7 @@ async def test_an_address_has_a_limit_of_connections_without_a_request(settings:
         another[1].write(_READ)
         assert (await another[0].readline()).startswith(b"HTTP/1.1 404 ")
         silent[2][1].close()
-        await poll_until(lambda: _is_answered(site))
+        await poll_until(lambda: _is_accepted(site))
         for _, each in [*silent, another]:
             each.close()
 
@@ -44,29 +44,29 @@ async def _is_closed(site: Site) -> bool:
         return True
 
 
-async def _is_answered(site: Site) -> bool:
+async def _is_accepted(site: Site) -> bool:
     return not await _is_closed(site)
 
 
 async def test_without_the_limit_all_connections_of_an_address_are_kept(settings: Settings) -> None:
-    """0 switches it off."""
+    """0 disables it."""
     async with open_site(replace(settings, max_new_connections=0)) as site:
         port = site.service.settings.port
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
-        assert await _is_answered(site)
+        assert await _is_accepted(site)
         for _, writer in silent:
             writer.close()
 
 
 async def test_the_first_head_has_its_own_deadline(settings: Settings) -> None:
-    """A connection that is silent or slow from the beginning ends; one that waits for its next request does not."""
+    """A connection without a complete first head is closed; one that waits for its next request is not."""
     async with open_site(replace(settings, header_timeout=0.3, keepalive_timeout=30.0)) as site:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
         writer.write(_READ)
         assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
-        began = time.monotonic()
+        started = time.monotonic()
         assert [await site.exchange(b""), await site.exchange(_HALF)] == [b"", b""]
-        assert time.monotonic() - began < 2 * 0.3 + _SLACK
+        assert time.monotonic() - started < 2 * 0.3 + _SLACK
         writer.write(_READ)
         await reader.readuntil(b"HTTP/1.1 404 ")
         writer.close()
@@ -74,7 +74,7 @@ async def test_the_first_head_has_its_own_deadline(settings: Settings) -> None:
 
 @pytest.mark.parametrize("before", [b"", _READ], ids=["first", "second"])
 async def test_a_head_has_a_limit_of_its_size(site: Site, before: bytes) -> None:
-    """Each header is short enough, all of them together would take a megabyte for each connection."""
+    """Each header is below the limit of the parser; all of them would take a megabyte per connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
     async with asyncio.timeout(_SLACK):
         if before:
