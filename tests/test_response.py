@@ -59,7 +59,7 @@ async def test_a_response_equals_that_of_aiohttp(status: int, body: bytes, *, cl
 
     async def ours(_request: web.Request) -> web.StreamResponse:
         response = Response(header_lines(_HEADERS), body, status=status)
-        response.add(header_lines({"X-More": "specific"}))
+        response.header_lines += header_lines({"X-More": "specific"})
         if closes:
             response.force_close()
         return response

@@ -12,6 +12,7 @@ from service.http.server.state import REQUEST_ID, ServerState
 from service.usecases.use_cases import UseCases
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""The W3C trace context; a malformed one is ignored."""
 
 
 @dataclass(slots=True)  # not frozen: each request creates one, and freezing would double its cost
@@ -55,15 +56,12 @@ class RequestContext:
     @property
     def origin(self) -> Origin:
         """What audit entries and events record of this request."""
+        traceparent = self.request.headers.get("traceparent")
+        if traceparent and not _TRACEPARENT.fullmatch(traceparent):
+            traceparent = None
         return Origin(
             token_id=self.principal.token_id,
             request_id=self.request[REQUEST_ID],
             remote_address=self.request.remote,
-            traceparent=_traceparent(self.request),
+            traceparent=traceparent or None,
         )
-
-
-def _traceparent(request: web.Request) -> str | None:
-    """Return the W3C trace context of a request; None if there is none or it is malformed."""
-    value = request.headers.get("traceparent", "")
-    return value if _TRACEPARENT.fullmatch(value) else None

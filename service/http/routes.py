@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
-from service.domain.model import Principal, Project
+from service.domain.model import Principal
 from service.http.auth import (
     Scopes,
     authenticate,
@@ -161,13 +161,17 @@ class Dispatcher:
         tokens, token = self._use_cases.tokens, bearer_token(request)
         principal = tokens.cached(token) or await authenticate(tokens, token, request.remote)
         request[PRINCIPAL] = principal
-        self._state.rate_limiter.count(principal)
+        if principal.rate_limit is not None:
+            self._state.rate_limiter.count(principal)
         check_scopes(principal, method, self._scopes)
         handler = self._handlers.get(method)
         if handler is None:
             raise method_not_allowed(method)
         _check_names(principal, names)
-        project = await self._find_project(names) if self._is_in_project else None
+        project = None
+        if self._is_in_project:
+            path, projects = (names["organization"], names["project"]), self._use_cases.projects
+            project = projects.known(*path) or await projects.get(*path)
         if method == "DELETE":  # the other methods with a body check it before they read the body
             check_acceptable(request)
         response = await handler(
@@ -184,11 +188,6 @@ class Dispatcher:
         if method in {"GET", "HEAD"}:  # 404 takes precedence over 406
             check_acceptable(request)
         return response
-
-    async def _find_project(self, names: Mapping[str, str]) -> Project:
-        organization, project = names["organization"], names["project"]
-        projects = self._use_cases.projects
-        return projects.known(organization, project) or await projects.get(organization, project)
 
 
 def _check_names(principal: Principal, names: Mapping[str, str]) -> None:

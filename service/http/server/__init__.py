@@ -6,7 +6,7 @@ The path of a request: `connection` (limits of the connection, framing, admissio
 Why not aiohttp's own responses and middlewares: `web.Response` supports cookies, compression, chunks and signals, and
 each response pays for them: building its head takes four times as long, a tenth of the time of a GET. A chain of
 middlewares looks up the route of each request again. `python -m bench` prints the rate of GET beside that of a plain
-aiohttp handler with the same constant bytes ("baseline"), and the tests of `response` compare each response with
+aiohttp handler ("aiohttp with constant bytes"), and the tests of `response` compare each response with
 `web.Response`.
 
 To stream a response (for example server-sent events), return a subclass of `Response` that overrides ``prepare``:

@@ -38,8 +38,8 @@ class AdmissionControl:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
+        self._free = limit
         self._in_flight = 0
-        self._without_slot = 0
         self._waiting_for_kafka = 0
         self._refusals_left = _REFUSALS_PER_INTERVAL
         self._queue: deque[asyncio.Future[None]] = deque()
@@ -55,18 +55,19 @@ class AdmissionControl:
     @property
     def free(self) -> int:
         """The number of free slots; less than 0 if waiting requests have continued while all slots were taken."""
-        return self._limit - self._in_flight + self._without_slot
+        return self._free
 
     def try_acquire(self) -> bool:
         """Occupy a slot for a request; return False if none is free."""
-        if self.free < 1:
+        if self._free < 1:
             return False
+        self._free -= 1
         self._in_flight += 1
         return True
 
     async def acquire(self) -> bool:
         """Occupy a slot; return False, as soon as the request may be refused, if none is free."""
-        while self.free < 1 and self._refusals_left < 1 and not self._closing:
+        while self._free < 1 and self._refusals_left < 1 and not self._closing:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._queue.append(turn)
             await turn
@@ -78,6 +79,7 @@ class AdmissionControl:
 
     def release(self) -> None:
         """End a request for which `try_acquire` or `acquire` returned True."""
+        self._free += 1
         self._in_flight -= 1
 
     @contextmanager
@@ -89,7 +91,7 @@ class AdmissionControl:
         """
         with self._slot_freed():
             yield
-        if self.free < 0:
+        if self._free < 0:
             raise BusyError("no free slot for a request whose body has arrived")
 
     @contextmanager
@@ -107,11 +109,11 @@ class AdmissionControl:
 
     @contextmanager
     def _slot_freed(self) -> Iterator[None]:
-        self._without_slot += 1
+        self._free += 1
         try:
             yield
         finally:
-            self._without_slot -= 1
+            self._free -= 1
 
     async def defer_refused(self) -> None:
         """Wait, after a refusal, until the connection may be read again."""
@@ -135,12 +137,12 @@ class AdmissionControl:
             await asyncio.sleep(_INTERVAL)
             now = loop.time()
             self._refusals_left = _REFUSALS_PER_INTERVAL
-            _wake(self._queue, min(len(self._queue), max(self.free, _REFUSALS_PER_INTERVAL)))
+            _wake(self._queue, min(len(self._queue), max(self._free, _REFUSALS_PER_INTERVAL)))
             due = 0
             while due < min(_RELEASES_PER_INTERVAL, len(self._refused)) and self._refused[due][0] <= now:
                 due += 1
             # The clients that are being served will take a few free slots for their next requests.
-            self._release_refused(max(due, min(self.free - self._limit // 4, len(self._refused))))
+            self._release_refused(max(due, min(self._free - self._limit // 4, len(self._refused))))
             if self._unlogged_refusals and now - last_logged > _RETRY_AFTER:
                 _log.warning("requests_refused", count=self._unlogged_refusals, in_flight=self._in_flight)
                 self._unlogged_refusals, last_logged = 0, now

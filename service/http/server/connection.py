@@ -6,15 +6,17 @@ This is the only module that uses private names of aiohttp; `pyproject.toml` pin
 - `AppRunner._make_server`, `Server._kwargs`: create our connections with the options of the runner;
 - `Server._connections`: counts the connections;
 - `RequestHandler._handle_request`: admits a request before its route is looked up;
-- `RequestHandler._waiter`: tells an incomplete request head from a request in progress;
+- `RequestHandler._waiter`: distinguishes an incomplete request head from a request in progress;
 - `RequestHandler._pause_transport_reading`, `_resume_transport_reading`, `_reading_paused`, `_buffer_paused`: read no
   further requests while a response is unsent;
 - `BaseRequest._message`: ends the connection after a request for an upgrade.
 
-Memory of all connections: each holds at most 32 KiB of an incomplete head, 32 KiB that the kernel delivers in one
-read, and the parsed heads of that read (aiohttp stops parsing at 32 pipelined requests, and 32 KiB cannot hold larger
-ones). Together about 100 KiB, so `MAX_CONNECTIONS` times 100 KiB bounds the process: 1 GiB for 10 000 connections if
-each client sends as much as it may; a client that sends one request at a time takes about 10 KiB.
+Memory of a connection, measured with CPython 3.11: 9 KiB with one request in progress; 90 KiB with an incomplete
+head of 28 KiB, of which the limit is 32 KiB; 60 KiB with pipelined requests; 520 KiB with pipelined requests of 100
+short headers each, the worst case: one read returns about 32 KiB, and aiohttp parses at most 32 requests in
+advance. The bound of the process is MAX_CONNECTIONS times that: 16 000 connections need 150 MB as clients use them
+and up to 8 GB against hostile ones, so MAX_CONNECTIONS must fit the memory limit (2 000 per GiB) unless a proxy
+parses the requests first.
 """
 
 import asyncio
@@ -29,8 +31,9 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from service.domain.errors import BusyError
 from service.http.errors import HttpError, internal_error
+from service.http.server.middleware import new_request_id
 from service.http.server.response import Response, error_response, header_lines
-from service.http.server.state import ServerState, new_request_id
+from service.http.server.state import ServerState
 from service.http.server.unsent_responses import UnsentConnection
 
 _log = structlog.get_logger(__name__)
@@ -171,7 +174,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
             # The parser discards what follows in the same read. No protocol is offered, so the request is handled as
             # if it did not ask for an upgrade, and is the last one of its connection.
             request._message = message._replace(should_close=True)  # noqa: SLF001 -- see above
-        if not _has_valid_framing(request):
+        if request.version != HttpVersion11 and not _has_valid_framing(request):
             request_handler = self._reject_framing
         elif request_handler is self._app_handler:  # otherwise the parser has failed
             request_handler = self._handle_admitted
@@ -193,8 +196,8 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
     def _refuse(self, request: web.BaseRequest) -> Response:
         """Return 503; it costs as little as possible: no route is looked up and no line is logged."""
         response = error_response(BusyError("no free slot"))
-        response.add(header_lines({"X-Request-Id": new_request_id()}))
-        response.add(self._state.rate_limiter.header_lines(None, free_slots=0))
+        response.header_lines += header_lines({"X-Request-Id": new_request_id()})
+        response.header_lines += self._state.rate_limiter.header_lines(None, free_slots=0)
         response.after_send = partial(self._defer_refused, request)
         if self._state.draining:
             response.force_close()
@@ -232,17 +235,15 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
             _log.error("request_failed", request_id=request_id, exc_info=exc)
             error = internal_error(request_id)
         response = error_response(error)
-        response.add(header_lines({"X-Request-Id": request_id}))
+        response.header_lines += header_lines({"X-Request-Id": request_id})
         response.force_close()
         self._state.metrics.observe("unreadable", "OTHER", response.status, 0.0)
         return response
 
 
 def _has_valid_framing(request: web.BaseRequest) -> bool:
-    """Return whether every server sees the same end of the request: HTTP/1.1, or HTTP/1.0 without chunks.
+    """Return whether every server sees the same end of a request that is not HTTP/1.1: HTTP/1.0 without chunks.
 
     The parser accepts every version; RFC 9112, section 6.1, calls chunks before 1.1 faulty.
     """
-    if request.version == HttpVersion11:
-        return True
     return request.version == HttpVersion10 and "Transfer-Encoding" not in request.headers

@@ -1,6 +1,7 @@
 """What every routed request passes through: id, deadline, common headers, error responses, log and metrics."""
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -12,7 +13,7 @@ from multidict import istr
 
 from service.http.errors import internal_error, request_timed_out
 from service.http.server.response import Response, error_response, header_lines
-from service.http.server.state import FAULT, PRINCIPAL, REQUEST_ID, ServerState, new_request_id
+from service.http.server.state import FAULT, PRINCIPAL, REQUEST_ID, ServerState
 
 _log = structlog.get_logger(__name__)
 
@@ -22,7 +23,13 @@ _UNAVAILABLE: Final = 503
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that are metric labels: clients must not create labels."""
 
+
 Handler = Callable[[web.Request], Awaitable[Response]]
+
+
+def new_request_id() -> str:
+    """Return a random id; it is no secret, so it costs no system call."""
+    return f"{random.getrandbits(128):032x}"
 
 
 class Middleware:
@@ -62,7 +69,7 @@ class Middleware:
         # The slot of this request is free as soon as the response is sent.
         free_slots = self._state.admission.free + 1
         lines = self._state.rate_limiter.header_lines(request.get(PRINCIPAL), free_slots=free_slots)
-        response.add(header_lines({"X-Request-Id": request_id}) + lines)
+        response.header_lines += header_lines({"X-Request-Id": request_id}) + lines
         if self._state.draining:
             response.force_close()
         self._record(request, response, time.perf_counter() - started)

@@ -49,7 +49,7 @@ class Response(web.StreamResponse):
     the next request of the connection. ``after_send`` is awaited in between.
 
     Args:
-        headers: Lines from `header_lines`.
+        headers: Lines from `header_lines`; more of them may be added to the attribute ``header_lines``.
         body: The whole body.
         status: The HTTP status.
         is_constant: The process keeps ``body`` in any case, so a client that does not read it costs no memory.
@@ -59,15 +59,11 @@ class Response(web.StreamResponse):
         self, headers: str, body: bytes = b"", *, status: int = 200, is_constant: bool = False
     ) -> None:
         super().__init__(status=status)
-        self._header_lines = headers
+        self.header_lines = headers
         self._response_body = body
         self._is_constant = is_constant
         self._keeps_connection = False
         self.after_send: Callable[[], Awaitable[None]] | None = None
-
-    def add(self, headers: str) -> None:
-        """Add ``headers``, lines from `header_lines`."""
-        self._header_lines += headers
 
     @property
     def keep_alive(self) -> bool | None:
@@ -112,7 +108,7 @@ class Response(web.StreamResponse):
             connection = "Connection: keep-alive\r\n"
         return (
             f"HTTP/{'1.1' if is_http_1_1 else '1.0'} {status} {self.reason}\r\n"
-            f"{self._header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
+            f"{self.header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
         ).encode()
 
 

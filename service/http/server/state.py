@@ -1,6 +1,5 @@
 """What the connections and the handlers of one server share, and the keys under which requests hold values."""
 
-import random
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,8 +55,3 @@ PRINCIPAL: Final = web.RequestKey("principal", Principal)
 
 FAULT: Final = web.RequestKey("fault", str)
 """Why the response has the status 503; for the log, never for the client."""
-
-
-def new_request_id() -> str:
-    """Return a random id; it is no secret, so it costs no system call."""
-    return f"{random.getrandbits(128):032x}"
