@@ -108,7 +108,7 @@ async def count(database_url: str) -> dict[str, int]:
     async with publishing(parts, publish=False), listening(parts):
         project, token = (
             await _new_project(parts),
-            await parts.api.tokens.create("bench", scopes=["project:admin"]),
+            await parts.use_cases.tokens.create("bench", scopes=["project:admin"]),
         )
         keys = f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/"
         create = request_bytes("POST", keys, token=token, body=b'{"name":"Fabulous Key"}')
@@ -126,8 +126,8 @@ async def count(database_url: str) -> dict[str, int]:
 
 async def _new_project(parts: Service) -> Project:
     slug = f"bench-{uuid4().hex}"
-    owner, _ = await parts.api.organizations.create(slug=slug, name=slug, origin=_ORIGIN)
-    project, _ = await parts.api.projects.create(
+    owner, _ = await parts.use_cases.organizations.create(slug=slug, name=slug, origin=_ORIGIN)
+    project, _ = await parts.use_cases.projects.create(
         owner, slug="bench", name="bench", default_key=False, origin=_ORIGIN
     )
     return project

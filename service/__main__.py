@@ -1,4 +1,4 @@
-"""`python -m service` and the command `projectkeys`: the same."""
+"""`python -m service` runs the command line, as `projectkeys` does."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The composition root: the one place that joins the parts, and starts and stops them in order."""
+"""The composition root: creates the parts of a process, and starts and stops them in order; `server` adds HTTP."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,30 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from service.concurrency.supervisor import supervised
 from service.concurrency.tenant_queue import TenantSlots
-from service.contract.asyncapi import Topic
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
 from service.environment import SettingsError
-from service.http.docs.swagger_page import add_openapi_routes
-from service.http.ops import Health
-from service.http.routes import add_routes
-from service.http.serializers import KeySerializer
-from service.http.server.admission import AdmissionControl
-from service.http.server.arriving_bodies import ArrivingBodies
-from service.http.server.deadlines import Deadlines
-from service.http.server.new_connections import NewConnections
-from service.http.server.rate_limit import RateLimiter
-from service.http.server.unsent_responses import UnsentResponses
-from service.http.state import API, Api
 from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer
-from service.kafka.topic import TOPIC_CONFIG, watch_topic
+from service.kafka.topic import watch_topic
 from service.metrics import (
     JobMetrics,
     LoopMetrics,
@@ -45,12 +32,7 @@ from service.postgres.outbox_admin import select_backlog
 from service.postgres.schema import SchemaError, problem_with, select_schema_state
 from service.postgres.shards import PostgresShardOwnership
 from service.publisher.publisher import Publisher, publisher_name
-from service.settings import (
-    DatabaseSettings,
-    DsnSettings,
-    KafkaSettings,
-    Settings,
-)
+from service.settings import DatabaseSettings, DsnSettings, KafkaSettings, Settings
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
@@ -63,28 +45,28 @@ from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
+from service.usecases.use_cases import UseCases
 
 _MAX_WAITING_WRITES: Final = 1024
-_MAX_WRITE_WAIT: Final = 3.0
-"""Writes that may wait for a slot, and seconds for each. A slot is a connection for a transaction that waits for row
-locks; half of the pool has slots, and the other half serves batches of creates and reads."""
+"""Writes that may wait for a slot."""
 
-_DRAIN_WITHIN: Final = 1.0
-"""Seconds, at the end, for creates whose callers have gone: they are done as a whole or not at all."""
+_DRAIN_TIMEOUT: Final = 1.0
+"""Seconds, at the end, to commit creates whose clients have disconnected."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The parts of one process, joined."""
+    """The parts of a process except for HTTP."""
 
     settings: Settings
     registry: CollectorRegistry
+    request_metrics: RequestMetrics
+    outbox_metrics: OutboxMetrics
     database: Database
     publisher: Publisher
     producer: FencedProducer
     jobs: Jobs
-    api: Api
-    health: Health
+    use_cases: UseCases
 
 
 def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
@@ -127,20 +109,66 @@ def ingest_from(settings: DsnSettings) -> Ingest:
 
 
 def build(settings: Settings) -> Service:
-    """Join the parts; nothing is started or connected."""
+    """Create the parts of a process; nothing is started or connected.
+
+    Raises:
+        SettingsError: As `kafka_connection`.
+    """
     # It would add a second time series for each counter, which is not used.
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # -- the library forgot its types
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # -- the library lacks its annotation
     registry = CollectorRegistry()
     database = open_database(settings)
     PoolMetrics(registry, database.sizes)
     LoopMetrics(registry)
-    producer = FencedProducer(
+    producer = _build_producer(settings)
+    acknowledgements = Acknowledgements(database)
+    publisher = _build_publisher(settings, registry, database, producer, acknowledgements)
+    events = EventFactory(ingest_from(settings))
+    bulk_changes = BulkChanges(events)
+    jobs = Jobs(database, bulk_changes, on_committed=publisher.enqueue, metrics=JobMetrics(registry))
+    return Service(
+        settings=settings,
+        registry=registry,
+        request_metrics=RequestMetrics(registry),
+        outbox_metrics=OutboxMetrics(registry),
+        database=database,
+        publisher=publisher,
+        producer=producer,
+        jobs=jobs,
+        use_cases=_build_use_cases(
+            database, events, bulk_changes, publisher, acknowledgements, jobs, _build_slots(settings)
+        ),
+    )
+
+
+def _build_slots(settings: Settings) -> TenantSlots:
+    """Return the slots of transactions that wait for row locks: as many as half of the pool has connections.
+
+    The other half serves batches of creates and reads. A slot is waited for as long as a connection.
+    """
+    return TenantSlots(
+        slots=max(1, settings.database_pool_size // 2),
+        max_waiting=_MAX_WAITING_WRITES,
+        max_wait=settings.acquire_timeout,
+    )
+
+
+def _build_producer(settings: Settings) -> FencedProducer:
+    return FencedProducer(
         kafka_connection(settings),
         topic=settings.kafka_topic,
         request_timeout=settings.kafka_request_timeout,
     )
-    acknowledgements = Acknowledgements(database)
-    publisher = Publisher(
+
+
+def _build_publisher(
+    settings: Settings,
+    registry: CollectorRegistry,
+    database: Database,
+    producer: FencedProducer,
+    acknowledgements: Acknowledgements,
+) -> Publisher:
+    return Publisher(
         PostgresOutbox(database),
         PostgresShardOwnership(database, name=publisher_name(), lease=settings.shard_lease),
         producer,
@@ -148,17 +176,19 @@ def build(settings: Settings) -> Service:
         metrics=PublisherMetrics(registry),
         heartbeat=settings.heartbeat_interval,
     )
-    dsns = ingest_from(settings)
-    events, idempotency, on_committed = EventFactory(dsns), Idempotency(database), publisher.enqueue
-    slots = TenantSlots(
-        slots=max(1, settings.database_pool_size // 2),
-        max_waiting=_MAX_WAITING_WRITES,
-        max_wait=_MAX_WRITE_WAIT,
-    )
-    bulk_changes = BulkChanges(events)
-    jobs = Jobs(database, bulk_changes, on_committed=on_committed, metrics=JobMetrics(registry))
-    metrics, admission = RequestMetrics(registry), AdmissionControl(settings.max_requests)
-    api = Api(
+
+
+def _build_use_cases(
+    database: Database,
+    events: EventFactory,
+    bulk_changes: BulkChanges,
+    publisher: Publisher,
+    acknowledgements: Acknowledgements,
+    jobs: Jobs,
+    slots: TenantSlots,
+) -> UseCases:
+    idempotency, on_committed = Idempotency(database), publisher.enqueue
+    return UseCases(
         tokens=Tokens(database),
         organizations=Organizations(database, idempotency, on_job_inserted=jobs.wake),
         projects=Projects(
@@ -175,64 +205,19 @@ def build(settings: Settings) -> Service:
         read_keys=ReadKeys(database),
         acknowledgements=acknowledgements,
         audit=Audit(database),
-        key_serializer=KeySerializer(dsns),
-        topic=Topic(settings.kafka_topic, SHARDS, TOPIC_CONFIG),
-        links_base=settings.links_base,
-        body_timeout=settings.body_timeout,
-        body_limit=settings.body_limit,
-        admission=admission,
-        arriving=ArrivingBodies(settings.arriving_limit, admission),
-        unsent=UnsentResponses(
-            settings.unsent_limit, settings.send_timeout, lambda bound: metrics.aborted.labels(bound).inc()
-        ),
-        new_connections=NewConnections(
-            settings.max_new_connections,
-            settings.header_timeout,
-            lambda: metrics.aborted.labels("max_new_connections").inc(),
-        ),
-        rate_limiter=RateLimiter(settings.max_requests),
-        metrics=metrics,
-        deadlines=Deadlines(settings.request_timeout),
     )
-    metrics.in_flight.set_function(lambda: admission.taken)
-    metrics.unsent.set_function(lambda: api.unsent.size)
-    outbox_metrics = OutboxMetrics(registry)
-    health = Health(
-        checks=lambda: _checks(database, publisher),
-        needed=frozenset({"postgres"}),
-        before_scrape=lambda: _update_outbox_metrics(database, outbox_metrics),
-    )
-    return Service(settings, registry, database, publisher, producer, jobs, api, health)
-
-
-def create_app(api: Api) -> web.Application:
-    """The API's application."""
-    app = web.Application(client_max_size=api.body_limit)
-    app[API] = api
-    add_openapi_routes(app)
-    add_routes(app)
-    app.cleanup_ctx.append(_background_tasks)
-    return app
-
-
-async def _background_tasks(app: web.Application) -> AsyncIterator[None]:
-    api = app[API]
-    restarts = api.metrics.restarts
-    async with (
-        supervised("deadlines", api.deadlines.sweep, restarts),
-        supervised("room", api.admission.hear, restarts),
-        supervised("token uses", api.tokens.uses.write, restarts),
-    ):
-        yield
 
 
 @asynccontextmanager
 async def publishing(
     service: Service, *, create_topic: bool = False, publish: bool = True
 ) -> AsyncIterator[None]:
-    """Run the connection pool and the publisher until the end of the block; then release the shards.
+    """Run the connection pool, the jobs and the publisher until the end of the block; then release the shards.
 
-    Without ``publish`` the events stay in the outbox, for other processes.
+    Args:
+        service: The parts of the process.
+        create_topic: Create the topic if it does not exist.
+        publish: False leaves the events in the outbox, for other processes.
     """
     works = {"jobs": service.jobs.run}
     if publish:
@@ -249,15 +234,16 @@ async def publishing(
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
         for name, work in works.items():
-            await stack.enter_async_context(supervised(name, work, service.api.metrics.restarts))
+            await stack.enter_async_context(supervised(name, work, service.request_metrics.restarts))
         yield
         with suppress(TimeoutError):
-            async with asyncio.timeout(_DRAIN_WITHIN):
-                await service.api.create_key.drain()
+            async with asyncio.timeout(_DRAIN_TIMEOUT):
+                await service.use_cases.create_key.drain()
 
 
-async def _checks(database: Database, publisher: Publisher) -> dict[str, str]:
-    return {"postgres": await _check_postgres(database), "kafka": publisher.condition()}
+async def check_dependencies(service: Service) -> dict[str, str]:
+    """Return the state of each dependency by its name: "ok" or the problem."""
+    return {"postgres": await _check_postgres(service.database), "kafka": service.publisher.condition()}
 
 
 async def _check_postgres(database: Database) -> str:
@@ -270,12 +256,13 @@ async def _check_postgres(database: Database) -> str:
         return f"unreachable: {error}"
 
 
-async def _update_outbox_metrics(database: Database, metrics: OutboxMetrics) -> None:
+async def update_outbox_metrics(service: Service) -> None:
+    """Set the metrics of the outbox to its current size; keep their values if Postgres is unavailable."""
     try:
-        async with database.connection() as connection:
+        async with service.database.connection() as connection:
             backlog = await select_backlog(connection)
     except (UnavailableError, PostgresError):
-        return  # the metrics keep their last values; readiness reports a missing database or schema
-    metrics.show(
+        return  # readiness reports a missing database or schema
+    service.outbox_metrics.show(
         {shard.shard: (shard.depth, shard.oldest_age) for shard in backlog.shards}, parked=backlog.parked
     )

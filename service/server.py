@@ -1,4 +1,4 @@
-"""A process that serves: two ports, signals, and a stop that loses nothing."""
+"""A process that serves HTTP: the API, the operations port, signals, and a shutdown that loses no request."""
 
 import asyncio
 import gc
@@ -8,92 +8,114 @@ import signal
 import socket
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
 import uvloop
 from aiohttp import web
 
-from service.app import Service, create_app, publishing
-from service.http.ops import create_ops_app
-from service.http.server.connection import ApiRunner
+from service.app import Service, check_dependencies, ingest_from, publishing, update_outbox_metrics
+from service.contract.asyncapi import Topic
+from service.domain.partitioning import SHARDS
+from service.http.application import create_app
+from service.http.ops import Health, create_ops_app
+from service.http.serializers import KeySerializer
+from service.http.server.admission import AdmissionControl
+from service.http.server.arriving_bodies import ArrivingBodies
+from service.http.server.connection import ServerRunner
+from service.http.server.deadlines import Deadlines
+from service.http.server.new_connections import NewConnections
+from service.http.server.rate_limit import RateLimiter
+from service.http.server.state import ServerState
+from service.http.server.unsent_responses import UnsentResponses
+from service.kafka.topic import TOPIC_CONFIG
 from service.settings import Settings
 
 _log = structlog.get_logger(__name__)
 
-_HAND_OVER: Final = 10.0
-"""Seconds of SHUTDOWN_TIMEOUT that are kept for handing over the shards; requests under way have the rest."""
+_RELEASE_TIMEOUT: Final = 10.0
+"""Seconds of SHUTDOWN_TIMEOUT that are reserved for releasing the shards; requests in progress have the rest."""
 
 _OWN_DESCRIPTORS: Final = 64
-"""Those of the log, of Kafka's brokers, of the operators' port: callers must not use them up."""
+"""File descriptors for the log and for Kafka, which clients must not use up."""
 
-_LOOK_EVERY: Final = 0.02
-"""Seconds between two looks whether the last request is answered."""
+_OPS_CONNECTIONS: Final = 32
+"""Connections of the operations port: probes and Prometheus need a few."""
 
-_FAREWELL: Final = 1.0
-"""Seconds for the last bytes of an answer, and for a refused body that still arrives."""
+_POLL_INTERVAL: Final = 0.02
+"""Seconds between two checks whether requests are in progress."""
+
+_LINGER_TIMEOUT: Final = 1.0
+"""Seconds to send the last bytes of a response, and to receive a rejected body."""
 
 _GC_THRESHOLDS: Final = (50_000, 50, 100)
-"""Collections cost a tenth of the throughput at Python's defaults; requests leave no cycles behind."""
-
+"""With Python's defaults garbage collection takes a tenth of the throughput; requests create no cycles."""
 
 _BACKLOG: Final = 1024
-"""Connections that may wait to be accepted: clients open many at once."""
+"""Connections that may wait to be accepted: clients open many at the same time."""
 
 
 class PortTakenError(Exception):
-    """A port is in use; the message says which setting changes it."""
+    """A port is in use; the message names the setting that changes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServer:
+    """The HTTP part of a process."""
+
+    state: ServerState
+    health: Health
 
 
 async def serve(
     service: Service, *, create_topic: bool = False, api: bool = True, publish: bool = True
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then stop in order.
+    """Serve until SIGTERM or SIGINT, then shut down in order.
 
     Args:
-        service: the parts.
-        create_topic: create the topic where it is missing.
-        api: False publishes alone, with the operators' port only.
+        service: The other parts of the process.
+        create_topic: Create the topic if it does not exist.
+        api: False opens the operations port alone.
         publish: False leaves the events to other processes.
 
     Raises:
-        PortTakenError: somebody else listens there.
+        PortTakenError: A port is in use.
     """
-    stop = stop_signal()
+    stop, settings = stop_signal(), service.settings
     async with (
         publishing(service, create_topic=create_topic, publish=publish),
-        listening(service, api=api),
+        listening(service, api=api) as server,
     ):
-        _log.info("serving", port=service.settings.port if api else None, ops_port=service.settings.ops_port)
+        _log.info("serving", port=settings.port if api else None, ops_port=settings.ops_port)
         gc.freeze()
         gc.set_threshold(*_GC_THRESHOLDS)
         await stop.wait()
-        await drain(service, stop)
-        end_by_force(after=service.settings.shutdown_timeout)
+        await drain(server, stop, delay=settings.shutdown_delay)
+        end_by_force(after=settings.shutdown_timeout)
 
 
 def end_by_force(*, after: float) -> None:
-    """Have the kernel end the process in ``after`` seconds, whatever holds it up then: a thread, a resolver.
+    """Have the kernel end the process in ``after`` seconds, even if a thread or a DNS lookup blocks it.
 
-    Nothing is lost by it: what was not handed over is taken over.
+    Nothing is lost: other processes take over its shards.
     """
     signal.setitimer(signal.ITIMER_REAL, after)
 
 
 def stop_signal() -> asyncio.Event:
-    """An event that SIGTERM and SIGINT set."""
+    """Return an event that SIGTERM and SIGINT set."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
 
 
-async def drain(service: Service, stop: asyncio.Event) -> None:
-    """Serve on, unready, until routers have noticed; a second signal ends the wait."""
-    delay = service.settings.shutdown_delay
+async def drain(server: HttpServer, stop: asyncio.Event, *, delay: float) -> None:
+    """Continue to serve, unready, for ``delay`` seconds, in which load balancers notice; a second signal ends it."""
     _log.info("stopping", after=delay)
-    service.health.stopping = True
-    service.api.draining = True
+    server.health.stopping = True
+    server.state.draining = True
     stop.clear()
     with suppress(TimeoutError):
         async with asyncio.timeout(delay):
@@ -101,53 +123,114 @@ async def drain(service: Service, stop: asyncio.Event) -> None:
 
 
 @asynccontextmanager
-async def listening(service: Service, *, api: bool = True) -> AsyncIterator[None]:
-    """Both ports, until the end of the block; requests under way are finished then.
+async def listening(service: Service, *, api: bool = True) -> AsyncIterator[HttpServer]:
+    """Serve both ports until the end of the block; then finish the requests in progress.
 
     Raises:
-        PortTakenError: somebody else listens there.
+        PortTakenError: A port is in use.
     """
-    settings = service.settings
-    ops = web.AppRunner(create_ops_app(service.health, service.registry), access_log=None)
-    runner = ApiRunner(
-        create_app(service.api),
-        connections=_connections(settings),
-        access_log=None,
-        auto_decompress=False,  # a compressed body is refused, not unpacked
-        keepalive_timeout=settings.keepalive_timeout,
-        lingering_time=_FAREWELL,
-        shutdown_timeout=_FAREWELL,
+    settings, server = service.settings, build_http(service)
+    runner = _runner(
+        settings, build_app(service, server.state), server.state, connections=_max_connections(settings)
     )
+    ops_state = _ops_state(service)
+    ops_app = create_ops_app(server.health, service.registry)
+    ops = _runner(settings, ops_app, ops_state, connections=_OPS_CONNECTIONS)
     try:
         if api:
             await _listen(runner, settings.host, settings.port, "PORT")
         await _listen(ops, settings.host, settings.ops_port, "OPS_PORT")
-        yield
+        yield server
     finally:
-        await _finish(runner, service)
-        # The operators' port goes last: a probe that finds nobody would call a stopping process dead.
+        await _finish(runner, service, server.state)
+        # The operations port closes last: a liveness probe that cannot connect would report a dead process.
         await runner.cleanup()
         await ops.cleanup()
 
 
-def _connections(settings: Settings) -> int:
-    """As many as are asked for, if the process may have so many descriptors besides its own."""
+def build_http(service: Service) -> HttpServer:
+    """Create the HTTP part of a process; nothing is started."""
+    health = Health(
+        checks=lambda: check_dependencies(service),
+        required=frozenset({"postgres"}),
+        before_scrape=lambda: update_outbox_metrics(service),
+    )
+    settings, metrics = service.settings, service.request_metrics
+    state = _build_state(service, settings.max_requests, settings.max_new_connections)
+    metrics.in_flight.set_function(lambda: state.admission.in_flight)
+    metrics.unsent.set_function(lambda: state.unsent.size)
+    return HttpServer(state, health)
+
+
+def _ops_state(service: Service) -> ServerState:
+    """Return the limits of the operations port: no load of the API's port may fail a liveness probe."""
+    return _build_state(service, _OPS_CONNECTIONS, _OPS_CONNECTIONS)
+
+
+def _build_state(service: Service, max_requests: int, max_new_connections: int) -> ServerState:
+    settings, aborted = service.settings, service.request_metrics.aborted
+    admission = AdmissionControl(max_requests)
+    return ServerState(
+        admission=admission,
+        arriving=ArrivingBodies(settings.arriving_limit, admission),
+        unsent=UnsentResponses(
+            settings.unsent_limit, settings.send_timeout, lambda bound: aborted.labels(bound).inc()
+        ),
+        new_connections=NewConnections(
+            max_new_connections,
+            settings.header_timeout,
+            lambda: aborted.labels("max_new_connections").inc(),
+        ),
+        rate_limiter=RateLimiter(max_requests),
+        deadlines=Deadlines(settings.request_timeout),
+        metrics=service.request_metrics,
+        body_timeout=settings.body_timeout,
+        body_limit=settings.body_limit,
+        links_base=settings.links_base,
+    )
+
+
+def build_app(service: Service, state: ServerState) -> web.Application:
+    """Return the application of the API."""
+    topic = Topic(service.settings.kafka_topic, SHARDS, TOPIC_CONFIG)
+    serializer = KeySerializer(ingest_from(service.settings))
+    return create_app(state, service.use_cases, serializer, topic)
+
+
+def _runner(
+    settings: Settings, app: web.Application, state: ServerState, *, connections: int
+) -> ServerRunner:
+    return ServerRunner(
+        app,
+        state,
+        max_connections=connections,
+        access_log=None,
+        auto_decompress=False,  # a compressed body is rejected, not decompressed
+        keepalive_timeout=settings.keepalive_timeout,
+        lingering_time=_LINGER_TIMEOUT,
+        shutdown_timeout=_LINGER_TIMEOUT,
+    )
+
+
+def _max_connections(settings: Settings) -> int:
+    """Return MAX_CONNECTIONS, or less if the process may not open so many files besides its own."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(1, min(settings.max_connections, allowed - _OWN_DESCRIPTORS - settings.database_pool_size))
+    own = _OWN_DESCRIPTORS + _OPS_CONNECTIONS + settings.database_pool_size
+    return max(1, min(settings.max_connections, allowed - own))
 
 
-async def _finish(runner: web.AppRunner, service: Service) -> None:
-    """Accept no more and wait for what is under way: the runner's own end throws away bytes that still arrive."""
-    # On a busy loop the time to stop comes before the look at the ports: who has connected by then would be reset.
-    await asyncio.sleep(_LOOK_EVERY)
+async def _finish(runner: web.AppRunner, service: Service, state: ServerState) -> None:
+    """Accept no connection and wait for the requests in progress: `runner.cleanup` discards bytes that arrive."""
+    # Under load, connections that the kernel has accepted are read first; otherwise they would be reset.
+    await asyncio.sleep(_POLL_INTERVAL)
     for site in runner.sites:
         await site.stop()
-    service.api.acknowledgements.give_up()
-    service.api.admission.close()
+    service.use_cases.acknowledgements.give_up()
+    state.admission.close()
     with suppress(TimeoutError):
-        async with asyncio.timeout(service.settings.shutdown_timeout - _HAND_OVER):
-            while service.api.admission.taken or len(service.api.unsent):
-                await asyncio.sleep(_LOOK_EVERY)
+        async with asyncio.timeout(service.settings.shutdown_timeout - _RELEASE_TIMEOUT):
+            while state.admission.in_flight or len(state.unsent):
+                await asyncio.sleep(_POLL_INTERVAL)
 
 
 async def _listen(runner: web.AppRunner, host: str, port: int, setting: str) -> None:
@@ -155,14 +238,14 @@ async def _listen(runner: web.AppRunner, host: str, port: int, setting: str) -> 
     try:
         await web.TCPSite(runner, host, port, backlog=_BACKLOG).start()
     except OSError as error:
-        raise _taken(port, setting, error) from None
+        raise _port_taken(port, setting, error) from None
 
 
 def check_ports_free(settings: Settings) -> None:
-    """Say that a port is taken before anything slow has been started.
+    """Check that both ports are free, before anything slow is started.
 
     Raises:
-        PortTakenError: somebody listens there.
+        PortTakenError: A port is in use.
     """
     for setting, port in (("PORT", settings.port), ("OPS_PORT", settings.ops_port)):
         with socket.socket() as probe:
@@ -170,10 +253,10 @@ def check_ports_free(settings: Settings) -> None:
             try:
                 probe.bind((settings.host, port))
             except OSError as error:
-                raise _taken(port, setting, error) from None
+                raise _port_taken(port, setting, error) from None
 
 
-def _taken(port: int, setting: str, error: OSError) -> PortTakenError:
+def _port_taken(port: int, setting: str, error: OSError) -> PortTakenError:
     reason = os.strerror(error.errno or 0).lower()
     return PortTakenError(
         f"Port {port} cannot be listened on ({reason}): choose another by {setting}, for example "
@@ -182,11 +265,8 @@ def _taken(port: int, setting: str, error: OSError) -> PortTakenError:
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` on uvloop to its end.
-
-    Each connection is a descriptor, of which shells allow a process far fewer than it may have.
-    """
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Run ``work`` on uvloop until it ends, with as many open files as the process may have: one per connection."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(work)

@@ -16,19 +16,19 @@ from aiohttp.test_utils import TestClient
 from aiohttp.web import Application, Request
 from pytest_aiohttp import AiohttpClient
 
-from service.app import Service, build, create_app, publishing
+from service.app import Service, build, publishing
 from service.dev.kafka import EmbeddedKafka
 from service.dev.servers import Servers, embedded_servers
 from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.migrate import migrate
 from service.settings import Settings
-from tests.http_service import Site, open_site
+from tests.http_service import Site, application_of, open_site
 from tests.kafka_harness import new_topic
 
 _TEMPLATE = "template_projectkeys"
 CACHE = Path(__file__).parents[1] / ".cache"
-"""Keeps what the servers need from one run to the next."""
+"""Contains the files of the servers that are kept between runs."""
 
 ORIGIN = Origin(token_id=None, request_id="test")
 
@@ -40,7 +40,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_tracebacks() -> None:
-    """Faults are logged as in production: drawing the variables of every frame takes minutes."""
+    """Log tracebacks without local variables, as in production: rendering them takes minutes."""
     structlog.configure(
         processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
@@ -48,7 +48,7 @@ def _plain_tracebacks() -> None:
 
 @pytest.fixture(scope="session")
 async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Servers]:
-    """PostgreSQL and Apache Kafka, for the whole run."""
+    """PostgreSQL and Apache Kafka for the whole run."""
     data = tmp_path_factory.mktemp("servers")
     async with embedded_servers(data, cache_dir=CACHE, report=print) as started:
         yield started
@@ -56,20 +56,20 @@ async def servers(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Ser
 
 @pytest.fixture(scope="session")
 def kafka_bootstrap(servers: Servers) -> str:
-    """Where Kafka is."""
+    """The bootstrap servers of Kafka."""
     return servers.kafka.bootstrap_servers
 
 
 @pytest.fixture
 async def own_kafka(tmp_path: Path) -> AsyncIterator[EmbeddedKafka]:
-    """A broker of one test, to be ended and started again."""
+    """A broker that a test may stop and start again."""
     async with embedded_servers(tmp_path, cache_dir=CACHE, report=print, postgres=False) as started:
         yield started.kafka
 
 
 @pytest.fixture(scope="session")
 async def template(servers: Servers) -> str:
-    """A database with the current schema, to be copied."""
+    """The name of a database with the current schema, from which tests create their own."""
     admin = await asyncpg.connect(servers.postgres.url)
     await admin.execute(f"CREATE DATABASE {_TEMPLATE}")
     await admin.close()
@@ -95,14 +95,14 @@ async def _new_database(servers: Servers, template: str) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def database_url(servers: Servers, template: str) -> AsyncIterator[str]:
-    """A database of one test, with the schema and nothing else in it."""
+    """The URL of a new database with the schema and no rows."""
     async with _new_database(servers, template) as url:
         yield url
 
 
 @pytest.fixture
 async def empty_database_url(servers: Servers) -> AsyncIterator[str]:
-    """A database of one test, without the schema."""
+    """The URL of a new database without the schema."""
     name = f"empty_{uuid4().hex}"
     admin = await asyncpg.connect(servers.postgres.url)
     await admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
@@ -113,7 +113,7 @@ async def empty_database_url(servers: Servers) -> AsyncIterator[str]:
 
 @pytest.fixture
 async def topic(kafka_bootstrap: str) -> str:
-    """A topic of one test, with its twelve partitions."""
+    """A new topic with twelve partitions."""
     return await new_topic(kafka_bootstrap)
 
 
@@ -131,13 +131,13 @@ def _settings(database_url: str, kafka_bootstrap: str) -> Settings:
 
 @pytest.fixture
 def settings(database_url: str, kafka_bootstrap: str) -> Settings:
-    """Settings of one test; its topic does not exist."""
+    """The settings of a test; their topic does not exist."""
     return _settings(database_url, kafka_bootstrap)
 
 
 @pytest.fixture(scope="session")
 async def site(servers: Servers, template: str) -> AsyncIterator[Site]:
-    """A service on its ports for the whole run: for tests that leave nothing, or look at what they made alone."""
+    """A service on its ports for the whole run: for tests that check only the rows that they create."""
     async with (
         _new_database(servers, template) as url,
         open_site(_settings(url, servers.kafka.bootstrap_servers)) as opened,
@@ -148,23 +148,23 @@ async def site(servers: Servers, template: str) -> AsyncIterator[Site]:
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[Service]:
     """The service without its publisher: events wait in the outbox."""
-    joined = build(settings)
-    await joined.database.start()
-    yield joined
-    await joined.database.close()
+    built = build(settings)
+    await built.database.start()
+    yield built
+    await built.database.close()
 
 
 @pytest.fixture
 async def publishing_service(settings: Settings, topic: str) -> AsyncIterator[Service]:
-    """The service with its publisher, on a topic of its own."""
-    joined = build(replace(settings, kafka_topic=topic))
-    async with publishing(joined):
-        yield joined
+    """The service with its publisher, on a new topic."""
+    built = build(replace(settings, kafka_topic=topic))
+    async with publishing(built):
+        yield built
 
 
 @pytest.fixture
 async def postgres(database_url: str) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-    """A connection of the test's own, to look behind the service."""
+    """A connection to the database of the service."""
     connection = await asyncpg.connect(database_url)
     yield connection
     await connection.close()
@@ -172,7 +172,7 @@ async def postgres(database_url: str) -> AsyncIterator["asyncpg.Connection[async
 
 @dataclass(frozen=True, slots=True)
 class Api:
-    """A client of the application, with a token of its own."""
+    """A client of the application with a token."""
 
     client: TestClient[Request, Application]
     token: str
@@ -180,20 +180,20 @@ class Api:
 
     @property
     def keys_path(self) -> str:
-        """Where the project's keys are."""
+        """The path of the project's keys."""
         return f"/api/0/projects/{self.project.organization.slug}/{self.project.slug}/keys/"
 
     async def request(
         self, method: str, path: str, *, token: str | None = None, **options: Any
     ) -> ClientResponse:
-        """A request with the token; another one if named, none if it is empty."""
+        """Send a request with the token, with another one if given, or with none if that is empty."""
         bearer = self.token if token is None else token
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
         headers.update(options.pop("headers", {}))
         return await self.client.request(method, path, headers=headers, **options)
 
     async def create(self, body: Any, **options: Any) -> ClientResponse:
-        """``POST …/keys/`` with a JSON body."""
+        """Send ``POST …/keys/`` with a JSON body."""
         return await self.request("POST", self.keys_path, json=body, **options)
 
 
@@ -202,12 +202,12 @@ MakeApi = Callable[[Service], Awaitable[Api]]
 
 @pytest.fixture
 def make_api(aiohttp_client: AiohttpClient) -> MakeApi:
-    """Makes a client of a service, with an organization, a project without keys and a token for everything."""
+    """Create a client of a service with an organization, a project without keys and a token with all scopes."""
 
-    async def make(joined: Service) -> Api:
-        project = await make_project(joined)
-        token = await joined.api.tokens.create("test", scopes=SCOPES)
-        client = await aiohttp_client(create_app(joined.api), server_kwargs={"auto_decompress": False})
+    async def make(service: Service) -> Api:
+        project = await make_project(service)
+        token = await service.use_cases.tokens.create("test", scopes=SCOPES)
+        client = await aiohttp_client(application_of(service), server_kwargs={"auto_decompress": False})
         return Api(client, token, project)
 
     return make
@@ -219,16 +219,18 @@ async def api(service: Service, make_api: MakeApi) -> Api:
     return await make_api(service)
 
 
-async def make_organization(joined: Service, slug: str = "the-interstellar-jurisdiction") -> Organization:
-    """A new organization."""
-    made, _ = await joined.api.organizations.create(slug=slug, name=slug, origin=ORIGIN)
-    return made
+async def make_organization(service: Service, slug: str = "the-interstellar-jurisdiction") -> Organization:
+    """Create an organization."""
+    created, _ = await service.use_cases.organizations.create(slug=slug, name=slug, origin=ORIGIN)
+    return created
 
 
 async def make_project(
-    joined: Service, *, organization: Organization | None = None, slug: str = "pump-station"
+    service: Service, *, organization: Organization | None = None, slug: str = "pump-station"
 ) -> Project:
-    """A new project without keys, of a new organization unless one is given."""
-    owner = organization or await make_organization(joined)
-    made, _ = await joined.api.projects.create(owner, slug=slug, name=slug, default_key=False, origin=ORIGIN)
-    return made
+    """Create a project without keys, in a new organization unless ``organization`` is given."""
+    owner = organization or await make_organization(service)
+    created, _ = await service.use_cases.projects.create(
+        owner, slug=slug, name=slug, default_key=False, origin=ORIGIN
+    )
+    return created

@@ -1,4 +1,4 @@
-"""The service on real ports for the HTTP tests, and checks that a refused request changes nothing."""
+"""The service on real ports for the HTTP tests, and checks that a rejected request changes nothing."""
 
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -8,12 +8,14 @@ from typing import Any
 
 import asyncpg
 from aiohttp import ClientSession, ClientTimeout
+from aiohttp.web import Application
 from yarl import URL
 
 from service.app import Service, build
 from service.dev.ports import free_port
 from service.domain.scopes import SCOPES
-from service.server import listening
+from service.http.server.state import ServerState
+from service.server import build_app, build_http, listening
 from service.settings import Settings
 from testkit.http_client import exchange
 
@@ -49,6 +51,7 @@ class Site:
     """A running service, an organization with a project without keys, and a token with all scopes."""
 
     service: Service
+    server: ServerState
     session: ClientSession
     postgres: "asyncpg.Connection[asyncpg.Record]"
     token: str
@@ -96,7 +99,7 @@ class Site:
 
     async def new_token(self, *scopes: str, organization: str | None = None) -> str:
         """Create a token with these scopes; with all scopes by default."""
-        return await self.service.api.tokens.create(
+        return await self.service.use_cases.tokens.create(
             "test", scopes=scopes or SCOPES, organization=organization
         )
 
@@ -106,28 +109,33 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ClientSession]]:
+async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ServerState, ClientSession]]:
     """Run the service on free ports, as in production but without its publisher, and a client session."""
-    joined = build(replace(settings, host="127.0.0.1", port=free_port(), ops_port=free_port()))
-    await joined.database.start()
+    service = build(replace(settings, host="127.0.0.1", port=free_port(), ops_port=free_port()))
+    await service.database.start()
     session = ClientSession(
-        f"http://127.0.0.1:{joined.settings.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT)
+        f"http://127.0.0.1:{service.settings.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT)
     )
     try:
-        async with session, listening(joined):
-            yield joined, session
+        async with session, listening(service) as server:
+            yield service, server.state, session
     finally:
-        await joined.database.close()
+        await service.database.close()
+
+
+def application_of(service: Service) -> Application:
+    """Return the application of ``service``, to be served by aiohttp's own connections."""
+    return build_app(service, build_http(service).state)
 
 
 @asynccontextmanager
 async def open_site(settings: Settings) -> AsyncIterator[Site]:
     """Open a site for the block; its database must exist."""
-    async with serving(settings) as (joined, session):
+    async with serving(settings) as (service, server, session):
         postgres = await asyncpg.connect(settings.database_url)
         try:
-            token = await joined.api.tokens.create("test", scopes=SCOPES)
-            bare = Site(joined, session, postgres, token, organization_id=0, project_id=0)
+            token = await service.use_cases.tokens.create("test", scopes=SCOPES)
+            bare = Site(service, server, session, postgres, token, organization_id=0, project_id=0)
             organization = await bare.send(
                 "POST", "/api/0/organizations/", json={"name": "The Jurisdiction", "slug": ORGANIZATION}
             )

@@ -27,16 +27,18 @@ class ReconcileSetup:
 
     async def issue(self) -> str:
         """Create a key in both and return it."""
-        created = await self.service.api.create_key.execute(NewProjectKey(), self.project, ORIGIN)
+        created = await self.service.use_cases.create_key.execute(NewProjectKey(), self.project, ORIGIN)
         return created.key.public_key
 
     async def rename(self, key: str) -> None:
         """Write a new version of a key to both."""
-        await self.service.api.update_key.execute(self.project, key, ProjectKeyChange(name="Newer"), ORIGIN)
+        await self.service.use_cases.update_key.execute(
+            self.project, key, ProjectKeyChange(name="Newer"), ORIGIN
+        )
 
     async def delete(self, key: str) -> None:
         """Delete a key in both."""
-        await self.service.api.delete_key.execute(self.project, key, ORIGIN)
+        await self.service.use_cases.delete_key.execute(self.project, key, ORIGIN)
 
     async def published(self) -> None:
         """Wait until all events are published."""

@@ -58,7 +58,7 @@ async def deploy(settings: Settings) -> Deployment:
     joined = build(settings)
     await joined.database.start()
     project = await make_project(joined)
-    token = await joined.api.tokens.create("test", scopes=SCOPES)
+    token = await joined.use_cases.tokens.create("test", scopes=SCOPES)
     await joined.database.close()
     return Deployment(settings, token, f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/")
 

@@ -1,4 +1,4 @@
-"""Bytes as no decent client sends them: a table, with what may be answered to each."""
+"""Malformed and unusual requests, with the statuses that are allowed for each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ _CHUNK: Final = f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n0\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """Bytes to send. ``statuses``: those of the answers, one of them each; empty for none at all."""
+    """Bytes to send; the status of the response is one of ``statuses``."""
 
     name: str
     request: bytes
@@ -21,19 +21,19 @@ class Raw:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a create goes, and the token that may make it."""
+    """The path of a create and a token that permits it."""
 
     path: str
     token: str
 
     def head(self, *lines: str, line: str = "") -> bytes:
-        """The head of a create with these lines more."""
+        """Return the head of a create with further ``lines``; ``line`` replaces the request line."""
         fixed = (line or f"POST {self.path} HTTP/1.1", "Host: a", f"Authorization: Bearer {self.token}")
         kind = "Content-Type: application/json"
         return "\r\n".join([*fixed, kind, "Connection: close", *lines, "", ""]).encode("latin-1")
 
     def get(self, path: str, *lines: str, version: str = "HTTP/1.1") -> bytes:
-        """A read."""
+        """Return a GET."""
         fixed = (
             f"GET {path} {version}",
             "Host: a",
@@ -152,48 +152,54 @@ _UNKNOWN_PATHS: Final = (
 )
 
 
-def refused(at: Target) -> Iterator[Raw]:
-    """What is no proper request: told so, and the connection ends."""
+def rejected(target: Target) -> Iterator[Raw]:
+    """Yield malformed requests: 400, and the connection is closed."""
     bad = frozenset({400})
     for value in _BAD_LENGTHS:
-        yield Raw(f"Content-Length {value[:20]!a}", at.head(f"Content-Length: {value}") + BODY, bad)
+        yield Raw(f"Content-Length {value[:20]!a}", target.head(f"Content-Length: {value}") + BODY, bad)
     for value in _BAD_CODINGS:
-        yield Raw(f"Transfer-Encoding {value!a}", at.head(f"Transfer-Encoding: {value}") + _CHUNK, bad)
+        yield Raw(f"Transfer-Encoding {value!a}", target.head(f"Transfer-Encoding: {value}") + _CHUNK, bad)
     for value in _BAD_HEADERS:
-        yield Raw(f"header {value[:40]!a}", at.head(value) + _CHUNK, bad)
+        yield Raw(f"header {value[:40]!a}", target.head(value) + _CHUNK, bad)
     for raw in _BAD_CHUNKS:
-        yield Raw(f"chunk {raw!r}", at.head(_CHUNKED) + raw + BODY + b"\r\n0\r\n\r\n", bad)
+        yield Raw(f"chunk {raw!r}", target.head(_CHUNKED) + raw + BODY + b"\r\n0\r\n\r\n", bad)
     unended = f"{len(BODY):x}\r\n".encode() + BODY + b"0\r\n\r\n"
-    yield Raw("a chunk without an end", at.head(_CHUNKED) + unended, bad)
-    yield Raw("chunks before HTTP/1.1", at.head(_CHUNKED, line=f"POST {at.path} HTTP/1.0") + _CHUNK, bad)
+    yield Raw("a chunk without an end", target.head(_CHUNKED) + unended, bad)
+    yield Raw(
+        "chunks before HTTP/1.1", target.head(_CHUNKED, line=f"POST {target.path} HTTP/1.0") + _CHUNK, bad
+    )
     for raw in _BAD_LINES:
         yield Raw(f"line {raw[:40]!r}", raw, bad)
 
 
-def answered(at: Target) -> Iterator[Raw]:
-    """What is unusual and still a request."""
+def accepted(target: Target) -> Iterator[Raw]:
+    """Yield unusual requests that are valid HTTP."""
     for path in _UNKNOWN_PATHS:
-        yield Raw(f"path {path!a}", at.get(path), frozenset({404}))
+        yield Raw(f"path {path!a}", target.get(path), frozenset({404}))
     good, host = frozenset({200}), "http://elsewhere.example"
-    yield Raw("absolute form", at.get(f"{host}{at.path}"), good)
-    yield Raw("a fragment", at.get(f"{at.path}#there"), good)
-    yield Raw("a path written in percents", at.get(at.path.replace("keys", "%6b%65ys")), good)
-    yield Raw("two spaces", at.get(f" {at.path}"), good)
-    yield Raw("HTTP/1.0", at.get(at.path, version="HTTP/1.0"), good)
-    yield Raw("empty lines before it", b"\r\n\r\n" + at.get(at.path), good)
-    yield Raw("an upgrade", at.get(at.path, "Upgrade: h2c", "HTTP2-Settings: AAA"), good)
-    yield Raw("a WebSocket", at.get(at.path, "Upgrade: websocket", "Sec-WebSocket-Key: x"), good)
-    yield Raw("other hosts in headers", at.get(at.path, "X-Forwarded-Host: b", "Forwarded: host=b"), good)
-    yield Raw("another method in a header", at.get(at.path, "X-HTTP-Method-Override: DELETE"), good)
-    yield Raw("an unknown path of ours", at.get(at.path.replace("keys", "..")), frozenset({404}))
-    yield Raw("asterisk form", at.head(line="OPTIONS * HTTP/1.1"), frozenset({400, 404}))
-    yield Raw("authority form", at.head(line="CONNECT a:443 HTTP/1.1"), frozenset({400, 404, 405}))
-    yield Raw("an expectation of nothing known", at.head("Expect: tea", _LENGTH) + BODY, frozenset({417}))
-    yield Raw("a length beyond all bounds", at.head("Content-Length: 999999999999"), frozenset({413}))
-    yield Raw("a compressed body", at.head("Content-Encoding: gzip", _LENGTH) + BODY, frozenset({415}))
+    yield Raw("absolute form", target.get(f"{host}{target.path}"), good)
+    yield Raw("a fragment", target.get(f"{target.path}#there"), good)
+    yield Raw("a percent-encoded path", target.get(target.path.replace("keys", "%6b%65ys")), good)
+    yield Raw("two spaces", target.get(f" {target.path}"), good)
+    yield Raw("HTTP/1.0", target.get(target.path, version="HTTP/1.0"), good)
+    yield Raw("empty lines before it", b"\r\n\r\n" + target.get(target.path), good)
+    yield Raw("an upgrade", target.get(target.path, "Upgrade: h2c", "HTTP2-Settings: AAA"), good)
+    yield Raw("a WebSocket", target.get(target.path, "Upgrade: websocket", "Sec-WebSocket-Key: x"), good)
+    yield Raw(
+        "other hosts in headers", target.get(target.path, "X-Forwarded-Host: b", "Forwarded: host=b"), good
+    )
+    yield Raw("a method in a header", target.get(target.path, "X-HTTP-Method-Override: DELETE"), good)
+    yield Raw(
+        "an unknown path below a project", target.get(target.path.replace("keys", "..")), frozenset({404})
+    )
+    yield Raw("asterisk form", target.head(line="OPTIONS * HTTP/1.1"), frozenset({400, 404}))
+    yield Raw("authority form", target.head(line="CONNECT a:443 HTTP/1.1"), frozenset({400, 404, 405}))
+    yield Raw("an unknown expectation", target.head("Expect: tea", _LENGTH) + BODY, frozenset({417}))
+    yield Raw("a very large length", target.head("Content-Length: 999999999999"), frozenset({413}))
+    yield Raw("a compressed body", target.head("Content-Encoding: gzip", _LENGTH) + BODY, frozenset({415}))
     yield Raw(
         "a chunk with an extension",
-        at.head(_CHUNKED) + _CHUNK.replace(b"\r\n", b";a=b\r\n", 1),
+        target.head(_CHUNKED) + _CHUNK.replace(b"\r\n", b";a=b\r\n", 1),
         frozenset({201}),
     )
-    yield Raw("a trailer", at.head(_CHUNKED) + _CHUNK[:-2] + b"X: y\r\n\r\n", frozenset({201}))
+    yield Raw("a trailer", target.head(_CHUNKED) + _CHUNK[:-2] + b"X: y\r\n\r\n", frozenset({201}))

@@ -63,9 +63,9 @@ async def test_every_write_leaves_one_entry_with_who_when_from_where_and_what(
 ) -> None:
     """Newest first; what the fixtures made by hand, and the token bound to this organization, are there as well."""
     bodies = await _write_everything(api)
-    await service.api.tokens.create("ci", scopes=["project:read"], organization=ORGANIZATION)
-    [bound] = [one for one in await service.api.tokens.list() if one.name == "ci"]
-    await service.api.tokens.revoke(bound.id)
+    await service.use_cases.tokens.create("ci", scopes=["project:read"], organization=ORGANIZATION)
+    [bound] = [one for one in await service.use_cases.tokens.list() if one.name == "ci"]
+    await service.use_cases.tokens.revoke(bound.id)
     read = await _read(api, "?per_page=100")
     rows = read["rows"]
     assert [(row["event"], row["target"], row["data"]) for row in rows] == [
@@ -136,9 +136,9 @@ async def test_a_token_for_all_organizations_is_recorded_where_no_tenant_reads(
     service: Service, api: Api
 ) -> None:
     """It belongs to the installation: the command line lists it."""
-    await service.api.tokens.create("everywhere", scopes=["org:admin"])
+    await service.use_cases.tokens.create("everywhere", scopes=["org:admin"])
     assert [row for row in (await _read(api))["rows"] if row["event"].startswith("token.")] == []
-    entries = await service.api.audit.of_all(AuditSearch(action="token.create"), Page(size=10))
+    entries = await service.use_cases.audit.of_all(AuditSearch(action="token.create"), Page(size=10))
     assert [(one.target, one.organization_id) for one in entries] == [("everywhere", None), ("test", None)]
 
 
@@ -148,7 +148,7 @@ async def test_another_organization_s_entries_are_not_seen(service: Service, api
     rows = (await _read(api))["rows"] + (await _read(api, "?target=neighbour"))["rows"]
     assert rows
     assert "neighbour" not in str(rows)
-    entries = await service.api.audit.of_organization(str(other.id), AuditSearch(), Page(size=10))
+    entries = await service.use_cases.audit.of_organization(str(other.id), AuditSearch(), Page(size=10))
     assert [one.target for one in entries] == ["neighbour"]
 
 

@@ -41,7 +41,7 @@ async def test_it_lists_the_entries_of_all_organizations_newest_first(
 async def test_filters_select_entries(service: Service, api: Api, capsys: pytest.CaptureFixture[str]) -> None:
     """By organization, project slug or id, target, action, time and number."""
     key = (await (await api.create({"name": "First"})).json())["id"]
-    await service.api.tokens.create("ci", scopes=["org:read"], organization=ORGANIZATION)
+    await service.use_cases.tokens.create("ci", scopes=["org:read"], organization=ORGANIZATION)
     for arguments, actions in (
         (
             ["--org", ORGANIZATION],

@@ -22,8 +22,8 @@ async def test_pgbench_fills_the_columns_that_the_service_fills(service: Service
     """Otherwise the ratio would compare different work. Columns about the client are filled by the service only."""
     await postgres.execute(pgbench_baseline.INSERT_TENANT)
     public_key, _ = await postgres.fetchrow(pgbench_baseline.SCRIPT.rstrip().removesuffix(";")) or ("", 0)
-    project = await service.api.projects.get("bench", "baseline")
-    created = await service.api.create_key.execute(NewProjectKey(), project, ORIGIN)
+    project = await service.use_cases.projects.get("bench", "baseline")
+    created = await service.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)
     baseline = await postgres.fetchrow(_COLUMNS, public_key)
     own = await postgres.fetchrow(_COLUMNS, created.key.public_key)
     assert baseline is not None

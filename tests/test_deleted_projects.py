@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 import pytest
 from pytest_aiohttp import AiohttpClient
 
-from service.app import Service, build, create_app
+from service.app import Service, build
 from service.settings import Settings
 from service.usecases.bulk_changes import BATCH_SIZE
 from tests.batch_jobs import finish, write_keys
 from tests.conftest import ORIGIN, Api, MakeApi
-from tests.http_service import NOT_FOUND
+from tests.http_service import NOT_FOUND, application_of
 from tests.outbox import Postgres
 
 REPEATED = {"Idempotency-Key": "one"}
@@ -31,7 +31,7 @@ async def replicas(
 ) -> tuple[Api, Api]:
     """Clients of two replicas, with the same token and the same project."""
     api = await make_api(service)
-    client = await aiohttp_client(create_app(other.api), server_kwargs={"auto_decompress": False})
+    client = await aiohttp_client(application_of(other), server_kwargs={"auto_decompress": False})
     return api, Api(client, api.token, api.project)
 
 
@@ -43,7 +43,7 @@ async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its
     first, second = replicas
     await write_keys(postgres, first.project.id, more)
     key = (await (await second.create({}, headers=REPEATED)).json())["id"]
-    await service.api.projects.delete(first.project, ORIGIN)
+    await service.use_cases.projects.delete(first.project, ORIGIN)
     keys_path, events = second.keys_path, await postgres.fetchval("SELECT max(seq) FROM outbox")
     requests = [
         ("GET", keys_path, None, {}),
@@ -58,7 +58,7 @@ async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its
     ]
     for finished in (False, True):
         for method, path, body, headers in requests:
-            assert other.api.projects.known(first.project.organization.slug, first.project.slug)
+            assert other.use_cases.projects.known(first.project.organization.slug, first.project.slug)
             answer = await second.request(method, path, json=body, headers=headers)
             assert (method, path, answer.status, await answer.json()) == (method, path, 404, NOT_FOUND)
         listed = await second.request(

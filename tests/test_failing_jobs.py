@@ -20,7 +20,7 @@ async def poisoned(service: Service, postgres: Postgres) -> tuple[int, int]:
     second = await make_project(service, organization=first.organization, slug="second")
     for project in (first, second):
         await write_keys(postgres, project.id, BATCH_SIZE + 1)
-        await service.api.projects.delete(project, ORIGIN)
+        await service.use_cases.projects.delete(project, ORIGIN)
     await postgres.execute(
         f"""
         CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS

@@ -78,12 +78,12 @@ async def test_a_token_that_exists_is_rejected(
     """Also if it is revoked, perhaps because it was leaked; no second row is inserted."""
     path = _file(tmp_path, secrets.token_hex(32))
     assert await _create("--from-file", path) == 0
-    [row] = await service.api.tokens.list()
-    await service.api.tokens.revoke(row.id)
+    [row] = await service.use_cases.tokens.list()
+    await service.use_cases.tokens.revoke(row.id)
     capsys.readouterr()
     assert await _create("--from-file", path) == 1
     assert capsys.readouterr().err == "projectkeys: this token is already in use\n"
-    assert len(await service.api.tokens.list()) == 1
+    assert len(await service.use_cases.tokens.list()) == 1
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_a_weak_or_malformed_token_is_rejected_and_not_printed(
     assert words in message
     assert len(message.splitlines()) == 1
     assert not text.strip() or text[:12] not in message
-    assert await service.api.tokens.list() == []
+    assert await service.use_cases.tokens.list() == []
 
 
 async def test_random_tokens_are_accepted() -> None:

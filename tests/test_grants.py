@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 from pytest_aiohttp import AiohttpClient
 
-from service.app import Service, build, create_app, publishing
+from service.app import Service, build, check_dependencies, publishing, update_outbox_metrics
 from service.dev.servers import Servers
 from service.domain.audit import AuditSearch
 from service.domain.pagination import Page
@@ -21,7 +21,7 @@ from service.settings import Settings
 from testkit.polling import poll_until
 from tests.commands import run
 from tests.conftest import Api, make_project
-from tests.http_service import ORGANIZATION
+from tests.http_service import ORGANIZATION, application_of
 from tests.outbox import Postgres
 from tests.statements import statements
 
@@ -78,9 +78,9 @@ async def restricted_service(settings: Settings, granted: str, topic: str) -> As
 @pytest.fixture
 async def restricted_api(restricted_service: Service, service: Service, aiohttp_client: AiohttpClient) -> Api:
     """A client of the restricted service, with a token created by the owner."""
-    token = await service.api.tokens.create("test", scopes=SCOPES)
+    token = await service.use_cases.tokens.create("test", scopes=SCOPES)
     project = await make_project(restricted_service)
-    return Api(await aiohttp_client(create_app(restricted_service.api)), token, project)
+    return Api(await aiohttp_client(application_of(restricted_service)), token, project)
 
 
 async def test_the_service_works_with_the_privileges_of_its_role(
@@ -99,10 +99,10 @@ async def test_the_service_works_with_the_privileges_of_its_role(
     assert await postgres.execute("UPDATE idempotency SET created_at = 'epoch'") != "UPDATE 0"
     await restricted_service.jobs.delete_expired()
     assert await postgres.fetchval("SELECT count(*) FROM idempotency") == 0
-    assert [token.name for token in await restricted_service.api.tokens.list()] == ["test"]
-    assert await restricted_service.api.audit.of_all(AuditSearch(), Page(size=1))
-    assert (await restricted_service.health.checks())["postgres"] == "ok"
-    await restricted_service.health.before_scrape()
+    assert [token.name for token in await restricted_service.use_cases.tokens.list()] == ["test"]
+    assert await restricted_service.use_cases.audit.of_all(AuditSearch(), Page(size=1))
+    assert (await check_dependencies(restricted_service))["postgres"] == "ok"
+    await update_outbox_metrics(restricted_service)
 
 
 def _requests(api: Api) -> Iterator[tuple[str, str, Any, int]]:
@@ -243,7 +243,7 @@ async def test_a_service_without_privileges_is_not_ready_and_names_the_command(
     service = build(replace(settings, database_url=url))
     await service.database.start()
     try:
-        problem = (await service.health.checks())["postgres"]
+        problem = (await check_dependencies(service))["postgres"]
     finally:
         await service.database.close()
     assert "run `projectkeys migrate --grant-to` with its name" in problem

@@ -1,4 +1,4 @@
-"""Creating keys: what a body may say, and what is chosen where it says nothing."""
+"""Creating keys: valid bodies, and the defaults of absent members."""
 
 import asyncio
 import re
@@ -34,7 +34,7 @@ MEMBERS = [
             {"name": "'; DROP TABLE project_key; --"}, {"name": "'; DROP TABLE project_key; --"}, id="SQL"
         ),
         pytest.param(
-            {"name": "a\r\nb\u202e"}, {"name": "a\r\nb\u202e"}, id="line ends and text that runs back"
+            {"name": "a\r\nb\u202e"}, {"name": "a\r\nb\u202e"}, id="line ends and a right-to-left override"
         ),
         pytest.param({"name": 5}, {"name": "5"}, id="a whole number as a name"),
         pytest.param({"name": 1.5}, {"name": "1.5"}, id="a number as a name"),
@@ -62,7 +62,7 @@ MEMBERS = [
         pytest.param(
             {"browserSdkVersion": "7.x"}, {"browserSdkVersion": "7.x"}, id="a version that is offered"
         ),
-        pytest.param({"browserSdkVersion": "4.x"}, {"browserSdkVersion": "4.x"}, id="a version of old"),
+        pytest.param({"browserSdkVersion": "4.x"}, {"browserSdkVersion": "4.x"}, id="an old version"),
         pytest.param(
             {"browserSdkVersion": "latest"}, {"browserSdkVersion": "latest"}, id="the latest version"
         ),
@@ -75,17 +75,17 @@ MEMBERS = [
         pytest.param({"dynamicSdkLoaderOptions": {}}, {}, id="no options"),
         pytest.param({"dynamicSdkLoaderOptions": "hasReplay"}, {}, id="options as a text"),
         pytest.param({"dynamicSdkLoaderOptions": []}, {}, id="options as a list"),
-        pytest.param({"useCase": "profiling"}, {}, id="a use case is not honoured"),
+        pytest.param({"useCase": "profiling"}, {}, id="a use case has no effect"),
         pytest.param({"isActive": False}, {"isActive": True}, id="a new key is active"),
         pytest.param({"id": 7, "projectId": 7, "unknown": {"a": [1]}}, {}, id="unknown members are ignored"),
     ],
 )
-async def test_a_key_is_as_it_was_asked_for(site: Site, body: Any, expected: dict[str, Any]) -> None:
-    """What is not said is the default; what is answered is what is read back."""
-    answer = await site.create(body)
-    assert answer.status == 201
-    key = answer.body
-    unsaid = {
+async def test_a_key_has_the_members_of_its_body(site: Site, body: Any, expected: dict[str, Any]) -> None:
+    """Absent members have their defaults; a read returns the same key."""
+    response = await site.create(body)
+    assert response.status == 201
+    key = response.body
+    defaults = {
         "label": key["name"],
         "id": key["public"],
         "projectId": site.project_id,
@@ -94,7 +94,7 @@ async def test_a_key_is_as_it_was_asked_for(site: Site, body: Any, expected: dic
         "browserSdkVersion": "10.x",
         "dynamicSdkLoaderOptions": DEFAULT_OPTIONS,
     }
-    assert {**key, **unsaid, **expected} == key
+    assert {**key, **defaults, **expected} == key
     assert list(key) == MEMBERS
     assert HEX.fullmatch(key["public"])
     assert HEX.fullmatch(key["secret"])
@@ -106,28 +106,28 @@ async def test_a_key_is_as_it_was_asked_for(site: Site, body: Any, expected: dic
     ("raw", "content_type"),
     [
         pytest.param(b"", "application/json", id="no body"),
-        pytest.param(b"", "text/plain", id="no body, of a type that is not read"),
+        pytest.param(b"", "text/plain", id="no body, of an unsupported type"),
         pytest.param(b"{}", "Application/JSON; charset=bogus", id="a charset is ignored"),
         pytest.param(b'{"name":null}', "application/json", id="a name of null"),
         pytest.param(b'{"name":""}', "application/json", id="an empty name"),
         pytest.param(b'{"name":" \\t\\u00a0"}', "application/json", id="a blank name"),
         pytest.param(
-            b'{"name":"Given","name":""}', "application/json", id="of a member given twice the last counts"
+            b'{"name":"Given","name":""}', "application/json", id="a repeated member: the last one counts"
         ),
         pytest.param(b'{"public":null,"secret":null}', "application/json", id="halves of null"),
     ],
 )
 async def test_a_key_without_a_name_gets_one(site: Site, raw: bytes, content_type: str) -> None:
-    """Two words of at most ten letters, each with a capital."""
-    answer = await site.post(raw, content_type=content_type)
-    assert answer.status == 201
-    assert TWO_WORDS.fullmatch(answer.body["name"])
+    """Two capitalized words of at most ten letters."""
+    response = await site.post(raw, content_type=content_type)
+    assert response.status == 201
+    assert TWO_WORDS.fullmatch(response.body["name"])
 
 
 async def test_generated_names_differ(site: Site) -> None:
-    """Chance is not the same for each."""
-    answers = await asyncio.gather(*(site.create({}) for _ in range(10)))
-    assert len({answer.body["name"] for answer in answers}) > 5
+    """They are random."""
+    responses = await asyncio.gather(*(site.create({}) for _ in range(10)))
+    assert len({response.body["name"] for response in responses}) > 5
 
 
 @pytest.mark.parametrize(
@@ -139,69 +139,74 @@ async def test_generated_names_differ(site: Site) -> None:
         pytest.param({"public": "e5" * 16, "secret": "e5" * 16}, id="both halves alike"),
     ],
 )
-async def test_own_halves_are_kept_and_the_other_is_made(site: Site, given: dict[str, str]) -> None:
-    """They stand in the key and in its DSN, without the white space round them."""
-    answer = await site.create({name: f" {value}\n" for name, value in given.items()})
-    assert answer.status == 201
-    key = answer.body
+async def test_given_halves_are_used_and_the_other_one_is_generated(
+    site: Site, given: dict[str, str]
+) -> None:
+    """They are trimmed, and are part of the key and of its DSN."""
+    response = await site.create({name: f" {value}\n" for name, value in given.items()})
+    assert response.status == 201
+    key = response.body
     assert {**key, **given} == key
     assert key["dsn"]["secret"] == f"https://{key['public']}:{key['secret']}@sentry.io/{site.project_id}"
 
 
 @pytest.mark.parametrize("fields", [["public"], ["secret"], ["public", "secret"]], ids=" and ".join)
 @pytest.mark.parametrize("project", ["pump-station", "elsewhere"], ids=["same project", "other project"])
-async def test_a_half_that_is_in_use_is_refused_by_its_field(
+async def test_a_half_that_is_in_use_is_an_error_of_its_field(
     site: Site, fields: list[str], project: str
 ) -> None:
-    """Whichever project has it; the message does not tell which."""
+    """Whichever project uses it; the message does not name the project."""
     assert (await site.new_project("elsewhere")).status in {201, 409}
     taken = (await site.create({})).body
     path = site.keys_path.replace("pump-station", project)
     async with storing_nothing(site):
-        answer = await site.send("POST", path, json={field: taken[field] for field in fields})
-    assert (answer.status, answer.body) == (400, {field: ["This field must be unique."] for field in fields})
+        response = await site.send("POST", path, json={field: taken[field] for field in fields})
+    assert (response.status, response.body) == (
+        400,
+        {field: ["This field must be unique."] for field in fields},
+    )
 
 
 @pytest.mark.parametrize("field", ["public", "secret"])
-async def test_of_many_that_want_one_half_at_once_one_gets_it(site: Site, field: str) -> None:
-    """In one transaction or in several, the others are told by the field."""
+async def test_of_concurrent_creates_with_the_same_half_one_succeeds(site: Site, field: str) -> None:
+    """In the same transaction or in several; the others get the error of the field."""
     half = {"public": "f6", "secret": "f7"}[field] * 16
     before = await stored(site)
-    answers = await asyncio.gather(*(site.create({field: half}) for _ in range(20)))
-    assert sorted(answer.status for answer in answers) == [201] + [400] * 19
-    refusals = [answer.body for answer in answers if answer.status == 400]
-    assert refusals == [{field: ["This field must be unique."]}] * 19
+    responses = await asyncio.gather(*(site.create({field: half}) for _ in range(20)))
+    assert sorted(response.status for response in responses) == [201] + [400] * 19
+    errors = [response.body for response in responses if response.status == 400]
+    assert errors == [{field: ["This field must be unique."]}] * 19
     assert await stored(site) == with_more_keys(before, 1)
 
 
 @pytest.mark.parametrize(
     ("given", "kept"),
     [
-        pytest.param("r-1._A", True, id="a good one"),
+        pytest.param("r-1._A", True, id="valid"),
         pytest.param("x" * 128, True, id="128 characters"),
         pytest.param("x" * 129, False, id="129 characters"),
-        pytest.param("", False, id="an empty one"),
+        pytest.param("", False, id="empty"),
         pytest.param("a b", False, id="a space"),
         pytest.param("a\u00e9", False, id="a letter that is not ASCII"),
         pytest.param(None, False, id="none"),
     ],
 )
-async def test_a_request_id_is_taken_if_it_is_fit_and_made_if_not(
+async def test_a_valid_request_id_is_used_and_another_one_is_generated(
     site: Site,
     given: str | None,
-    kept: bool,  # noqa: FBT001 -- a column of a table
+    kept: bool,  # noqa: FBT001 -- a parameter of the test
 ) -> None:
-    """The answer, the audit entry and the event tell the same one."""
-    answer = await site.create({}, headers={} if given is None else {"X-Request-Id": given})
-    told = answer.headers["X-Request-Id"]
-    assert told == given if kept else HEX.fullmatch(told)
+    """The response, the audit entry and the event contain the same id."""
+    response = await site.create({}, headers={} if given is None else {"X-Request-Id": given})
+    request_id = response.headers["X-Request-Id"]
+    assert request_id == given if kept else HEX.fullmatch(request_id)
     row = await site.postgres.fetchrow(
         """
         SELECT audit_entry.request_id AS audited, outbox.headers ->> 'x-request-id' AS sent
         FROM audit_entry JOIN outbox ON outbox.aggregateid = audit_entry.target
         WHERE target = $1
         """,
-        answer.body["id"],
+        response.body["id"],
     )
     assert row is not None
-    assert tuple(row) == (told, told)
+    assert tuple(row) == (request_id, request_id)

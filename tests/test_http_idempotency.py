@@ -50,7 +50,7 @@ async def test_a_replay_of_a_deleted_key_is_410(site: Site) -> None:
     assert (await site.send("DELETE", f"{site.keys_path}{first.body['id']}/")).status == 204
     async with storing_nothing(site):
         again = await site.create({}, headers=headers)
-    detail = "What the first request with this Idempotency-Key made is deleted."
+    detail = "The resource created by the original request was deleted."
     assert (again.status, again.body) == (410, {"detail": detail})
 
 

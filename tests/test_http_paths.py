@@ -1,4 +1,4 @@
-"""Paths that name nothing, however they try."""
+"""Paths that contain no valid id, slug or key, and unknown paths."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from tests.http_service import NOT_FOUND, ORGANIZATION, Site, storing_nothing
 
 _KEYS = "/api/0/projects/{organization}/{project}/keys/{key}"
 KEY = "0" * 32
-NAMELESS = [
+INVALID_NAMES = [
     "%00",
     "a%00b",
     "%2F",
@@ -34,10 +34,10 @@ NAMELESS = [
 ]
 
 
-@pytest.mark.parametrize("part", NAMELESS)
+@pytest.mark.parametrize("part", INVALID_NAMES)
 @pytest.mark.parametrize("position", ["organization", "project", "key"])
-async def test_a_part_that_names_nothing_is_404(site: Site, position: str, part: str) -> None:
-    """For reading and writing, in the one form of what does not exist; nothing is stored."""
+async def test_an_invalid_id_slug_or_key_is_404(site: Site, position: str, part: str) -> None:
+    """For reads and writes, as for one that does not exist; nothing is stored."""
     names = {"organization": ORGANIZATION, "project": site.project, "key": f"{KEY}/", position: part}
     if position == "key":
         names["key"] = f"{part}/"
@@ -53,10 +53,10 @@ async def test_a_part_that_names_nothing_is_404(site: Site, position: str, part:
     ]
     async with storing_nothing(site):
         for method in methods:
-            answer = await site.exchange("\r\n".join([f"{method} {path} HTTP/1.1", *lines]).encode())
-            assert answer.startswith(b"HTTP/1.1 404 "), answer
-            assert answer.endswith(b'{"detail":"The requested resource does not exist"}')
-            assert b"Set-Cookie" not in answer
+            response = await site.exchange("\r\n".join([f"{method} {path} HTTP/1.1", *lines]).encode())
+            assert response.startswith(b"HTTP/1.1 404 "), response
+            assert response.endswith(b'{"detail":"The requested resource does not exist"}')
+            assert b"Set-Cookie" not in response
 
 
 @pytest.mark.parametrize(
@@ -70,18 +70,18 @@ async def test_a_part_that_names_nothing_is_404(site: Site, position: str, part:
         (f"/api/0//projects/{ORGANIZATION}/pump-station/keys/", None),
     ],
 )
-async def test_a_path_that_is_no_resource_is_an_empty_404(site: Site, path: str, info: None) -> None:
-    """Without credentials too, for every method."""
+async def test_an_unknown_path_is_an_empty_404(site: Site, path: str, info: None) -> None:
+    """For every method, without credentials."""
     for method in ("GET", "POST", "DELETE"):
-        answer = await site.send(method, path, token="")
-        assert (answer.status, answer.body) == (404, info)
+        response = await site.send(method, path, token="")
+        assert (response.status, response.body) == (404, info)
 
 
 @pytest.mark.parametrize(
     "path", ["/api/0/organizations", f"/api/0/projects/{ORGANIZATION}/pump-station/keys"]
 )
-async def test_a_missing_slash_is_pointed_at(site: Site, path: str) -> None:
-    """In JSON for who sends JSON, otherwise in a drawing."""
+async def test_a_missing_trailing_slash_is_reported(site: Site, path: str) -> None:
+    """As JSON if the request is JSON, otherwise as text."""
     sentence = "Route not found, did you forget a trailing slash?"
     json = await site.send("POST", path, headers={"Content-Type": "application/json; x"}, data=b"{}")
     assert (json.status, json.body) == (404, {"info": f"{sentence} try: {path}/"})
@@ -90,10 +90,10 @@ async def test_a_missing_slash_is_pointed_at(site: Site, path: str) -> None:
     assert text.raw.decode() == f"{sentence}\n\ntry: {path}/\n{' ' * (len('try: ') + len(path))}^"
 
 
-async def test_a_key_goes_by_its_exact_half(site: Site) -> None:
-    """Encoded otherwise, it is the same path."""
+async def test_a_key_is_found_by_its_exact_public_key(site: Site) -> None:
+    """Also if the path is percent-encoded."""
     key = (await site.create({})).body["id"]
-    encoded = "".join(f"%{ord(letter):02X}" for letter in key)
+    encoded = "".join(f"%{ord(character):02X}" for character in key)
     line = f"GET {site.keys_path}{encoded}/ HTTP/1.1"
     head = "\r\n".join([line, "Host: a", "Connection: close", f"Authorization: Bearer {site.token}", "", ""])
     assert (await site.exchange(head.encode())).startswith(b"HTTP/1.1 200 ")

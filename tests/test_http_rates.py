@@ -1,4 +1,4 @@
-"""How often a token may ask, what is told of that, and when a token was used."""
+"""The rate limit of a token, the headers that report it, and when a token was last used."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -18,22 +18,22 @@ NAMES = ["Limit", "Remaining", "Reset", "ConcurrentLimit", "ConcurrentRemaining"
 HEALTH = "/api/0/internal/health/"
 
 
-def told(headers: Mapping[str, str]) -> dict[str, int]:
-    """The rate-limit headers, without what their names have in common."""
+def limits_of(headers: Mapping[str, str]) -> dict[str, int]:
+    """Return the rate-limit headers without the common prefix of their names."""
     return {name: int(headers[f"X-Sentry-Rate-Limit-{name}"]) for name in NAMES}
 
 
-def caller(token_id: int, limit: int | None) -> Principal:
-    """Somebody with this limit."""
+def principal(token_id: int, limit: int | None) -> Principal:
+    """Return a principal with this limit."""
     return Principal(token_id, None, None, frozenset(), limit)
 
 
 @pytest.mark.parametrize("scope", ["project:read", "org:read", "project:admin"])
-async def test_every_token_finds_the_service_healthy(site: Site, scope: str) -> None:
-    """Clients try theirs here before anything else."""
+async def test_every_valid_token_gets_the_health_response(site: Site, scope: str) -> None:
+    """Clients check their token with it."""
     for token in (await site.new_token(scope), await site.new_token(scope, organization=ORGANIZATION)):
-        answer = await site.send("GET", HEALTH, token=token)
-        assert (answer.status, answer.body) == (200, {"problems": [], "healthy": {}})
+        response = await site.send("GET", HEALTH, token=token)
+        assert (response.status, response.body) == (200, {"problems": [], "healthy": {}})
 
 
 @pytest.mark.parametrize(
@@ -46,10 +46,12 @@ async def test_every_token_finds_the_service_healthy(site: Site, scope: str) -> 
         ("", "OPTIONS", 200),
     ],
 )
-async def test_nobody_else_does(site: Site, token: str | None, method: str, status: int) -> None:
-    """A token that is none is told so, as everywhere."""
-    answer = await site.send(method, HEALTH, token=token)
-    assert (answer.status, answer.headers["Allow"]) == (status, "GET, HEAD, OPTIONS")
+async def test_the_health_response_requires_a_token(
+    site: Site, token: str | None, method: str, status: int
+) -> None:
+    """With the errors of every route."""
+    response = await site.send(method, HEALTH, token=token)
+    assert (response.status, response.headers["Allow"]) == (status, "GET, HEAD, OPTIONS")
 
 
 @pytest.mark.parametrize(
@@ -63,30 +65,30 @@ async def test_nobody_else_does(site: Site, token: str | None, method: str, stat
         ("OPTIONS", HEALTH, "", 200),
     ],
 )
-async def test_every_answer_tells_how_many_requests_are_welcome_at_once(
+async def test_every_response_reports_the_concurrency_limit(
     site: Site, method: str, path: str, token: str | None, status: int
 ) -> None:
-    """Clients send one at a time until they have read it."""
-    answer = await site.send(method, path, token=token)
-    assert answer.status == status
-    figures = told(answer.headers)
-    assert (figures["ConcurrentLimit"], figures["ConcurrentRemaining"]) == (1000, 1000)
-    assert figures["Remaining"] == figures["Limit"] > 1000
+    """Clients send one request at a time until they have read it."""
+    response = await site.send(method, path, token=token)
+    assert response.status == status
+    limits = limits_of(response.headers)
+    assert (limits["ConcurrentLimit"], limits["ConcurrentRemaining"]) == (1000, 1000)
+    assert limits["Remaining"] == limits["Limit"] > 1000
 
 
-async def test_a_token_with_a_rate_gets_429_beyond_it_and_is_let_in_again_in_the_next_second(
+async def test_a_token_gets_429_beyond_its_rate_limit_until_the_next_second(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the contract's words; nobody else is held up, and nothing is stored."""
+    """With Sentry's text; other tokens are not affected, and nothing is stored."""
     now = 1000.25
-    monkeypatch.setattr(site.service.api.rate_limiter, "_clock", lambda: now)
-    token = await site.service.api.tokens.create("slow", scopes=["project:write"], rate_limit=2)
-    answers = [await site.send("GET", site.keys_path, token=token) for _ in range(2)]
+    monkeypatch.setattr(site.server.rate_limiter, "_clock", lambda: now)
+    token = await site.service.use_cases.tokens.create("slow", scopes=["project:write"], rate_limit=2)
+    responses = [await site.send("GET", site.keys_path, token=token) for _ in range(2)]
     async with storing_nothing(site):
         refused = await site.send("POST", site.keys_path, token=token, json={})
-    assert [answer.status for answer in answers] == [200, 200]
-    assert [told(one.headers)["Remaining"] for one in [*answers, refused]] == [1, 0, 0]
-    assert {(told(one.headers)["Limit"], told(one.headers)["Reset"]) for one in answers} == {(2, 1001)}
+    assert [response.status for response in responses] == [200, 200]
+    assert [limits_of(response.headers)["Remaining"] for response in [*responses, refused]] == [1, 0, 0]
+    assert {(limits_of(r.headers)["Limit"], limits_of(r.headers)["Reset"]) for r in responses} == {(2, 1001)}
     detail = "You are attempting to use this endpoint too frequently. Limit is 2 requests in 1 seconds"
     assert (refused.status, refused.body) == (429, {"detail": detail})
     assert refused.headers["Retry-After"] == "1"
@@ -99,33 +101,33 @@ async def test_a_token_with_a_rate_gets_429_beyond_it_and_is_let_in_again_in_the
     steps=st.lists(st.tuples(st.integers(0, 2), st.floats(0, 1.5)), max_size=60),
     limits=st.tuples(st.none() | st.integers(1, 4), st.integers(1, 4), st.integers(1, 4)),
 )
-def test_in_no_second_more_than_the_limit_pass_and_never_fewer_than_could(
+def test_exactly_the_limit_passes_in_each_second(
     steps: list[tuple[int, float]], limits: tuple[int | None, int, int]
 ) -> None:
-    """Whoever asks and whenever: each token is counted by itself."""
+    """For any sequence of requests; each token is counted separately."""
     now = 0.0
-    rates = RateLimiter(10, clock=lambda: now)
-    asked: dict[tuple[int, int], int] = {}
-    for who, pause in steps:
+    limiter = RateLimiter(10, clock=lambda: now)
+    sent: dict[tuple[int, int], int] = {}
+    for token, pause in steps:
         now += pause
-        at = (who, int(now))
-        asked[at] = asked.get(at, 0) + 1
-        limit = limits[who]
-        if limit is None or asked[at] <= limit:
-            rates.count(caller(who, limit))
+        key = (token, int(now))
+        sent[key] = sent.get(key, 0) + 1
+        limit = limits[token]
+        if limit is None or sent[key] <= limit:
+            limiter.count(principal(token, limit))
         else:
             with pytest.raises(HttpError, match=f"Limit is {limit} requests in 1 seconds"):
-                rates.count(caller(who, limit))
-        lines = rates.headers(caller(who, limit), in_flight=20).splitlines()
-        figures = told(dict(line.split(": ") for line in lines))
-        assert figures["ConcurrentRemaining"] == 0
-        assert figures["Reset"] == int(now) + 1
+                limiter.count(principal(token, limit))
+        lines = limiter.header_lines(principal(token, limit), free_slots=-10).splitlines()
+        reported = limits_of(dict(line.split(": ") for line in lines))
+        assert reported["ConcurrentRemaining"] == 0
+        assert reported["Reset"] == int(now) + 1
         if limit is not None:
-            assert figures["Remaining"] == max(0, limit - asked[at])
+            assert reported["Remaining"] == max(0, limit - sent[key])
 
 
-async def test_a_tokens_last_use_is_written_off_the_way_and_at_most_once_a_minute(service: Service) -> None:
-    """The first use at once; then not for a minute, however often it is looked up."""
+async def test_the_last_use_of_a_token_is_written_at_most_once_a_minute(service: Service) -> None:
+    """The first use is written in the background; further uses are not written for a minute."""
     now = datetime.now(UTC)
     tokens = Tokens(service.database, clock=lambda: now)
     text = await tokens.create("used", scopes=["project:read"])
@@ -145,7 +147,7 @@ async def test_a_tokens_last_use_is_written_off_the_way_and_at_most_once_a_minut
 
 
 async def _written(tokens: Tokens) -> int:
-    """How many uses waited to be written; they are written."""
-    waiting = len(tokens.uses._pending)
+    """Write the queued uses and return their number."""
+    pending = len(tokens.uses._pending)
     await tokens.uses.write_pending()
-    return waiting
+    return pending

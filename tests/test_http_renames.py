@@ -1,4 +1,4 @@
-"""Renamed projects: their former names lead to them, and no write is lost on the way."""
+"""Renamed projects: former slugs redirect, and redirected writes keep their method and body."""
 
 from typing import Any
 
@@ -19,12 +19,12 @@ def _project(slug: str) -> str:
 
 @pytest.fixture(scope="module")
 async def key(site: Site) -> str:
-    """A key of a project that was called ``formerly`` and is called ``renamed``."""
+    """A key of a project whose slug was ``formerly`` and is ``renamed``."""
     assert (await site.new_project("formerly", defaultKey=True)).status == 201
-    [made] = (await site.send("GET", f"{_project('formerly')}keys/")).body
+    [created] = (await site.send("GET", f"{_project('formerly')}keys/")).body
     changed = await site.send("PUT", _project("formerly"), json={"slug": "renamed"})
     assert (changed.status, changed.body["slug"], changed.body["name"]) == (200, "renamed", "formerly")
-    return str(made["id"])
+    return str(created["id"])
 
 
 @pytest.mark.parametrize(
@@ -42,37 +42,37 @@ async def key(site: Site) -> str:
         ("DELETE", "", 308),
     ],
 )
-async def test_its_former_name_leads_to_it(site: Site, key: str, method: str, rest: str, status: int) -> None:
-    """302 for reads, 308 for writes, which clients then send again as they were; the query goes along."""
+async def test_a_former_slug_redirects(site: Site, key: str, method: str, rest: str, status: int) -> None:
+    """302 for reads; 308 for writes, which clients repeat unchanged; the query is kept."""
     rest = rest.format(key=key)
     async with storing_nothing(site):
-        answer = await site.send(method, f"{_project('formerly')}{rest}", allow_redirects=False)
+        response = await site.send(method, f"{_project('formerly')}{rest}", allow_redirects=False)
     url = f"{_project('renamed')}{rest}"
-    assert (answer.status, answer.headers["Location"]) == (status, url)
+    assert (response.status, response.headers["Location"]) == (status, url)
     if method != "HEAD":
-        assert answer.body == {"slug": "renamed", "detail": {"extra": {"url": url, "slug": "renamed"}}}
+        assert response.body == {"slug": "renamed", "detail": {"extra": {"url": url, "slug": "renamed"}}}
 
 
-async def test_a_client_that_follows_writes_what_it_meant(site: Site, key: str) -> None:
-    """Method, body and token arrive."""
-    answer = await site.send("PUT", f"{_project('formerly')}keys/{key}/", json={"name": "Through"})
-    assert (answer.status, answer.body["name"]) == (200, "Through")
-    made = await site.send("POST", f"{_project('formerly')}keys/", json={"name": "New"})
-    assert (made.status, made.body["name"]) == (201, "New")
-    assert (await site.send("GET", f"{_project('formerly')}keys/{made.body['id']}/")).body == made.body
+async def test_a_redirected_write_is_repeated_unchanged(site: Site, key: str) -> None:
+    """With its method, body and token."""
+    response = await site.send("PUT", f"{_project('formerly')}keys/{key}/", json={"name": "Through"})
+    assert (response.status, response.body["name"]) == (200, "Through")
+    created = await site.send("POST", f"{_project('formerly')}keys/", json={"name": "New"})
+    assert (created.status, created.body["name"]) == (201, "New")
+    assert (await site.send("GET", f"{_project('formerly')}keys/{created.body['id']}/")).body == created.body
 
 
-async def test_who_may_not_is_not_led_anywhere(site: Site, key: str) -> None:
-    """Another organization's token and too small a scope learn nothing."""
+async def test_a_redirect_requires_authorization(site: Site, key: str) -> None:
+    """A token of another organization or with an insufficient scope gets 403."""
     assert key
-    await site.send("POST", "/api/0/organizations/", json={"name": "Curious", "slug": "curious"})
-    for token in (await site.new_token(organization="curious"), await site.new_token("org:read")):
-        answer = await site.send("GET", _project("formerly"), token=token, allow_redirects=False)
-        assert (answer.status, answer.body) == (403, NO_PERMISSION)
+    await site.send("POST", "/api/0/organizations/", json={"name": "Other", "slug": "other"})
+    for token in (await site.new_token(organization="other"), await site.new_token("org:read")):
+        response = await site.send("GET", _project("formerly"), token=token, allow_redirects=False)
+        assert (response.status, response.body) == (403, NO_PERMISSION)
 
 
-async def test_a_project_that_takes_a_former_name_has_it(site: Site) -> None:
-    """Until it is gone; then nobody has."""
+async def test_a_new_project_can_take_a_former_slug(site: Site) -> None:
+    """Then the slug no longer redirects, and is in use."""
     await site.new_project("first-name")
     await site.send("PUT", _project("first-name"), json={"slug": "second-name"})
     taken = await site.new_project("first-name")
@@ -80,28 +80,28 @@ async def test_a_project_that_takes_a_former_name_has_it(site: Site) -> None:
     assert (await site.send("PUT", _project("second-name"), json={"slug": "first-name"})).status == 409
 
 
-async def test_a_name_given_back_leads_round_in_no_circle(site: Site) -> None:
-    """There and back again."""
+async def test_renaming_back_makes_no_redirect_loop(site: Site) -> None:
+    """The current slug never redirects."""
     await site.new_project("there")
     await site.send("PUT", _project("there"), json={"slug": "back"})
     await site.send("PUT", _project("back"), json={"slug": "there"})
     assert (await site.send("GET", _project("there"))).body["slug"] == "there"
-    answer = await site.send("GET", _project("back"), allow_redirects=False)
-    assert (answer.status, answer.headers["Location"]) == (302, _project("there"))
+    response = await site.send("GET", _project("back"), allow_redirects=False)
+    assert (response.status, response.headers["Location"]) == (302, _project("there"))
 
 
-async def test_a_deleted_projects_former_name_leads_nowhere(site: Site) -> None:
-    """404, as its last one."""
+async def test_a_former_slug_of_a_deleted_project_is_404(site: Site) -> None:
+    """As is its last slug."""
     await site.new_project("to-go")
     await site.send("PUT", _project("to-go"), json={"slug": "gone"})
     assert (await site.send("DELETE", _project("gone"))).status == 204
     for slug in ("to-go", "gone"):
-        answer = await site.send("GET", _project(slug))
-        assert (answer.status, answer.body) == (404, NOT_FOUND)
+        response = await site.send("GET", _project(slug))
+        assert (response.status, response.body) == (404, NOT_FOUND)
 
 
 @pytest.mark.parametrize(
-    ("body", "refusal"),
+    ("body", "errors"),
     [
         ({"slug": "12345"}, BAD_SLUG),
         ({"slug": "Upper"}, BAD_SLUG),
@@ -113,23 +113,23 @@ async def test_a_deleted_projects_former_name_leads_nowhere(site: Site) -> None:
         ({"name": [], "slug": "a b"}, {"name": ["Not a valid string."], **BAD_SLUG}),
     ],
 )
-async def test_what_is_no_name_is_refused(site: Site, body: Any, refusal: Any) -> None:
-    """400, and the project is as it was."""
+async def test_an_invalid_name_or_slug_is_400(site: Site, body: Any, errors: Any) -> None:
+    """The project is unchanged."""
     async with storing_nothing(site):
-        answer = await site.send("PUT", _project(site.project), json=body)
-    assert (answer.status, answer.body) == (400, refusal)
+        response = await site.send("PUT", _project(site.project), json=body)
+    assert (response.status, response.body) == (400, errors)
 
 
 async def test_an_organization_can_be_read_and_changed(site: Site) -> None:
-    """By id and by slug; another ingest URL stands in the DSNs of its keys at once."""
+    """By id and by slug; the DSNs of its keys contain a changed ingest URL immediately."""
     path = "/api/0/organizations/changing/"
-    made = await site.send("POST", "/api/0/organizations/", json={"name": "Changing", "slug": "changing"})
-    assert (await site.send("GET", path)).body == made.body
-    assert (await site.send("GET", f"/api/0/organizations/{made.body['id']}/")).body == made.body
+    created = await site.send("POST", "/api/0/organizations/", json={"name": "Changing", "slug": "changing"})
+    assert (await site.send("GET", path)).body == created.body
+    assert (await site.send("GET", f"/api/0/organizations/{created.body['id']}/")).body == created.body
     changed = await site.send("PUT", path, json={"name": "Changed", "ingestUrl": "https://in.example/x"})
     assert (changed.status, changed.body) == (
         200,
-        {**made.body, "name": "Changed", "ingestUrl": "https://in.example/x"},
+        {**created.body, "name": "Changed", "ingestUrl": "https://in.example/x"},
     )
     await site.send("POST", f"{path}projects/", json={"name": "p"})
     [key] = (await site.send("GET", "/api/0/projects/changing/p/keys/")).body

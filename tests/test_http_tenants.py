@@ -1,4 +1,4 @@
-"""Organizations and projects over HTTP, and that no tenant sees or touches another's."""
+"""Organizations and projects over HTTP, and the isolation of tenants."""
 
 import asyncio
 from typing import Any
@@ -17,10 +17,10 @@ BAD_SLUG = (
 
 @pytest.fixture(scope="module")
 async def neighbour(site: Site) -> dict[str, str]:
-    """Another organization with a project of the same slug and a key in it, by id and by slug."""
+    """Another organization with a key in a project of the same slug: the ids of all three."""
     organization = await site.send("POST", ORGANIZATIONS, json={"name": "Neighbour", "slug": "neighbour"})
     project = await site.send(
-        "POST", f"{ORGANIZATIONS}neighbour/projects/", json={"name": "Theirs", "slug": site.project}
+        "POST", f"{ORGANIZATIONS}neighbour/projects/", json={"name": "Neighbour's", "slug": site.project}
     )
     keys = await site.send("GET", f"/api/0/projects/neighbour/{site.project}/keys/")
     assert (organization.status, project.status, keys.status) == (201, 201, 200)
@@ -34,112 +34,116 @@ async def neighbour(site: Site) -> dict[str, str]:
 def _paths(site: Site, neighbour: dict[str, str]) -> list[str]:
     organizations = ["neighbour", neighbour["organization"], "no-such-organization", "999999"]
     projects = [site.project, neighbour["project"], str(site.project_id), "no-such-project", "999999"]
-    return [f"/api/0/projects/{one}/{project}/keys/" for one in organizations for project in projects]
+    return [
+        f"/api/0/projects/{organization}/{project}/keys/"
+        for organization in organizations
+        for project in projects
+    ]
 
 
 async def test_another_organization_is_403_whether_or_not_it_exists(
     site: Site, neighbour: dict[str, str]
 ) -> None:
-    """By slug and by id, with each method, also with a project of one's own in the path: always the same bytes."""
+    """The same bytes by slug and by id, for each method, also with a project of the own organization."""
     token = await site.new_token(organization=ORGANIZATION)
-    seen = set[tuple[int, bytes]]()
+    received = set[tuple[int, bytes]]()
     async with storing_nothing(site):
         for path in _paths(site, neighbour):
-            answers = [
+            responses = [
                 await site.send("GET", path, token=token),
                 await site.send("POST", path, token=token, json={}),
                 await site.send("GET", f"{path}{neighbour['key']}/", token=token),
             ]
-            seen.update((answer.status, answer.raw) for answer in answers)
-            assert all("WWW-Authenticate" not in answer.headers for answer in answers)
-        for one in ("neighbour", neighbour["organization"], "no-such-organization"):
-            made = await site.send("POST", f"{ORGANIZATIONS}{one}/projects/", token=token, json={"name": "x"})
-            seen.add((made.status, made.raw))
-    assert seen == {(403, b'{"detail":"You do not have permission to perform this action."}')}
+            received.update((response.status, response.raw) for response in responses)
+            assert all("WWW-Authenticate" not in response.headers for response in responses)
+        for organization in ("neighbour", neighbour["organization"], "no-such-organization"):
+            created = await site.send(
+                "POST", f"{ORGANIZATIONS}{organization}/projects/", token=token, json={"name": "x"}
+            )
+            received.add((created.status, created.raw))
+    assert received == {(403, b'{"detail":"You do not have permission to perform this action."}')}
 
 
 @pytest.mark.parametrize("organization", ["id", "slug"])
 async def test_a_bound_token_works_in_its_own_organization(site: Site, organization: str) -> None:
-    """By slug and by id; a key made with it is the same project's."""
+    """By slug and by id; both create keys in the same project."""
     token = await site.new_token(organization=ORGANIZATION)
-    part = {"id": site.organization_id, "slug": ORGANIZATION}[organization]
-    path = f"/api/0/projects/{part}/{site.project}/keys/"
-    made = await site.send("POST", path, token=token, json={})
-    assert (made.status, made.body["projectId"]) == (201, site.project_id)
-    assert (await site.send("GET", path, token=token)).body[0] == made.body
-    missing = await site.send("GET", f"/api/0/projects/{part}/no-such-project/keys/", token=token)
+    name = {"id": site.organization_id, "slug": ORGANIZATION}[organization]
+    path = f"/api/0/projects/{name}/{site.project}/keys/"
+    created = await site.send("POST", path, token=token, json={})
+    assert (created.status, created.body["projectId"]) == (201, site.project_id)
+    assert (await site.send("GET", path, token=token)).body[0] == created.body
+    missing = await site.send("GET", f"/api/0/projects/{name}/no-such-project/keys/", token=token)
     assert (missing.status, missing.body) == (404, NOT_FOUND)
 
 
-@pytest.mark.parametrize("bound", [True, False], ids=["a token of one organization", "a token of all"])
-async def test_a_path_that_mixes_two_tenants_leads_nowhere(
-    site: Site, neighbour: dict[str, str], *, bound: bool
-) -> None:
-    """One's own organization with another's project or key: 404, and nothing is written."""
+@pytest.mark.parametrize("bound", [True, False], ids=["bound token", "unbound token"])
+async def test_a_path_with_two_tenants_is_404(site: Site, neighbour: dict[str, str], *, bound: bool) -> None:
+    """The own organization with the project or key of another one; nothing is stored."""
     token = await site.new_token(organization=ORGANIZATION if bound else None)
     project = f"/api/0/projects/{ORGANIZATION}/{neighbour['project']}/keys/"
     async with storing_nothing(site):
-        answers = [
+        responses = [
             await site.send("GET", project, token=token),
             await site.send("POST", project, token=token, json={}),
             await site.send("GET", f"{project}{neighbour['key']}/", token=token),
             await site.send("GET", f"{site.keys_path}{neighbour['key']}/", token=token),
         ]
-    assert [(answer.status, answer.body) for answer in answers] == [(404, NOT_FOUND)] * 4
+    assert [(response.status, response.body) for response in responses] == [(404, NOT_FOUND)] * 4
 
 
-async def test_reads_of_two_tenants_at_once_are_kept_apart(site: Site, neighbour: dict[str, str]) -> None:
-    """They share a statement and still see only their own."""
+async def test_concurrent_reads_of_two_tenants_are_isolated(site: Site, neighbour: dict[str, str]) -> None:
+    """They share a statement, and each sees only its own keys."""
     own = (await site.create({})).body["id"]
     theirs = f"/api/0/projects/neighbour/{site.project}/keys/"
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(site.send("GET", f"{site.keys_path}{key}/") for key in [own, neighbour["key"]] * 5),
         *(site.send("GET", f"{theirs}{key}/") for key in [own, neighbour["key"]] * 5),
     )
-    assert [answer.status for answer in answers] == [200, 404] * 5 + [404, 200] * 5
+    assert [response.status for response in responses] == [200, 404] * 5 + [404, 200] * 5
 
 
-async def test_a_token_of_all_gets_404_for_what_does_not_exist(site: Site) -> None:
-    """It may know."""
+async def test_an_unbound_token_gets_404_for_what_does_not_exist(site: Site) -> None:
+    """It may know which organizations exist."""
     async with storing_nothing(site):
-        answers = [
+        responses = [
             await site.send("GET", "/api/0/projects/no-such-organization/x/keys/"),
             await site.send("POST", f"{ORGANIZATIONS}no-such-organization/projects/", json={"name": "x"}),
         ]
-    assert [(answer.status, answer.body) for answer in answers] == [(404, NOT_FOUND)] * 2
+    assert [(response.status, response.body) for response in responses] == [(404, NOT_FOUND)] * 2
 
 
-async def test_a_new_organization_is_answered_and_audited(site: Site) -> None:
-    """No event: nobody ingests for an organization without keys."""
+async def test_a_new_organization_is_returned_and_audited(site: Site) -> None:
+    """It has no event: an organization without keys has nothing to ingest."""
     before = await stored(site)
-    answer = await site.send("POST", ORGANIZATIONS, json={"name": " Ümläut & Söhne "})
-    assert answer.status == 201
-    assert list(answer.body) == ["id", "slug", "name", "dateCreated", "ingestUrl"]
-    assert (answer.body["slug"], answer.body["name"]) == ("umlaut-sohne", "Ümläut & Söhne")
-    assert answer.body["id"].isdigit()
-    assert answer.headers["Allow"] == "POST, OPTIONS"
+    response = await site.send("POST", ORGANIZATIONS, json={"name": " Ümläut & Söhne "})
+    assert response.status == 201
+    assert list(response.body) == ["id", "slug", "name", "dateCreated", "ingestUrl"]
+    assert (response.body["slug"], response.body["name"]) == ("umlaut-sohne", "Ümläut & Söhne")
+    assert response.body["id"].isdigit()
+    assert response.headers["Allow"] == "POST, OPTIONS"
     grown = {"organizations": 1, "audit_entries": 1}
     assert await stored(site) == {name: count + grown.get(name, 0) for name, count in before.items()}
 
 
 @pytest.mark.parametrize(
-    ("said", "keys"),
+    ("body", "keys"),
     [
-        pytest.param({}, ["Default"], id="unasked"),
-        pytest.param({"defaultKey": True}, ["Default"], id="asked for"),
-        pytest.param({"defaultKey": False}, [], id="not wanted"),
+        pytest.param({}, ["Default"], id="by default"),
+        pytest.param({"defaultKey": True}, ["Default"], id="requested"),
+        pytest.param({"defaultKey": False}, [], id="not requested"),
     ],
 )
-async def test_a_new_project_has_a_first_key_unless_told_otherwise(
-    site: Site, said: dict[str, Any], keys: list[str]
+async def test_a_new_project_has_a_first_key_unless_defaultkey_is_false(
+    site: Site, body: dict[str, Any], keys: list[str]
 ) -> None:
-    """The key comes with its event and its audit entry, all in the project's transaction."""
+    """The key, its event and its audit entry are part of the project's transaction."""
     before = await stored(site)
-    slug = f"first-{len(said)}-{len(keys)}"
-    answer = await site.send("POST", PROJECTS, json={"name": "First", "slug": slug, **said})
-    assert answer.status == 201
-    assert list(answer.body) == ["id", "slug", "name", "dateCreated", "organization"]
-    assert (answer.body["slug"], answer.body["organization"]["slug"]) == (slug, ORGANIZATION)
+    slug = f"first-{len(body)}-{len(keys)}"
+    response = await site.send("POST", PROJECTS, json={"name": "First", "slug": slug, **body})
+    assert response.status == 201
+    assert list(response.body) == ["id", "slug", "name", "dateCreated", "organization"]
+    assert (response.body["slug"], response.body["organization"]["slug"]) == (slug, ORGANIZATION)
     listed = await site.send("GET", f"/api/0/projects/{ORGANIZATION}/{slug}/keys/")
     assert [key["name"] for key in listed.body] == keys
     number = len(keys)
@@ -147,11 +151,11 @@ async def test_a_new_project_has_a_first_key_unless_told_otherwise(
     assert await stored(site) == {name: count + grown.get(name, 0) for name, count in before.items()}
     transactions = await site.postgres.fetchval(
         """
-        SELECT count(DISTINCT made.xmin::text) FROM (
+        SELECT count(DISTINCT created.xmin::text) FROM (
             SELECT xmin FROM project WHERE slug = $1
             UNION ALL SELECT project_key.xmin FROM project_key JOIN project ON project.id = project_id
             WHERE slug = $1
-        ) AS made
+        ) AS created
         """,
         slug,
     )
@@ -160,7 +164,7 @@ async def test_a_new_project_has_a_first_key_unless_told_otherwise(
 
 @pytest.mark.parametrize("path", [ORGANIZATIONS, PROJECTS], ids=["organization", "project"])
 @pytest.mark.parametrize(
-    ("body", "refusal"),
+    ("body", "errors"),
     [
         pytest.param({}, {"name": ["This field is required."]}, id="no name"),
         pytest.param({"name": " "}, {"name": ["This field may not be blank."]}, id="a blank name"),
@@ -184,21 +188,21 @@ async def test_a_new_project_has_a_first_key_unless_told_otherwise(
         ),
     ],
 )
-async def test_what_makes_no_tenant_is_refused_by_its_field(
-    site: Site, path: str, body: dict[str, Any], refusal: dict[str, Any]
+async def test_an_invalid_tenant_reports_the_errors_of_its_fields(
+    site: Site, path: str, body: dict[str, Any], errors: dict[str, Any]
 ) -> None:
     """400, and nothing is stored."""
     async with storing_nothing(site):
-        answer = await site.send("POST", path, json=body)
-    assert (answer.status, answer.body) == (400, refusal)
+        response = await site.send("POST", path, json=body)
+    assert (response.status, response.body) == (400, errors)
 
 
 async def test_a_slug_that_is_in_use_is_409(site: Site) -> None:
-    """Also when two want it at the same time; in another organization a project may have it."""
+    """Also for concurrent requests; a project of another organization may have the same slug."""
     for path in (ORGANIZATIONS, PROJECTS):
         both = [site.send("POST", path, json={"name": "Twice", "slug": "twice"}) for _ in range(2)]
-        answers: list[Response] = await asyncio.gather(*both)
-        assert sorted(answer.status for answer in answers) == [201, 409]
+        responses: list[Response] = await asyncio.gather(*both)
+        assert sorted(response.status for response in responses) == [201, 409]
         async with storing_nothing(site):
             again = await site.send("POST", path, json={"name": "Twice", "slug": "twice"})
         assert (again.status, again.body) == (409, {"detail": "This slug is already in use."})
@@ -208,9 +212,9 @@ async def test_a_slug_that_is_in_use_is_409(site: Site) -> None:
     assert other.status == 201
 
 
-async def test_only_a_token_of_all_makes_organizations(site: Site) -> None:
-    """A token of one has no say beyond it, whatever its scopes."""
+async def test_only_an_unbound_token_creates_organizations(site: Site) -> None:
+    """A token bound to an organization cannot, whatever its scopes."""
     token = await site.new_token(organization=ORGANIZATION)
     async with storing_nothing(site):
-        answer = await site.send("POST", ORGANIZATIONS, token=token, json={"name": "Mine"})
-    assert (answer.status, answer.body) == (403, NO_PERMISSION)
+        response = await site.send("POST", ORGANIZATIONS, token=token, json={"name": "Mine"})
+    assert (response.status, response.body) == (403, NO_PERMISSION)

@@ -1,4 +1,4 @@
-"""Changing a key: what a body may say, what stays as it is, and what is refused."""
+"""Changing a key: valid bodies, unchanged members, and errors."""
 
 import asyncio
 from typing import Any
@@ -26,21 +26,21 @@ TRUE = [True, 1, 1.0, "true", "TRUE", "t", "T", "yes", "y", "on", "On", "1"]
 FALSE = [False, 0, 0.0, "false", "False", "f", "F", "no", "n", "off", "OFF", "0"]
 
 
-async def _made(site: Site, body: Any) -> tuple[str, dict[str, Any]]:
-    answer = await site.create(body)
-    assert answer.status == 201
-    return f"{site.keys_path}{answer.body['id']}/", answer.body
+async def _new_key(site: Site, body: Any) -> tuple[str, dict[str, Any]]:
+    response = await site.create(body)
+    assert response.status == 201
+    return f"{site.keys_path}{response.body['id']}/", response.body
 
 
 @pytest.mark.parametrize(
-    ("said", "changed"),
+    ("body", "changed"),
     [
         pytest.param({"name": "Second"}, {"name": "Second", "label": "Second"}, id="a name"),
         pytest.param({"name": "  Second\n"}, {"name": "Second", "label": "Second"}, id="a name is trimmed"),
         pytest.param({"name": 5}, {"name": "5", "label": "5"}, id="a number as a name"),
         pytest.param({"name": "x" * 64}, {"name": "x" * 64, "label": "x" * 64}, id="64 characters"),
         pytest.param({"isActive": False}, {"isActive": False}, id="off"),
-        pytest.param({"isActive": "no"}, {"isActive": False}, id="off in a word"),
+        pytest.param({"isActive": "no"}, {"isActive": False}, id="off as a word"),
         pytest.param({"rateLimit": None}, {"rateLimit": None}, id="no limit"),
         pytest.param({"rateLimit": {"window": 300, "count": ""}}, {"rateLimit": None}, id="an empty count"),
         pytest.param({"rateLimit": {"window": None, "count": 5}}, {"rateLimit": None}, id="a window of null"),
@@ -54,7 +54,7 @@ async def _made(site: Site, body: Any) -> tuple[str, dict[str, Any]]:
             {"rateLimit": {"window": 86400, "count": 2147483647}},
             id="the greatest limit",
         ),
-        pytest.param({"browserSdkVersion": "5.x"}, {"browserSdkVersion": "5.x"}, id="a version of old"),
+        pytest.param({"browserSdkVersion": "5.x"}, {"browserSdkVersion": "5.x"}, id="an old version"),
         pytest.param({"browserSdkVersion": "latest"}, {"browserSdkVersion": "latest"}, id="the latest"),
         pytest.param(
             {"dynamicSdkLoaderOptions": {"hasDebug": "yes", "hasReplay": 0, "other": "x"}},
@@ -64,16 +64,16 @@ async def _made(site: Site, body: Any) -> tuple[str, dict[str, Any]]:
         pytest.param(
             {"isActive": False, "name": "Second", "rateLimit": {"window": 5, "count": 6}, "secret": "b" * 32},
             {"isActive": False, "name": "Second", "label": "Second", "rateLimit": {"window": 5, "count": 6}},
-            id="several at once",
+            id="several members",
         ),
     ],
 )
-async def test_only_what_is_named_changes(site: Site, said: Any, changed: dict[str, Any]) -> None:
-    """200 with the key as it is then, which a read tells too; one event, in the next version."""
-    path, before = await _made(site, LIMITED)
-    answer = await site.send("PUT", path, json=said)
-    assert (answer.status, answer.body) == (200, {**before, **changed})
-    assert (await site.send("GET", path)).raw == answer.raw
+async def test_only_the_members_of_the_body_change(site: Site, body: Any, changed: dict[str, Any]) -> None:
+    """200 with the changed key, as a read returns it; one event with the next version."""
+    path, before = await _new_key(site, LIMITED)
+    response = await site.send("PUT", path, json=body)
+    assert (response.status, response.body) == (200, {**before, **changed})
+    assert (await site.send("GET", path)).raw == response.raw
     rows = await site.postgres.fetch(
         "SELECT id, type, version FROM outbox WHERE aggregateid = $1 ORDER BY seq", before["id"]
     )
@@ -81,8 +81,8 @@ async def test_only_what_is_named_changes(site: Site, said: Any, changed: dict[s
         ("projectkey.created", 1),
         ("projectkey.updated", 2),
     ]
-    assert answer.headers["Event-Id"] == str(rows[1]["id"])
-    assert answer.headers["Event-Status"] == "pending"
+    assert response.headers["Event-Id"] == str(rows[1]["id"])
+    assert response.headers["Event-Status"] == "pending"
 
 
 @pytest.mark.parametrize(
@@ -105,34 +105,34 @@ async def test_only_what_is_named_changes(site: Site, said: Any, changed: dict[s
         pytest.param(b'{"dynamicSdkLoaderOptions":{"other":"zz"}}', id="unknown options"),
         pytest.param(b'{"dynamicSdkLoaderOptions":{"hasReplay":true}}', id="an option as it is"),
         pytest.param(b'{"public":"%s"}' % (b"a" * 32), id="a public half"),
-        pytest.param(b'{"secret":1,"useCase":[],"id":{},"unknown":null}', id="what is not looked at"),
+        pytest.param(b'{"secret":1,"useCase":[],"id":{},"unknown":null}', id="ignored members"),
     ],
 )
-async def test_a_change_that_changes_nothing_is_audited_and_makes_no_event(site: Site, raw: bytes) -> None:
-    """200 with the same key; consumers are told nothing."""
-    path, before = await _made(site, LIMITED)
+async def test_a_change_without_effect_is_audited_and_has_no_event(site: Site, raw: bytes) -> None:
+    """200 with the same key; consumers receive nothing."""
+    path, before = await _new_key(site, LIMITED)
     rows = await stored(site)
-    answer = await site.send("PUT", path, data=raw, headers={"Content-Type": "application/json"})
-    assert (answer.status, answer.body) == (200, before)
-    assert (answer.headers.get("Event-Id"), answer.headers["Event-Status"]) == (None, "unchanged")
+    response = await site.send("PUT", path, data=raw, headers={"Content-Type": "application/json"})
+    assert (response.status, response.body) == (200, before)
+    assert (response.headers.get("Event-Id"), response.headers["Event-Status"]) == (None, "unchanged")
     assert await stored(site) == {**rows, "audit_entries": rows["audit_entries"] + 1}
 
 
 @pytest.mark.parametrize(
-    ("word", "active"), [*((one, True) for one in TRUE), *((one, False) for one in FALSE)]
+    ("value", "active"), [*((value, True) for value in TRUE), *((value, False) for value in FALSE)]
 )
-async def test_a_switch_has_many_words(site: Site, word: Any, *, active: bool) -> None:
-    """In any case, as numbers and as JSON's own."""
-    path, _ = await _made(site, {})
-    answer = await site.send("PUT", path, json={"isActive": word})
-    assert (answer.status, answer.body["isActive"]) == (200, active)
+async def test_a_boolean_has_many_forms(site: Site, value: Any, *, active: bool) -> None:
+    """Words in any case, numbers and JSON booleans."""
+    path, _ = await _new_key(site, {})
+    response = await site.send("PUT", path, json={"isActive": value})
+    assert (response.status, response.body["isActive"]) == (200, active)
 
 
 def _invalid(kind: str) -> dict[str, Any]:
     return {"rateLimit": {"non_field_errors": [NOT_A_DICTIONARY.format(kind)]}}
 
 
-REFUSED: list[tuple[Any, Any]] = [
+INVALID: list[tuple[Any, Any]] = [
     ({"name": "x" * 65}, {"name": ["Ensure this field has no more than 64 characters."]}),
     ({"name": True}, {"name": ["Not a valid string."]}),
     ({"name": []}, {"name": ["Not a valid string."]}),
@@ -182,53 +182,53 @@ REFUSED: list[tuple[Any, Any]] = [
         {"isActive": [BOOLEAN], "rateLimit": {"window": [INTEGER]}},
     ),
 ]  # fmt: skip
-"""Bodies and what is said of them: every mistake at once."""
+"""Bodies and their errors: one response contains all of them."""
 
 
-@pytest.mark.parametrize(("said", "refusal"), REFUSED, ids=lambda value: repr(value)[:60])
-async def test_a_refused_change_names_every_mistake_and_changes_nothing(
-    site: Site, said: Any, refusal: Any
+@pytest.mark.parametrize(("body", "errors"), INVALID, ids=lambda value: repr(value)[:60])
+async def test_an_invalid_change_reports_every_error_and_changes_nothing(
+    site: Site, body: Any, errors: Any
 ) -> None:
-    """400, and not even what was right is done."""
-    path, before = await _made(site, LIMITED)
+    """400; valid members are not applied either."""
+    path, before = await _new_key(site, LIMITED)
     async with storing_nothing(site):
-        answer = await site.send("PUT", path, json=said)
-    assert (answer.status, answer.body) == (400, refusal)
+        response = await site.send("PUT", path, json=body)
+    assert (response.status, response.body) == (400, errors)
     assert (await site.send("GET", path)).body == before
 
 
-async def test_null_is_no_body(site: Site) -> None:
-    """Neither an object nor nothing."""
-    path, _ = await _made(site, {})
-    answer = await site.send("PUT", path, data=b"null", headers={"Content-Type": "application/json"})
-    assert (answer.status, answer.body) == (400, {"non_field_errors": ["No data provided"]})
+async def test_null_is_not_a_valid_body(site: Site) -> None:
+    """It is neither an object nor empty."""
+    path, _ = await _new_key(site, {})
+    response = await site.send("PUT", path, data=b"null", headers={"Content-Type": "application/json"})
+    assert (response.status, response.body) == (400, {"non_field_errors": ["No data provided"]})
 
 
-async def test_a_key_that_is_not_there_is_told_before_its_body_is_read(site: Site) -> None:
-    """Also where the body is none."""
+async def test_an_unknown_key_is_404_before_the_body_is_read(site: Site) -> None:
+    """Also if the body is invalid."""
     async with storing_nothing(site):
-        answer = await site.send("PUT", f"{site.keys_path}{'0' * 32}/", data=b"{bad")
-    assert (answer.status, answer.body) == (404, NOT_FOUND)
+        response = await site.send("PUT", f"{site.keys_path}{'0' * 32}/", data=b"{bad")
+    assert (response.status, response.body) == (404, NOT_FOUND)
 
 
-async def test_options_are_merged_into_what_stands(site: Site) -> None:
-    """What an earlier change said stays."""
-    path, _ = await _made(site, {"dynamicSdkLoaderOptions": {"hasReplay": False}})
+async def test_options_are_merged_into_the_current_ones(site: Site) -> None:
+    """Earlier changes are kept."""
+    path, _ = await _new_key(site, {"dynamicSdkLoaderOptions": {"hasReplay": False}})
     await site.send("PUT", path, json={"dynamicSdkLoaderOptions": {"hasFeedback": True}})
-    answer = await site.send("PUT", path, json={"dynamicSdkLoaderOptions": {"hasDebug": True}})
+    response = await site.send("PUT", path, json={"dynamicSdkLoaderOptions": {"hasDebug": True}})
     expected = {**OPTIONS, "hasReplay": False, "hasFeedback": True, "hasDebug": True}
-    assert answer.body["dynamicSdkLoaderOptions"] == expected
+    assert response.body["dynamicSdkLoaderOptions"] == expected
 
 
-async def test_changes_at_once_are_all_kept_and_counted_without_a_gap(site: Site) -> None:
-    """Each is a version of its own, and what one names no other overwrites."""
-    path, made = await _made(site, {})
+async def test_concurrent_changes_are_all_kept_and_have_consecutive_versions(site: Site) -> None:
+    """Each has its own version, and none overwrites members that it does not contain."""
+    path, created = await _new_key(site, {})
     names = [{"name": f"n{number}"} for number in range(20)]
     limits = [{"rateLimit": {"window": 1, "count": number}} for number in range(1, 21)]
-    answers = await asyncio.gather(*(site.send("PUT", path, json=said) for said in [*names, *limits]))
-    assert {answer.status for answer in answers} == {200}
+    responses = await asyncio.gather(*(site.send("PUT", path, json=body) for body in [*names, *limits]))
+    assert {response.status for response in responses} == {200}
     versions = await site.postgres.fetch(
-        "SELECT version FROM outbox WHERE aggregateid = $1 ORDER BY seq", made["id"]
+        "SELECT version FROM outbox WHERE aggregateid = $1 ORDER BY seq", created["id"]
     )
     assert [row["version"] for row in versions] == list(range(1, 42))
     key = (await site.send("GET", path)).body

@@ -20,7 +20,7 @@ LAST = "https://last.example.com"
 
 async def change_url(service: Service, organization: Organization, url: str) -> None:
     """Change the ingest URL of an organization."""
-    await service.api.organizations.update(organization, OrganizationChange(ingest_url=url), ORIGIN)
+    await service.use_cases.organizations.update(organization, OrganizationChange(ingest_url=url), ORIGIN)
 
 
 async def open_jobs(postgres: Postgres) -> int:
@@ -46,7 +46,7 @@ async def test_forty_changes_leave_two_open_jobs(service: Service, postgres: Pos
         await asyncio.gather(*(change_url(service, organization, url) for url in urls))
     assert await open_jobs(postgres) == 2
     await finish(service, postgres)
-    current = (await service.api.organizations.get(organization.slug)).ingest_url
+    current = (await service.use_cases.organizations.get(organization.slug)).ingest_url
     assert current is not None
     await change_url(service, organization, current)
     assert await open_jobs(postgres) == 0
@@ -134,7 +134,7 @@ async def test_a_job_waits_for_one_batch_of_another_organization_however_many_jo
     for slug in ("one", "two", "three"):
         project = await make_project(service, organization=organization, slug=slug)
         await write_keys(postgres, project.id, KEYS)
-        await service.api.projects.delete(project, ORIGIN)
+        await service.use_cases.projects.delete(project, ORIGIN)
     await service.jobs.step()
     small = await make_project(service, organization=await make_organization(service, "small"))
     [key] = await write_keys(postgres, small.id, 1)

@@ -1,4 +1,4 @@
-"""What callers say stays what it is: no line, no label, no header of its own, wherever it is written down."""
+"""Text of requests adds no log line, no metric label and no header."""
 
 import json
 import re
@@ -32,20 +32,20 @@ HOSTILE = (
     "\udcff",
 )
 
-NAMELESS = ("a" * 65, "9" * 64, "-1", "0", "\u0663", "%", "'", "a b")
+INVALID_NAMES = ("a" * 65, "9" * 64, "-1", "0", "\u0663", "%", "'", "a b")
 
 
 @pytest.mark.parametrize("form", ["json", "text"])
-async def test_a_hostile_text_makes_no_line_of_its_own(settings: Settings, tmp_path: Path, form: str) -> None:
-    """In a path, a query, a name, a header: each line of the log is one of ours, and none steers a terminal."""
+async def test_hostile_text_adds_no_log_line(settings: Settings, tmp_path: Path, form: str) -> None:
+    """In a path, a query, a name or a header: each line is one event without control characters."""
     deployment = await deploy(settings)
-    async with replica(deployment, tmp_path, LOG_FORMAT=form) as one:
-        before = one.process.errors
+    async with replica(deployment, tmp_path, LOG_FORMAT=form) as deployed:
+        before = deployed.process.errors
         for text in HOSTILE:
-            await _say(one, text)
+            await _send_everywhere(deployed, text)
         # They are written in batches.
-        await poll_until(lambda: one.process.errors.removeprefix(before).count("\n") > 4 * len(HOSTILE))
-        lines = one.process.errors.removeprefix(before).split("\n")[:-1]
+        await poll_until(lambda: deployed.process.errors.removeprefix(before).count("\n") > 4 * len(HOSTILE))
+        lines = deployed.process.errors.removeprefix(before).split("\n")[:-1]
         for line in lines:
             assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029]", line), ascii(line)
             if form == "json":
@@ -54,34 +54,34 @@ async def test_a_hostile_text_makes_no_line_of_its_own(settings: Settings, tmp_p
                 assert re.match(r"\S+Z \[\w+ *\] \w+ ", line), line
 
 
-async def _say(one: DeployedReplica, text: str) -> None:
-    """``text`` wherever a caller can put one."""
+async def _send_everywhere(deployed: DeployedReplica, text: str) -> None:
+    """Send ``text`` in each part of a request that can contain it."""
     raw = quote(text, errors="surrogateescape", safe="")
     body = json.dumps({"name": text}).encode()
     header = re.sub(r"[\r\n\x00]", "?", text).encode(errors="surrogateescape")
-    create = f"POST {one.deployment.keys_path} HTTP/1.1"
-    for line, said in (
+    create = f"POST {deployed.deployment.keys_path} HTTP/1.1"
+    for line, content in (
         (f"GET /{raw}/?{raw}={raw} HTTP/1.1", b""),
-        (f"GET {one.deployment.keys_path}{raw}/ HTTP/1.1", b""),
+        (f"GET {deployed.deployment.keys_path}{raw}/ HTTP/1.1", b""),
         (f"{raw} / HTTP/1.1", b""),
         (create, body),
         (create, body[:-1]),
     ):
-        head = f"{line}\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(said)}\r\n".encode()
-        token = f"Content-Type: application/json\r\nAuthorization: Bearer {one.deployment.token}\r\n".encode()
+        head = f"{line}\r\nHost: a\r\nConnection: close\r\nContent-Length: {len(content)}\r\n".encode()
+        token = f"Content-Type: application/json\r\nAuthorization: Bearer {deployed.deployment.token}\r\n".encode()
         names = b"X-Request-Id: " + header + b"\r\nUser-Agent: " + header + b"\r\n\r\n"
-        answer = await exchange(one.port, head + token + names + said)
-        assert b" 5" not in answer.partition(b"\r\n")[0], (line, said, one.process.errors[-1500:])
+        response = await exchange(deployed.port, head + token + names + content)
+        assert b" 5" not in response.partition(b"\r\n")[0], (line, content, deployed.process.errors[-1500:])
 
 
-async def test_callers_make_no_labels(site: Site) -> None:
-    """Neither by paths nor by methods, nor by statuses: as many series after a thousand of them as before."""
+async def test_requests_create_no_metric_labels(site: Site) -> None:
+    """Unknown paths, methods and tokens leave the set of time series unchanged."""
     await _strange(site, 0)
     before = _series(site)
     for number in range(1, 60):
         await _strange(site, number)
     assert _series(site) == before
-    assert not any("forged" in one or "strange" in one for one in before)
+    assert not any("forged" in series or "strange" in series for series in before)
 
 
 async def _strange(site: Site, number: int) -> None:
@@ -95,7 +95,9 @@ async def _strange(site: Site, number: int) -> None:
 
 def _series(site: Site) -> set[str]:
     families = text_string_to_metric_families(generate_latest(site.service.registry).decode())
-    return {f"{one.name}{sorted(one.labels.items())}" for family in families for one in family.samples}
+    return {
+        f"{sample.name}{sorted(sample.labels.items())}" for family in families for sample in family.samples
+    }
 
 
 @pytest.mark.parametrize(
@@ -113,8 +115,8 @@ def _series(site: Site) -> set[str]:
         ("traceparent", "é" * 55),
     ],
 )
-async def test_what_is_no_id_travels_nowhere(site: Site, header: str, value: str) -> None:
-    """Neither into the answer, nor into the event and the audit."""
+async def test_an_invalid_id_is_not_copied(site: Site, header: str, value: str) -> None:
+    """Neither into the response, nor into the event and the audit entry."""
     lines = [
         f"POST {site.keys_path} HTTP/1.1",
         "Host: a",
@@ -122,10 +124,10 @@ async def test_what_is_no_id_travels_nowhere(site: Site, header: str, value: str
         "Connection: close",
         f"{header}: {value}",
     ]
-    answer = await site.exchange("\r\n".join([*lines, "", ""]).encode("latin-1"))
-    assert answer.startswith(b"HTTP/1.1 201 ")
-    assert value.strip().encode("latin-1") not in answer
-    key = orjson.loads(answer.partition(b"\r\n\r\n")[2])["id"]
+    response = await site.exchange("\r\n".join([*lines, "", ""]).encode("latin-1"))
+    assert response.startswith(b"HTTP/1.1 201 ")
+    assert value.strip().encode("latin-1") not in response
+    key = orjson.loads(response.partition(b"\r\n\r\n")[2])["id"]
     headers = orjson.loads(
         await site.postgres.fetchval("SELECT headers::text FROM outbox WHERE aggregateid = $1", key)
     )
@@ -135,17 +137,17 @@ async def test_what_is_no_id_travels_nowhere(site: Site, header: str, value: str
     assert re.fullmatch("[A-Za-z0-9._-]{1,128}", audited["request_id"])
 
 
-@pytest.mark.parametrize("path", [one.path for one in RESOURCES if "{" in one.path])
-@pytest.mark.parametrize(
-    "text", [*HOSTILE, "a" * 65, "9" * 64, "-1", "0", "\u0663", "%", "'", "a b"], ids=ascii
-)
-async def test_nothing_has_a_hostile_name(site: Site, path: str, text: str) -> None:
-    """404 by any part of any path and any method, and Postgres is not troubled with it."""
+@pytest.mark.parametrize("path", [resource.path for resource in RESOURCES if "{" in resource.path])
+@pytest.mark.parametrize("text", [*HOSTILE, *INVALID_NAMES], ids=ascii)
+async def test_a_hostile_name_is_404(site: Site, path: str, text: str) -> None:
+    """In each part of each path, for every method."""
     raw = quote(text, errors="surrogateescape", safe="")
-    good = {"organization": ORGANIZATION, "project": site.project, "key_id": "0" * 32}
-    resource = next(one for one in RESOURCES if one.path == path)
+    valid = {"organization": ORGANIZATION, "project": site.project, "key_id": "0" * 32}
+    resource = next(resource for resource in RESOURCES if resource.path == path)
     for part in re.findall(r"{(\w+)}", path):
         for method in resource.methods:
-            answer = await site.send(method, URL(path.format(**{**good, part: raw}), encoded=True), json={})
-            assert answer.status == 404
-            assert answer.body in (NOT_FOUND, None), "None where it makes another path"
+            response = await site.send(
+                method, URL(path.format(**{**valid, part: raw}), encoded=True), json={}
+            )
+            assert response.status == 404
+            assert response.body in (NOT_FOUND, None), "empty if it is another path"

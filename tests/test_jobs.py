@@ -35,7 +35,7 @@ async def test_a_project_of_many_keys_goes_in_bounded_batches_each_key_with_its_
     """Nobody finds it from the first moment; in the end neither it nor a key is left, and all are remembered."""
     project = await make_project(service)
     keys = await write_keys(postgres, project.id, MANY)
-    await service.api.projects.delete(project, ORIGIN)
+    await service.use_cases.projects.delete(project, ORIGIN)
     assert await postgres.fetchval("SELECT deleted_at IS NOT NULL FROM project")
     assert await waiting(postgres) == 0
     written = await finish(service, postgres)
@@ -54,7 +54,7 @@ async def test_a_key_that_comes_late_to_a_project_that_goes_is_deleted_too(
     """Its creation had begun before; it stands behind what is done, and the project stays until it is gone."""
     project = await make_project(service)
     await write_keys(postgres, project.id, MANY)
-    await service.api.projects.delete(project, ORIGIN)
+    await service.use_cases.projects.delete(project, ORIGIN)
     await service.jobs.step()
     late = "f" * 32
     await postgres.execute("UPDATE project_key SET id = DEFAULT WHERE id = (SELECT min(id) FROM project_key)")
@@ -78,7 +78,7 @@ async def test_another_ingest_url_gives_every_key_of_the_organization_a_new_vers
     other = await make_project(service, organization=await make_organization(service, "other"))
     await write_keys(postgres, other.id, 3)
     change = OrganizationChange(ingest_url="https://in.example.com")
-    await service.api.organizations.update(project.organization, change, ORIGIN)
+    await service.use_cases.organizations.update(project.organization, change, ORIGIN)
     first = await postgres.fetchval("SELECT id FROM batch_job ORDER BY id LIMIT 1")
     await postgres.execute("UPDATE batch_job SET finished_at = now() WHERE id > $1", first)  # the second pass
     written = await finish(service, postgres)
@@ -105,7 +105,7 @@ async def test_a_key_made_while_the_ingest_url_changed_is_told_of_again_later(
         "UPDATE project_key SET created_at = now() - interval '1 day' WHERE public_key = $1", old
     )
     change = OrganizationChange(ingest_url="https://in.example.com")
-    await service.api.organizations.update(project.organization, change, ORIGIN)
+    await service.use_cases.organizations.update(project.organization, change, ORIGIN)
     while await service.jobs.step():
         pass
     assert await outbox_events(postgres) == [(old, EventType.UPDATED, 2), (young, EventType.UPDATED, 2)]
@@ -117,7 +117,7 @@ async def test_another_slug_leaves_every_dsn_as_it_is(service: Service, postgres
     """DSNs hold the project's id: no version, no event, no work."""
     project = await make_project(service)
     await write_keys(postgres, project.id, 2)
-    await service.api.projects.update(project, ProjectChange(slug="other-station"), ORIGIN)
+    await service.use_cases.projects.update(project, ProjectChange(slug="other-station"), ORIGIN)
     assert not await service.jobs.step()
     assert await waiting(postgres) == 0
     assert await postgres.fetchval("SELECT max(version) FROM project_key") == 1
@@ -130,7 +130,7 @@ async def test_a_change_that_waited_for_the_new_dsn_tells_of_it(service: Service
     async with postgres.transaction():
         await postgres.execute("UPDATE project_key SET version = 2 WHERE public_key = $1", key)
         change = ProjectKeyChange(name="Renamed")
-        task = asyncio.create_task(service.api.update_key.execute(project, key, change, ORIGIN))
+        task = asyncio.create_task(service.use_cases.update_key.execute(project, key, change, ORIGIN))
         await poll_until(lambda: wait_for_locks(postgres))
         await postgres.execute("UPDATE organization SET ingest_url = 'https://in.example.com'")
     await task
@@ -143,11 +143,11 @@ async def test_a_long_job_holds_up_no_other(service: Service, postgres: Postgres
     """They take turns: after each batch, whoever has waited for longest."""
     long = await make_project(service)
     await write_keys(postgres, long.id, MANY)
-    await service.api.projects.delete(long, ORIGIN)
+    await service.use_cases.projects.delete(long, ORIGIN)
     await service.jobs.step()
     short = await make_project(service, organization=long.organization, slug="short")
     await write_keys(postgres, short.id, BATCH_SIZE + 1)
-    await service.api.projects.delete(short, ORIGIN)
+    await service.use_cases.projects.delete(short, ORIGIN)
     for _ in range(2):
         await service.jobs.step()
     done = await postgres.fetch("SELECT done FROM batch_job ORDER BY id")
@@ -163,7 +163,7 @@ async def test_two_workers_at_once_never_do_a_batch_twice(
     for slug in ("one", "two"):
         project = await make_project(service, organization=organization, slug=slug)
         keys += await write_keys(postgres, project.id, BATCH_SIZE + 300)
-        await service.api.projects.delete(project, ORIGIN)
+        await service.use_cases.projects.delete(project, ORIGIN)
 
     async def work(replica: Service) -> int:
         steps = 0
@@ -190,7 +190,7 @@ async def test_the_job_of_a_killed_worker_is_gone_on_with(
     """While it works, nobody else takes its job; what it had not committed is done by the next, once."""
     project = await make_project(service)
     keys = await write_keys(postgres, project.id, MANY)
-    await service.api.projects.delete(project, ORIGIN)
+    await service.use_cases.projects.delete(project, ORIGIN)
     await service.jobs.step()
     async with postgres.transaction():
         await postgres.execute(
@@ -234,7 +234,7 @@ async def test_batches_wait_for_nobody_where_nobody_publishes(service: Service, 
 async def _much_to_do_and_much_on_its_way(service: Service, postgres: Postgres) -> None:
     project = await make_project(service)
     await write_keys(postgres, project.id, BATCH_SIZE + 1)
-    await service.api.projects.delete(project, ORIGIN)
+    await service.use_cases.projects.delete(project, ORIGIN)
     await postgres.execute(
         """
         INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers)

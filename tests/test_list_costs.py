@@ -67,7 +67,7 @@ async def test_every_page_of_an_organization_costs_a_look_at_each_project(
 ) -> None:
     """However many keys there are."""
     postgres, organization_id, _ = full
-    organization = await service.api.organizations.get(str(organization_id))
+    organization = await service.use_cases.organizations.get(str(organization_id))
     for slug in ("one", "two", "three"):
         await make_project(service, organization=organization, slug=slug)
     start, end = await postgres.fetchrow("SELECT min(id), max(id) FROM project_key") or (0, 0)

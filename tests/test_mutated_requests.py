@@ -1,4 +1,4 @@
-"""Good requests with something wrong at random: never a 5xx, and a service that goes on."""
+"""Random mutations of valid requests: never a 5xx, and the service continues."""
 
 import asyncio
 import os
@@ -13,12 +13,12 @@ from tests.raw_requests import BODY, Target
 
 _REQUESTS = int(os.environ.get("MUTATED_REQUESTS", "1500"))
 _SEED = int(os.environ.get("MUTATION_SEED", "1"))
-_AT_ONCE = 50
-_ANSWER = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
+_CONCURRENCY = 50
+_STATUS_LINE = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
 _SILENCE = 0.4
-"""Seconds after which no (further) answer is waited for: the rest of a body may be what the service waits for."""
+"""Seconds to wait for a further response: the service may be waiting for the rest of a body."""
 
-_HALF_MADE = """
+_INCOMPLETE_KEYS = """
 SELECT count(*) FROM project_key
 WHERE NOT EXISTS (SELECT FROM outbox WHERE aggregateid = public_key AND type = 'projectkey.created')
    OR NOT EXISTS (SELECT FROM audit_entry WHERE target = public_key)
@@ -72,23 +72,23 @@ _PIECES = (
 )
 
 
-def _mutated(chance: random.Random, good: Sequence[bytes]) -> bytes:
-    """A good request after one to four changes: something put in, left out, doubled, swapped or cut off."""
-    raw = chance.choice(good)
-    for _ in range(chance.randint(1, 4)):
-        at, end = sorted(chance.randint(0, len(raw)) for _ in range(2))
-        end = min(end, at + 40)
-        piece = chance.choice(_PIECES)
-        raw = chance.choice(
+def _mutated(rng: random.Random, valid: Sequence[bytes]) -> bytes:
+    """Return a valid request after one to four changes: insert, replace, remove, repeat, flip bits or cut off."""
+    raw = rng.choice(valid)
+    for _ in range(rng.randint(1, 4)):
+        start, end = sorted(rng.randint(0, len(raw)) for _ in range(2))
+        end = min(end, start + 40)
+        piece = rng.choice(_PIECES)
+        raw = rng.choice(
             [
-                raw[:at] + piece + raw[at:],
-                raw[:at] + piece + raw[end:],
-                raw[:at] + raw[end:],
-                raw[:end] + raw[at:],
-                raw[:at]
-                + bytes(byte ^ (1 << chance.randrange(8)) for byte in raw[at : at + 2])
-                + raw[at + 2 :],
-                raw[:at] if chance.random() < 0.1 else raw + chance.choice(good),
+                raw[:start] + piece + raw[start:],
+                raw[:start] + piece + raw[end:],
+                raw[:start] + raw[end:],
+                raw[:end] + raw[start:],
+                raw[:start]
+                + bytes(byte ^ (1 << rng.randrange(8)) for byte in raw[start : start + 2])
+                + raw[start + 2 :],
+                raw[:start] if rng.random() < 0.1 else raw + rng.choice(valid),
             ]
         )
     return raw
@@ -96,7 +96,7 @@ def _mutated(chance: random.Random, good: Sequence[bytes]) -> bytes:
 
 async def _statuses(site: Site, raw: bytes) -> list[int]:
     reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
-    got = b""
+    received = b""
     with suppress(TimeoutError, ConnectionError):
         writer.write(raw)
         while True:
@@ -104,34 +104,34 @@ async def _statuses(site: Site, raw: bytes) -> list[int]:
                 piece = await reader.read(65536)
             if not piece:
                 break
-            got += piece
+            received += piece
     writer.transport.abort()
-    return [int(status) for status in _ANSWER.findall(got)]
+    return [int(status) for status in _STATUS_LINE.findall(received)]
 
 
-async def test_thousands_of_broken_requests_do_no_harm(site: Site) -> None:
-    """Each key that came of one is whole; the seed stands above, and the same requests come again with it."""
-    at, chance = Target(site.keys_path, site.token), random.Random(_SEED)  # noqa: S311 -- hides nothing
+async def test_thousands_of_mutated_requests_do_no_harm(site: Site) -> None:
+    """Each created key is complete; the seed makes the requests reproducible."""
+    target, rng = Target(site.keys_path, site.token), random.Random(_SEED)  # noqa: S311 -- not for security
     key = (await site.create({})).body["id"]
-    one = f"{at.path}{key}/"
+    key_path = f"{target.path}{key}/"
     length = f"Content-Length: {len(BODY)}"
-    good = [
-        at.head(length) + BODY,
-        at.head("Transfer-Encoding: chunked") + f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n0\r\n\r\n",
-        at.head(length, "Idempotency-Key: x", "Prefer: wait=0", line=f"PUT {one} HTTP/1.1") + BODY,
-        at.get(at.path),
-        at.get(f"{at.path}?cursor=0:0:0&status=active&per_page=1", "Accept: application/json"),
-        at.get(one, version="HTTP/1.0"),
-        at.head(line=f"OPTIONS {at.path} HTTP/1.1"),
+    valid = [
+        target.head(length) + BODY,
+        target.head("Transfer-Encoding: chunked") + f"{len(BODY):x}\r\n".encode() + BODY + b"\r\n0\r\n\r\n",
+        target.head(length, "Idempotency-Key: x", "Prefer: wait=0", line=f"PUT {key_path} HTTP/1.1") + BODY,
+        target.get(target.path),
+        target.get(f"{target.path}?cursor=0:0:0&status=active&per_page=1", "Accept: application/json"),
+        target.get(key_path, version="HTTP/1.0"),
+        target.head(line=f"OPTIONS {target.path} HTTP/1.1"),
     ]
     seen = Counter[int]()
-    for _ in range(_REQUESTS // _AT_ONCE):
-        batch = [_mutated(chance, good) for _ in range(_AT_ONCE)]
-        answers = await asyncio.gather(*(_statuses(site, raw) for raw in batch))
-        for raw, statuses in zip(batch, answers, strict=True):
+    for _ in range(_REQUESTS // _CONCURRENCY):
+        batch = [_mutated(rng, valid) for _ in range(_CONCURRENCY)]
+        responses = await asyncio.gather(*(_statuses(site, raw) for raw in batch))
+        for raw, statuses in zip(batch, responses, strict=True):
             assert all(status < 500 for status in statuses), raw
             seen.update(statuses)
     assert (await site.send("GET", site.keys_path)).status == 200
-    assert await site.postgres.fetchval(_HALF_MADE) == 0
+    assert await site.postgres.fetchval(_INCOMPLETE_KEYS) == 0
     assert seen[400] > _REQUESTS // 10
     assert seen[201] > 0

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from service.http.server.new_connections import NewConnections
 from service.settings import Settings
 from testkit.polling import poll_until
 from tests.http_service import Site, open_site
@@ -17,7 +18,7 @@ _SLACK = 2.0
 
 
 async def test_an_address_has_a_limit_of_connections_without_a_request(settings: Settings) -> None:
-    """More are closed at once; connections that have sent a request are not counted."""
+    """Further ones are closed immediately; connections that have sent a request are not counted."""
     async with open_site(replace(settings, max_new_connections=3)) as site:
         port = site.service.settings.port
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3)]
@@ -31,7 +32,7 @@ async def test_an_address_has_a_limit_of_connections_without_a_request(settings:
         another[1].write(_READ)
         assert (await another[0].readline()).startswith(b"HTTP/1.1 404 ")
         silent[2][1].close()
-        await poll_until(lambda: _is_answered(site))
+        await poll_until(lambda: _is_accepted(site))
         for _, each in [*silent, another]:
             each.close()
 
@@ -43,29 +44,29 @@ async def _is_closed(site: Site) -> bool:
         return True
 
 
-async def _is_answered(site: Site) -> bool:
+async def _is_accepted(site: Site) -> bool:
     return not await _is_closed(site)
 
 
 async def test_without_the_limit_all_connections_of_an_address_are_kept(settings: Settings) -> None:
-    """0 switches it off."""
+    """0 disables it."""
     async with open_site(replace(settings, max_new_connections=0)) as site:
         port = site.service.settings.port
         silent = [await asyncio.open_connection("127.0.0.1", port) for _ in range(50)]
-        assert await _is_answered(site)
+        assert await _is_accepted(site)
         for _, writer in silent:
             writer.close()
 
 
 async def test_the_first_head_has_its_own_deadline(settings: Settings) -> None:
-    """A connection that is silent or slow from the beginning ends; one that waits for its next request does not."""
+    """A connection without a complete first head is closed; one that waits for its next request is not."""
     async with open_site(replace(settings, header_timeout=0.3, keepalive_timeout=30.0)) as site:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
         writer.write(_READ)
         assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
-        began = time.monotonic()
+        started = time.monotonic()
         assert [await site.exchange(b""), await site.exchange(_HALF)] == [b"", b""]
-        assert time.monotonic() - began < 2 * 0.3 + _SLACK
+        assert time.monotonic() - started < 2 * 0.3 + _SLACK
         writer.write(_READ)
         await reader.readuntil(b"HTTP/1.1 404 ")
         writer.close()
@@ -73,7 +74,7 @@ async def test_the_first_head_has_its_own_deadline(settings: Settings) -> None:
 
 @pytest.mark.parametrize("before", [b"", _READ], ids=["first", "second"])
 async def test_a_head_has_a_limit_of_its_size(site: Site, before: bytes) -> None:
-    """Each header is short enough, all of them together would take a megabyte for each connection."""
+    """Each header is below the limit of the parser; all of them would take a megabyte per connection."""
     reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
     async with asyncio.timeout(_SLACK):
         if before:
@@ -83,3 +84,27 @@ async def test_a_head_has_a_limit_of_its_size(site: Site, before: bytes) -> None
         with pytest.raises(ConnectionResetError):
             await reader.read()
     writer.close()
+
+
+class _Connection:
+    """A connection that only counts."""
+
+    def force_close(self) -> None:
+        """Do nothing."""
+
+
+@pytest.mark.parametrize(
+    ("addresses", "admitted"),
+    [
+        (["192.0.2.1", "192.0.2.2", "192.0.2.1"], [True, True, False]),
+        (["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:1::1"], [True, False, True]),
+        (["::ffff:192.0.2.1", "192.0.2.1"], [True, False]),
+        (["fe80::1%eth0", "fe80::2%eth0"], [True, False]),
+        (["", ""], [True, False]),
+    ],
+    ids=["IPv4", "IPv6 by /64", "IPv4 in IPv6", "with a scope", "a UNIX socket"],
+)
+async def test_an_ipv6_network_counts_as_one_client(addresses: list[str], admitted: list[bool]) -> None:
+    """A client chooses the last 64 bits of its address itself."""
+    connections = NewConnections(1, 10.0, lambda: None)
+    assert [connections.add(_Connection(), address) for address in addresses] == admitted

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlsplit
 import pytest
 import trustme
 
-from service.app import build
+from service.app import build, check_dependencies
 from service.settings import Settings
 from tests.commands import run
 from tests.processes import deploy, replica
@@ -103,7 +103,7 @@ async def test_readiness_and_commands_report_what_is_wrong_with_tls(
     service = build(Settings(database_url=url, kafka_bootstrap_servers=settings.kafka_bootstrap_servers))
     await service.database.start()
     try:
-        problem = (await service.health.checks())["postgres"]
+        problem = (await check_dependencies(service))["postgres"]
     finally:
         await service.database.close()
     monkeypatch.setenv("DATABASE_URL", url)
@@ -123,6 +123,6 @@ async def test_verify_ca_does_not_check_the_host_name(secured: Secured, settings
     service = build(Settings(database_url=url, kafka_bootstrap_servers=settings.kafka_bootstrap_servers))
     await service.database.start()
     try:
-        assert (await service.health.checks())["postgres"] == "ok"
+        assert (await check_dependencies(service))["postgres"] == "ok"
     finally:
         await service.database.close()

@@ -1,4 +1,4 @@
-"""Bytes on a bare socket: a refusal in the API's form or a closed connection, soon, and a service that goes on."""
+"""Raw bytes on a socket: an error response or a closed connection within 2 seconds, and a service that continues."""
 
 import asyncio
 import itertools
@@ -10,79 +10,79 @@ import pytest
 
 from testkit.polling import poll_until
 from tests.http_service import Site, stored, storing_nothing, with_more_keys
-from tests.raw_requests import BODY, Raw, Target, answered, refused
+from tests.raw_requests import BODY, Raw, Target, accepted, rejected
 
-_ANSWER = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
-_SOON = 2.0
+_STATUS_LINE = re.compile(rb"HTTP/[0-9]\.[0-9] ([0-9]{3}) ")
+_WITHIN = 2.0
 """Seconds."""
 
 
-def _named(name: str, at: Target) -> Raw:
-    return next(one for one in itertools.chain(refused(at), answered(at)) if one.name == name)
+def _named(name: str, target: Target) -> Raw:
+    return next(raw for raw in itertools.chain(rejected(target), accepted(target)) if raw.name == name)
 
 
 _NOWHERE = Target("/", "")
-_REFUSED = [one.name for one in refused(_NOWHERE)]
-_ANSWERED = [one.name for one in answered(_NOWHERE)]
+_REJECTED = [raw.name for raw in rejected(_NOWHERE)]
+_ACCEPTED = [raw.name for raw in accepted(_NOWHERE)]
 
 
 def _target(site: Site) -> Target:
     return Target(site.keys_path, site.token)
 
 
-async def _all_of(site: Site, request: bytes) -> bytes:
-    """All that comes back; fails if the service has not closed the connection soon."""
-    began = time.monotonic()
-    got = await site.exchange(request)
-    assert time.monotonic() - began < _SOON
-    return got
+async def _exchange(site: Site, request: bytes) -> bytes:
+    """Return all received bytes; fail if the service does not close the connection in time."""
+    started = time.monotonic()
+    received = await site.exchange(request)
+    assert time.monotonic() - started < _WITHIN
+    return received
 
 
-async def _goes_on(site: Site) -> bool:
+async def _works(site: Site) -> bool:
     return (await site.send("GET", site.keys_path)).status == 200
 
 
-@pytest.mark.parametrize("name", _REFUSED)
-async def test_what_is_no_proper_request_is_refused_and_stores_nothing(site: Site, name: str) -> None:
-    """400 once, in the API's form, without a word of what was sent; whatever follows on it is not read."""
+@pytest.mark.parametrize("name", _REJECTED)
+async def test_a_malformed_request_is_400_and_stores_nothing(site: Site, name: str) -> None:
+    """One response that repeats nothing of the request; what follows on the connection is not read."""
     case = _named(name, _target(site))
     async with storing_nothing(site):
-        got = await _all_of(site, case.request)
-    assert [int(one) for one in _ANSWER.findall(got)] == [400]
-    head, _, body = got.partition(b"\r\n\r\n")
+        received = await _exchange(site, case.request)
+    assert [int(status) for status in _STATUS_LINE.findall(received)] == [400]
+    head, _, body = received.partition(b"\r\n\r\n")
     assert orjson.loads(body) == {"detail": "The request is not valid HTTP."}
     assert b"X-Request-Id: " in head
     assert b"X-Content-Type-Options: nosniff" in head
-    assert await _goes_on(site)
+    assert await _works(site)
 
 
-@pytest.mark.parametrize("name", _ANSWERED)
-async def test_what_is_unusual_is_answered_once(site: Site, name: str) -> None:
-    """By its status; no more than one key comes of it."""
+@pytest.mark.parametrize("name", _ACCEPTED)
+async def test_an_unusual_request_gets_one_response(site: Site, name: str) -> None:
+    """With one of the expected statuses; it creates at most one key."""
     case, before = _named(name, _target(site)), await stored(site)
-    got = await _all_of(site, case.request)
-    statuses = [int(one) for one in _ANSWER.findall(got)]
+    received = await _exchange(site, case.request)
+    statuses = [int(status) for status in _STATUS_LINE.findall(received)]
     assert len(statuses) == 1
     assert statuses[0] in case.statuses
-    assert b"elsewhere.example" not in got, "what a caller says of hosts makes no link"
-    assert b"\nX: y" not in got
+    assert b"elsewhere.example" not in received, "links do not depend on hosts in the request"
+    assert b"\nX: y" not in received
     assert await stored(site) == with_more_keys(before, statuses.count(201))
-    assert await _goes_on(site)
+    assert await _works(site)
 
 
-async def test_pipelined_requests_are_answered_in_their_order(site: Site) -> None:
-    """A hundred on one connection, bodies among them, in one piece and byte by byte."""
-    at = _target(site)
-    keep = at.head(f"Content-Length: {len(BODY)}").replace(b"Connection: close\r\n", b"") + BODY
-    read = at.get("/nowhere/").replace(b"Connection: close\r\n", b"")
-    got = await site.exchange((keep + read) * 50 + at.get(at.path))
-    assert [int(one) for one in _ANSWER.findall(got)] == [201, 404] * 50 + [200]
+async def test_pipelined_requests_are_handled_in_order(site: Site) -> None:
+    """100 requests on one connection, half of them with a body."""
+    target = _target(site)
+    keep = target.head(f"Content-Length: {len(BODY)}").replace(b"Connection: close\r\n", b"") + BODY
+    read = target.get("/nowhere/").replace(b"Connection: close\r\n", b"")
+    received = await site.exchange((keep + read) * 50 + target.get(target.path))
+    assert [int(status) for status in _STATUS_LINE.findall(received)] == [201, 404] * 50 + [200]
 
 
-async def test_a_smuggled_request_is_never_seen(site: Site) -> None:
-    """A second one hidden in the body of a first whose end two servers could see at two places."""
-    at = _target(site)
-    hidden = at.head(f"Content-Length: {len(BODY)}") + BODY
+async def test_a_smuggled_request_is_not_handled(site: Site) -> None:
+    """A request in the body of another one whose end is ambiguous."""
+    target = _target(site)
+    hidden = target.head(f"Content-Length: {len(BODY)}") + BODY
     async with storing_nothing(site):
         for lines in (
             ("Transfer-Encoding: chunked", "Content-Length: 4"),
@@ -90,47 +90,49 @@ async def test_a_smuggled_request_is_never_seen(site: Site) -> None:
             ("Content-Length: 0", f"Content-Length: {len(hidden)}"),
             ("Transfer-Encoding: xchunked", f"Content-Length: {len(hidden)}"),
         ):
-            got = await _all_of(site, at.head(*lines) + b"0\r\n\r\n" + hidden)
-            assert [int(one) for one in _ANSWER.findall(got)] == [400]
+            received = await _exchange(site, target.head(*lines) + b"0\r\n\r\n" + hidden)
+            assert [int(status) for status in _STATUS_LINE.findall(received)] == [400]
 
 
-async def test_who_says_no_more_is_answered_or_let_go(site: Site) -> None:
-    """A connection whose other half is closed: after a whole request, after half a head, after half a body."""
-    at = _target(site)
-    whole = at.get(at.path)
-    for request in (whole, whole[:40], at.head("Content-Length: 100") + BODY, b""):
+async def test_a_half_closed_connection_gets_its_response_or_is_closed(site: Site) -> None:
+    """After a whole request, after half a head, after half a body."""
+    target = _target(site)
+    whole = target.get(target.path)
+    for request in (whole, whole[:40], target.head("Content-Length: 100") + BODY, b""):
         reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
         writer.write(request)
         writer.write_eof()
-        async with asyncio.timeout(_SOON):
-            got = await reader.read()
-        assert not got or got.startswith(b"HTTP/1.1 200 ")
+        async with asyncio.timeout(_WITHIN):
+            received = await reader.read()
+        assert not received or received.startswith(b"HTTP/1.1 200 ")
         writer.close()
-    assert await _goes_on(site)
+    assert await _works(site)
 
 
-async def test_a_thousand_connections_that_break_off_leave_nothing(site: Site) -> None:
-    """In the head, in the body, and before the answer; each key that came of it is whole, and no fault is told."""
-    at = _target(site)
-    create = at.head(f"Content-Length: {len(BODY)}") + BODY
+async def test_a_thousand_aborted_connections_leave_nothing(site: Site) -> None:
+    """In the head, in the body, and before the response; each created key is complete, and no error is counted."""
+    target = _target(site)
+    create = target.head(f"Content-Length: {len(BODY)}") + BODY
     before = await stored(site)
     for round_ in range(20):
-        await asyncio.gather(*(_break_off(site, create[: len(create) - 7 * number]) for number in range(50)))
-        assert await _goes_on(site), round_
-    # Those who come later are heard later: now all of them are answered or being answered.
-    assert (await site.exchange(at.get(at.path))).startswith(b"HTTP/1.1 200 ")
-    await poll_until(lambda: asyncio.sleep(0, result=not site.service.api.admission.taken))
+        await asyncio.gather(
+            *(_send_and_abort(site, create[: len(create) - 7 * number]) for number in range(50))
+        )
+        assert await _works(site), round_
+    # Connections are read in order: by now all requests have been read.
+    assert (await site.exchange(target.get(target.path))).startswith(b"HTTP/1.1 200 ")
+    await poll_until(lambda: asyncio.sleep(0, result=not site.server.admission.in_flight))
     after = await stored(site)
-    made = after["keys"] - before["keys"]
-    assert after == with_more_keys(before, made)
-    assert made <= 20
-    samples = [one for family in site.service.registry.collect() for one in family.samples]
-    statuses = {one.labels["status"] for one in samples if one.labels.get("method") == "POST"}
+    created = after["keys"] - before["keys"]
+    assert after == with_more_keys(before, created)
+    assert created <= 20
+    samples = [sample for family in site.service.registry.collect() for sample in family.samples]
+    statuses = {sample.labels["status"] for sample in samples if sample.labels.get("method") == "POST"}
     assert "400" in statuses
-    assert "500" not in statuses  # who goes is no fault of the service
+    assert "500" not in statuses  # a client that disconnects is no error of the service
 
 
-async def _break_off(site: Site, request: bytes) -> None:
+async def _send_and_abort(site: Site, request: bytes) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
     writer.write(request)
     await writer.drain()

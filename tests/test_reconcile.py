@@ -133,7 +133,9 @@ async def test_a_repaired_phantom_is_created_again_in_a_later_version(
     await scene.published()
     await inconsistencies.key_missing_in_postgres(scene, key)
     await reconcile("--repair")
-    again = await scene.service.api.create_key.execute(NewProjectKey(public_key=key), scene.project, ORIGIN)
+    again = await scene.service.use_cases.create_key.execute(
+        NewProjectKey(public_key=key), scene.project, ORIGIN
+    )
     assert again.key.version == 3
     await scene.published()
     assert (await reconcile())[0] == 0
@@ -143,10 +145,10 @@ async def test_keys_with_unpublished_events_are_no_differences(service: Service,
     """They are counted, once per key."""
     project = await make_project(service)
     deleted, _ = [
-        (await service.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key.public_key
+        (await service.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key.public_key
         for _ in range(2)
     ]
-    await service.api.delete_key.execute(project, deleted, ORIGIN)
+    await service.use_cases.delete_key.execute(project, deleted, ORIGIN)
     assert await reconcile() == (0, {"keys": 1, "inFlight": 2, "republished": 0, "differences": {}})
 
 
@@ -162,7 +164,7 @@ async def test_an_event_that_is_published_after_the_topic_was_read_is_no_differe
     service: Service, postgres: Postgres
 ) -> None:
     """It was in the outbox when Postgres was read, and is not when the differences are confirmed."""
-    await service.api.create_key.execute(NewProjectKey(), await make_project(service), ORIGIN)
+    await service.use_cases.create_key.execute(NewProjectKey(), await make_project(service), ORIGIN)
     reconcile = _reconcile(service.database)
     with open_diff_store() as diff_store:
         await reconcile.read_postgres(diff_store, _show_nothing)

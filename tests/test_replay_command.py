@@ -60,7 +60,7 @@ async def test_it_ends_when_every_key_is_republished(
     """The records have the same state, the header `replayed`, and ids of their own."""
     project = await make_project(publishing_replica)
     for _ in range(3):
-        await publishing_replica.api.create_key.execute(NewProjectKey(), project, ORIGIN)
+        await publishing_replica.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)
     capsys.readouterr()
     assert await run("events", "replay", "--project", f"{project.organization.slug}/{project.slug}") == 0
     captured = capsys.readouterr()
@@ -122,7 +122,7 @@ def _newest(seen: list[ConsumerRecord]) -> dict[str, int]:
 
 
 async def _issue(service: Service, project: Project, key: str) -> None:
-    await service.api.create_key.execute(NewProjectKey(public_key=key), project, ORIGIN)
+    await service.use_cases.create_key.execute(NewProjectKey(public_key=key), project, ORIGIN)
 
 
 async def _change_keys(service: Service, project: Project, keys: list[str]) -> None:
@@ -131,10 +131,10 @@ async def _change_keys(service: Service, project: Project, keys: list[str]) -> N
         key = random.choice(keys)
         try:
             if random.random() < 0.2:
-                await service.api.delete_key.execute(project, key, ORIGIN)
+                await service.use_cases.delete_key.execute(project, key, ORIGIN)
             else:
                 change = ProjectKeyChange(name=f"Name {number}")
-                await service.api.update_key.execute(project, key, change, ORIGIN)
+                await service.use_cases.update_key.execute(project, key, change, ORIGIN)
         except NotFoundError:
             await _issue(service, project, key)
 
@@ -209,7 +209,7 @@ async def test_only_a_replay_can_be_cancelled(
     """Other jobs complete a change."""
     project = await make_project(service)
     await write_keys(postgres, project.id, 501)
-    await service.api.projects.delete(project, ORIGIN)
+    await service.use_cases.projects.delete(project, ORIGIN)
     assert await run("events", "replay", "--cancel", "1") == 1
     assert "no unfinished replay 1" in capsys.readouterr().err
     await finish(service, postgres)

@@ -53,7 +53,7 @@ async def _running(settings: Settings, topic: str) -> AsyncIterator[tuple[Servic
     own = replace(settings, kafka_topic=topic, host="127.0.0.1", port=free_port(), ops_port=free_port())
     service = build(own)
     async with publishing(service), listening(service):
-        token = await service.api.tokens.create("schemathesis", scopes=SCOPES)
+        token = await service.use_cases.tokens.create("schemathesis", scopes=SCOPES)
         yield service, await make_project(service), token
 
 

@@ -1,4 +1,4 @@
-"""What is secret stays where it is: in no log line, metric, event or audit entry."""
+"""Secrets appear in no log line, metric, event or audit entry."""
 
 import asyncio
 import os
@@ -24,7 +24,7 @@ from tests.events import reading
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The service as a process of its own, with the file that its output goes to."""
+    """The service as a process, with the file that contains its output."""
 
     api: str
     ops: str
@@ -67,21 +67,21 @@ async def _ready(ops: str) -> bool:
 
 
 def _send_raw(api: str, request: bytes) -> bytes:
-    """What a client sends that keeps to no rule, and its answer."""
+    """Send ``request`` and return the first bytes of the response."""
     with socket.create_connection(("127.0.0.1", int(api.rpartition(":")[2])), timeout=5) as connection:
         connection.sendall(request)
         return connection.recv(65536)
 
 
-async def test_no_secret_leaves_by_a_log_line_a_metric_an_event_or_the_audit(
+async def test_secrets_appear_in_no_log_line_metric_event_or_audit_entry(
     service: Service,
     topic: str,
     postgres: "asyncpg.Connection[asyncpg.Record]",
     tmp_path: Path,
 ) -> None:
-    """A whole process at its most talkative; calls that succeed, calls that fail, calls that make no sense."""
+    """With the log level debug; requests that succeed, fail or are malformed."""
     project = await make_project(service)
-    token = await service.api.tokens.create("test", scopes=SCOPES)
+    token = await service.use_cases.tokens.create("test", scopes=SCOPES)
     path = f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/"
     chosen, wrong = "c" * 32, "sntryu_" + "d" * 64
     settings = replace(service.settings, kafka_topic=topic)
@@ -107,10 +107,10 @@ async def test_no_secret_leaves_by_a_log_line_a_metric_an_event_or_the_audit(
             f"{head}\r\nBroken {token}\r\n\r\n",
             f"{head}{'e' * 9000}\r\n\r\n",
         ):
-            answer = await asyncio.to_thread(_send_raw, process.api, request.encode())
-            assert b" 400 Bad Request" in answer
-        odd = b"GET /\xff%0a%1b[2J HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        assert b" 400 Bad Request" in await asyncio.to_thread(_send_raw, process.api, odd)
+            received = await asyncio.to_thread(_send_raw, process.api, request.encode())
+            assert b" 400 Bad Request" in received
+        binary = b"GET /\xff%0a%1b[2J HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+        assert b" 400 Bad Request" in await asyncio.to_thread(_send_raw, process.api, binary)
         async with reading(settings.kafka_bootstrap_servers[0], topic) as reader:
             records = await reader.count(2)
         async with aiohttp.ClientSession() as scraper, scraper.get(f"{process.ops}/metrics") as response:
@@ -119,9 +119,9 @@ async def test_no_secret_leaves_by_a_log_line_a_metric_an_event_or_the_audit(
     rows = [
         str(dict(row))
         for table in ("audit_entry", "outbox", "api_token")
-        for row in await postgres.fetch(f"SELECT * FROM {table}")  # noqa: S608 -- the names stand in the line above
+        for row in await postgres.fetch(f"SELECT * FROM {table}")  # noqa: S608 -- constant names
     ]
-    events = [f"{one.key} {one.value} {one.headers}" for one in records]
+    events = [f"{record.key} {record.value} {record.headers}" for record in records]
     assert 'status":201' in log
     assert "projectkeys_http_request_duration_seconds_count" in metrics
     everything = "\n".join([log, metrics, *rows, *events])

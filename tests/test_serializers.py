@@ -113,7 +113,7 @@ async def test_concurrent_reads_share_a_row_and_an_update_is_read_at_once(
 ) -> None:
     """Concurrent reads of a key and of its page share one row; the next read after an update returns it."""
     project = await make_project(service)
-    api = service.api
+    api = service.use_cases
     created = await api.create_key.execute(NewProjectKey(name="Before"), project, _ORIGIN)
     public_key, page = created.key.public_key, Page(size=10)
     gets = await asyncio.gather(*(api.read_keys.get(project, public_key) for _ in range(20)))

@@ -1,4 +1,4 @@
-"""Bodies that arrive slowly take no place of other requests, and one token cannot use up their limit."""
+"""Bodies that arrive slowly occupy no slots, and one token cannot use up their limit."""
 
 import asyncio
 import time
@@ -38,19 +38,19 @@ async def _creates_without_body(site: Site, token: str, number: int) -> AsyncIte
 
 
 async def _arriving(site: Site, number: int) -> bool:
-    return site.service.api.admission.arriving == number
+    return len(site.server.arriving) == number
 
 
 async def test_slow_bodies_of_one_token_do_not_refuse_another_one(settings: Settings) -> None:
-    """As many bodies as there are places, of a token with a rate: another token is served at once."""
+    """As many bodies as slots, of a token with a rate limit: requests of another token are handled immediately."""
     async with open_site(replace(settings, max_requests=20)) as site:
-        token = await site.service.api.tokens.create("slow", scopes=SCOPES, rate_limit=50)
+        token = await site.service.use_cases.tokens.create("slow", scopes=SCOPES, rate_limit=50)
         async with _creates_without_body(site, token, 20) as slow:
             await poll_until(lambda: _arriving(site, 20))
-            began = time.monotonic()
+            started = time.monotonic()
             responses = [await site.create({}), await site.send("GET", site.keys_path)]
             assert [response.status for response in responses] == [201, 200]
-            assert time.monotonic() - began < 2
+            assert time.monotonic() - started < 2
             assert responses[1].headers["X-Sentry-Rate-Limit-ConcurrentRemaining"] == "20"
             for _, writer in slow:
                 writer.write(_BODY)
@@ -73,7 +73,7 @@ async def test_a_token_has_a_share_of_the_arriving_bodies(settings: Settings) ->
 
 
 def test_all_bodies_together_have_a_limit() -> None:
-    """Four tokens use it up; one body is admitted however large it is, and what has arrived counts no longer."""
+    """Four tokens use it up; a single body of any size is admitted, and bodies that have arrived do not count."""
     bodies = ArrivingBodies(64 * _KIB, AdmissionControl(1))
     with bodies.admit(1, 10), bodies.admit(2, 10), bodies.admit(3, 10):
         with bodies.admit(4, 10), pytest.raises(BusyError), bodies.admit(5, 10):
@@ -86,14 +86,14 @@ def test_all_bodies_together_have_a_limit() -> None:
         pass
 
 
-def test_a_request_whose_body_has_arrived_needs_a_place() -> None:
-    """It left its own to others; without one it is refused as a new request is."""
-    room = AdmissionControl(1)
-    bodies = ArrivingBodies(64 * _KIB, room)
-    room.taken = 1
+def test_a_request_whose_body_has_arrived_needs_a_slot() -> None:
+    """Its own was free for others; without a free slot it is refused as a new request is."""
+    admission = AdmissionControl(1)
+    bodies = ArrivingBodies(64 * _KIB, admission)
+    assert admission.try_acquire()
     with bodies.admit(1, 10):
-        assert room.free == 1
-    assert room.free == 0
+        assert admission.free == 1
+    assert admission.free == 0
     with pytest.raises(BusyError), bodies.admit(1, 10):
-        room.taken += 1
-    assert room.arriving == 0
+        assert admission.try_acquire()
+    assert len(bodies) == 0

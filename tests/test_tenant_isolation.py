@@ -1,4 +1,4 @@
-"""No tenant sees, touches or learns of another's: on every route that there is, by whatever name."""
+"""No tenant reads, changes or detects data of another tenant, on any route."""
 
 import itertools
 import re
@@ -11,60 +11,66 @@ import pytest
 from service.http.routes import RESOURCES, Resource
 from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Response, Site
 
-_EVERY_METHOD = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_TENANTS = [one for one in RESOURCES if "{organization}" in one.path]
-_BELOW = [one for one in _TENANTS if "{project}" in one.path]
-_BY_CALL = ("date", "x-request-id", "content-length")
-_BY_SECOND = "x-sentry-rate-limit-"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+_IN_ORGANIZATION = [resource for resource in RESOURCES if "{organization}" in resource.path]
+_IN_PROJECT = [resource for resource in _IN_ORGANIZATION if "{project}" in resource.path]
+_VARIABLE_HEADERS = ("date", "x-request-id", "content-length")
+_RATE_LIMIT_HEADERS = "x-sentry-rate-limit-"
 _MISSING = {"organization": "no-such-organization", "project": "no-such-project", "key_id": "0" * 32}
 
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """Another tenant's organization, project and key: each part of a path by its names."""
+    """The names of another tenant's organization, project and key, for each part of a path."""
 
     names: Mapping[str, tuple[str, ...]]
-    marks: tuple[bytes, ...]
-    """What an answer to somebody else must not hold."""
+    secrets: tuple[bytes, ...]
+    """What no response to another tenant may contain."""
 
 
 @pytest.fixture(scope="module")
 async def neighbour(site: Site) -> Neighbour:
-    """With a redirect, a deleted key and an idempotency key besides."""
+    """It also has a redirect and an idempotency key."""
     organizations = "/api/0/organizations/"
     organization = await site.send("POST", organizations, json={"name": "Nosy", "slug": "next-door"})
     project = await site.send(
         "POST", f"{organizations}next-door/projects/", json={"name": "Theirs", "slug": "theirs"}
     )
-    of_project = f"/api/0/projects/next-door/{project.body['id']}/"
-    await site.send("PUT", of_project, json={"slug": "theirs-now"})
-    once = {"Idempotency-Key": "theirs"}
-    key = await site.send("POST", f"{of_project}keys/", json={"name": "Confidential"}, headers=once)
+    project_path = f"/api/0/projects/next-door/{project.body['id']}/"
+    await site.send("PUT", project_path, json={"slug": "neighbour-renamed"})
+    idempotency = {"Idempotency-Key": "theirs"}
+    key = await site.send("POST", f"{project_path}keys/", json={"name": "Confidential"}, headers=idempotency)
     assert key.status == 201
     return Neighbour(
         {
             "organization": ("next-door", organization.body["id"]),
-            "project": ("theirs-now", "theirs", project.body["id"]),
+            "project": ("neighbour-renamed", "theirs", project.body["id"]),
             "key_id": (key.body["id"],),
         },
-        (b"Confidential", b"theirs-now", key.body["id"].encode(), key.body["secret"].encode(), b"Nosy"),
+        (
+            b"Confidential",
+            b"neighbour-renamed",
+            key.body["id"].encode(),
+            key.body["secret"].encode(),
+            b"Nosy",
+        ),
     )
 
 
 @pytest.fixture(scope="module")
 async def bound(site: Site) -> str:
-    """A token of the site's own organization, for all that can be done there."""
+    """A token with all scopes that is bound to the site's organization."""
     return await site.new_token(organization=ORGANIZATION)
 
 
 def _paths(resource: Resource, names: Mapping[str, tuple[str, ...]]) -> Iterator[str]:
     parts = re.findall(r"{(\w+)}", resource.path)
-    for chosen in itertools.product(*(names[part] for part in parts)):
-        yield resource.path.format(**dict(zip(parts, chosen, strict=True)))
+    for combination in itertools.product(*(names[part] for part in parts)):
+        yield resource.path.format(**dict(zip(parts, combination, strict=True)))
 
 
-async def _ask(site: Site, method: str, path: str, token: str) -> Response:
-    # The neighbour's own Idempotency-Key, too: what it stands for is theirs.
+async def _send(site: Site, method: str, path: str, token: str) -> Response:
+    # Also with the Idempotency-Key that the neighbour has used.
     return await site.send(
         method,
         path,
@@ -75,14 +81,14 @@ async def _ask(site: Site, method: str, path: str, token: str) -> Response:
     )
 
 
-def _seen(answer: Response) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
-    """All of an answer that could tell something."""
-    told = {
+def _visible(response: Response) -> tuple[int, bytes, tuple[tuple[str, str], ...]]:
+    """Return everything in a response that could depend on another tenant."""
+    headers = {
         name.lower(): value
-        for name, value in answer.headers.items()
-        if name.lower() not in _BY_CALL and not name.lower().startswith(_BY_SECOND)
+        for name, value in response.headers.items()
+        if name.lower() not in _VARIABLE_HEADERS and not name.lower().startswith(_RATE_LIMIT_HEADERS)
     }
-    return answer.status, answer.raw, tuple(sorted(told.items()))
+    return response.status, response.raw, tuple(sorted(headers.items()))
 
 
 _TABLES = """
@@ -90,11 +96,11 @@ SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND rel
 """
 
 
-async def _everything(site: Site) -> dict[str, str | None]:
-    """A sum over the content of each table, but for the tokens', whose last use is noted."""
+async def _checksums(site: Site) -> dict[str, str | None]:
+    """Return a checksum of each table except for that of tokens, which records their last use."""
     return {
         row["relname"]: await site.postgres.fetchval(
-            f"SELECT md5(string_agg(one::text, '' ORDER BY one::text)) FROM {row['relname']} AS one"  # noqa: S608 -- as Postgres has them
+            f"SELECT md5(string_agg(entry::text, '' ORDER BY entry::text)) FROM {row['relname']} AS entry"  # noqa: S608 -- names from pg_class
         )
         for row in await site.postgres.fetch(_TABLES)
     }
@@ -102,21 +108,21 @@ async def _everything(site: Site) -> dict[str, str | None]:
 
 @asynccontextmanager
 async def _changing_nothing(site: Site) -> AsyncIterator[None]:
-    before = await _everything(site)
+    before = await _checksums(site)
     yield
-    assert await _everything(site) == before
+    assert await _checksums(site) == before
 
 
-@pytest.mark.parametrize("method", _EVERY_METHOD)
-@pytest.mark.parametrize("resource", _TENANTS, ids=lambda one: one.path)
-async def test_another_organization_looks_as_one_that_does_not_exist(
+@pytest.mark.parametrize("method", _METHODS)
+@pytest.mark.parametrize("resource", _IN_ORGANIZATION, ids=lambda resource: resource.path)
+async def test_another_organization_looks_like_one_that_does_not_exist(
     site: Site, neighbour: Neighbour, bound: str, resource: Resource, method: str
 ) -> None:
-    """To the last header, whatever else in the path exists there, here or nowhere; and nothing is changed."""
+    """All headers are equal, whichever other parts of the path exist; nothing is changed."""
     missing = {part: (name,) for part, name in _MISSING.items()}
     own = {"project": (site.project, str(site.project_id))}
     async with _changing_nothing(site):
-        expected = {_seen(await _ask(site, method, path, bound)) for path in _paths(resource, missing)}
+        expected = {_visible(await _send(site, method, path, bound)) for path in _paths(resource, missing)}
         for names in (
             neighbour.names,
             {**neighbour.names, **own},
@@ -124,7 +130,7 @@ async def test_another_organization_looks_as_one_that_does_not_exist(
             {**neighbour.names, "key_id": ("x",)},
         ):
             for path in _paths(resource, names):
-                assert {_seen(await _ask(site, method, path, bound))} == expected, path
+                assert {_visible(await _send(site, method, path, bound))} == expected, path
     [(status, raw, _)] = expected
     assert status == (405 if method not in {*resource.methods, *_head(resource)} else 403)
     assert method == "HEAD" or b"detail" in raw
@@ -134,12 +140,12 @@ def _head(resource: Resource) -> set[str]:
     return {"HEAD"} if "GET" in resource.methods else set()
 
 
-@pytest.mark.parametrize("method", _EVERY_METHOD)
-@pytest.mark.parametrize("resource", _BELOW, ids=lambda one: one.path)
-async def test_a_foreign_project_or_key_below_ones_own_looks_as_one_that_does_not_exist(
+@pytest.mark.parametrize("method", _METHODS)
+@pytest.mark.parametrize("resource", _IN_PROJECT, ids=lambda resource: resource.path)
+async def test_a_foreign_project_or_key_in_the_own_organization_looks_like_one_that_does_not_exist(
     site: Site, neighbour: Neighbour, bound: str, resource: Resource, method: str
 ) -> None:
-    """For the token of one organization, and for one of all, to whom a path is a path."""
+    """For a bound token and for an unbound one."""
     organization = (ORGANIZATION, str(site.organization_id))
     missing = {
         "organization": organization,
@@ -152,51 +158,55 @@ async def test_a_foreign_project_or_key_below_ones_own_looks_as_one_that_does_no
         foreign.append({**neighbour.names, "organization": organization, "project": project})
     for token in (bound, site.token):
         async with _changing_nothing(site):
-            expected = {_seen(await _ask(site, method, path, token)) for path in _paths(resource, missing)}
+            expected = {
+                _visible(await _send(site, method, path, token)) for path in _paths(resource, missing)
+            }
             for path in itertools.chain.from_iterable(_paths(resource, names) for names in foreign):
-                assert {_seen(await _ask(site, method, path, token))} == expected, path
+                assert {_visible(await _send(site, method, path, token))} == expected, path
         assert {status for status, _, _ in expected} <= {404, 405}
 
 
 @pytest.mark.parametrize(
-    "resource", [one for one in RESOURCES if "GET" in one.methods], ids=lambda one: one.path
+    "resource",
+    [resource for resource in RESOURCES if "GET" in resource.methods],
+    ids=lambda resource: resource.path,
 )
-async def test_what_one_may_read_holds_nothing_of_the_neighbours(
+async def test_readable_resources_contain_nothing_of_the_neighbour(
     site: Site, neighbour: Neighbour, bound: str, resource: Resource
 ) -> None:
-    """Lists, the audit and what has no tenant in its path; as many on a page as there can be."""
+    """Lists, the audit log and resources without a tenant in their path, with the largest page."""
     own = (await site.create({}, token=bound)).body["id"]
     names = {"organization": (ORGANIZATION,), "project": (site.project,), "key_id": (own,)}
     for path in _paths(resource, names):
-        answer = await site.send("GET", f"{path}?per_page=100", token=bound)
-        assert answer.status == 200
-        assert not [mark for mark in neighbour.marks if mark in answer.raw]
+        response = await site.send("GET", f"{path}?per_page=100", token=bound)
+        assert response.status == 200
+        assert not [secret for secret in neighbour.secrets if secret in response.raw]
 
 
-async def test_only_a_token_of_all_makes_organizations(site: Site, bound: str) -> None:
-    """The one thing that belongs to no tenant."""
+async def test_only_an_unbound_token_creates_organizations(site: Site, bound: str) -> None:
+    """Organizations belong to no other organization."""
     async with _changing_nothing(site):
-        answer = await _ask(site, "POST", "/api/0/organizations/", bound)
-    assert (answer.status, answer.body) == (403, NO_PERMISSION)
+        response = await _send(site, "POST", "/api/0/organizations/", bound)
+    assert (response.status, response.body) == (403, NO_PERMISSION)
 
 
-async def test_a_key_that_a_neighbour_has_is_told_as_taken_and_nothing_more(
+async def test_a_key_of_the_neighbour_is_reported_like_an_own_duplicate(
     site: Site, neighbour: Neighbour, bound: str
 ) -> None:
-    """Keys are unique over all tenants: the words are those for one's own duplicate."""
+    """Keys are unique over all tenants; the error does not depend on the tenant."""
     own = (await site.create({}, token=bound)).body["id"]
     async with _changing_nothing(site):
-        answers = [
+        responses = [
             await site.create({"public": key}, token=bound) for key in (own, neighbour.names["key_id"][0])
         ]
-    assert len({(answer.status, answer.raw) for answer in answers}) == 1
-    assert answers[0].status == 400
+    assert len({(response.status, response.raw) for response in responses}) == 1
+    assert responses[0].status == 400
 
 
-async def test_an_idempotency_key_is_its_tokens_own(site: Site, neighbour: Neighbour, bound: str) -> None:
-    """The neighbour's leads to a key of one's own, not to theirs."""
-    answer = await _ask(site, "POST", site.keys_path, bound)
-    assert (answer.status, "Idempotent-Replayed" in answer.headers) == (201, False)
-    assert not [mark for mark in neighbour.marks if mark in answer.raw]
+async def test_an_idempotency_key_belongs_to_its_token(site: Site, neighbour: Neighbour, bound: str) -> None:
+    """With the idempotency key of the neighbour, another token creates its own key."""
+    response = await _send(site, "POST", site.keys_path, bound)
+    assert (response.status, "Idempotent-Replayed" in response.headers) == (201, False)
+    assert not [secret for secret in neighbour.secrets if secret in response.raw]
     missing = await site.send("GET", f"{site.keys_path}{neighbour.names['key_id'][0]}/", token=bound)
     assert (missing.status, missing.body) == (404, NOT_FOUND)

@@ -22,10 +22,10 @@ async def test_the_database_receives_only_hashes(service: Service, monkeypatch: 
         return await select_by_hashes(connection, hashes)  # type: ignore[arg-type]  # -- passed on unchanged
 
     monkeypatch.setattr(tokens, "select_by_hashes", select)
-    token = await service.api.tokens.create("test", scopes=SCOPES)
-    assert (await service.api.tokens.authenticate(token)).scopes
+    token = await service.use_cases.tokens.create("test", scopes=SCOPES)
+    assert (await service.use_cases.tokens.authenticate(token)).scopes
     with pytest.raises(TokenInvalidError):
-        await service.api.tokens.authenticate(f"{token[:-1]}!")
+        await service.use_cases.tokens.authenticate(f"{token[:-1]}!")
     assert received == [hashlib.sha256(text.encode()).digest() for text in (token, f"{token[:-1]}!")]
 
 
@@ -42,7 +42,7 @@ async def test_a_row_with_another_hash_authenticates_nothing(
     class Watched:
         compare_digest = staticmethod(compare)
 
-    token = await service.api.tokens.create("test", scopes=SCOPES)
+    token = await service.use_cases.tokens.create("test", scopes=SCOPES)
     own = hashlib.sha256(token.encode()).digest()
 
     async def find_another(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
@@ -53,5 +53,5 @@ async def test_a_row_with_another_hash_authenticates_nothing(
     monkeypatch.setattr(tokens, "hmac", Watched)
     guess = "sntryu_" + "0" * 64
     with pytest.raises(TokenInvalidError):
-        await service.api.tokens.authenticate(guess)
+        await service.use_cases.tokens.authenticate(guess)
     assert compared == [(own, hashlib.sha256(guess.encode()).digest())]

@@ -67,7 +67,7 @@ async def test_a_create_makes_one_key(
     project = await make_project(lossy)
     new_key = NewProjectKey(public_key=public_key)
     losses.next.extend([loss] * times)
-    created = await lossy.api.create_key.execute(new_key, project, ORIGIN)
+    created = await lossy.use_cases.create_key.execute(new_key, project, ORIGIN)
     assert losses.suffered == times
     assert await _keys(postgres) == [created.key.public_key]
     assert await _events(postgres) == [("created", 1)]
@@ -84,11 +84,11 @@ async def test_the_creates_of_a_lost_batch_are_executed_once(
 ) -> None:
     """Each caller determines its own outcome; a create that is refused in the batch is refused again."""
     project = await make_project(lossy)
-    taken = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
+    taken = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     new_keys = [NewProjectKey() for _ in range(20)] + [NewProjectKey(secret_key=taken.secret_key)]
     losses.next.append(loss)
     outcomes = await asyncio.gather(
-        *(lossy.api.create_key.execute(new_key, project, ORIGIN) for new_key in new_keys),
+        *(lossy.use_cases.create_key.execute(new_key, project, ORIGIN) for new_key in new_keys),
         return_exceptions=True,
     )
     created = [outcome for outcome in outcomes if isinstance(outcome, CreatedKey)]
@@ -109,11 +109,11 @@ async def test_a_key_that_was_committed_and_then_deleted_is_not_created_again(
 
     async def delete() -> None:
         [public_key] = await _keys(postgres)
-        await lossy.api.delete_key.execute(project, public_key, ORIGIN)
+        await lossy.use_cases.delete_key.execute(project, public_key, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)
+    await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)
     assert await _keys(postgres) == []
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
 
@@ -124,9 +124,9 @@ async def test_an_update_makes_one_version(
 ) -> None:
     """The response contains the id of its event."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
-    updated = await lossy.api.update_key.execute(
+    updated = await lossy.use_cases.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
     assert (updated.key.label, updated.key.version, losses.suffered) == ("New", 2, 1)
@@ -139,14 +139,16 @@ async def test_a_committed_update_is_not_repeated_over_a_later_one(
 ) -> None:
     """The update of another client was committed after it and stays."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
 
     async def change() -> None:
-        await lossy.api.update_key.execute(project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN)
+        await lossy.use_cases.update_key.execute(
+            project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN
+        )
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = change
-    updated = await lossy.api.update_key.execute(
+    updated = await lossy.use_cases.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="Earlier"), ORIGIN
     )
     assert (updated.key.label, updated.key.version) == ("Later", 3)
@@ -158,14 +160,14 @@ async def test_a_committed_update_of_a_key_that_was_then_deleted_is_no_404(
 ) -> None:
     """Consumers receive its event, so its client must not receive an error."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
 
     async def delete() -> None:
-        await lossy.api.delete_key.execute(project, key.public_key, ORIGIN)
+        await lossy.use_cases.delete_key.execute(project, key.public_key, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    updated = await lossy.api.update_key.execute(
+    updated = await lossy.use_cases.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
     assert (updated.key.label, updated.key.version) == ("New", 2)
@@ -177,9 +179,9 @@ async def test_an_update_without_effect_has_no_event_after_a_retry(
 ) -> None:
     """There is no event for which the client could wait."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.execute(NewProjectKey(name="Same"), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.execute(NewProjectKey(name="Same"), project, ORIGIN)).key
     losses.next.append(Loss.AFTER_COMMIT)
-    updated = await lossy.api.update_key.execute(
+    updated = await lossy.use_cases.update_key.execute(
         project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN
     )
     assert (updated.key.version, updated.event_id, losses.suffered) == (1, None, 1)
@@ -190,13 +192,13 @@ async def test_an_update_without_effect_has_no_event_after_a_retry(
 async def test_a_key_is_deleted_once(lossy: Service, losses: Losses, postgres: Postgres, loss: Loss) -> None:
     """The client that deleted it does not get 404; the next one does."""
     project = await make_project(lossy)
-    key = (await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)).key
+    key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     losses.next.append(loss)
-    event_id = await lossy.api.delete_key.execute(project, key.public_key, ORIGIN)
+    event_id = await lossy.use_cases.delete_key.execute(project, key.public_key, ORIGIN)
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
     assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == event_id
     with pytest.raises(NotFoundError):
-        await lossy.api.delete_key.execute(project, key.public_key, ORIGIN)
+        await lossy.use_cases.delete_key.execute(project, key.public_key, ORIGIN)
 
 
 async def test_a_committed_update_of_a_project_that_was_then_deleted_is_no_404(
@@ -206,11 +208,11 @@ async def test_a_committed_update_of_a_project_that_was_then_deleted_is_no_404(
     project = await make_project(lossy)
 
     async def delete() -> None:
-        await lossy.api.projects.delete(project, ORIGIN)
+        await lossy.use_cases.projects.delete(project, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    updated = await lossy.api.projects.update(project, ProjectChange(name="New"), ORIGIN)
+    updated = await lossy.use_cases.projects.update(project, ProjectChange(name="New"), ORIGIN)
     assert (updated.name, losses.suffered) == ("New", 1)
 
 
@@ -239,15 +241,15 @@ async def test_changes_of_tenants_are_executed_once(
 ) -> None:
     """A renamed project, a new ingest URL with its two jobs, a deleted project."""
     project = await make_project(lossy)
-    await lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN)
+    await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)
     losses.next.append(loss)
-    renamed = await lossy.api.projects.update(project, ProjectChange(slug="renamed"), ORIGIN)
+    renamed = await lossy.use_cases.projects.update(project, ProjectChange(slug="renamed"), ORIGIN)
     losses.next.append(loss)
-    await lossy.api.organizations.update(
+    await lossy.use_cases.organizations.update(
         project.organization, OrganizationChange(ingest_url="https://relay.example.com"), ORIGIN
     )
     losses.next.append(loss)
-    await lossy.api.projects.delete(renamed, ORIGIN)
+    await lossy.use_cases.projects.delete(renamed, ORIGIN)
     assert losses.suffered == 3
     actions = await postgres.fetch("SELECT action FROM audit_entry ORDER BY id DESC LIMIT 3")
     assert [row["action"] for row in actions] == ["project.remove", "organization.edit", "project.edit"]
@@ -261,6 +263,6 @@ async def test_an_unreachable_database_is_reported_without_a_retry(lossy: Servic
     project = await make_project(lossy)
     await lossy.database.close()
     with pytest.raises(UnavailableError) as raised:
-        await asyncio.wait_for(lossy.api.create_key.execute(NewProjectKey(), project, ORIGIN), 5)
+        await asyncio.wait_for(lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN), 5)
     assert not isinstance(raised.value, UncertainError)
     assert losses.suffered == 0

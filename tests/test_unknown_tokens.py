@@ -65,7 +65,7 @@ async def test_an_unknown_token_is_looked_up_once_in_five_seconds(
     site: Site, statements: list[int], clock: Callable[[Tokens], Clock]
 ) -> None:
     """However often it is presented; each response is the same 401."""
-    time, unknown = clock(site.service.api.tokens), new_unknown()
+    time, unknown = clock(site.service.use_cases.tokens), new_unknown()
     for _ in range(20):
         answer = await site.send("GET", PATH, token=unknown)
         assert (answer.status, answer.body) == (401, {"detail": "Invalid token"})
@@ -79,7 +79,7 @@ async def test_different_unknown_tokens_of_one_address_are_looked_up_only_up_to_
     site: Site, statements: list[int], clock: Callable[[Tokens], Clock]
 ) -> None:
     """Further ones get 429 without a look-up; a known unknown one still gets 401; the next second starts from 0."""
-    time, first = clock(site.service.api.tokens), new_unknown()
+    time, first = clock(site.service.use_cases.tokens), new_unknown()
     answers = [await site.send("GET", PATH, token=first)]
     answers += [await site.send("GET", PATH, token=new_unknown()) for _ in range(LIMIT + 20)]
     assert [answer.status for answer in answers] == [401] * LIMIT + [429] * 21
@@ -95,7 +95,7 @@ async def test_a_valid_token_is_served_while_its_address_is_at_the_limit(
     site: Site, statements: list[int], clock: Callable[[Tokens], Clock]
 ) -> None:
     """From the cache and, when that has expired, by a look-up that has no limit."""
-    time = clock(site.service.api.tokens)
+    time = clock(site.service.use_cases.tokens)
     assert (await site.send("GET", PATH)).status == 200
     for _ in range(LIMIT):
         await site.send("GET", PATH, token=new_unknown())
@@ -113,7 +113,7 @@ async def test_more_unknown_tokens_than_the_cache_holds_evict_no_valid_one(
     service: Service, statements: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The two caches are separate, and both have a limit."""
-    tokens = service.api.tokens
+    tokens = service.use_cases.tokens
     monkeypatch.setattr(tokens._unknown, "_max_size", 10)
     valid = await tokens.create("test", scopes=SCOPES)
     await tokens.authenticate(valid)
@@ -130,7 +130,7 @@ async def test_the_look_up_of_a_token_that_was_valid_before_does_not_wait_for_th
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also when more of them wait than can wait, from any number of addresses."""
-    tokens, proceed = service.api.tokens, asyncio.Event()
+    tokens, proceed = service.use_cases.tokens, asyncio.Event()
     valid = await tokens.create("test", scopes=SCOPES)
     await tokens.authenticate(valid)
     tokens._cache.clear()
@@ -157,7 +157,7 @@ async def test_a_token_that_was_presented_before_it_was_created_is_valid_after_f
     service: Service, clock: Callable[[Tokens], Clock]
 ) -> None:
     """Only a token that an operator brings along can have been presented before."""
-    tokens = service.api.tokens
+    tokens = service.use_cases.tokens
     time, brought = clock(tokens), secrets.token_hex(32)
     with pytest.raises(TokenInvalidError):
         await tokens.authenticate(brought)

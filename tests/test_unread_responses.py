@@ -22,9 +22,9 @@ _PAGE = f"GET {SCRIPT} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
 _OLD_PAGE = f"GET {SCRIPT} HTTP/1.0\r\n\r\n".encode()
 
 
-async def _all_aborted(one: DeployedReplica, clients: Iterable[socket.socket]) -> None:
+async def _all_aborted(deployed: DeployedReplica, clients: Iterable[socket.socket]) -> None:
     await poll_until(lambda: asyncio.sleep(0, result=all(map(is_aborted, clients))))
-    assert await one.metric("http_unsent_response_bytes") == 0
+    assert await deployed.metric("http_unsent_response_bytes") == 0
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ async def test_unread_pages_share_their_bytes_and_are_aborted(
     settings: Settings, tmp_path: Path, request_: bytes
 ) -> None:
     """No token is needed for them: 60 clients cost little memory, and SEND_TIMEOUT ends their connections."""
-    async with replica(Deployment(settings, "", ""), tmp_path, SEND_TIMEOUT="1.5") as one:
-        before = resident(one.process.pid)
-        with unread_requests(one.port, 60, request_) as clients:
-            assert await slowest_livez(one, seconds=1) < _LIVEZ_WITHIN
-            assert resident(one.process.pid) - before < 16 * _MIB
-            await _all_aborted(one, clients)
+    async with replica(Deployment(settings, "", ""), tmp_path, SEND_TIMEOUT="1.5") as deployed:
+        before = resident(deployed.process.pid)
+        with unread_requests(deployed.port, 60, request_) as clients:
+            assert await slowest_livez(deployed, seconds=1) < _LIVEZ_WITHIN
+            assert resident(deployed.process.pid) - before < 16 * _MIB
+            await _all_aborted(deployed, clients)
 
 
 async def test_unread_lists_are_bounded_in_sum(settings: Settings, tmp_path: Path) -> None:
@@ -53,39 +53,39 @@ async def test_unread_lists_are_bounded_in_sum(settings: Settings, tmp_path: Pat
     limit, clients_number = 4 * _MIB, 300
     assert size * clients_number > 2 * limit, "the lists are long enough to exceed the limit"
     request = f"GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {deployment.token}\r\n\r\n"
-    async with replica(deployment, tmp_path, UNSENT_LIMIT=str(limit), SEND_TIMEOUT="6") as one:
-        before = resident(one.process.pid)
-        with unread_requests(one.port, clients_number, request.encode() * 4) as clients:
+    async with replica(deployment, tmp_path, UNSENT_LIMIT=str(limit), SEND_TIMEOUT="6") as deployed:
+        before = resident(deployed.process.pid)
+        with unread_requests(deployed.port, clients_number, request.encode() * 4) as clients:
             await poll_until(
                 lambda: asyncio.sleep(0, result=sum(map(is_aborted, clients)) > clients_number / 2)
             )
-            assert await slowest_livez(one, seconds=0.5) < _LIVEZ_WITHIN
+            assert await slowest_livez(deployed, seconds=0.5) < _LIVEZ_WITHIN
             assert not all(map(is_aborted, clients))
-            assert limit / 4 < await one.metric("http_unsent_response_bytes") <= limit
-            assert resident(one.process.pid) - before < 32 * _MIB
-            await _all_aborted(one, clients)
+            assert limit / 4 < await deployed.metric("http_unsent_response_bytes") <= limit
+            assert resident(deployed.process.pid) - before < 32 * _MIB
+            await _all_aborted(deployed, clients)
 
 
 async def test_a_slow_reader_gets_the_whole_response(settings: Settings) -> None:
-    """As long as it needs less than SEND_TIMEOUT; the next request on its connection is handled as any other."""
+    """If it takes less than SEND_TIMEOUT; the next request on the connection is handled as any other."""
     async with open_site(replace(settings, send_timeout=5.0)) as site:
         reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port, limit=1000)
         writer.write(_PAGE)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        await poll_until(lambda: asyncio.sleep(0, result=len(site.service.api.unsent) == 1))
+        await poll_until(lambda: asyncio.sleep(0, result=len(site.server.unsent) == 1))
         length = int(head.partition("Content-Length: ")[2].split()[0])
-        began, received = time.monotonic(), 0
+        started, received = time.monotonic(), 0
         while received < length:
             received += len(await reader.read(min(65536, length - received)))
             await asyncio.sleep(0.01)
-        assert time.monotonic() - began > 0.2
-        assert len(site.service.api.unsent) == 0
+        assert time.monotonic() - started > 0.2
+        assert len(site.server.unsent) == 0
         writer.write(b"GET /nowhere/ HTTP/1.1\r\nHost: a\r\n\r\n")
         assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
         writer.close()
 
 
-async def test_an_unread_response_takes_no_place_of_a_request(settings: Settings) -> None:
+async def test_an_unread_response_occupies_no_slot(settings: Settings) -> None:
     """With MAX_REQUESTS=1 another client is served while it is unsent."""
     async with open_site(replace(settings, max_requests=1)) as site:
         with unread_requests(site.service.settings.port, 1, _PAGE):
@@ -94,4 +94,4 @@ async def test_an_unread_response_takes_no_place_of_a_request(settings: Settings
 
 
 async def _is_unsent(site: Site) -> bool:
-    return len(site.service.api.unsent) == 1 and site.service.api.unsent.size > 0
+    return len(site.server.unsent) == 1 and site.server.unsent.size > 0

@@ -1,4 +1,4 @@
-"""Requests that ask for another protocol: one response, and the end of the connection; nothing after it is read."""
+"""Requests that ask for another protocol: one response, then the connection is closed; nothing after it is read."""
 
 import asyncio
 import re
@@ -48,7 +48,7 @@ async def _exchange(site: Site, request: bytes) -> tuple[list[int], bytes]:
 
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 @pytest.mark.parametrize("protocol", _PROTOCOLS)
-async def test_an_upgrade_is_answered_as_any_request_and_ends_its_connection(
+async def test_an_upgrade_is_handled_as_any_request_and_closes_the_connection(
     site: Site, protocol: str, version: str
 ) -> None:
     """With a token, without one and on an unknown path; what follows is neither handled nor silently dropped."""
@@ -80,8 +80,8 @@ async def test_an_upgrade_with_a_body_is_handled_with_its_body(site: Site, proto
 
 
 @pytest.mark.parametrize("protocol", ["h2c", "WebSocket"])
-async def test_requests_before_an_upgrade_are_answered(site: Site, protocol: str) -> None:
-    """In their order; the upgrade is the last of its connection."""
+async def test_requests_before_an_upgrade_are_handled(site: Site, protocol: str) -> None:
+    """In order; the upgrade is the last request of the connection."""
     before = _request(site, f"GET {site.keys_path} HTTP/1.1")
     upgrade = _request(site, "GET /nowhere/ HTTP/1.1", *_PROTOCOLS[protocol])
     async with storing_nothing(site):
@@ -90,7 +90,7 @@ async def test_requests_before_an_upgrade_are_answered(site: Site, protocol: str
 
 
 async def test_bytes_that_arrive_after_an_upgrade_are_not_read(site: Site) -> None:
-    """Also in a later packet, of which another server could think that it belongs to the new protocol."""
+    """Also in a later packet, which another server could take for data of the new protocol."""
     upgrade = _request(site, f"GET {site.keys_path} HTTP/1.1", *_PROTOCOLS["h2c"])
     async with storing_nothing(site), asyncio.timeout(_WITHIN):
         reader, writer = await asyncio.open_connection("127.0.0.1", site.service.settings.port)
@@ -100,8 +100,8 @@ async def test_bytes_that_arrive_after_an_upgrade_are_not_read(site: Site) -> No
     assert _STATUS.findall(received) == [b"200"]
 
 
-async def test_connect_ends_its_connection(site: Site) -> None:
-    """What follows would belong to a tunnel, which is not opened."""
+async def test_connect_closes_the_connection(site: Site) -> None:
+    """What follows would be data of a tunnel, which is not opened."""
     for line in ("CONNECT a:443 HTTP/1.1", "CONNECT a:443 HTTP/1.0"):
         async with storing_nothing(site):
             statuses, _ = await _exchange(site, _request(site, line) + _hidden(site))
@@ -109,7 +109,7 @@ async def test_connect_ends_its_connection(site: Site) -> None:
 
 
 async def test_an_upgrade_header_without_its_connection_option_changes_nothing(site: Site) -> None:
-    """RFC 9110, section 7.8: such a header is ignored, and the connection goes on."""
+    """RFC 9110, section 7.8: such a header is ignored, and the connection stays open."""
     request = _request(site, f"GET {site.keys_path} HTTP/1.1", "Upgrade: h2c")
     last = _request(site, "GET /nowhere/ HTTP/1.1", "Connection: close")
     assert (await _exchange(site, request + last))[0] == [200, 404]

@@ -96,13 +96,13 @@ async def _dev(given: Settings) -> None:
             service = build(settings)
             async with publishing(service):
                 token = await _provision(service.database, settings, data / "token")
-                async with listening(service):
+                async with listening(service) as server:
                     stop = stop_signal()
                     environment = _environment(settings, token)
                     with _environment_file(data, environment) as path:
                         print_lines(_banner(environment, path))
                         await stop.wait()
-                        await drain(service, stop)
+                        await drain(server, stop, delay=settings.shutdown_delay)
 
 
 def _cancel_on_signals() -> None:

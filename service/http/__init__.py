@@ -1,1 +1,1 @@
-"""The API: requests in, answers out."""
+"""The HTTP API: server layer, routes, handlers, and the pages that document it."""

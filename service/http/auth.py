@@ -1,4 +1,4 @@
-"""Who calls, and whether they may."""
+"""Authentication by token and authorization by scope and organization."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,29 +10,29 @@ from service.domain.model import Principal
 from service.http.errors import NO_CREDENTIALS, NO_PERMISSION, HttpError, insufficient_scope, unauthenticated
 from service.usecases.tokens import Tokens
 
-_ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token, none of which exists here
+_ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token that this service does not issue
 
 _SCHEME_AND_TOKEN: Final = 2
 
 Scopes = Mapping[str, tuple[str, ...]]
-"""By method: the scopes any one of which will do."""
+"""By method: the scopes, any one of which permits it."""
 
 _READ: Final = ("read", "write", "admin")
 _WRITE: Final = ("write", "admin")
 
 
 def scopes_of(noun: str) -> Scopes:
-    """What the methods of a resource need that belongs to ``noun``."""
+    """Return the scopes for the methods of a resource; ``noun`` is the first part of their names."""
     read = tuple(f"{noun}:{level}" for level in _READ)
     write = tuple(f"{noun}:{level}" for level in _WRITE)
     return {"GET": read, "HEAD": read, "POST": write, "PUT": write, "DELETE": (f"{noun}:admin",)}
 
 
 def bearer_token(request: web.Request) -> str:
-    """The token that a request carries.
+    """Return the token that a request carries.
 
     Raises:
-        Refusal: 401; no credentials, or none that can be read.
+        HttpError: 401; there are no credentials, or they are malformed.
     """
     parts = request.headers.get("Authorization", "").split()
     if not parts or parts[0].lower() != "bearer":
@@ -45,13 +45,13 @@ def bearer_token(request: web.Request) -> str:
 
 
 async def authenticate(tokens: Tokens, token: str, address: str | None) -> Principal:
-    """Whom ``token``, presented by a client at ``address``, speaks for.
+    """Return the principal of ``token``, which a client at ``address`` presented.
 
     Raises:
-        TokenInvalidError: there is no such token.
-        TooManyUnknownTokensError: too many unknown tokens came from this address in this second.
-        Refusal: 401; the same in other words, for a kind of token that does not exist here.
-        TokenExpiredError: its time is over.
+        TokenInvalidError: There is no such token.
+        TooManyUnknownTokensError: Too many unknown tokens came from this address in this second.
+        HttpError: 401; there is no such token, and its prefix is that of Sentry's organization tokens.
+        TokenExpiredError: The token has expired.
     """
     try:
         return await tokens.authenticate(token, address=address)
@@ -61,24 +61,24 @@ async def authenticate(tokens: Tokens, token: str, address: str | None) -> Princ
         raise
 
 
-def permit_method(caller: Principal, method: str, scopes: Scopes) -> None:
-    """Let the caller use ``method``.
+def check_scopes(principal: Principal, method: str, scopes: Scopes) -> None:
+    """Check that the principal may use ``method``.
 
     Raises:
-        Refusal: 403; the token has none of the scopes that would do.
+        HttpError: 403; the token has none of the scopes that permit it.
     """
     needed = scopes.get(method)
-    if needed is not None and caller.scopes.isdisjoint(needed):
+    if needed is not None and principal.scopes.isdisjoint(needed):
         raise insufficient_scope(needed)
 
 
-def permit_organization(caller: Principal, id_or_slug: str) -> None:
-    """Let the caller into an organization.
+def check_organization(principal: Principal, id_or_slug: str) -> None:
+    """Check that the principal may access an organization.
 
     Raises:
-        Refusal: 403; the token is another organization's. The same whether or not this one exists.
+        HttpError: 403; the token is bound to another organization. It does not depend on whether this one exists.
     """
-    if caller.organization_id is None:
+    if principal.organization_id is None:
         return
-    if id_or_slug not in {caller.organization_slug, str(caller.organization_id)}:
+    if id_or_slug not in {principal.organization_slug, str(principal.organization_id)}:
         raise HttpError(403, NO_PERMISSION)

@@ -1,4 +1,4 @@
-"""What a caller is told when a request is refused: one table of words, one shape."""
+"""The error responses: their statuses, texts and headers."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -19,23 +19,24 @@ from service.domain.errors import (
 )
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
-"""Seconds after which a request that found no room should come again."""
+"""Seconds after which a client should retry."""
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'xBasic realm="api"'}
 NO_CREDENTIALS: Final = "Authentication credentials were not provided."
 NO_PERMISSION: Final = "You do not have permission to perform this action."
 NOT_FOUND: Final = "The requested resource does not exist"
-_WIRE_NAMES: Final = {"public_key": "public", "secret_key": "secret"}
+_FIELD_NAMES: Final = {"public_key": "public", "secret_key": "secret"}
+"""The JSON members of fields whose values must be unique."""
 
 
 class HttpError(Exception):
-    """An answer that ends a request early.
+    """An error response, raised by whatever handles the request.
 
     Args:
-        status: the HTTP status.
-        body: what is told; a text becomes ``{"detail": text}``.
-        headers: more headers.
-        ends_connection: what follows on the connection is not read.
+        status: The HTTP status.
+        body: The JSON value of the content; a text becomes ``{"detail": text}``.
+        headers: Further headers.
+        closes_connection: The server reads nothing further from the connection.
     """
 
     def __init__(
@@ -44,22 +45,22 @@ class HttpError(Exception):
         body: Any,
         headers: Mapping[str, str] | None = None,
         *,
-        ends_connection: bool = False,
+        closes_connection: bool = False,
     ) -> None:
         super().__init__(status, body)
         self.status = status
         self.body = {"detail": body} if isinstance(body, str) else body
         self.headers = headers or {}
-        self.ends_connection = ends_connection
+        self.closes_connection = closes_connection
 
 
 def unauthenticated(message: str) -> HttpError:
-    """401: who are you?"""
+    """Return 401."""
     return HttpError(401, message, _CHALLENGE)
 
 
 def insufficient_scope(needed: tuple[str, ...]) -> HttpError:
-    """403: the token may not do this; any one of ``needed`` would do."""
+    """Return 403 to a token that has none of the scopes ``needed``."""
     scopes = " ".join(sorted(needed))
     return HttpError(
         403, NO_PERMISSION, {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes}"'}
@@ -67,53 +68,59 @@ def insufficient_scope(needed: tuple[str, ...]) -> HttpError:
 
 
 def method_not_allowed(method: str) -> HttpError:
-    """405."""
+    """Return 405."""
     return HttpError(405, f'Method "{method}" not allowed.')
 
 
 def body_too_large(limit: int) -> HttpError:
-    """413; the connection ends, for what follows on it was never read."""
-    return HttpError(413, f"The request body is larger than {limit} bytes.", ends_connection=True)
+    """Return 413 and close the connection: the rest of the body is not read."""
+    return HttpError(413, f"The request body is larger than {limit} bytes.", closes_connection=True)
 
 
-def request_timed_out(what: str) -> HttpError:
-    """503: the time for a request is over."""
-    return HttpError(503, what, RETRY_AFTER)
+def request_timed_out() -> HttpError:
+    """Return 503 for a request that exceeded its deadline."""
+    return HttpError(503, "The request timed out. Try again.", RETRY_AFTER)
 
 
-_ANSWERS: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, str]]]] = {
+_RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, str]]]] = {
     NotFoundError: (404, NOT_FOUND, {}),
     TokenInvalidError: (401, "Invalid token", _CHALLENGE),
     TooManyUnknownTokensError: (429, "Too many unknown tokens from this address. Try again.", RETRY_AFTER),
     TokenExpiredError: (401, "Token expired", _CHALLENGE),
-    KeyInUseError: (409, "A request with this Idempotency-Key is still under way.", RETRY_AFTER),
+    KeyInUseError: (409, "A request with this Idempotency-Key is still in progress.", RETRY_AFTER),
     KeyReusedError: (422, "This Idempotency-Key was used for another request.", {}),
-    GoneError: (410, "What the first request with this Idempotency-Key made is deleted.", {}),
+    GoneError: (410, "The resource created by the original request was deleted.", {}),
     BusyError: (503, "The service is busy. Try again.", RETRY_AFTER),
     UnavailableError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
     UncertainError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
 }
-"""What is answered to the domain's errors that need no more than their kind."""
+"""Status, text and headers of the domain's errors that need nothing but their type."""
 
 
 def from_domain_error(error: ProjectKeyError) -> HttpError:
-    """The answer to an error of the domain."""
+    """Return the response to an error of the domain."""
     match error:
         case TakenError(fields=("slug",)):
             return HttpError(409, "This slug is already in use.")
         case TakenError():
-            names = [_WIRE_NAMES[one] for one in error.fields]
+            names = [_FIELD_NAMES[field] for field in error.fields]
             return HttpError(400, {name: ["This field must be unique."] for name in names})
         case _:
-            return HttpError(*_ANSWERS[type(error)])
+            return HttpError(*_RESPONSES[type(error)])
 
 
-def moved(method: str, url: str, slug: str) -> HttpError:
-    """302 for reads; 308 for writes, which clients send again as they are, where 302 would make reads of them."""
+def redirect(method: str, url: str, slug: str) -> HttpError:
+    """Return 302 for reads and 308 for writes: after a 302, clients would repeat a write as a GET.
+
+    Args:
+        method: The method of the request.
+        url: The path and query of the resource under its current name.
+        slug: Its current name.
+    """
     body = {"slug": slug, "detail": {"extra": {"url": url, "slug": slug}}}
     return HttpError(302 if method in {"GET", "HEAD"} else 308, body, {"Location": url})
 
 
 def internal_error(request_id: str) -> HttpError:
-    """500: nothing of its cause; the log has it under the same id."""
+    """Return 500; only the log, under the same id, contains the cause."""
     return HttpError(500, {"detail": "Internal Error", "errorId": request_id})

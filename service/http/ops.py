@@ -1,26 +1,29 @@
-"""The operators' port: is it alive, is it ready, what are its figures."""
+"""The operations port: liveness, readiness and metrics."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from service.http.server.response import Response, bytes_response, empty_response, json_response
+
 
 @dataclass(slots=True)
 class Health:
-    """What readiness rests on.
+    """The conditions of readiness.
 
-    ``checks`` gives for each dependency a text, ``"ok"`` or what is wrong; ``needed`` names those that make the
-    process unready. ``stopping`` makes it unready whatever they say. ``before_scrape`` looks at what is not
-    counted as it happens.
+    Args:
+        checks: Returns the state of each dependency by its name: "ok" or the problem.
+        required: The dependencies without which the process is not ready.
+        before_scrape: Updates the metrics that are read from Postgres.
+        stopping: The process is about to stop and is not ready, whatever the checks return.
     """
 
     checks: Callable[[], Awaitable[dict[str, str]]]
-    needed: frozenset[str]
+    required: frozenset[str]
     before_scrape: Callable[[], Awaitable[None]]
     stopping: bool = False
 
@@ -30,37 +33,35 @@ REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
 
 
 def create_ops_app(health: Health, registry: CollectorRegistry) -> web.Application:
-    """An application of its own, so that nothing on the API's port leads here."""
+    """Return the application of the operations port; it shares no route with the API."""
     app = web.Application()
     app[HEALTH] = health
     app[REGISTRY] = registry
     app.add_routes([web.get("/livez", _livez), web.get("/readyz", _readyz), web.get("/metrics", _metrics)])
+    app.router.add_route("*", r"/{path:[\s\S]*}", _not_found)
     return app
 
 
-async def _livez(_request: web.Request) -> web.Response:
-    """The loop turns; nothing else is asked, for a restart mends no dependency."""
-    return _json({"status": "ok"}, 200)
+async def _livez(_request: web.Request) -> Response:
+    """Return 200 while the event loop runs; a restart would repair no dependency."""
+    return json_response({"status": "ok"})
 
 
-async def _readyz(request: web.Request) -> web.Response:
+async def _readyz(request: web.Request) -> Response:
     health = request.app[HEALTH]
     if health.stopping:
-        return _json({"status": "stopping"}, 503)
+        return json_response({"status": "stopping"}, status=503)
     checks = await health.checks()
-    ready = all(checks.get(name) == "ok" for name in health.needed)
-    return _json({"status": "ok" if ready else "unready", "checks": checks}, 200 if ready else 503)
+    is_ready = all(checks.get(name) == "ok" for name in health.required)
+    body = {"status": "ok" if is_ready else "unready", "checks": checks}
+    return json_response(body, status=200 if is_ready else 503)
 
 
-async def _metrics(request: web.Request) -> web.Response:
+async def _metrics(request: web.Request) -> Response:
     await request.app[HEALTH].before_scrape()
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(request.app[REGISTRY]), headers={"Content-Type": content_type})
+    return bytes_response(encode(request.app[REGISTRY]), content_type=content_type)
 
 
-def _json(body: dict[str, Any], status: int) -> web.Response:
-    return web.Response(
-        body=orjson.dumps(body),
-        status=status,
-        headers={"Content-Type": "application/json", "Cache-Control": "no-store", "Server": "projectkeys"},
-    )
+async def _not_found(_request: web.Request) -> Response:
+    return empty_response(status=404)

@@ -9,9 +9,9 @@ from urllib.parse import urlencode
 
 from service.domain.model import MAX_BIGINT
 from service.domain.pagination import Page
+from service.http.context import RequestContext
 from service.http.errors import HttpError
 from service.http.request import query_parameter
-from service.http.state import RequestContext
 
 _DEFAULT_PAGE_SIZE: Final = 10
 _FIRST_PAGE: Final = Page(size=_DEFAULT_PAGE_SIZE)
@@ -70,7 +70,7 @@ def link_header(context: RequestContext, page: Page, ids: Sequence[int]) -> str:
     query = context.request.query
     others = urlencode([(key, value) for key, value in query.items() if key != "cursor"]) if query else ""
     # The names in a list's path consist of letters, digits, "-" and "_", so they need no quoting.
-    url = f"{context.api.links_base}{context.request.path}?{others}&cursor="
+    url = f"{context.server.links_base}{context.request.path}?{others}&cursor="
     previous, has_previous = _previous(page, ids)
     following, has_following = _next(page, ids)
     return (

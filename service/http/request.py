@@ -11,7 +11,7 @@ from aiohttp import web
 from service.http.errors import HttpError, body_too_large
 from service.http.fields import quoted
 from service.http.forms import parse_form, parse_multipart
-from service.http.state import API, PRINCIPAL
+from service.http.server.state import PRINCIPAL, SERVER_STATE
 
 _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
     "application/json": lambda raw, _: parse_json(raw),
@@ -124,7 +124,7 @@ def _reject_constant(name: str) -> None:
 async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC109 -- see above
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HttpError(
-            415, "Unsupported content encoding; send the body uncompressed.", ends_connection=True
+            415, "Unsupported content encoding; send the body uncompressed.", closes_connection=True
         )
     limit = request.client_max_size
     if (request.content_length or 0) > limit:
@@ -133,15 +133,17 @@ async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC10
         if request.content.is_eof():  # the body arrived with the head: there is nothing to wait for
             return _bounded(request.content.read_nowait(), limit)
         expected = limit if request.content_length is None else request.content_length
-        with request.app[API].arriving.admit(request[PRINCIPAL].token_id, expected):
+        with request.app[SERVER_STATE].arriving.admit(request[PRINCIPAL].token_id, expected):
             async with asyncio.timeout(timeout):
                 return await request.read()
     except TimeoutError:
-        raise HttpError(408, "The request body did not arrive in time.", ends_connection=True) from None
+        raise HttpError(408, "The request body did not arrive in time.", closes_connection=True) from None
     except web.HTTPRequestEntityTooLarge:
         raise body_too_large(limit) from None
     except ConnectionError:  # no client receives this response; a 400 keeps it out of the count of failures
-        raise HttpError(400, "The connection ended before the request body.", ends_connection=True) from None
+        raise HttpError(
+            400, "The connection ended before the request body.", closes_connection=True
+        ) from None
 
 
 def _bounded(raw: bytes, limit: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Every resource of the API, its methods, and the order in which a request is checked."""
+"""The resources of the API, their methods, and the order in which a request is checked."""
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
@@ -9,35 +9,41 @@ from aiohttp import web
 
 from service.domain.errors import BusyError, MovedError, NotFoundError, ProjectKeyError, UnavailableError
 from service.domain.model import Principal
-from service.http.answers import bytes_response, empty_response, error_response, json_response
 from service.http.auth import (
     Scopes,
     authenticate,
     bearer_token,
-    permit_method,
-    permit_organization,
+    check_organization,
+    check_scopes,
     scopes_of,
 )
-from service.http.docs.asyncapi_page import add_asyncapi_routes
-from service.http.errors import HttpError, method_not_allowed, moved
-from service.http.handlers import audit, tenants
-from service.http.handlers import keys as handlers
+from service.http.context import RequestContext
+from service.http.errors import HttpError, method_not_allowed, redirect
+from service.http.handlers import audit, keys, tenants
 from service.http.request import check_acceptable
-from service.http.server import middleware as record
-from service.http.server.response import Response
-from service.http.state import API, FAULT, PRINCIPAL, Api, RequestContext
+from service.http.serializers import KeySerializer
+from service.http.server.middleware import Middleware
+from service.http.server.response import (
+    Response,
+    bytes_response,
+    empty_response,
+    error_response,
+    json_response,
+)
+from service.http.server.state import FAULT, PRINCIPAL, ServerState
+from service.usecases.use_cases import UseCases
 
 Handler = Callable[[RequestContext], Awaitable[Response]]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""What ids, slugs and keys are made of: Postgres is not asked for anything else, which it might not even take."""
+"""The characters of ids, slugs and keys; Postgres rejects some of the others, and none of them is looked up."""
 
 _PROJECT: Final = "/api/0/projects/{organization}/{project}"
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A path and what can be done there."""
+    """A path, the handler of each method and the scopes that permit it."""
 
     path: str
     methods: Mapping[str, Handler]
@@ -45,21 +51,21 @@ class Resource:
 
     @property
     def allow(self) -> str:
-        """The methods, as the header names them."""
+        """The methods, as in the header Allow."""
         head = ["HEAD"] if "GET" in self.methods else []
         return ", ".join([*self.methods, *head, "OPTIONS"])
 
 
 RESOURCES: Final = (
-    # What is asked for most comes first: paths that begin alike are tried in this order.
+    # The most frequent come first: the router tries paths with the same beginning in this order.
     Resource(
         f"{_PROJECT}/keys/{{key_id}}/",
-        {"GET": handlers.get_key, "PUT": handlers.update_key, "DELETE": handlers.delete_key},
+        {"GET": keys.get_key, "PUT": keys.update_key, "DELETE": keys.delete_key},
         scopes_of("project"),
     ),
     Resource(
         f"{_PROJECT}/keys/",
-        {"GET": handlers.list_keys, "POST": handlers.create_key},
+        {"GET": keys.list_keys, "POST": keys.create_key},
         scopes_of("project"),
     ),
     Resource(
@@ -69,7 +75,7 @@ RESOURCES: Final = (
     ),
     Resource(
         "/api/0/organizations/{organization}/project-keys/",
-        {"GET": handlers.list_organization_keys},
+        {"GET": keys.list_organization_keys},
         scopes_of("org"),
     ),
     Resource(
@@ -97,77 +103,102 @@ RESOURCES: Final = (
 )
 
 
-def add_routes(app: web.Application) -> None:
-    """Serve every resource, the events' documents, and an answer for every other path."""
-    api = app[API]
-    add_asyncapi_routes(app)
+def add_routes(
+    app: web.Application, state: ServerState, use_cases: UseCases, key_serializer: KeySerializer
+) -> None:
+    """Serve every resource, and 404 for every other path."""
     for resource in RESOURCES:
-        handler = record.with_request_context(api, resource.path, _dispatcher(api, resource))
-        app.router.add_route("*", _pattern(resource.path), handler)
-    # A dot would leave out line ends.
-    app.router.add_route("*", r"/{path:[\s\S]*}", record.with_request_context(api, "unknown", _no_such_path))
+        dispatcher = Dispatcher(resource, state, use_cases, key_serializer)
+        app.router.add_route(
+            "*", _pattern(resource.path), Middleware(state, resource.path, dispatcher.dispatch).handle
+        )
+    # "." would not match line ends.
+    app.router.add_route("*", r"/{path:[\s\S]*}", Middleware(state, "unknown", _no_such_path).handle)
 
 
 def _pattern(path: str) -> str:
-    """The path as the router reads it: a part may be of any characters, braces too, which its own form excludes."""
+    """Return a path in the router's syntax; a part may contain braces, which `{name}` alone excludes."""
     return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
-def _dispatcher(api: Api, resource: Resource) -> record.Handler:
-    allow = resource.allow
-    handlers_by_method = dict(resource.methods)
-    if "GET" in handlers_by_method:
-        handlers_by_method["HEAD"] = handlers_by_method["GET"]
-    in_project = resource.path.startswith(_PROJECT)
+class Dispatcher:
+    """Checks the requests of one resource and calls the handler of their method."""
 
-    async def dispatch(request: web.Request) -> Response:
-        method, names = request.method, request.match_info
-        if method == "OPTIONS":
-            return empty_response(status=200, allow=allow)
+    def __init__(
+        self,
+        resource: Resource,
+        state: ServerState,
+        use_cases: UseCases,
+        key_serializer: KeySerializer,
+    ) -> None:
+        self._state = state
+        self._use_cases = use_cases
+        self._key_serializer = key_serializer
+        self._scopes = resource.scopes
+        self._allow = resource.allow
+        self._handlers = dict(resource.methods)
+        if "GET" in self._handlers:
+            self._handlers["HEAD"] = self._handlers["GET"]
+        self._is_in_project = resource.path.startswith(_PROJECT)
+
+    async def dispatch(self, request: web.Request) -> Response:
+        """Return the response to ``request``; domain errors become error responses."""
+        if request.method == "OPTIONS":
+            return empty_response(status=200, allow=self._allow)
         try:
-            # The order decides which of several mistakes is told: who, may they, can one, of what, is it theirs.
-            token = bearer_token(request)
-            caller = api.tokens.cached(token) or await authenticate(api.tokens, token, request.remote)
-            request[PRINCIPAL] = caller
-            api.rate_limiter.count(caller)
-            permit_method(caller, method, resource.scopes)
-            if method not in handlers_by_method:
-                raise method_not_allowed(method)
-            _check_names(caller, names)
-            project = None
-            if in_project:
-                at = names["organization"], names["project"]
-                project = api.projects.known(*at) or await api.projects.get(*at)
-            if method == "DELETE":  # elsewhere whoever reads the body asks for this, before that is read
-                check_acceptable(request)
-            answer = await handlers_by_method[method](RequestContext(request, api, caller, allow, project))
-            if method in {"GET", "HEAD"}:  # what does not exist is told before what cannot be read
-                check_acceptable(request)
+            return await self._respond(request)
+        except MovedError as error:
+            path = _renamed(request, error.slug)
+            return error_response(redirect(request.method, path, error.slug), allow=self._allow)
         except (HttpError, ProjectKeyError) as error:
-            return _refusal(request, error, allow)
-        else:
-            return answer
+            if isinstance(error, BusyError | UnavailableError):
+                request[FAULT] = str(error)
+            return error_response(error, allow=self._allow)
 
-    return dispatch
+    async def _respond(self, request: web.Request) -> Response:
+        """Check the request and call its handler; the order decides which of several errors a client gets."""
+        method, names = request.method, request.match_info
+        tokens, token = self._use_cases.tokens, bearer_token(request)
+        principal = tokens.cached(token) or await authenticate(tokens, token, request.remote)
+        request[PRINCIPAL] = principal
+        if principal.rate_limit is not None:
+            self._state.rate_limiter.count(principal)
+        check_scopes(principal, method, self._scopes)
+        handler = self._handlers.get(method)
+        if handler is None:
+            raise method_not_allowed(method)
+        _check_names(principal, names)
+        project = None
+        if self._is_in_project:
+            path, projects = (names["organization"], names["project"]), self._use_cases.projects
+            project = projects.known(*path) or await projects.get(*path)
+        if method == "DELETE":  # the other methods with a body check it before they read the body
+            check_acceptable(request)
+        response = await handler(
+            RequestContext(
+                request,
+                self._state,
+                self._use_cases,
+                self._key_serializer,
+                principal,
+                self._allow,
+                project,
+            )
+        )
+        if method in {"GET", "HEAD"}:  # 404 takes precedence over 406
+            check_acceptable(request)
+        return response
 
 
-def _check_names(caller: Principal, names: Mapping[str, str]) -> None:
+def _check_names(principal: Principal, names: Mapping[str, str]) -> None:
     if "organization" in names:
-        permit_organization(caller, names["organization"])
+        check_organization(principal, names["organization"])
     if not all(map(_NAME.fullmatch, names.values())):
-        raise NotFoundError("nothing has such a name")
-
-
-def _refusal(request: web.Request, error: HttpError | ProjectKeyError, allow: str) -> Response:
-    if isinstance(error, MovedError):
-        error = moved(request.method, _renamed(request, error.slug), error.slug)
-    elif isinstance(error, BusyError | UnavailableError):
-        request[FAULT] = str(error)
-    return error_response(error, allow=allow)
+        raise NotFoundError("an id, slug or key contains other characters")
 
 
 def _renamed(request: web.Request, slug: str) -> str:
-    """The path and the query of a request under a project, with another name for that."""
+    """Return the path and query of a request with another slug of its project."""
     url = request.rel_url
     parts = url.raw_path.split("/")
     parts[_PROJECT.split("/").index("{project}")] = slug

@@ -8,7 +8,7 @@ import orjson
 from service.concurrency.derived_cache import DerivedCache
 from service.domain.dsn import Endpoints, Ingest, dsn_urls, project_endpoints
 from service.domain.events import loader_options_to_json, rate_limit_to_json, time_to_json
-from service.domain.model import BROWSER_SDK_CHOICES, Project, ProjectKey
+from service.domain.model import BROWSER_SDK_CHOICES, Organization, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
 
 _BROWSER_SDK: Final = {"choices": [[version, version] for version in BROWSER_SDK_CHOICES]}
@@ -92,4 +92,26 @@ def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str)
         "browserSdk": _BROWSER_SDK,
         "dateCreated": time_to_json(key.created_at),
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
+    }
+
+
+def organization_to_json(organization: Organization) -> dict[str, Any]:
+    """Return an organization as the API shows it."""
+    return {
+        "id": str(organization.id),
+        "slug": organization.slug,
+        "name": organization.name,
+        "dateCreated": time_to_json(organization.created_at),
+        "ingestUrl": organization.ingest_url,
+    }
+
+
+def project_to_json(project: Project) -> dict[str, Any]:
+    """Return a project as the API shows it."""
+    return {
+        "id": str(project.id),
+        "slug": project.slug,
+        "name": project.name,
+        "dateCreated": time_to_json(project.created_at),
+        "organization": organization_to_json(project.organization),
     }

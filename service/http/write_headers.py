@@ -1,4 +1,4 @@
-"""What writes have in common: a key against doing them twice, and a wish to wait for Kafka."""
+"""The headers of writes: Idempotency-Key, Prefer: wait, and those that describe the event."""
 
 import asyncio
 import hashlib
@@ -7,31 +7,31 @@ from typing import Any, Final
 from uuid import UUID
 
 from service.domain.idempotency import IdempotencyKey
+from service.http.context import RequestContext
 from service.http.errors import HttpError
-from service.http.state import RequestContext
 from service.json_text import dump_json
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,9})\s*(?:$|[,;])")
-_LONGEST_WAIT: Final = 30
+_MAX_WAIT: Final = 30
 """Seconds."""
 
 
 def idempotency_key(context: RequestContext, body: Any) -> IdempotencyKey | None:
-    """The request's ``Idempotency-Key``, bare or in quotes; None if it has none.
+    """Return the ``Idempotency-Key`` of the request, bare or in quotes; None if there is none.
 
     Raises:
-        Refusal: 400; it is none, or there are two.
+        HttpError: 400; it is malformed, or there are two.
     """
-    given = context.request.headers.getall("Idempotency-Key", [])
-    if not given:
+    values = context.request.headers.getall("Idempotency-Key", [])
+    if not values:
         return None
-    text = given[0].strip()
+    text = values[0].strip()
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
-    if len(given) > 1 or not _KEY.fullmatch(text):
+    if len(values) > 1 or not _KEY.fullmatch(text):
         raise HttpError(400, "The Idempotency-Key must be 1 to 255 visible ASCII characters.")
-    return IdempotencyKey(context.caller.token_id, text, _fingerprint(context, body))
+    return IdempotencyKey(context.principal.token_id, text, _fingerprint(context, body))
 
 
 def _fingerprint(context: RequestContext, body: Any) -> bytes:
@@ -42,7 +42,14 @@ def _fingerprint(context: RequestContext, body: Any) -> bytes:
 async def event_headers(
     context: RequestContext, event_id: UUID | None, public_key: str, *, replayed: bool = False
 ) -> dict[str, str]:
-    """The headers that tell of a write's event, after as much waiting for Kafka as the caller prefers."""
+    """Return the headers that describe the event of a write, after the wait for Kafka that the client prefers.
+
+    Args:
+        context: The request.
+        event_id: The id of the event; None if the write changed nothing.
+        public_key: The key that was written.
+        replayed: An earlier request with the same idempotency key did the write.
+    """
     headers = {"Idempotent-Replayed": "true"} if replayed else {}
     if event_id is None:
         return {**headers, "Event-Status": "unchanged"}
@@ -50,24 +57,18 @@ async def event_headers(
     wait = _WAIT.search(context.request.headers.get("Prefer", "").lower())
     published = False
     if wait is not None:
-        seconds = min(int(wait[1]), _LONGEST_WAIT)
+        seconds = min(int(wait[1]), _MAX_WAIT)
         headers["Preference-Applied"] = f"wait={seconds}"
         published = await _published(context, event_id, public_key, seconds)
     return {**headers, "Event-Status": "published" if published else "pending"}
 
 
 async def _published(context: RequestContext, event_id: UUID, public_key: str, seconds: int) -> bool:
-    """Whether Kafka has the event within ``seconds``; as many may wait as may be answered at a time.
-
-    The write is done, and the wait has a bound of its own: it must neither end as a request that took too long nor,
-    while Kafka is away, take the room of those that do not wait.
-    """
-    task, admission = asyncio.current_task(), context.api.admission
+    """Return whether Kafka acknowledges the event within ``seconds``; 0 if too many requests wait."""
+    task = asyncio.current_task()
     assert task is not None, "a handler runs in a task"
-    context.api.deadlines.end(task)
-    admission.waiting += 1
-    try:
-        within = seconds if admission.waiting <= admission.most else 0
-        return await context.api.acknowledgements.wait(event_id, public_key, seconds=within)
-    finally:
-        admission.waiting -= 1
+    context.server.deadlines.end(task)  # the write is committed and the wait has its own limit
+    with context.server.admission.waiting_for_kafka() as may_wait:
+        return await context.use_cases.acknowledgements.wait(
+            event_id, public_key, seconds=seconds if may_wait else 0
+        )

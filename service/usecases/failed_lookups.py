@@ -1,14 +1,10 @@
 """The limit of token look-ups that find nothing, for each client address."""
 
-import ipaddress
 import time
 from collections.abc import Callable
-from typing import Final
 
+from service.domain.client_network import client_network
 from service.domain.errors import TooManyUnknownTokensError
-
-_IPV6_PREFIX: Final = 64
-"""Bits of an IPv6 address that identify a client's network: a client chooses the other bits itself."""
 
 
 class FailedLookups:
@@ -35,14 +31,14 @@ class FailedLookups:
         Raises:
             TooManyUnknownTokensError: it has.
         """
-        if address is not None and self._current().get(_network(address), 0) >= self._limit:
+        if address is not None and self._current().get(client_network(address), 0) >= self._limit:
             raise TooManyUnknownTokensError
 
     def count(self, address: str | None) -> None:
         """Count a failed look-up of ``address``."""
         if address is None:
             return
-        counts, network = self._current(), _network(address)
+        counts, network = self._current(), client_network(address)
         if network not in counts and len(counts) >= self._addresses:
             counts.clear()
         counts[network] = counts.get(network, 0) + 1
@@ -53,13 +49,3 @@ class FailedLookups:
             self._second = second
             self._counts.clear()
         return self._counts
-
-
-def _network(address: str) -> str:
-    """Return the IPv4 address, or the IPv6 network, that ``address`` belongs to."""
-    if ":" not in address:
-        return address
-    parsed = ipaddress.IPv6Address(address)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))

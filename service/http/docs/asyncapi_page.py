@@ -11,9 +11,8 @@ from typing import Any, Final
 import orjson
 from aiohttp import web
 
-from service.contract.asyncapi import asyncapi_document
+from service.contract.asyncapi import Topic, asyncapi_document
 from service.http.docs.static import Page, add_page
-from service.http.state import API
 
 DOCUMENT: Final = "/api/0/asyncapi.json"
 PAGE: Final = "/docs/events"
@@ -46,9 +45,9 @@ _HTML: Final = """\
 """
 
 
-def add_asyncapi_routes(app: web.Application) -> None:
+def add_asyncapi_routes(app: web.Application, topic: Topic) -> None:
     """Serve the document, its page and the style sheet; all are built once."""
-    document = asyncapi_document(app[API].topic, version=version("projectkeys"))
+    document = asyncapi_document(topic, version=version("projectkeys"))
     html = asyncapi_page(document)
     style = (files(__package__) / "asyncapi_page.css").read_bytes()
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}

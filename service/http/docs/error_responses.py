@@ -70,7 +70,7 @@ def _body(error: domain_errors.ProjectKeyError) -> Any:
 
 
 def _redirect(name: str) -> ErrorResponse:
-    body = errors.moved("GET", "/api/0/projects/1/pumping-station/", "pumping-station").body
+    body = errors.redirect("GET", "/api/0/projects/1/pumping-station/", "pumping-station").body
     return ErrorResponse(
         name,
         "The project was renamed; send the request to the URL in `Location`.",

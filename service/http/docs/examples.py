@@ -7,8 +7,7 @@ from uuid import UUID
 from service.domain.audit import ACTIONS, AuditEntry, audit_entry_to_json
 from service.domain.dsn import Ingest, endpoints
 from service.domain.model import LoaderOptions, Organization, Project, ProjectKey, RateLimit
-from service.http.answers import organization_to_json, project_to_json
-from service.http.serializers import key_to_json
+from service.http.serializers import key_to_json, organization_to_json, project_to_json
 
 _CREATED_AT: Final = datetime(2026, 11, 24, 4, 54, 16, 722436, tzinfo=UTC)
 _INGEST: Final = "https://ingest.example.com"

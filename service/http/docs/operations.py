@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 from marshmallow import Schema
 
 from service.http import schemas
+from service.http.context import RequestContext
 from service.http.docs import examples, response_schemas
 from service.http.handlers import audit, keys, tenants
 from service.http.server.response import Response
-from service.http.state import RequestContext
 
 Handler = Callable[[RequestContext], Awaitable[Response]]
 

@@ -1,4 +1,4 @@
-"""Answers that stay the same as long as the process lives: documents, and the pages that show them."""
+"""Constant responses: documents and the pages that show them."""
 
 import gzip
 import hashlib
@@ -8,69 +8,76 @@ from typing import Final
 
 from aiohttp import web
 
-from service.http.answers import COMMON_HEADERS, empty_response, error_response
 from service.http.errors import method_not_allowed
-from service.http.server.middleware import Handler, with_request_context
-from service.http.server.response import Response, header_lines
-from service.http.state import API
+from service.http.server.middleware import Middleware
+from service.http.server.response import (
+    COMMON_HEADERS,
+    Response,
+    empty_response,
+    error_response,
+    header_lines,
+)
+from service.http.server.state import SERVER_STATE
 
 _ALLOW: Final = "GET, HEAD, OPTIONS"
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Constant bytes under a path, for everybody: no token is asked for.
+    """Constant content at a path; it requires no token.
 
-    ``packed`` says that ``body`` is compressed by gzip; ``for_ever`` that no other bytes will ever stand under this
-    path, so that browsers need not ask again. All others are asked for each time, and sent if they have changed.
+    Args:
+        path: The path.
+        content_type: The media type.
+        body: The content, which is compressed with gzip if ``is_compressed``.
+        headers: Further headers.
+        is_compressed: See ``body``; clients that do not accept gzip get the decompressed content.
+        is_immutable: The path will never have other content, so clients need not revalidate it.
     """
 
     path: str
     content_type: str
     body: bytes = field(repr=False)
     headers: Mapping[str, str] = field(default_factory=dict)
-    packed: bool = False
-    for_ever: bool = False
+    is_compressed: bool = False
+    is_immutable: bool = False
 
 
 def add_page(app: web.Application, page: Page) -> None:
     """Serve ``page``."""
-    app.router.add_route("*", page.path, with_request_context(app[API], page.path, _answering(page)))
+    handler = Middleware(app[SERVER_STATE], page.path, _PageHandler(page).respond).handle
+    app.router.add_route("*", page.path, handler)
 
 
-def _answering(page: Page) -> Handler:
-    tag = hashlib.sha256(page.body).hexdigest()[:32]
-    headers = {
-        **COMMON_HEADERS,
-        "Allow": _ALLOW,
-        "Content-Type": page.content_type,
-        "ETag": f'"{tag}"',
-        "Cache-Control": "public, max-age=31536000, immutable" if page.for_ever else "no-cache",
-        **page.headers,
-    }
-    unchanged = header_lines({name: value for name, value in headers.items() if name != "Content-Type"})
-    # Made once: unpacking takes 17 ms, and each response would keep its own copy until its client has read it.
-    plain, packed = _plain_and_packed(page, headers)
+class _PageHandler:
+    """Responds with a page; what it sends is computed once: decompressing the largest page takes 17 ms."""
 
-    async def answer(request: web.Request) -> Response:
+    def __init__(self, page: Page) -> None:
+        self._tag = hashlib.sha256(page.body).hexdigest()[:32]
+        headers = {
+            **COMMON_HEADERS,
+            "Allow": _ALLOW,
+            "Content-Type": page.content_type,
+            "ETag": f'"{self._tag}"',
+            "Cache-Control": "public, max-age=31536000, immutable" if page.is_immutable else "no-cache",
+            **page.headers,
+        }
+        self._not_modified = header_lines({n: value for n, value in headers.items() if n != "Content-Type"})
+        self._plain = self._gzip = header_lines(headers), page.body
+        if page.is_compressed:
+            headers["Vary"] = "Accept-Encoding"
+            self._gzip = header_lines({**headers, "Content-Encoding": "gzip"}), page.body
+            headers["ETag"] = f"W/{headers['ETag']}"  # equal content in another encoding
+            self._plain = header_lines(headers), gzip.decompress(page.body)
+
+    async def respond(self, request: web.Request) -> Response:
+        """Return the page, or 304 if the client has it."""
         if request.method == "OPTIONS":
             return empty_response(status=200, allow=_ALLOW)
         if request.method not in {"GET", "HEAD"}:
             return error_response(method_not_allowed(request.method), allow=_ALLOW)
-        if any(known.value in {tag, "*"} for known in request.if_none_match or ()):
-            return Response(unchanged, status=304)
-        lines, body = packed if "gzip" in request.headers.get("Accept-Encoding", "") else plain
+        if any(etag.value in {self._tag, "*"} for etag in request.if_none_match or ()):
+            return Response(self._not_modified, status=304)
+        accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
+        lines, body = self._gzip if accepts_gzip else self._plain
         return Response(lines, body, is_constant=True)
-
-    return answer
-
-
-def _plain_and_packed(page: Page, headers: Mapping[str, str]) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
-    """Header lines and body for clients without gzip and for those with it; one for both if it is not packed."""
-    if not page.packed:
-        plain = header_lines(headers), page.body
-        return plain, plain
-    headers = {**headers, "Vary": "Accept-Encoding"}
-    weak = {**headers, "ETag": f"W/{headers['ETag']}"}  # the same page in other bytes
-    packed = header_lines({**headers, "Content-Encoding": "gzip"}), page.body
-    return (header_lines(weak), gzip.decompress(page.body)), packed

@@ -57,8 +57,8 @@ def add_openapi_routes(app: web.Application) -> None:
         Page(PAGE, "text/html; charset=utf-8", html.encode(), policy),
         Page("/docs/start.js", _SCRIPT, (_PACKAGE / "start.js").read_bytes()),
         Page("/docs/page.css", _STYLE, (_PACKAGE / "page.css").read_bytes()),
-        Page(script, _SCRIPT, _vendored("swagger-ui-bundle.js"), packed=True, for_ever=True),
-        Page(style, _STYLE, _vendored("swagger-ui.css"), packed=True, for_ever=True),
+        Page(script, _SCRIPT, _vendored("swagger-ui-bundle.js"), is_compressed=True, is_immutable=True),
+        Page(style, _STYLE, _vendored("swagger-ui.css"), is_compressed=True, is_immutable=True),
     ):
         add_page(app, page)
 

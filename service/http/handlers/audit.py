@@ -1,26 +1,25 @@
-"""The audit of an organization: what was changed in it, by whom, when and from where."""
+"""The audit log of an organization."""
 
 from service.domain.audit import ACTIONS, AuditSearch, audit_entry_to_json
 from service.domain.model import MAX_BIGINT
-from service.http.answers import json_response
+from service.http.context import RequestContext
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import query_parameter
-from service.http.server.response import Response
-from service.http.state import RequestContext
+from service.http.server.response import Response, json_response
 
 
 async def list_entries(context: RequestContext) -> Response:
-    """``GET …/audit-logs/``: the newest first; ``event``, ``actor`` and ``target`` leave out the others.
+    """``GET …/audit-logs/``: newest first; ``event``, ``actor`` and ``target`` are filters.
 
     Requires ``org:write`` or ``org:admin``.
     """
     page = requested_page(context)
-    found = await context.api.audit.of_organization(context.organization_name, _search(context), page)
+    entries = await context.use_cases.audit.of_organization(context.organization_name, _search(context), page)
     return json_response(
-        {"rows": [audit_entry_to_json(one) for one in page.of(found)], "options": ACTIONS},
+        {"rows": [audit_entry_to_json(entry) for entry in page.of(entries)], "options": ACTIONS},
         allow=context.allow,
-        headers={"Link": link_header(context, page, [one.id for one in found])},
+        headers={"Link": link_header(context, page, [entry.id for entry in entries])},
     )
 
 
@@ -32,19 +31,19 @@ def _search(context: RequestContext) -> AuditSearch:
     )
 
 
-def _text(said: str | None) -> str | None:
-    """What an entry must have; "", which none has, for what Postgres cannot hold."""
-    if not said:
+def _text(value: str | None) -> str | None:
+    """Return the value to filter by; "", which no entry has, for a text that Postgres cannot store."""
+    if not value:
         return None
-    return said if said.isprintable() else ""
+    return value if value.isprintable() else ""
 
 
-def _number(said: str | None) -> int | None:
-    if not said:
+def _number(value: str | None) -> int | None:
+    if not value:
         return None
-    if not (said.isascii() and said.isdigit()):
+    if not (value.isascii() and value.isdigit()):
         raise HttpError(400, {"actor": ["A valid integer is required."]})
-    number = int(said[:20])
+    number = int(value[:20])
     if number > MAX_BIGINT:
         raise HttpError(400, {"actor": [f"Ensure this value is less than or equal to {MAX_BIGINT}."]})
     return number

@@ -1,9 +1,9 @@
-"""Making, showing, changing and deleting organizations and projects."""
+"""The operations on organizations and projects."""
 
 from typing import Final
 
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, slug_of
-from service.http.answers import empty_response, json_response, organization_to_json, project_to_json
+from service.http.context import RequestContext
 from service.http.errors import NO_PERMISSION, HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import read_body
@@ -14,8 +14,8 @@ from service.http.schemas import (
     ProjectChangeBody,
     load,
 )
-from service.http.server.response import Response
-from service.http.state import RequestContext
+from service.http.serializers import organization_to_json, project_to_json
+from service.http.server.response import Response, empty_response, json_response
 from service.http.write_headers import idempotency_key
 
 _NEW_ORGANIZATION: Final = NewOrganizationBody()
@@ -25,21 +25,21 @@ _PROJECT_CHANGE: Final = ProjectChangeBody()
 
 
 async def health(context: RequestContext) -> Response:
-    """``GET /api/0/internal/health/``: 200 for every token; clients try theirs here."""
+    """``GET /api/0/internal/health/``: 200 for every valid token; clients check their token with it."""
     return json_response({"problems": [], "healthy": {}}, allow=context.allow)
 
 
 async def create_organization(context: RequestContext) -> Response:
-    """``POST /api/0/organizations/``: for tokens of all organizations."""
-    if context.caller.organization_id is not None:
+    """``POST /api/0/organizations/``: requires a token that is not bound to an organization."""
+    if context.principal.organization_id is not None:
         raise HttpError(403, NO_PERMISSION)
-    body = await read_body(context.request, timeout=context.api.body_timeout)
-    asked = load(_NEW_ORGANIZATION, body)
-    organization, replayed = await context.api.organizations.create(
-        slug=_slug(asked.slug, asked.name, ORGANIZATION_SLUG),
-        name=asked.name,
+    body = await read_body(context.request, timeout=context.server.body_timeout)
+    new = load(_NEW_ORGANIZATION, body)
+    organization, replayed = await context.use_cases.organizations.create(
+        slug=_slug(new.slug, new.name, ORGANIZATION_SLUG),
+        name=new.name,
         origin=context.origin,
-        ingest_url=asked.ingest_url,
+        ingest_url=new.ingest_url,
         idempotency_key=idempotency_key(context, body),
     )
     return json_response(
@@ -49,41 +49,41 @@ async def create_organization(context: RequestContext) -> Response:
 
 async def get_organization(context: RequestContext) -> Response:
     """``GET /api/0/organizations/{organization}/``."""
-    organization = await context.api.organizations.get(context.organization_name)
+    organization = await context.use_cases.organizations.get(context.organization_name)
     return json_response(organization_to_json(organization), allow=context.allow)
 
 
 async def update_organization(context: RequestContext) -> Response:
-    """``PUT /api/0/organizations/{organization}/``: another ingest URL gives all its keys new versions."""
-    organization = await context.api.organizations.get(context.organization_name)
-    body = await read_body(context.request, timeout=context.api.body_timeout)
+    """``PUT /api/0/organizations/{organization}/``: a changed ingest URL changes the version of all its keys."""
+    organization = await context.use_cases.organizations.get(context.organization_name)
+    body = await read_body(context.request, timeout=context.server.body_timeout)
     change = load(_ORGANIZATION_CHANGE, body)
-    changed = await context.api.organizations.update(organization, change, context.origin)
+    changed = await context.use_cases.organizations.update(organization, change, context.origin)
     return json_response(organization_to_json(changed), allow=context.allow)
 
 
 async def list_projects(context: RequestContext) -> Response:
-    """``GET /api/0/organizations/{organization}/projects/``: the newest first."""
-    organization = await context.api.organizations.get(context.organization_name)
+    """``GET /api/0/organizations/{organization}/projects/``: newest first."""
+    organization = await context.use_cases.organizations.get(context.organization_name)
     page = requested_page(context)
-    found = await context.api.projects.page(organization, page)
+    projects = await context.use_cases.projects.page(organization, page)
     return json_response(
-        [project_to_json(project) for project in page.of(found)],
+        [project_to_json(project) for project in page.of(projects)],
         allow=context.allow,
-        headers={"Link": link_header(context, page, [project.id for project in found])},
+        headers={"Link": link_header(context, page, [project.id for project in projects])},
     )
 
 
 async def create_project(context: RequestContext) -> Response:
-    """``POST /api/0/organizations/{organization}/projects/``: with a first key unless told otherwise."""
-    organization = await context.api.organizations.get(context.organization_name)
-    body = await read_body(context.request, timeout=context.api.body_timeout)
-    asked = load(_NEW_PROJECT, body)
-    project, replayed = await context.api.projects.create(
+    """``POST /api/0/organizations/{organization}/projects/``: with a first key unless ``defaultKey`` is false."""
+    organization = await context.use_cases.organizations.get(context.organization_name)
+    body = await read_body(context.request, timeout=context.server.body_timeout)
+    new = load(_NEW_PROJECT, body)
+    project, replayed = await context.use_cases.projects.create(
         organization,
-        slug=_slug(asked.slug, asked.name, PROJECT_SLUG),
-        name=asked.name,
-        default_key=asked.default_key,
+        slug=_slug(new.slug, new.name, PROJECT_SLUG),
+        name=new.name,
+        default_key=new.default_key,
         origin=context.origin,
         idempotency_key=idempotency_key(context, body),
     )
@@ -98,25 +98,25 @@ async def get_project(context: RequestContext) -> Response:
 
 
 async def update_project(context: RequestContext) -> Response:
-    """``PUT /api/0/projects/{organization}/{project}/``: its former slug leads to it from then on."""
-    body = await read_body(context.request, timeout=context.api.body_timeout)
+    """``PUT /api/0/projects/{organization}/{project}/``: its former slug redirects to the new one."""
+    body = await read_body(context.request, timeout=context.server.body_timeout)
     change = load(_PROJECT_CHANGE, body)
-    changed = await context.api.projects.update(context.project, change, context.origin)
+    changed = await context.use_cases.projects.update(context.project, change, context.origin)
     return json_response(project_to_json(changed), allow=context.allow)
 
 
 async def delete_project(context: RequestContext) -> Response:
-    """``DELETE /api/0/projects/{organization}/{project}/``: its keys go with it, each with its event."""
-    await context.api.projects.delete(context.project, context.origin)
+    """``DELETE /api/0/projects/{organization}/{project}/``: deletes its keys too, each with an event."""
+    await context.use_cases.projects.delete(context.project, context.origin)
     return empty_response(status=204, allow=context.allow)
 
 
-def _replayed(replayed: bool) -> dict[str, str]:  # noqa: FBT001 -- its one argument
+def _replayed(replayed: bool) -> dict[str, str]:  # noqa: FBT001 -- the only argument
     return {"Idempotent-Replayed": "true"} if replayed else {}
 
 
-def _slug(asked: str | None, name: str, pattern: str) -> str:
-    slug = asked or slug_of(name, pattern)
+def _slug(slug: str | None, name: str, pattern: str) -> str:
+    slug = slug or slug_of(name, pattern)
     if slug is None:
         raise HttpError(400, {"slug": ['No slug can be derived from the name; set "slug".']})
     return slug

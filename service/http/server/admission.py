@@ -1,101 +1,158 @@
-"""How many requests are answered at a time, and what becomes of the others."""
+"""Admission control: the limit of the requests in progress, and the pace of the 503 responses beyond it."""
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
 
+from service.domain.errors import BusyError
+
 _log = structlog.get_logger(__name__)
 
-_COME_AGAIN: Final = 1.0
-"""Seconds, as Retry-After says."""
+_RETRY_AFTER: Final = 1.0
+"""Seconds; the same as in the header Retry-After."""
 
-_LOOK_EVERY: Final = 0.02
-_REFUSALS: Final = 50
-"""Refusals from one look to the next, 2 500 a second: a crowd's all at once would hold everything up for seconds."""
+_INTERVAL: Final = 0.02
+"""Seconds between two runs of the loop that releases refused connections."""
 
-_SECOND_TRIES: Final = 20
-"""How many of those whose time has come are heard at each look: a thousand a second, a tenth of one processor."""
+_REFUSALS_PER_INTERVAL: Final = 50
+"""2 500 per second: refusing a large number of requests at once would delay the admitted ones by seconds."""
+
+_RELEASES_PER_INTERVAL: Final = 20
+"""Refused connections that are read again: 1 000 per second, which takes a tenth of one processor."""
 
 
 class AdmissionControl:
-    """Room for ``most`` requests.
+    """Limits the requests in progress; each of them occupies a slot.
 
-    Whoever finds none is told so at once; of a crowd, one after the other. A connection that was told is not read
-    again before the time that it was told, unless there is room: clients who heed no Retry-After would otherwise
-    keep the process busy with refusing.
+    A request without a slot is refused at once; of many, `_REFUSALS_PER_INTERVAL` are. The connection of a refused
+    request is not read for `_RETRY_AFTER` seconds unless slots become free: refusing the clients that ignore
+    Retry-After would otherwise keep the process busy.
+
+    Args:
+        limit: The number of slots.
     """
 
-    def __init__(self, most: int) -> None:
-        self.most = most
-        self.taken = 0
-        """Requests being answered."""
-        self.waiting = 0
-        """Those of them whose work is done and that wait for Kafka: they cost nothing, so they take no room."""
-        self.arriving = 0
-        """Those of them whose body has not arrived: they wait for their client alone, so they take no room."""
-        self._budget = _REFUSALS
-        self._line: deque[asyncio.Future[None]] = deque()
-        self._turned_away: deque[tuple[float, asyncio.Future[None]]] = deque()
-        self._refused = 0
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._free = limit
+        self._in_flight = 0
+        self._waiting_for_kafka = 0
+        self._refusals_left = _REFUSALS_PER_INTERVAL
+        self._queue: deque[asyncio.Future[None]] = deque()
+        self._refused: deque[tuple[float, asyncio.Future[None]]] = deque()
+        self._unlogged_refusals = 0
         self._closing = False
 
     @property
-    def free(self) -> int:
-        """For how many more requests there is room; less than one for none."""
-        return self.most - self.taken + self.waiting + self.arriving
+    def in_flight(self) -> int:
+        """The number of requests in progress, those that wait without a slot included."""
+        return self._in_flight
 
-    async def enter(self) -> bool:
-        """Whether there is room for a request; False as soon as it is its turn to be refused."""
-        while self.free < 1 and self._budget < 1 and not self._closing:
-            again: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._line.append(again)
-            await again
-        if self.free > 0:
+    @property
+    def free(self) -> int:
+        """The number of free slots; less than 0 if waiting requests have continued while all slots were taken."""
+        return self._free
+
+    def try_acquire(self) -> bool:
+        """Occupy a slot for a request; return False if none is free."""
+        if self._free < 1:
+            return False
+        self._free -= 1
+        self._in_flight += 1
+        return True
+
+    async def acquire(self) -> bool:
+        """Occupy a slot; return False, as soon as the request may be refused, if none is free."""
+        while self._free < 1 and self._refusals_left < 1 and not self._closing:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._queue.append(turn)
+            await turn
+        if self.try_acquire():
             return True
-        self._budget -= 1
-        self._refused += 1
+        self._refusals_left -= 1
+        self._unlogged_refusals += 1
         return False
 
-    async def turn_away(self) -> None:
+    def release(self) -> None:
+        """End a request for which `try_acquire` or `acquire` returned True."""
+        self._free += 1
+        self._in_flight -= 1
+
+    @contextmanager
+    def body_arriving(self) -> Iterator[None]:
+        """Free the slot of a request while its body arrives: it waits for its client alone.
+
+        Raises:
+            BusyError: The body has arrived, and the slot is taken by another request.
+        """
+        with self._slot_freed():
+            yield
+        if self._free < 0:
+            raise BusyError("no free slot for a request whose body has arrived")
+
+    @contextmanager
+    def waiting_for_kafka(self) -> Iterator[bool]:
+        """Free the slot of a completed write while it waits for Kafka; yield whether it may wait.
+
+        At most `limit` writes wait: Kafka's failure must not refuse requests that do not wait for it.
+        """
+        self._waiting_for_kafka += 1
+        try:
+            with self._slot_freed():
+                yield self._waiting_for_kafka <= self._limit
+        finally:
+            self._waiting_for_kafka -= 1
+
+    @contextmanager
+    def _slot_freed(self) -> Iterator[None]:
+        self._free += 1
+        try:
+            yield
+        finally:
+            self._free -= 1
+
+    async def defer_refused(self) -> None:
         """Wait, after a refusal, until the connection may be read again."""
         if self._closing:
             return
         loop = asyncio.get_running_loop()
-        again: asyncio.Future[None] = loop.create_future()
-        self._turned_away.append((loop.time() + _COME_AGAIN, again))
-        await again
+        released: asyncio.Future[None] = loop.create_future()
+        self._refused.append((loop.time() + _RETRY_AFTER, released))
+        await released
 
     def close(self) -> None:
-        """Let nobody wait any more: the process is about to end."""
+        """End all waits, now and later: the process is about to stop."""
         self._closing = True
-        _let(self._line, len(self._line))
-        self._hear(len(self._turned_away))
+        _wake(self._queue, len(self._queue))
+        self._release_refused(len(self._refused))
 
-    async def hear(self) -> None:
-        """Have connections read that were turned away, in their order, until cancelled; log how many were refused."""
-        loop, told = asyncio.get_running_loop(), 0.0
+    async def run(self) -> None:
+        """Release refused connections in their order and log the refusals, until cancelled."""
+        loop, last_logged = asyncio.get_running_loop(), 0.0
         while True:
-            await asyncio.sleep(_LOOK_EVERY)
+            await asyncio.sleep(_INTERVAL)
             now = loop.time()
-            self._budget = _REFUSALS
-            _let(self._line, min(len(self._line), max(self.free, _REFUSALS)))
+            self._refusals_left = _REFUSALS_PER_INTERVAL
+            _wake(self._queue, min(len(self._queue), max(self._free, _REFUSALS_PER_INTERVAL)))
             due = 0
-            while due < min(_SECOND_TRIES, len(self._turned_away)) and self._turned_away[due][0] <= now:
+            while due < min(_RELEASES_PER_INTERVAL, len(self._refused)) and self._refused[due][0] <= now:
                 due += 1
-            # A few free places are about to be taken again by those who had them.
-            self._hear(max(due, min(self.free - self.most // 4, len(self._turned_away))))
-            if self._refused and now - told > _COME_AGAIN:
-                _log.warning("requests_refused", number=self._refused, being_answered=self.taken)
-                self._refused, told = 0, now
+            # The clients that are being served will take a few free slots for their next requests.
+            self._release_refused(max(due, min(self._free - self._limit // 4, len(self._refused))))
+            if self._unlogged_refusals and now - last_logged > _RETRY_AFTER:
+                _log.warning("requests_refused", count=self._unlogged_refusals, in_flight=self._in_flight)
+                self._unlogged_refusals, last_logged = 0, now
 
-    def _hear(self, number: int) -> None:
-        _let(deque(self._turned_away.popleft()[1] for _ in range(number)), number)
+    def _release_refused(self, count: int) -> None:
+        _wake(deque(self._refused.popleft()[1] for _ in range(count)), count)
 
 
-def _let(waiting: deque[asyncio.Future[None]], number: int) -> None:
-    for _ in range(number):
-        again = waiting.popleft()
-        if not again.done():
-            again.set_result(None)
+def _wake(futures: deque[asyncio.Future[None]], count: int) -> None:
+    for _ in range(count):
+        future = futures.popleft()
+        if not future.done():
+            future.set_result(None)

@@ -1,4 +1,4 @@
-"""Request bodies that have not arrived yet: bounded apart from the requests that are being handled."""
+"""Request bodies that have not arrived: limited apart from the requests in progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,50 +7,54 @@ from typing import Final
 from service.domain.errors import BusyError
 from service.http.server.admission import AdmissionControl
 
-_SMALLEST: Final = 16 * 1024
-"""Bytes that a body counts at least: its connection and its request need as much."""
+_MIN_SIZE: Final = 16 * 1024
+"""Bytes that each body counts at least: its connection and its request need as much."""
 
-_TOKEN_PART: Final = 4
-"""A token's bodies may have this part of the limit."""
+_TOKEN_SHARE: Final = 4
+"""The bodies of one token may use one part in this many of the limit."""
 
 
 class ArrivingBodies:
-    """The bodies that are arriving; a request holds no place among the concurrent ones meanwhile.
+    """Limits the bytes of the bodies that are arriving; their requests occupy no slot meanwhile.
 
     Args:
-        limit: bytes of all of them; a single body is always admitted, however large it is.
-        room: the concurrent requests.
+        limit: Bytes of all bodies; a single body is admitted whatever its size.
+        admission: Frees the slot of a request while its body arrives.
     """
 
     def __init__(self, limit: int, admission: AdmissionControl) -> None:
         self._limit = limit
-        self._room = admission
+        self._admission = admission
         self._size = 0
-        self._by_token: dict[int, int] = {}
+        self._size_by_token: dict[int, int] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
 
     @contextmanager
     def admit(self, token_id: int, size: int) -> Iterator[None]:
-        """Admit a body of ``size`` bytes at most, until the end of the block, and take the request's place again.
+        """Admit a body of at most ``size`` bytes, which arrives within the block.
 
         Raises:
-            BusyError: too many bodies are arriving, of all tokens or of this one; or there is no place any more.
+            BusyError: Too many bodies are arriving, of all tokens or of this one; or the body has arrived and no
+                slot is free.
         """
-        size = max(size, _SMALLEST)
-        of_token = self._by_token.get(token_id, 0)
+        size = max(size, _MIN_SIZE)
+        token_size = self._size_by_token.get(token_id, 0)
         if self._size and self._size + size > self._limit:
             raise BusyError("too many bodies are arriving")
-        if of_token and of_token + size > self._limit // _TOKEN_PART:
+        if token_size and token_size + size > self._limit // _TOKEN_SHARE:
             raise BusyError("too many bodies of one token are arriving")
         self._size += size
-        self._by_token[token_id] = of_token + size
-        self._room.arriving += 1
-        try:
-            yield
-        finally:
-            self._room.arriving -= 1
-            self._size -= size
-            self._by_token[token_id] -= size
-            if not self._by_token[token_id]:
-                del self._by_token[token_id]
-        if self._room.free < 0:
-            raise BusyError("no place for a request whose body has arrived")
+        self._size_by_token[token_id] = token_size + size
+        self._count += 1
+        with self._admission.body_arriving():
+            try:
+                yield
+            finally:
+                self._count -= 1
+                self._size -= size
+                self._size_by_token[token_id] -= size
+                if not self._size_by_token[token_id]:
+                    del self._size_by_token[token_id]

@@ -1,156 +1,216 @@
-"""What is answered where no handler is asked: to bytes that are not HTTP, and to requests beyond the room.
+"""The connections of the server: everything that happens before a request reaches its route, and after its response.
 
-Rests on `_make_server`, `_handle_request`, `handle_error`, `_waiter` and `BaseRequest._message` of aiohttp's classes;
-tests on raw sockets hold them.
+This is the only module that uses private names of aiohttp; `pyproject.toml` pins the version, and
+`tests/test_aiohttp_internals.py` checks each name:
+
+- `AppRunner._make_server`, `Server._kwargs`: create our connections with the options of the runner;
+- `Server._connections`: counts the connections;
+- `RequestHandler._handle_request`: admits a request before its route is looked up;
+- `RequestHandler._waiter`: distinguishes an incomplete request head from a request in progress;
+- `RequestHandler._pause_transport_reading`, `_resume_transport_reading`, `_reading_paused`, `_buffer_paused`: read no
+  further requests while a response is unsent;
+- `BaseRequest._message`: ends the connection after a request for an upgrade.
+
+Memory of a connection, measured with CPython 3.11: 9 KiB with one request in progress; 90 KiB with an incomplete
+head of 28 KiB, of which the limit is 32 KiB; 60 KiB with pipelined requests; 520 KiB with pipelined requests of 100
+short headers each, the worst case: one read returns about 32 KiB, and aiohttp parses at most 32 requests in
+advance. The bound of the process is MAX_CONNECTIONS times that: 16 000 connections need 150 MB as clients use them
+and up to 8 GB against hostile ones, so MAX_CONNECTIONS must fit the memory limit (2 000 per GiB) unless a proxy
+parses the requests first.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any, Final, cast
 
 import structlog
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from service.domain.errors import BusyError
-from service.http.answers import error_response
 from service.http.errors import HttpError, internal_error
-from service.http.server.middleware import add_common_headers
-from service.http.server.response import header_lines
-from service.http.server.unsent_responses import Connection
-from service.http.state import API, Api, new_request_id
+from service.http.server.middleware import new_request_id
+from service.http.server.response import Response, error_response, header_lines
+from service.http.server.state import ServerState
+from service.http.server.unsent_responses import UnsentConnection
 
 _log = structlog.get_logger(__name__)
 
-_UNREADABLE = 400
+_BAD_REQUEST: Final = 400
 
 _HEAD_LIMIT: Final = 32 * 1024
-"""Bytes of a request's head: the parser bounds each header alone, and a megabyte of all of them."""
+"""Bytes of a request head: the parser limits each header alone, and all of them to a megabyte."""
+
+_UNSENT_IN_KERNEL: Final = 64 * 1024
+"""Bytes that the kernel takes before it has sent them; by default it takes megabytes for each connection."""
+
+_UNREAD_IN_KERNEL: Final = 32 * 1024
+"""Bytes that the kernel receives in advance, and the most that one read returns; it doubles this for its own use."""
+
+_RESET: Final = struct.pack("ii", 1, 0)
+"""SO_LINGER: discard unsent data on close. The kernel would keep it for minutes."""
+
+_Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
-class ApiRunner(web.AppRunner):
-    """An application's runner whose connections answer in the API's form whatever arrives.
+class ServerRunner(web.AppRunner):
+    """The runner of an application whose connections obey the limits of a `ServerState`.
 
     Args:
-        app: the API's application.
-        connections: how many there may be at a time; more are closed at once.
-        **options: as for every runner.
+        app: The application.
+        state: The limits.
+        max_connections: Further connections are closed at once.
+        **options: Those of `aiohttp.web.AppRunner`.
     """
 
-    def __init__(self, app: web.Application, *, connections: int, **options: Any) -> None:
+    def __init__(
+        self, app: web.Application, state: ServerState, *, max_connections: int, **options: Any
+    ) -> None:
         super().__init__(app, **options)
-        self._most = connections
+        self._state = state
+        self._max_connections = max_connections
 
     async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return _Server(made, self.app[API], self._most)
+        return _Server(await super()._make_server(), self._state, self._max_connections)
 
 
 class _Server(web.Server):
-    """``made``, with connections of our own kind."""
+    """A server like ``base``, with our connections."""
 
-    def __init__(self, made: web.Server, api: Api, most: int) -> None:
-        super().__init__(made.request_handler, request_factory=made.request_factory, **made._kwargs)  # noqa: SLF001 -- see above
-        self._api = api
-        self._most = most
+    def __init__(self, base: web.Server, state: ServerState, max_connections: int) -> None:
+        super().__init__(base.request_handler, request_factory=base.request_factory, **base._kwargs)  # noqa: SLF001 -- see the module
+        self._state = state
+        self._max_connections = max_connections
 
     def __call__(self) -> web.RequestHandler:
-        if len(self._connections) >= self._most:
-            return _RejectedConnection()  # type: ignore[return-value]  # -- the loop wants any protocol
-        return _ClientConnection(self, self._api, loop=asyncio.get_running_loop(), **self._kwargs)
+        if len(self._connections) >= self._max_connections:
+            return _RejectedConnection()  # type: ignore[return-value]  # -- the loop accepts any protocol
+        return _ClientConnection(self, self._state, loop=asyncio.get_running_loop(), **self._kwargs)
 
 
 class _RejectedConnection(asyncio.Protocol):
-    """A connection beyond the limit: it ends before it has cost anything."""
+    """A connection beyond the limit."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """End it."""
+        """Close the connection before it has used any memory."""
         transport.close()
 
 
-class _ClientConnection(Connection):
-    """One client's connection."""
+class _ClientConnection(web.RequestHandler, UnsentConnection):
+    """The connection of a client; it holds at most one response that the kernel has not taken."""
 
-    __slots__ = ("_api", "_head_size", "_is_new")
+    __slots__ = ("_app_handler", "_head_size", "_is_new", "_state", "response_size")
 
     def __init__(
-        self, server: web.Server, api: Api, *, loop: asyncio.AbstractEventLoop, **options: object
+        self, server: web.Server, state: ServerState, *, loop: asyncio.AbstractEventLoop, **options: object
     ) -> None:
-        super().__init__(server, api.unsent, loop=loop, **options)
-        self._api = api
+        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- what AppRunner received
+        self._state = state
+        self._app_handler: _Handler = server.request_handler
         self._is_new = True
         self._head_size = 0
+        self.response_size = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, unless too many connections of the same address have sent no request yet."""
+        """Start, unless too many connections of this client have sent no request."""
         peer = transport.get_extra_info("peername")
-        if self._api.new_connections.add(self, peer[0] if peer else ""):
-            super().connection_made(transport)
-        else:
+        if not self._state.new_connections.add(self, peer[0] if peer else ""):
             cast("asyncio.Transport", transport).abort()
+            return
+        # With 0 the transport pauses writing unless the kernel has taken everything.
+        cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=0)
+        kernel = transport.get_extra_info("socket")
+        kernel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL)
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UNREAD_IN_KERNEL)
+        super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget it."""
-        self._api.new_connections.remove(self)
+        """Stop counting the connection and its response."""
+        self._state.new_connections.remove(self)
+        self._state.unsent.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse ``data``; the connection is aborted if it is more of a head than a head may have."""
+        """Parse ``data``; abort the connection if its request head exceeds the limit."""
         super().data_received(data)
         waiter = self._waiter
-        if waiter is None or waiter.done():  # a request is being handled, or is about to be
+        if waiter is None or waiter.done():  # a request is in progress, or is about to be
             self._head_size = 0
             return
         self._head_size += len(data)
         if self._head_size > _HEAD_LIMIT:
-            self._api.metrics.aborted.labels("head_limit").inc()
+            self._state.metrics.aborted.labels("head_limit").inc()
             self.abort()
 
+    def pause_writing(self) -> None:
+        """Count the response as unsent, and read no further requests until it is sent."""
+        super().pause_writing()
+        self._pause_transport_reading()
+        self._state.unsent.add(self)
+
+    def resume_writing(self) -> None:
+        """Stop counting the response as unsent."""
+        self._state.unsent.remove(self)
+        if not (self._reading_paused or self._buffer_paused):
+            self._resume_transport_reading()
+        super().resume_writing()
+
+    def abort(self) -> None:
+        """Close the connection at once and discard what is unsent."""
+        if self.transport is not None:
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            self.transport.abort()
+
     def _handle_request(
-        self,
-        request: web.BaseRequest,
-        start_time: float | None,
-        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        self, request: web.BaseRequest, start_time: float | None, request_handler: _Handler
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         if self._is_new:
             self._is_new = False
-            self._api.new_connections.remove(self)
+            self._state.new_connections.remove(self)
         message = request._message  # noqa: SLF001 -- its public name is deprecated
         if message.upgrade:
-            # The parser drops what follows in the same read. No protocol is offered here, so the request is handled
-            # as if it asked for none, and is the last of its connection.
+            # The parser discards what follows in the same read. No protocol is offered, so the request is handled as
+            # if it did not ask for an upgrade, and is the last one of its connection.
             request._message = message._replace(should_close=True)  # noqa: SLF001 -- see above
-        if not _has_valid_framing(request):
-            return super()._handle_request(request, start_time, self._refuse_framing)
-        if request_handler is not self._request_handler:
-            return super()._handle_request(request, start_time, request_handler)
-        return self._handle_if_there_is_room(request, start_time, request_handler)
+        if request.version != HttpVersion11 and not _has_valid_framing(request):
+            request_handler = self._reject_framing
+        elif request_handler is self._app_handler:  # otherwise the parser has failed
+            request_handler = self._handle_admitted
+        return super()._handle_request(request, start_time, request_handler)
 
-    async def _handle_if_there_is_room(
-        self,
-        request: web.BaseRequest,
-        start_time: float | None,
-        request_handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
-    ) -> tuple[web.StreamResponse, bool]:
-        admission = self._api.admission
-        # Looked for in the step that takes it: between two steps all others could see the same free place.
-        if admission.free > 0 or await admission.enter():
-            return await super()._handle_request(request, start_time, request_handler)
-        answered = await super()._handle_request(request, start_time, self._refuse)
-        if request.content.is_eof():  # a connection whose body does not end is about to be closed
-            await request.release()  # a crowd's bodies, kept while it waits, would fill the memory
-            await admission.turn_away()
-        return answered
+    async def _handle_admitted(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Run the application if a slot is free; the slot is released before the response is sent."""
+        admission = self._state.admission
+        if not (admission.try_acquire() or await admission.acquire()):
+            return self._refuse(request)
+        try:
+            return await self._app_handler(request)
+        except web.HTTPBadRequest as error:
+            # The routes raise none: later versions of aiohttp report what the parser rejects in this way.
+            return self.handle_error(request, _BAD_REQUEST, error)
+        finally:
+            admission.release()
 
-    async def _refuse_framing(self, request: web.BaseRequest) -> web.StreamResponse:
-        return self.handle_error(request, _UNREADABLE)
+    def _refuse(self, request: web.BaseRequest) -> Response:
+        """Return 503; it costs as little as possible: no route is looked up and no line is logged."""
+        response = error_response(BusyError("no free slot"))
+        response.header_lines += header_lines({"X-Request-Id": new_request_id()})
+        response.header_lines += self._state.rate_limiter.header_lines(None, free_slots=0)
+        response.after_send = partial(self._defer_refused, request)
+        if self._state.draining:
+            response.force_close()
+        self._state.metrics.observe("refused", "OTHER", response.status, 0.0)
+        return response
 
-    async def _refuse(self, request: web.BaseRequest) -> web.StreamResponse:
-        """As cheap as can be: neither a route is looked for nor a line logged."""
-        del request
-        answer = error_response(BusyError("no room"))
-        add_common_headers(self._api, answer, new_request_id(), None)
-        self._api.metrics.observe("refused", "OTHER", answer.status, 0.0)
-        return answer
+    async def _defer_refused(self, request: web.BaseRequest) -> None:
+        if request.content.is_eof():  # otherwise the connection is about to be closed
+            await request.release()  # the bodies of many refused requests would fill the memory
+            await self._state.admission.defer_refused()
+
+    async def _reject_framing(self, request: web.BaseRequest) -> web.StreamResponse:
+        return self.handle_error(request, _BAD_REQUEST)
 
     def handle_error(
         self,
@@ -159,33 +219,31 @@ class _ClientConnection(Connection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Say that the bytes are not HTTP, or that the service failed; never why: the text can hold a token.
+        """Return 400 for what is not HTTP, 500 for an internal error; without ``message``, which can hold a token.
 
         Raises:
-            ConnectionError: a part of another answer has left already.
+            ConnectionError: A part of another response has been sent.
         """
         del message
         if request.writer.output_size > 0:
-            raise ConnectionError("an answer was under way")
+            raise ConnectionError("a part of a response has been sent")
         request_id = new_request_id()
-        if status == _UNREADABLE:
+        if status == _BAD_REQUEST:
             _log.info("request_unreadable", error=type(exc).__name__, request_id=request_id)
-            refusal = HttpError(status, "The request is not valid HTTP.", ends_connection=True)
+            error = HttpError(status, "The request is not valid HTTP.", closes_connection=True)
         else:
             _log.error("request_failed", request_id=request_id, exc_info=exc)
-            refusal = internal_error(request_id)
-        answer = error_response(refusal)
-        answer.add(header_lines({"X-Request-Id": request_id}))
-        answer.force_close()
-        self._api.metrics.observe("unreadable", "OTHER", answer.status, 0.0)
-        return answer
+            error = internal_error(request_id)
+        response = error_response(error)
+        response.header_lines += header_lines({"X-Request-Id": request_id})
+        response.force_close()
+        self._state.metrics.observe("unreadable", "OTHER", response.status, 0.0)
+        return response
 
 
 def _has_valid_framing(request: web.BaseRequest) -> bool:
-    """Whether its end is where any other server would see it: in HTTP/1.1, or in HTTP/1.0 without chunks.
+    """Return whether every server sees the same end of a request that is not HTTP/1.1: HTTP/1.0 without chunks.
 
-    The parser lets every version pass; RFC 9112, section 6.1, calls chunks before 1.1 faulty.
+    The parser accepts every version; RFC 9112, section 6.1, calls chunks before 1.1 faulty.
     """
-    if request.version == HttpVersion11:
-        return True
     return request.version == HttpVersion10 and "Transfer-Encoding" not in request.headers

@@ -1,40 +1,43 @@
-"""The bound on a request's time: one sweeper for all, instead of a timer for each."""
+"""The deadline of each request: one periodic check instead of a timer per request."""
 
 import asyncio
 import time
 from typing import Any, Final
 
-_SWEEP_EVERY: Final = 0.25
-"""Seconds between two looks; a request may take that much longer than its time."""
+_INTERVAL: Final = 0.25
+"""Seconds between two checks; a request can take that much longer than its timeout."""
 
 
 class Deadlines:
-    """Cancels requests whose time is over; ``seconds`` is the same for all, so the oldest stands first."""
+    """Cancels the tasks of requests that take longer than ``timeout`` seconds.
 
-    def __init__(self, seconds: float) -> None:
-        self.seconds = seconds
-        self._ends: dict[asyncio.Task[Any], float] = {}
-        self._over: set[asyncio.Task[Any]] = set()
+    The timeout is the same for all requests, so the task with the next deadline is the first.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._deadlines: dict[asyncio.Task[Any], float] = {}
+        self._cancelled: set[asyncio.Task[Any]] = set()
 
     def begin(self, task: asyncio.Task[Any]) -> None:
-        """The request that ``task`` answers begins."""
-        self._ends[task] = time.monotonic() + self.seconds
+        """Start the timeout of the request that ``task`` handles."""
+        self._deadlines[task] = time.monotonic() + self._timeout
 
     def end(self, task: asyncio.Task[Any]) -> bool:
-        """The request is answered; returns whether its time was over, in which case its cancellation is undone."""
-        self._ends.pop(task, None)
-        if task not in self._over:
+        """End the timeout; return whether it cancelled the task, and undo that cancellation."""
+        self._deadlines.pop(task, None)
+        if task not in self._cancelled:
             return False
-        self._over.discard(task)
+        self._cancelled.discard(task)
         task.uncancel()
         return True
 
-    async def sweep(self) -> None:
-        """Cancel what is over, until cancelled."""
+    async def run(self) -> None:
+        """Cancel the tasks whose deadline has passed, until cancelled."""
         while True:
-            await asyncio.sleep(_SWEEP_EVERY)
+            await asyncio.sleep(_INTERVAL)
             now = time.monotonic()
-            for task in [task for task, end in self._ends.items() if end <= now]:
-                del self._ends[task]
-                self._over.add(task)
+            for task in [task for task, deadline in self._deadlines.items() if deadline <= now]:
+                del self._deadlines[task]
+                self._cancelled.add(task)
                 task.cancel()

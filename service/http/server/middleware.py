@@ -1,6 +1,7 @@
-"""What surrounds every request that has a route: its id, its time, its record, and an answer whatever happens."""
+"""What every routed request passes through: id, deadline, common headers, error responses, log and metrics."""
 
 import asyncio
+import random
 import re
 import time
 from collections.abc import Awaitable, Callable
@@ -10,81 +11,82 @@ import structlog
 from aiohttp import web
 from multidict import istr
 
-from service.domain.model import Principal
-from service.http.answers import error_response
 from service.http.errors import internal_error, request_timed_out
-from service.http.server.response import Response
-from service.http.state import FAULT, PRINCIPAL, REQUEST_ID, Api, new_request_id
+from service.http.server.response import Response, error_response, header_lines
+from service.http.server.state import FAULT, PRINCIPAL, REQUEST_ID, ServerState
 
 _log = structlog.get_logger(__name__)
 
-_REQUEST_ID: Final = istr("X-Request-Id")
+_REQUEST_ID_HEADER: Final = istr("X-Request-Id")
 _REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _UNAVAILABLE: Final = 503
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""Those that are labels; callers must not make any."""
+"""The methods that are metric labels: clients must not create labels."""
+
 
 Handler = Callable[[web.Request], Awaitable[Response]]
 
 
-def with_request_context(api: Api, route: str, handler: Handler) -> Handler:
-    """``handler`` for requests that get an id, an answer within their time, and one line in the log.
+def new_request_id() -> str:
+    """Return a random id; it is no secret, so it costs no system call."""
+    return f"{random.getrandbits(128):032x}"
 
-    Not a middleware of the library, whose chain and whose route each request would look for again.
+
+class Middleware:
+    """Runs the handler of one route.
 
     Args:
-        api: what counts requests.
-        route: what the metrics call these requests.
-        handler: answers them; what it raises is shown to nobody.
+        state: The state of the server.
+        route: The label of the route in metrics.
+        handler: Returns the response; no client sees what it raises.
     """
 
-    async def respond(request: web.Request) -> Response:
-        began = time.perf_counter()
-        given = request.headers.get(_REQUEST_ID)
-        request[REQUEST_ID] = given if given and _REQUEST_ID_FORM.fullmatch(given) else new_request_id()
-        task = asyncio.current_task()
+    def __init__(self, state: ServerState, route: str, handler: Handler) -> None:
+        self._state = state
+        self._route = route
+        self._handler = handler
+
+    async def handle(self, request: web.Request) -> Response:
+        """Return the response to ``request``, within the deadline, whatever the handler does."""
+        started = time.perf_counter()
+        given_id = request.headers.get(_REQUEST_ID_HEADER)
+        request_id = given_id if given_id and _REQUEST_ID_FORM.fullmatch(given_id) else new_request_id()
+        request[REQUEST_ID] = request_id
+        task, deadlines = asyncio.current_task(), self._state.deadlines
         assert task is not None, "a handler runs in a task"
-        api.admission.taken += 1
-        api.deadlines.begin(task)
+        deadlines.begin(task)
         try:
-            answer = await handler(request)
+            response = await self._handler(request)
         except asyncio.CancelledError:
-            if not api.deadlines.end(task):
+            if not deadlines.end(task):
                 raise
-            answer = error_response(request_timed_out("The request took too long. Try again."))
-        except Exception:  # noqa: BLE001 -- whatever it is, the caller gets an answer
-            _log.exception("request_failed", request_id=request[REQUEST_ID], path=request.path)
-            answer = error_response(internal_error(request[REQUEST_ID]))
+            response = error_response(request_timed_out())
+        except Exception:  # noqa: BLE001 -- any error of a handler is answered with 500
+            _log.exception("request_failed", request_id=request_id, path=request.path)
+            response = error_response(internal_error(request_id))
         finally:
-            api.admission.taken -= 1
-            api.deadlines.end(task)
-        add_common_headers(api, answer, request[REQUEST_ID], request.get(PRINCIPAL))
-        _log_request(api, route, request, answer, time.perf_counter() - began)
-        return answer
+            deadlines.end(task)
+        # The slot of this request is free as soon as the response is sent.
+        free_slots = self._state.admission.free + 1
+        lines = self._state.rate_limiter.header_lines(request.get(PRINCIPAL), free_slots=free_slots)
+        response.header_lines += header_lines({"X-Request-Id": request_id}) + lines
+        if self._state.draining:
+            response.force_close()
+        self._record(request, response, time.perf_counter() - started)
+        return response
 
-    return respond
-
-
-def add_common_headers(api: Api, answer: Response, request_id: str, caller: Principal | None) -> None:
-    """Add what every answer tells: its id, and how much more may be asked."""
-    in_flight = api.admission.most - api.admission.free
-    answer.add(f"X-Request-Id: {request_id}\r\n{api.rate_limiter.headers(caller, in_flight=in_flight)}")
-    if api.draining:
-        answer.force_close()
-
-
-def _log_request(api: Api, route: str, request: web.Request, answer: Response, seconds: float) -> None:
-    """Tell the metrics and the log."""
-    status, method = answer.status, request.method
-    api.metrics.observe(route, method if method in _METHODS else "OTHER", status, seconds)
-    # Asked for only where it can be: to look for what is not there costs an exception.
-    values = {"fault": request[FAULT]} if status == _UNAVAILABLE and FAULT in request else {}
-    _log.info(
-        "request",
-        method=method,
-        path=request.path,
-        status=status,
-        milliseconds=int(seconds * 1e5) / 100,
-        request_id=request[REQUEST_ID],
-        **values,
-    )
+    def _record(self, request: web.Request, response: Response, seconds: float) -> None:
+        """Count the request in the metrics and log it."""
+        method, status = request.method, response.status
+        self._state.metrics.observe(self._route, method if method in _METHODS else "OTHER", status, seconds)
+        # Checked for 503 alone: looking up an absent key raises an exception inside.
+        fault = {"fault": request[FAULT]} if status == _UNAVAILABLE and FAULT in request else {}
+        _log.info(
+            "request",
+            method=method,
+            path=request.path,
+            status=status,
+            milliseconds=int(seconds * 1e5) / 100,
+            request_id=request[REQUEST_ID],
+            **fault,
+        )

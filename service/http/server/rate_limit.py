@@ -1,47 +1,46 @@
-"""How often a token may ask, and the headers that tell of it.
+"""The rate limit of each token, and the headers that report it.
 
-The headers' names are those of Sentry's API: its clients read from them how many requests they may send at a time.
+The names of the headers are those of Sentry's API: its clients derive their concurrency from them.
 """
 
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Final
 
 from service.domain.model import Principal
 from service.http.errors import HttpError
 from service.http.server.response import header_lines
 
-_UNLIMITED: Final = "1000000"
-"""What is told where there is no limit: clients want a number."""
+_UNLIMITED: Final = 1_000_000
+"""The reported limit of a token that has none: clients require a number."""
 
 
 class RateLimiter:
-    """Counts each token's requests in the present second, in this process alone.
+    """Counts the requests of each token in the current second, per process.
 
     Args:
-        most_at_once: requests that the service answers at a time; more get 503.
-        clock: seconds since 1970.
+        concurrent_limit: The reported limit of requests in progress; `AdmissionControl` enforces it.
+        clock: Returns seconds since 1970.
     """
 
-    def __init__(self, most_at_once: int, *, clock: Callable[[], float] = time.time) -> None:
-        self._most_at_once = most_at_once
+    def __init__(self, concurrent_limit: int, *, clock: Callable[[], float] = time.time) -> None:
+        self._concurrent_limit = concurrent_limit
         self._clock = clock
         self._second = -1
         self._counts: dict[int, int] = {}
-        # What all answers of a second have in common, made once: every answer pays for the rest.
-        self._of_second = ""
 
-    def count(self, caller: Principal) -> None:
+    def count(self, principal: Principal) -> None:
         """Count a request.
 
         Raises:
-            Refusal: 429; the caller's token has none left in this second.
+            HttpError: 429; the token has used up its limit in this second.
         """
-        limit = caller.rate_limit
+        limit = principal.rate_limit
         if limit is None:
             return
-        self._turn()
-        used = self._counts.get(caller.token_id, 0)
+        self._start_second()
+        used = self._counts.get(principal.token_id, 0)
         if used >= limit:
             raise HttpError(
                 429,
@@ -49,33 +48,40 @@ class RateLimiter:
                 f"Limit is {limit} requests in 1 seconds",
                 {"Retry-After": "1"},
             )
-        self._counts[caller.token_id] = used + 1
+        self._counts[principal.token_id] = used + 1
 
-    def headers(self, caller: Principal | None, *, in_flight: int) -> str:
-        """What is left, as the lines of an answer's head.
+    def header_lines(self, principal: Principal | None, *, free_slots: int) -> str:
+        """Return the lines of the rate-limit headers of a response.
 
         Args:
-            caller: whose request it was; None where nobody knows.
-            in_flight: requests that are being answered besides.
+            principal: Whose request it is; None before authentication.
+            free_slots: How many more requests may be in progress; values outside of the limit are clipped.
         """
-        self._turn()
+        self._start_second()
         limit = remaining = _UNLIMITED
-        if caller is not None and caller.rate_limit is not None:
-            limit = str(caller.rate_limit)
-            remaining = str(caller.rate_limit - self._counts.get(caller.token_id, 0))
-        return (
-            f"{self._of_second}X-Sentry-Rate-Limit-ConcurrentRemaining: {max(0, self._most_at_once - in_flight)}\r\n"
-            f"X-Sentry-Rate-Limit-Limit: {limit}\r\nX-Sentry-Rate-Limit-Remaining: {remaining}\r\n"
-        )
+        if principal is not None and principal.rate_limit is not None:
+            limit = principal.rate_limit
+            remaining = limit - self._counts.get(principal.token_id, 0)
+        free_slots = max(0, min(free_slots, self._concurrent_limit))
+        return _header_lines(self._concurrent_limit, free_slots, limit, remaining, self._second + 1)
 
-    def _turn(self) -> None:
+    def _start_second(self) -> None:
         second = int(self._clock())
         if second != self._second:
             self._second = second
             self._counts.clear()
-            self._of_second = header_lines(
-                {
-                    "X-Sentry-Rate-Limit-ConcurrentLimit": str(self._most_at_once),
-                    "X-Sentry-Rate-Limit-Reset": str(second + 1),
-                }
-            )
+
+
+@lru_cache(maxsize=1024)  # few combinations within a second, and every response needs them
+def _header_lines(
+    concurrent_limit: int, concurrent_remaining: int, limit: int, remaining: int, reset: int
+) -> str:
+    return header_lines(
+        {
+            "X-Sentry-Rate-Limit-ConcurrentLimit": str(concurrent_limit),
+            "X-Sentry-Rate-Limit-Reset": str(reset),
+            "X-Sentry-Rate-Limit-ConcurrentRemaining": str(concurrent_remaining),
+            "X-Sentry-Rate-Limit-Limit": str(limit),
+            "X-Sentry-Rate-Limit-Remaining": str(remaining),
+        }
+    )

@@ -1,106 +1,168 @@
-"""An answer that is known whole before any of it is sent."""
+"""Responses that are complete before the first byte is sent, and the one place that writes header lines."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
-from functools import lru_cache
-from typing import Final
+from functools import cache, lru_cache
+from typing import Any, Final
 
 from aiohttp import HttpVersion11, web
 from aiohttp.abc import AbstractStreamWriter
 
-from service.http.server.unsent_responses import LARGE, Connection
+from service.domain.errors import ProjectKeyError
+from service.http.errors import HttpError, from_domain_error
+from service.http.server.unsent_responses import LARGE, UnsentConnection
+from service.json_text import dump_json
+
+COMMON_HEADERS: Final = {
+    "Content-Language": "en",
+    "Vary": "Accept-Language, Cookie",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "deny",
+    "X-XSS-Protection": "1; mode=block",
+    "Cache-Control": "no-store",
+    "Server": "projectkeys",
+}
+"""The headers of all responses; constant pages have another Cache-Control and Vary."""
 
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
-"""204 has no body to have a length; that of a 304 would be another answer's: RFC 9110, section 8.6."""
+"""204 has no body; a Content-Length in a 304 would be that of the 200 response: RFC 9110, section 8.6."""
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
-    """``headers`` as they are sent, each with its line end.
+    """Return ``headers`` as they are sent, each line with its CR LF.
 
     Raises:
-        ValueError: one of them has a character that cannot be seen, of which a line end would be the worst: what
-            follows it would be another header, or another answer.
+        ValueError: A name or a value contains a character that cannot be printed. After a line end, the rest of the
+            value would be another header or another response.
     """
     lines = [f"{name}: {value}" for name, value in headers.items()]
     if not "".join(lines).isprintable():
-        raise ValueError("a header with a character that cannot be printed")
+        raise ValueError("a header contains a character that cannot be printed")
     return "\r\n".join([*lines, ""])
 
 
 class Response(web.StreamResponse):
-    """Status, headers and body, which leave together.
+    """A status, header lines and a body, sent in one piece.
 
-    The library's own answer can also have cookies, be compressed, sent in chunks and watched by signals, for which
-    every answer pays: putting its head together took four times as long, and a tenth of all the time of a read. None
-    of that is here; ``headers`` of the base class are not sent. Rests on `finish_response` of aiohttp's connections,
-    which calls `prepare` and `write_eof`, and on its writer, which sends what it is given.
+    ``headers`` of the base class are not sent. aiohttp calls ``prepare`` and then ``write_eof``; after that it reads
+    the next request of the connection. ``after_send`` is awaited in between.
 
     Args:
-        headers: lines as `header_lines` makes them.
-        body: all of it.
-        status: the HTTP status.
-        is_constant: the process keeps ``body`` anyway, so that a client that does not read it costs no memory.
+        headers: Lines from `header_lines`; more of them may be added to the attribute ``header_lines``.
+        body: The whole body.
+        status: The HTTP status.
+        is_constant: The process keeps ``body`` in any case, so a client that does not read it costs no memory.
     """
 
     def __init__(
         self, headers: str, body: bytes = b"", *, status: int = 200, is_constant: bool = False
     ) -> None:
         super().__init__(status=status)
-        self._lines = headers
-        self._whole_body = body
+        self.header_lines = headers
+        self._response_body = body
         self._is_constant = is_constant
-        self._kept = False
-
-    def add(self, headers: str) -> None:
-        """Send these lines, as `header_lines` makes them, too."""
-        self._lines += headers
+        self._keeps_connection = False
+        self.after_send: Callable[[], Awaitable[None]] | None = None
 
     @property
     def keep_alive(self) -> bool | None:
-        """Whether the connection goes on after it."""
-        return self._kept
+        """Whether the connection stays open after this response."""
+        return self._keeps_connection
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        """Send it, and wait while the connection takes no more."""
-        self._kept = request.keep_alive and super().keep_alive is not False
-        head = self._head(is_newer=request.version >= HttpVersion11)
+        """Send the response; wait while the client does not read."""
+        self._keeps_connection = request.keep_alive and super().keep_alive is not False
+        head = self._head(is_http_1_1=request.version >= HttpVersion11)
         if request.method == "HEAD":
             await request.writer.write_eof(head)
-        elif len(self._whole_body) < LARGE:
-            await request.writer.write_eof(head + self._whole_body)
+        elif len(self._response_body) < LARGE:
+            await request.writer.write_eof(head + self._response_body)
         else:
             await self._write_large(request, head)
         return request.writer
 
     async def _write_large(self, request: web.BaseRequest, head: bytes) -> None:
-        """Send head and body apart: joined they would be a copy, which a client that does not read would keep."""
+        """Send the head and the body separately: joining them would copy the body until the client has read it."""
         connection = request.protocol
-        if isinstance(connection, Connection):
-            connection.response_size = 0 if self._is_constant else len(self._whole_body)
+        if isinstance(connection, UnsentConnection):
+            connection.response_size = 0 if self._is_constant else len(self._response_body)
         try:
             await request.writer.write(head)
-            await request.writer.write_eof(self._whole_body)
+            await request.writer.write_eof(self._response_body)
         finally:
-            if isinstance(connection, Connection):
+            if isinstance(connection, UnsentConnection):
                 connection.response_size = 0
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Nothing: all of it has been sent."""
+        """Await ``after_send``; ``prepare`` has sent the whole response."""
+        del data
+        if self.after_send is not None:
+            await self.after_send()
 
-    def _head(self, *, is_newer: bool) -> bytes:
+    def _head(self, *, is_http_1_1: bool) -> bytes:
         status = self.status
-        length = "" if status in _WITHOUT_LENGTH else f"Content-Length: {len(self._whole_body)}\r\n"
-        connection = "" if self._kept else "Connection: close\r\n"
-        if self._kept and not is_newer:  # HTTP/1.0 does it only when told: RFC 9112, section 9.3
+        length = "" if status in _WITHOUT_LENGTH else f"Content-Length: {len(self._response_body)}\r\n"
+        connection = "" if self._keeps_connection else "Connection: close\r\n"
+        if self._keeps_connection and not is_http_1_1:  # HTTP/1.0 closes by default: RFC 9112, section 9.3
             connection = "Connection: keep-alive\r\n"
         return (
-            f"HTTP/{'1.1' if is_newer else '1.0'} {status} {self.reason}\r\n"
-            f"{self._lines}{length}{connection}Date: {_date(int(time.time()))}\r\n\r\n"
+            f"HTTP/{'1.1' if is_http_1_1 else '1.0'} {status} {self.reason}\r\n"
+            f"{self.header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
         ).encode()
 
 
 @lru_cache(maxsize=1)
-def _date(second: int) -> str:
-    """A time, in seconds since 1970, as HTTP writes it."""
+def _http_date(second: int) -> str:
+    """Return a time, in seconds since 1970, in the format of HTTP."""
     return formatdate(second, usegmt=True)
+
+
+@cache  # there are few sets of methods
+def _usual_header_lines(allow: str, content_type: str) -> str:
+    headers = {**COMMON_HEADERS, "Allow": allow, "Content-Type": content_type}
+    return header_lines({name: value for name, value in headers.items() if value})
+
+
+def json_response(
+    body: Any, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
+) -> Response:
+    """Return a response with ``body`` as compact JSON; the other arguments are those of `bytes_response`."""
+    return bytes_response(dump_json(body), status=status, allow=allow, headers=headers)
+
+
+def bytes_response(
+    body: bytes,
+    *,
+    status: int = 200,
+    allow: str = "",
+    headers: Mapping[str, str] | None = None,
+    content_type: str = "application/json",
+) -> Response:
+    """Return a response with serialized content.
+
+    Args:
+        body: The content.
+        status: The HTTP status.
+        allow: The value of the header Allow: the methods of the resource; "" for no such header.
+        headers: Further headers, none of `COMMON_HEADERS`.
+        content_type: The media type; "" for no content.
+    """
+    lines = _usual_header_lines(allow, content_type)
+    return Response(lines + header_lines(headers) if headers else lines, body, status=status)
+
+
+def empty_response(*, status: int, allow: str = "", headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response without content; the arguments are those of `bytes_response`."""
+    return bytes_response(b"", status=status, allow=allow, headers=headers, content_type="")
+
+
+def error_response(error: HttpError | ProjectKeyError, *, allow: str = "") -> Response:
+    """Return the response to a request that failed with ``error``."""
+    http_error = error if isinstance(error, HttpError) else from_domain_error(error)
+    response = json_response(
+        http_error.body, status=http_error.status, allow=allow, headers=http_error.headers
+    )
+    if http_error.closes_connection:
+        response.force_close()
+    return response

@@ -1,0 +1,44 @@
+"""The application: all routes, and the background tasks that they need."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from service.concurrency.supervisor import supervised
+from service.contract.asyncapi import Topic
+from service.http.docs.asyncapi_page import add_asyncapi_routes
+from service.http.docs.swagger_page import add_openapi_routes
+from service.http.routes import add_routes
+from service.http.serializers import KeySerializer
+from service.http.server.state import SERVER_STATE, ServerState
+from service.usecases.use_cases import UseCases
+
+
+def create_app(
+    state: ServerState, use_cases: UseCases, key_serializer: KeySerializer, topic: Topic
+) -> web.Application:
+    """Return the application.
+
+    Args:
+        state: The limits of the server.
+        use_cases: What the handlers call.
+        key_serializer: Serializes keys.
+        topic: The topic that the AsyncAPI document describes.
+    """
+    app = web.Application(client_max_size=state.body_limit)
+    app[SERVER_STATE] = state
+    add_openapi_routes(app)
+    add_asyncapi_routes(app, topic)
+    add_routes(app, state, use_cases, key_serializer)
+
+    async def run_background_tasks(_app: web.Application) -> AsyncIterator[None]:
+        restarts = state.metrics.restarts
+        async with (
+            supervised("deadlines", state.deadlines.run, restarts),
+            supervised("admission", state.admission.run, restarts),
+            supervised("token uses", use_cases.tokens.uses.write, restarts),
+        ):
+            yield
+
+    app.cleanup_ctx.append(run_background_tasks)
+    return app

@@ -1,0 +1,57 @@
+"""What the connections and the handlers of one server share, and the keys under which requests hold values."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from service.domain.model import Principal
+from service.http.server.admission import AdmissionControl
+from service.http.server.arriving_bodies import ArrivingBodies
+from service.http.server.deadlines import Deadlines
+from service.http.server.new_connections import NewConnections
+from service.http.server.rate_limit import RateLimiter
+from service.http.server.unsent_responses import UnsentResponses
+from service.metrics import RequestMetrics
+
+
+@dataclass(slots=True)
+class ServerState:
+    """The limits of a server and what counts against them.
+
+    Args:
+        admission: The requests in progress.
+        arriving: The request bodies that have not arrived.
+        unsent: The responses that clients have not read.
+        new_connections: The connections without a complete request head.
+        rate_limiter: The requests of each token.
+        deadlines: The time of each request.
+        metrics: Counts the requests.
+        body_timeout: Seconds in which a request body must arrive.
+        body_limit: Bytes of a request body.
+        links_base: Scheme and host of the URLs in responses.
+        draining: The process is about to stop: each response closes its connection.
+    """
+
+    admission: AdmissionControl
+    arriving: ArrivingBodies
+    unsent: UnsentResponses
+    new_connections: NewConnections
+    rate_limiter: RateLimiter
+    deadlines: Deadlines
+    metrics: RequestMetrics
+    body_timeout: float
+    body_limit: int
+    links_base: str
+    draining: bool = False
+
+
+SERVER_STATE: Final = web.AppKey("server_state", ServerState)
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+
+PRINCIPAL: Final = web.RequestKey("principal", Principal)
+"""Whose token the request carries; absent before authentication."""
+
+FAULT: Final = web.RequestKey("fault", str)
+"""Why the response has the status 503; for the log, never for the client."""

@@ -1,0 +1,27 @@
+"""The use cases of a process."""
+
+from dataclasses import dataclass
+
+from service.usecases.acknowledgements import Acknowledgements
+from service.usecases.audit import Audit
+from service.usecases.change_keys import DeleteKey, UpdateKey
+from service.usecases.create_key import CreateKey
+from service.usecases.organizations import Organizations
+from service.usecases.projects import Projects
+from service.usecases.read_keys import ReadKeys
+from service.usecases.tokens import Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """The use cases that the HTTP handlers call."""
+
+    tokens: Tokens
+    organizations: Organizations
+    projects: Projects
+    create_key: CreateKey
+    update_key: UpdateKey
+    delete_key: DeleteKey
+    read_keys: ReadKeys
+    acknowledgements: Acknowledgements
+    audit: Audit
