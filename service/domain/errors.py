@@ -57,9 +57,5 @@ class TokenInvalidError(ProjectKeyError):
     """The token does not exist or is revoked."""
 
 
-class TooManyUnknownTokensError(ProjectKeyError):
-    """The client's address has presented too many unknown tokens in this second."""
-
-
 class TokenExpiredError(ProjectKeyError):
     """The token has expired."""

@@ -44,17 +44,16 @@ def bearer_token(request: web.Request) -> str:
     return parts[1]
 
 
-async def authenticate(tokens: Tokens, token: str, address: str | None) -> Principal:
-    """Return the principal of ``token``, which a client at ``address`` presented.
+async def authenticate(tokens: Tokens, token: str) -> Principal:
+    """Return the principal of ``token``.
 
     Raises:
         TokenInvalidError: There is no such token.
-        TooManyUnknownTokensError: Too many unknown tokens came from this address in this second.
         HttpError: 401; there is no such token, and its prefix is that of Sentry's organization tokens.
         TokenExpiredError: The token has expired.
     """
     try:
-        return await tokens.authenticate(token, address=address)
+        return await tokens.authenticate(token)
     except TokenInvalidError:
         if token.startswith(_ORGANIZATION_TOKEN):
             raise unauthenticated("Invalid org token") from None

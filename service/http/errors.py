@@ -13,7 +13,6 @@ from service.domain.errors import (
     TakenError,
     TokenExpiredError,
     TokenInvalidError,
-    TooManyUnknownTokensError,
     UnavailableError,
     UncertainError,
 )
@@ -85,7 +84,6 @@ def request_timed_out() -> HttpError:
 _RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, str]]]] = {
     NotFoundError: (404, NOT_FOUND, {}),
     TokenInvalidError: (401, "Invalid token", _CHALLENGE),
-    TooManyUnknownTokensError: (429, "Too many unknown tokens from this address. Try again.", RETRY_AFTER),
     TokenExpiredError: (401, "Token expired", _CHALLENGE),
     KeyInUseError: (409, "A request with this Idempotency-Key is still in progress.", RETRY_AFTER),
     KeyReusedError: (422, "This Idempotency-Key was used for another request.", {}),

@@ -159,7 +159,7 @@ class Dispatcher:
         """Check the request and call its handler; the order decides which of several errors a client gets."""
         method, names = request.method, request.match_info
         tokens, token = self._use_cases.tokens, bearer_token(request)
-        principal = tokens.cached(token) or await authenticate(tokens, token, request.remote)
+        principal = tokens.cached(token) or await authenticate(tokens, token)
         request[PRINCIPAL] = principal
         if principal.rate_limit is not None:
             self._state.rate_limiter.count(principal)

@@ -18,7 +18,6 @@ from service.domain.tokens import new_token, violated_rule
 from service.postgres.audit import insert_audit_record
 from service.postgres.database import Connection, Database
 from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hashes
-from service.usecases.failed_lookups import FailedLookups
 from service.usecases.tenants import find_organization
 from service.usecases.token_usage import TokenUsage
 
@@ -32,15 +31,10 @@ _KEPT_MOST: Final = 10_000
 _VALID_BEFORE_SECONDS: Final = 3600.0
 """Seconds after a token's last look-up in which its next one does not wait for those of unknown tokens."""
 
-_FAILED_LOOKUPS: Final = 100
-"""Failed look-ups per second and client address. Behind a proxy all clients share one address, and clients with
-outdated tokens must not use the limit up: the negative cache makes that 500 different tokens at a time."""
-
-_ADDRESSES: Final = 10_000
-
 _LOOKUP_BATCHES: Final = 2
 _FIRST_LOOKUP_BATCHES: Final = 1
-"""Concurrent connections to Postgres for look-ups of tokens that are in no cache."""
+"""Concurrent connections to Postgres for look-ups: of tokens that were valid before, and of all others. However many
+unknown tokens arrive, they keep one connection busy and delay no token that was valid before."""
 
 _MAX_BATCH_SIZE: Final = 64
 _MAX_QUEUE_SIZE: Final = 2048
@@ -64,7 +58,6 @@ class Tokens:
         # Separate from that of valid tokens, so that unknown tokens cannot evict valid ones.
         self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, max_size=_KEPT_MOST)
         self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, max_size=_KEPT_MOST)
-        self._failed = FailedLookups(limit=_FAILED_LOOKUPS, addresses=_ADDRESSES)
         self._lookups = Batcher[bytes, TokenRow](
             self._look_up,
             max_running_batches=_LOOKUP_BATCHES,
@@ -87,29 +80,24 @@ class Tokens:
         found = self._cache.get(_hash(token))
         return None if found is None else self._unexpired(*found)
 
-    async def authenticate(self, token: str, *, address: str | None = None) -> Principal:
+    async def authenticate(self, token: str) -> Principal:
         """Return the principal of ``token``.
-
-        Args:
-            token: The token.
-            address: The client's address, whose failed look-ups are limited; None disables the limit.
 
         Raises:
             TokenInvalidError: The token does not exist or is revoked.
             TokenExpiredError: The token has expired.
-            TooManyUnknownTokensError: The token is not cached, and ``address`` has reached its limit.
             BusyError: Too many look-ups are waiting.
             UnavailableError: The database is unavailable.
         """
-        return self.cached(token) or self._unexpired(*await self._find(_hash(token), address))
+        return self.cached(token) or self._unexpired(*await self._find(_hash(token)))
 
     def _unexpired(self, principal: Principal, expires_at: datetime | None) -> Principal:
         if expires_at is not None and expires_at <= self._clock():
             raise TokenExpiredError
         return principal
 
-    async def _find(self, token_hash: bytes, address: str | None) -> tuple[Principal, datetime | None]:
-        row = await self._row(token_hash, address)
+    async def _find(self, token_hash: bytes) -> tuple[Principal, datetime | None]:
+        row = await self._row(token_hash)
         self._valid_before.put(token_hash, value=True)
         if row.expires_at is None or row.expires_at > self._clock():
             self.uses.record(row)
@@ -123,18 +111,14 @@ class Tokens:
         self._cache.put(token_hash, (principal, row.expires_at))
         return principal, row.expires_at
 
-    async def _row(self, token_hash: bytes, address: str | None) -> TokenRow:
+    async def _row(self, token_hash: bytes) -> TokenRow:
         if self._unknown.get(token_hash):
             raise TokenInvalidError
-        lookups = self._lookups
-        if not self._valid_before.get(token_hash):
-            self._failed.check(address)
-            lookups = self._first_lookups
+        lookups = self._lookups if self._valid_before.get(token_hash) else self._first_lookups
         try:
             return await lookups.submit(token_hash)
         except TokenInvalidError:
             self._unknown.put(token_hash, value=True)
-            self._failed.count(address)
             raise
 
     async def _look_up(self, hashes: Sequence[bytes]) -> Sequence[TokenRow | Exception]:

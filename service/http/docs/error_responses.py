@@ -155,13 +155,12 @@ ERROR_RESPONSES: Final[Mapping[int, ErrorResponse]] = {
     ),
     429: ErrorResponse(
         "TooManyRequests",
-        "The token exceeds its requests per second, or its client address sent too many unknown tokens.",
+        "The token exceeds its requests per second.",
         {
             "rate limit": {
                 "detail": "You are attempting to use this endpoint too frequently. "
                 "Limit is 40 requests in 1 seconds"
             },
-            "unknown tokens": _body(domain_errors.TooManyUnknownTokensError()),
         },
         headers=("Retry-After",),
     ),

@@ -1,10 +1,12 @@
 """Connections without a complete request head: a deadline, and a limit for each client network."""
 
 import asyncio
+import ipaddress
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
-from service.domain.client_network import client_network
+_IPV6_PREFIX: Final = 64
+"""Bits of an IPv6 address that identify a client's network: a client chooses the other bits itself."""
 
 
 class NewConnection(Protocol):
@@ -34,7 +36,7 @@ class NewConnections:
 
     def add(self, connection: NewConnection, address: str) -> bool:
         """Count ``connection``; return False if its network has reached the limit."""
-        network = client_network(address)
+        network = _client_network(address)
         count = self._counts.get(network, 0)
         if self._limit and count >= self._limit:
             self._on_refuse()
@@ -53,3 +55,13 @@ class NewConnections:
         self._counts[network] -= 1
         if not self._counts[network]:
             del self._counts[network]
+
+
+def _client_network(address: str) -> str:
+    """Return the IPv4 address, or the IPv6 network, of a client at ``address``."""
+    if ":" not in address:
+        return address
+    parsed = ipaddress.IPv6Address(address)
+    if parsed.ipv4_mapped is not None:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.IPv6Network((int(parsed), _IPV6_PREFIX), strict=False))
