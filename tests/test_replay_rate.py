@@ -54,7 +54,7 @@ async def test_the_worker_wakes_when_the_rate_allows_the_next_batch(
     service: Service, postgres: Postgres, project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not at its next poll, which is in an hour here."""
-    monkeypatch.setattr(jobs, "_POLL", 3600)
+    monkeypatch.setattr(jobs, "_POLL_INTERVAL", 3600)
     await write_keys(postgres, project.id, 60)
     loop = asyncio.get_running_loop()
     started_at = loop.time()
