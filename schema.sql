@@ -19,7 +19,7 @@ COMMENT ON TABLE schema_migration IS 'The migrations that were applied to this d
 
 CREATE TABLE organization (
     id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    -- Unique: a slug in a path names one organization. Never digits alone: a path with digits names an id.
+    -- Unique: a slug in a path identifies one organization. Never only digits: digits in a path are an id.
     slug        text NOT NULL UNIQUE
                 CHECK (slug ~ '^[a-zA-Z0-9][a-zA-Z0-9-]{0,49}$' AND slug !~ '^[0-9]+$' AND slug !~ '-$'),
     name        text NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
@@ -40,7 +40,7 @@ CREATE TABLE project (
     -- batch job deletes its keys.
     deleted_at      timestamptz
 );
--- Prevents two projects with one slug in an organization, those being deleted aside. Finds a project by its path.
+-- Prevents two projects with one slug in an organization, except those being deleted. Finds a project by its path.
 CREATE UNIQUE INDEX project_slug_taken ON project (organization_id, slug) WHERE deleted_at IS NULL;
 -- Lists an organization's projects newest first, one page at a time, without a sort.
 CREATE INDEX project_newest_first ON project (organization_id, id) WHERE deleted_at IS NULL;
@@ -132,7 +132,7 @@ CREATE INDEX outbox_parked ON outbox (shard, aggregateid) WHERE parked_at IS NOT
 
 CREATE TABLE outbox_shard (
     shard       smallint PRIMARY KEY CHECK (shard >= 0),
-    -- The process that publishes this shard; NULL: none, any process may take the shard.
+    -- The process that publishes this shard; NULL: none, any process may claim the shard.
     owner       text,
     -- Grows by one with each change of the owner. Deletes by an earlier owner have no effect.
     epoch       bigint NOT NULL DEFAULT 0,
@@ -212,7 +212,7 @@ CREATE INDEX audit_entry_target ON audit_entry (target, organization_id, id);
 CREATE INDEX audit_entry_token ON audit_entry (token_id, organization_id, id);
 CREATE INDEX audit_entry_action ON audit_entry (action, organization_id, id);
 
--- Work in batches, done by one replica at a time ------------------------------------------------
+-- Batch jobs: each batch is one transaction of one replica ----------------------------------------
 
 CREATE TABLE batch_job (
     id              bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -222,7 +222,7 @@ CREATE TABLE batch_job (
     -- NULL: all organizations.
     organization_id bigint,
     project_id      bigint,
-    -- Keys up to this row id are done. Deleted keys come last; of them, those up to this public key are done.
+    -- Keys up to this row id are processed, then deleted keys up to the public key after_deleted.
     after_id        bigint NOT NULL DEFAULT 0,
     after_deleted   text,
     -- Only keys created since then; NULL: all.

@@ -150,7 +150,7 @@ class ProjectKeys:
 
         Raises:
             TimeoutError: the version did not arrive in time.
-            ValueError: this is not a public key.
+            ValueError: ``public_key`` is not a public key.
         """
         key = pack_key(public_key)
         if key is None:

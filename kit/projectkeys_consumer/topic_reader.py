@@ -92,7 +92,7 @@ class TopicReader:
 
     @property
     def responded_at(self) -> float | None:
-        """Time since which every partition had a response (Unix time, seconds); None if one has had none."""
+        """Time after which every partition has had a response (Unix time, seconds); None if a partition had none."""
         responses = [self._consumer.last_poll_timestamp(tp) for tp in self._partitions]
         return None if None in responses else min(responses) / 1000
 
@@ -150,7 +150,7 @@ async def _find_partitions(options: Mapping[str, Any], topic: str) -> tuple[str,
 
 
 async def _request_any(options: Mapping[str, Any], request: Any) -> Any:
-    """Return the response of the first bootstrap server that gives one.
+    """Return the response of the first bootstrap server that responds.
 
     aiokafka's own client only logs why a server cannot be used, for example a wrong password.
     """

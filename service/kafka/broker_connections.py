@@ -16,9 +16,7 @@ from service.kafka.errors import KafkaUnavailableError
 
 _IDLE_MS = 540_000  # a minute before the brokers, whose default is ten, would close the connection
 _CLOSE_TIMEOUT = 1.0  # seconds; a broker that does not close its side must not delay the end of the process
-_BROKER_TIMEOUT_SHARE = (
-    0.3  # of the timeout, for one of several possible brokers: leaves time for the next one
-)
+_BROKER_TIMEOUT_SHARE = 0.3  # of the timeout, for each broker that is tried: leaves time for the next one
 
 _SECURITY_MISMATCH_HINT = "the listener may need another KAFKA_SECURITY_PROTOCOL or a client certificate"
 
@@ -55,7 +53,7 @@ class BrokerConnections:
         """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
         Raises:
-            OSError: A certificate or key file cannot be read, or is not one.
+            OSError: A certificate or key file cannot be read or is not valid.
         """
         self.brokers: list[Address] = []
         self._bootstrap = list(connection.bootstrap_servers)

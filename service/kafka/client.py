@@ -20,9 +20,7 @@ from service.kafka.config import KafkaConnection
 from service.kafka.types import Record
 
 _TRANSACTION_TIMEOUT_MS = 60_000  # required by the request; no transaction is ever started
-_BROKER_TIMEOUT_SHARE = (
-    0.9  # of our timeout, for the broker: it responds with an error before our timeout ends
-)
+_BROKER_TIMEOUT_SHARE = 0.9  # of the request timeout: the broker responds with an error before it ends
 # The response to the first request after a rejected token, which aiokafka does not report.
 _NOT_AUTHENTICATED = 34
 _TRANSACTIONAL_ID, _TOPIC = 1, 2  # types of coordinator and of configuration resource
@@ -30,7 +28,15 @@ _TRANSACTIONAL_ID, _TOPIC = 1, 2  # types of coordinator and of configuration re
 
 @dataclass(frozen=True, slots=True)
 class TopicMetadata:
-    """Metadata of a topic: its error code (0: none), number of partitions, their leaders, replicas, brokers."""
+    """Metadata of a topic.
+
+    Attributes:
+        error: Kafka's error code; 0: none.
+        partitions: The number of partitions.
+        leaders: The leader of each partition that has one.
+        replication_factor: That of the partition with the fewest replicas; 0 without partitions.
+        brokers: The number of brokers in the cluster.
+    """
 
     error: int
     partitions: int
@@ -73,7 +79,7 @@ class KafkaClient:
         """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
         Raises:
-            OSError: A certificate or key file cannot be read, or is not one.
+            OSError: A certificate or key file cannot be read or is not valid.
         """
         self._connections = BrokerConnections(connection, request_timeout=request_timeout)
         self._broker_timeout_ms = int(request_timeout * _BROKER_TIMEOUT_SHARE * 1000)

@@ -18,8 +18,8 @@ class KafkaConnection:
         sasl_mechanism: `PLAIN`, `SCRAM-SHA-256`, `SCRAM-SHA-512` or `OAUTHBEARER`.
         sasl_username: The user; not read for `OAUTHBEARER`.
         sasl_password: The password, or for `OAUTHBEARER` the token.
-        ssl_cafile: Certificates that sign the brokers'; the system's where unset.
-        ssl_certfile: The certificate this process shows, if the brokers ask for one.
+        ssl_cafile: The CA certificates of the brokers' certificates; None: those of the system.
+        ssl_certfile: The client certificate of this process, if the brokers require one.
         ssl_keyfile: The private key of `ssl_certfile`.
     """
 
@@ -56,7 +56,7 @@ class KafkaConnection:
         """Return the keyword arguments of aiokafka's consumer, and of its other clients.
 
         Raises:
-            OSError: A certificate or key file cannot be read, or is not one.
+            OSError: A certificate or key file cannot be read or is not valid.
         """
         return {"bootstrap_servers": list(self.bootstrap_servers), **self.security_options()}
 
@@ -64,7 +64,7 @@ class KafkaConnection:
         """Return `client_options` without the addresses, for one connection to one broker.
 
         Raises:
-            OSError: A certificate or key file cannot be read, or is not one.
+            OSError: A certificate or key file cannot be read or is not valid.
         """
         options: dict[str, Any] = {
             "client_id": self.client_id,
@@ -87,7 +87,7 @@ class KafkaConnection:
 
     def _load_client_certificate(self, context: ssl.SSLContext) -> None:
         if self.ssl_certfile is not None:
-            # Without a password, OpenSSL would ask for the one of an encrypted key on the terminal.
+            # Without a password argument, OpenSSL prompts on the terminal for the password of an encrypted key.
             context.load_cert_chain(self.ssl_certfile, self.ssl_keyfile, password="")
 
 

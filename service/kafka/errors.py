@@ -1,8 +1,8 @@
-"""Failures of Kafka, by what the caller has to do."""
+"""Failures of Kafka; each class requires another reaction of the caller."""
 
 
 class KafkaFailureError(Exception):
-    """The base of the three below."""
+    """The base class of all failures of Kafka."""
 
 
 class KafkaUnavailableError(KafkaFailureError):
@@ -13,15 +13,15 @@ class KafkaUnavailableError(KafkaFailureError):
 
 
 class FencedError(KafkaFailureError):
-    """Another owner has opened the shard since: Kafka rejects every record of this session."""
+    """Another owner has opened a later session of the shard: Kafka rejects every record of this session."""
 
 
 class RecordRejectedError(KafkaFailureError):
     """Kafka rejects one of the records for good.
 
     Args:
-        message: What is wrong, for people.
-        reason: One word for it, for metrics.
+        message: What is wrong.
+        reason: The cause in one word, a label value of metrics.
     """
 
     def __init__(self, message: str, *, reason: str) -> None:

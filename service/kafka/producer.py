@@ -65,7 +65,7 @@ class FencedProducer:
             request_timeout: The longest wait in seconds for a connection, for a response, and for `open` as a whole.
 
         Raises:
-            OSError: A certificate or key file cannot be read, or is not one.
+            OSError: A certificate or key file cannot be read or is not valid.
         """
         self._client = KafkaClient(connection, request_timeout=request_timeout)
         self._topic = topic

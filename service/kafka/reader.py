@@ -94,8 +94,8 @@ async def read_topic(
 ) -> AsyncGenerator[list[TopicRecord], None]:
     """Read the records of all keys, from the first to the end offset at the start, some hundred at a time.
 
-    Records of one key are in order. Records are decoded as the consumer kit does; one that it ignores is included,
-    since after compaction it is the only record of its key that consumers receive.
+    Records of one key are in order. Records are decoded as by the consumer kit; a record that the kit ignores is
+    included with version 0: after compaction it is the only record of its key that consumers receive.
 
     Args:
         connection: The connection settings.
@@ -118,7 +118,9 @@ async def read_topic(
                 left = sum(max(0, end - positions[partition]) for partition, end in ends.items())
                 progress(total - left, total)
     except (KafkaError, OSError, ResyncRequiredError) as error:  # TimeoutError is an OSError
-        raise KafkaUnavailableError(f"the topic {topic} cannot be read: {error}; look at KAFKA_*") from None
+        raise KafkaUnavailableError(
+            f"the topic {topic} cannot be read: {error}; check the KAFKA_* settings"
+        ) from None
 
 
 def _decode(record: Any) -> TopicRecord | None:

@@ -21,7 +21,7 @@ _VALUE_HEADERS: Final = ("ce_dataschema", "content-type")
 
 
 class Part(Enum):
-    """Which record of an outbox row."""
+    """The kinds of records of an outbox row."""
 
     STATE = auto()
     TOMBSTONE = auto()
@@ -68,7 +68,7 @@ def record_of(row: OutboxRow, part: Part = Part.STATE) -> Record:
 
 
 def _event_id(event: Event, part: Part) -> str:
-    """Return the event's id; for its second record one that is derived from it, since no two records share an id."""
+    """Return the event's id; for its second record an id derived from it, since no two records share an id."""
     return str(event.id if part is parts_of(event)[0] else uuid.uuid5(event.id, part.name.lower()))
 
 

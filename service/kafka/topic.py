@@ -23,9 +23,8 @@ TOPIC_CONFIG: Mapping[str, str] = {
     "cleanup.policy": "compact",  # the latest state of each key is kept for ever
     "min.compaction.lag.ms": str(_HOUR_MS),  # a consumer that lags by less than an hour receives every event
     "max.compaction.lag.ms": str(24 * _HOUR_MS),  # a deleted key's state is gone within a day
-    "delete.retention.ms": str(
-        7 * 24 * _HOUR_MS
-    ),  # a consumer that was stopped for a week misses no deletion
+    # A consumer that was stopped for a week misses no deletion.
+    "delete.retention.ms": str(7 * 24 * _HOUR_MS),
     "segment.ms": str(6 * _HOUR_MS),  # only closed segments are compacted
     "min.cleanable.dirty.ratio": "0.1",  # keeps a full read of the topic short
     "message.timestamp.type": "CreateTime",  # when the key changed, not when Kafka received the record
@@ -74,7 +73,7 @@ async def check_topic(
 
     Raises:
         KafkaUnavailableError: Kafka is unreachable or does not respond in time.
-        OSError: A certificate or key file cannot be read, or is not one.
+        OSError: A certificate or key file cannot be read or is not valid.
     """
     client = KafkaClient(connection, request_timeout=timeout)
     try:
@@ -91,7 +90,7 @@ async def check_topic(
 
 
 async def _create(client: KafkaClient, topic: str, partitions: int, replication_factor: int) -> TopicState:
-    # One fewer than the replicas, so that writes succeed while one broker is down.
+    # Less than the replication factor, so that writes succeed while one broker is down.
     in_sync = min(_SAFE_IN_SYNC, max(1, replication_factor - 1))
     config = {**TOPIC_CONFIG, "min.insync.replicas": str(in_sync)}
     code, message = await client.create_topic(
@@ -135,7 +134,7 @@ def _partition_problems(topic: str, partitions: int, metadata: TopicMetadata) ->
         return []
     message = (
         f"The topic {topic} has {metadata.partitions} partitions and must have {partitions}: "
-        "an existing topic cannot be corrected, so use another one."
+        "the partitions of an existing topic cannot be corrected, so use another topic."
     )
     return [message]
 

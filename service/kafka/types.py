@@ -52,9 +52,9 @@ class Outcome:
     """The result of sending a batch.
 
     Attributes:
-        acknowledged: How many of the leading records every in-sync replica has. Without an error at least
-            one; those after it did not fit into the batch and were not sent: send them in the same session.
-        base_offset: The offset of the first of them; -1 where there is none or Kafka does not return it.
+        acknowledged: How many of the leading records every in-sync replica has; without an error at least one. The
+            other records did not fit into the batch and were not sent: send them in the same session.
+        base_offset: The offset of the first acknowledged record; -1 if there is none or Kafka does not return it.
         error: Why nothing was acknowledged; the session cannot be used any more.
     """
 

@@ -1,1 +1,1 @@
-"""Tables: each statement beside its one function."""
+"""Access to Postgres: a module per table, each SQL statement above the function that executes it."""

@@ -49,7 +49,7 @@ _IS_RECORDED: Final = """
 """
 
 _NEWEST: Final = 100_000
-"""The number of entries to search: more than an organization gets within the time of a request."""
+"""The number of entries to search: more than are inserted for an organization during one request."""
 
 
 async def is_recorded(connection: Connection, *, organization_id: int, change_id: UUID) -> bool:

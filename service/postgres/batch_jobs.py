@@ -99,7 +99,7 @@ async def restart_or_insert_job(connection: Connection, job: NewJob) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A job: the keys up to the row id ``after_id`` are done, then the deleted keys up to ``after_deleted``."""
+    """A job: the keys up to the row id ``after_id`` and the deleted keys up to ``after_deleted`` are processed."""
 
     id: int
     kind: JobKind
@@ -131,9 +131,9 @@ async def lock_next_job(connection: Connection, served: Sequence[int]) -> Job | 
     """Lock the next job until the transaction ends; None if no unlocked job is due.
 
     Args:
-        connection: in a transaction.
-        served: ids of organizations, or `ALL_ORGANIZATIONS`, in the order in which they last had a batch. Jobs of
-            other organizations precede theirs; of one organization, the job that has been due for longest is first.
+        connection: A connection in a transaction.
+        served: Ids of organizations, or `ALL_ORGANIZATIONS`, in the order in which they last had a batch. Jobs of
+            other organizations precede theirs; within an organization, the job that was due first precedes.
     """
     row = await connection.fetchrow(_LOCK_NEXT, served, ALL_ORGANIZATIONS)
     return None if row is None else _job(row)
@@ -178,7 +178,7 @@ _SECONDS_UNTIL_DUE: Final = """
 
 
 async def seconds_until_due(connection: Connection) -> float | None:
-    """Return the seconds until the next job is due that is not due yet; None if there is none."""
+    """Return the seconds until the next job becomes due, without the jobs that are due now; None if there is none."""
     seconds: float | None = await connection.fetchval(_SECONDS_UNTIL_DUE)
     return seconds
 

@@ -1,4 +1,4 @@
-"""Errors of Postgres as the errors that a command reports."""
+"""Translates errors of Postgres into the errors that commands report."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

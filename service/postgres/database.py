@@ -62,9 +62,9 @@ class Limits:
 class Database:
     """A connection pool of one Postgres.
 
-    It starts without the database and recovers without a restart. With ``through_pgbouncer``, for the transaction
-    mode of PgBouncer, it uses no named prepared statements and sends no startup parameters; the timeouts of the
-    server then have to be set on the role.
+    It starts while the database is unavailable and recovers without a restart. With ``through_pgbouncer``, for the
+    transaction mode of PgBouncer, it uses no named prepared statements and sends no startup parameters; the timeouts
+    of the server then have to be set on the role.
     """
 
     def __init__(self, url: str, limits: Limits, *, through_pgbouncer: bool = False) -> None:
@@ -72,7 +72,7 @@ class Database:
         self._limits = limits
         self._through_pgbouncer = through_pgbouncer
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
-        # The queue of the pool itself is not fair: later requests can overtake earlier ones.
+        # The queue of the pool itself is not fair: a later request can get a connection before an earlier one.
         self._turns = asyncio.Semaphore(limits.pool_size)
 
     async def start(self) -> None:
@@ -124,11 +124,11 @@ class Database:
 
         Raises:
             UnavailableError: No connection was free in time, or the database failed during a statement.
-            UncertainError: The subclass of it after which a write may be committed.
+            UncertainError: The same, and a write of the block may be committed or not.
             PostgresError: Postgres rejected a statement.
         """
         task = asyncio.current_task()
-        assert self._pool is not None, "start() comes first"
+        assert self._pool is not None, "start() was not called"
         assert task is not None, "timeouts need a task"
         cancellations = task.cancelling()
         if self._turns.locked():
@@ -167,7 +167,7 @@ class Database:
         """Run the block in a transaction: it commits at the end of the block, and rolls back on an exception.
 
         Raises:
-            UnavailableError: As `connection`, which has the other exceptions too.
+            UnavailableError: As `connection`; UncertainError and PostgresError too.
         """
         async with self.connection() as connection, connection.transaction():
             yield connection
@@ -200,7 +200,7 @@ class Database:
 
     @property
     def takes_notifications(self) -> bool:
-        """Whether LISTEN works on this connection: not through PgBouncer."""
+        """Whether LISTEN works on this connection; False through PgBouncer."""
         return not self._through_pgbouncer
 
     def sizes(self) -> tuple[int, int]:
@@ -230,6 +230,11 @@ def remove_values(error: Exception) -> None:
     if isinstance(error, asyncpg.PostgresError):
         error.detail = None
         error.args = tuple(_ARGUMENT.sub(r"\1", str(text)) for text in error.args)
+
+
+def row_count(status: str) -> int:
+    """Return the number of rows in a command tag, such as `UPDATE 3`."""
+    return int(status.rpartition(" ")[2])
 
 
 def _listener(callback: Callable[[], None]) -> Callable[..., None]:

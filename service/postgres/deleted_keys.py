@@ -89,7 +89,7 @@ _LOCK_BY_PUBLIC_KEYS: Final = """
 async def lock_deleted_by_public_keys(
     connection: Connection, public_keys: Sequence[str]
 ) -> list[DeletedVersion]:
-    """Lock those of ``public_keys`` that are deleted, of any tenant, sorted by public key."""
+    """Lock and return the deleted keys with these public keys, of any tenant, sorted by public key."""
     rows = await connection.fetch(_LOCK_BY_PUBLIC_KEYS, public_keys)
     return [DeletedVersion(**dict(row.items())) for row in rows]
 
@@ -122,10 +122,10 @@ async def insert_deleted_keys(
     deleted: Sequence[DeletedVersion],
     tenants: Sequence[tuple[int | None, int | None]],
 ) -> None:
-    """Record keys as deleted that Postgres does not have.
+    """Insert rows for keys that exist in the topic but not in Postgres.
 
     ``tenants`` are the organization ids and project ids of the keys; a key whose organization does not exist is
-    not recorded.
+    left out.
     """
     organizations, projects = zip(*tenants, strict=True)
     await connection.execute(_INSERT, *_columns(deleted), organizations, projects)

@@ -17,7 +17,7 @@ _USE_SNAPSHOT: Final = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ON
 
 
 async def use_snapshot(connection: Connection) -> None:
-    """Have all statements of the transaction see one snapshot; must be the first statement of the transaction."""
+    """Make all statements of the transaction use one snapshot; must be the first statement of the transaction."""
     await connection.execute(_USE_SNAPSHOT)
 
 

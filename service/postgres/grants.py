@@ -1,4 +1,4 @@
-"""The rights of the service's role: fewer than those of the tables' owner."""
+"""The rights of the service role, which are fewer than those of the tables' owner."""
 
 from pathlib import Path
 from typing import Final
@@ -8,7 +8,7 @@ from service.postgres.schema import SchemaError
 
 _FILE: Final = Path(__file__).with_name("grants.sql")
 
-# In an empty database this connection's role is going to be the owner.
+# In an empty database the role of this connection becomes the owner.
 _SELECT_ROLE: Final = """
     SELECT pg_has_role(
         role.oid,
@@ -21,10 +21,10 @@ _SELECT_ROLE: Final = """
 
 
 async def check_role(connection: Connection, role: str) -> None:
-    """Check that ``role`` can be the service's.
+    """Check that ``role`` can be the service role.
 
     Raises:
-        SchemaError: there is no such role, or it has the owner's rights.
+        SchemaError: There is no such role, or it has the owner's rights.
     """
     row = await connection.fetchrow(_SELECT_ROLE, role)
     if row is None:
@@ -34,12 +34,12 @@ async def check_role(connection: Connection, role: str) -> None:
         )
     if row["is_owner"]:
         raise SchemaError(
-            f"the role {role} has the rights of the tables' owner: name another one, which the service connects as"
+            f"the role {role} has the rights of the tables' owner: name another role, as which the service connects"
         )
 
 
 async def grant_rights(connection: Connection, role: str) -> None:
-    """Grant ``role`` the service's rights and revoke all others, in the caller's transaction."""
+    """Grant ``role`` the rights of the service role and revoke all others, in the caller's transaction."""
     schema = await connection.fetchval("SELECT current_schema()")
     text = _FILE.read_text().replace(':"role"', _quoted(role)).replace(':"schema"', _quoted(schema))
     await connection.execute(text)

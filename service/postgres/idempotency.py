@@ -7,10 +7,10 @@ import asyncpg
 
 from service.domain.errors import KeyInUseError
 from service.domain.idempotency import IdempotencyKey, StoredResult
-from service.postgres.database import Connection
+from service.postgres.database import Connection, row_count
 
 CONSTRAINT: Final = "idempotency_pkey"
-"""The constraint that is violated if two requests with one key are committed."""
+"""The constraint that rejects the second of two requests with the same idempotency key."""
 
 _TTL: Final = timedelta(hours=24)
 
@@ -26,7 +26,7 @@ _DELETE: Final = """
 
 
 async def select_result(connection: Connection, key: IdempotencyKey) -> StoredResult | None:
-    """Return the result of the first request with ``key``; None if there is none that is younger than a day."""
+    """Return the stored result of the request with ``key``; None if no result is younger than a day."""
     row = await connection.fetchrow(_SELECT, key.token_id, key.text, _TTL)
     if row is None:
         return None
@@ -68,5 +68,4 @@ _DELETE_EXPIRED: Final = """
 
 async def delete_expired(connection: Connection, *, limit: int) -> int:
     """Delete at most ``limit`` results that are older than a day; return their number."""
-    status: str = await connection.execute(_DELETE_EXPIRED, _TTL, limit)
-    return int(status.rpartition(" ")[2])
+    return row_count(await connection.execute(_DELETE_EXPIRED, _TTL, limit))

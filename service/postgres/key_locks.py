@@ -13,7 +13,7 @@ from service.postgres.keys import KEY_COLUMNS, key_from_row
 from service.postgres.projects import PROJECT_COLUMNS, project_from_row
 
 MAX_SCANNED_ROWS: Final = 20_000
-"""Rows that one batch reads at most: there may be few rows that match, or none."""
+"""The number of rows that one batch scans at most: of many rows, few or none may match."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class LockedKey:
 
 # Two statements: after waiting for a lock, a single statement would return the current key, but the organization of
 # its snapshot from before the wait, and so perhaps a DSN that has been replaced since.
-_LOCK_ONE: Final = """
+_LOCK_KEY: Final = """
     SELECT key.id
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
@@ -47,14 +47,14 @@ _SELECT_LOCKED: Final = f"""
 
 async def lock_key(connection: Connection, project: Project, public_key: str) -> LockedKey | None:
     """Lock a key of ``project``; return it with the current project, or None if there is none."""
-    rows = await connection.fetch(_LOCK_ONE, project.organization.id, project.id, public_key)
+    rows = await connection.fetch(_LOCK_KEY, project.organization.id, project.id, public_key)
     locked = await _read_locked(connection, project.organization.id, rows)
     return locked[0] if locked else None
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The keys of a job that are not done yet; None means all organizations, all projects, all times."""
+    """The keys that a job has not processed yet; None means all organizations, all projects, all times."""
 
     organization_id: int | None
     project_id: int | None
@@ -115,7 +115,7 @@ _LOCK_BY_PUBLIC_KEYS: Final = """
 
 
 async def lock_keys_by_public_keys(connection: Connection, public_keys: Sequence[str]) -> list[LockedKey]:
-    """Lock those of ``public_keys`` that exist, of any tenant, in the order of their row ids."""
+    """Lock and return the existing keys with these public keys, of any tenant, in the order of their row ids."""
     rows = await connection.fetch(_LOCK_BY_PUBLIC_KEYS, public_keys)
     return await _read_locked(connection, None, rows)
 

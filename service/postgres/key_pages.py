@@ -82,7 +82,7 @@ _NEWER: Final = f"""
 
 
 async def select_pages(connection: Connection, pages: Sequence[KeyPage]) -> list[list[PageRow] | None]:
-    """Return the rows of each page, and one more if there is one; None if the project is deleted."""
+    """Return the rows of each page, and the next row if it exists; None if the project is deleted."""
     found: list[list[PageRow] | None] = [None] * len(pages)
     for statement, newer in ((_OLDER, False), (_NEWER, True)):
         positions = [position for position, page in enumerate(pages) if page.page.newer is newer]
@@ -141,7 +141,7 @@ _BY_IDS: Final = f"""
 async def select_page_of_organization(
     connection: Connection, *, organization_id: int, page: Page, active: bool | None
 ) -> list[tuple[int, KeyColumns, Project]]:
-    """Return rows of all projects of an organization, newest first, and one more if there is one.
+    """Return rows of all projects of an organization, newest first, and the next row if it exists.
 
     The first statement reads the ids from the index of each project; the second reads only the rows of the page.
     """

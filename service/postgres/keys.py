@@ -82,7 +82,7 @@ class KeyConflict:
 
     Attributes:
         taken: Those of ``public_key`` and ``secret_key`` whose values are in use, by any tenant.
-        is_same_key: Whether the existing key is this key, committed before.
+        is_same_key: Whether the existing key is the new key itself, which an earlier attempt has committed.
     """
 
     taken: tuple[str, ...]
@@ -135,7 +135,7 @@ def key_from_row(row: asyncpg.Record) -> ProjectKey:
 
 
 def key_from_columns(columns: KeyColumns) -> ProjectKey:
-    """Return the key of a row."""
+    """Return the key with the values of `KEY_COLUMNS`."""
     project_id, label, public_key, secret_key, is_active, count, window, sdk, options, version, created_at = (
         columns
     )
@@ -153,9 +153,8 @@ def key_from_columns(columns: KeyColumns) -> ProjectKey:
     )
 
 
-@lru_cache(
-    maxsize=1024
-)  # five options make 32 texts; texts that another program wrote are spelled differently
+# Five options make 32 texts; other programs may write the same options as other texts.
+@lru_cache(maxsize=1024)
 def _loader_options(text: str) -> LoaderOptions:
     options = orjson.loads(text)
     return LoaderOptions(

@@ -16,13 +16,13 @@ from service.postgres.migration_files import Migration, current_schema, known_mi
 from service.postgres.schema import CURRENT, SchemaError, problem_with, select_schema_state
 
 Report = Callable[[str], None]
-"""Receives a line about what is done, or what is waited for."""
+"""Receives a line for each step and for each wait."""
 
 FRESH: Final = "schema.sql"
 """The name under which the creation of the whole schema is reported."""
 
-# The number only has to be this program's own. It differs from that of release 0.1.0, whose `migrate` blocks in
-# pg_advisory_lock: CREATE INDEX CONCURRENTLY waits for that statement's snapshot, and both would wait forever.
+# Any number that no other program locks. It differs from that of release 0.1.0, whose `migrate` blocks in
+# pg_advisory_lock: CREATE INDEX CONCURRENTLY waits for that statement's snapshot, and both would wait for ever.
 _TRY_LOCK: Final = "SELECT pg_try_advisory_lock(7346198202)"
 _UNLOCK: Final = "SELECT pg_advisory_unlock(7346198202)"
 _LOCK_POLL: Final = 0.25
@@ -42,7 +42,8 @@ _LONGEST_STATEMENT: Final = 86_400.0
 
 _ATTEMPTS: Final = 10
 _PAUSE: Final = 2.0
-"""Seconds, at most, between two attempts; a random part of it, so that attempts do not meet the same transaction."""
+"""The longest pause between two attempts in seconds; half of it is random, so that attempts do not coincide with
+a periodic transaction."""
 
 _RECORD: Final = "INSERT INTO schema_migration (name) SELECT unnest($1::text[])"
 _CREATED_INDEX: Final = re.compile(
@@ -65,20 +66,21 @@ async def migrate(
     report: Report = _discard,
     migrations: Sequence[Migration] | None = None,
 ) -> list[str]:
-    """Bring the schema to that of this program, and grant a role the service's rights.
+    """Bring the schema to that of this program, and grant a role the rights of the service role.
 
     Args:
-        connection: of the tables' owner, outside of a transaction, not through PgBouncer: the lock needs a session.
-        wait: seconds to wait for a migration that another process runs.
-        grant_to: the role that the service connects as.
-        report: receives a line for each step.
-        migrations: those to apply; None means this program's own.
+        connection: A connection of the tables' owner, outside of a transaction and not through PgBouncer: the lock
+            needs a session.
+        wait: Seconds to wait for a migration that another process runs.
+        grant_to: The service role.
+        report: Receives a line for each step and for each wait.
+        migrations: The migrations of this program; None means those of the package.
 
     Returns:
         The names of the applied migrations, or `FRESH` alone for a database that was empty.
 
     Raises:
-        SchemaError: the database is newer than this program, another migration runs, a lock could not be taken, or
+        SchemaError: The database is newer than this program, another migration runs, a lock could not be taken, or
             the role is missing or unsuitable.
     """
     known = known_migrations() if migrations is None else migrations
@@ -150,7 +152,7 @@ async def _apply(connection: Connection, migration: Migration, report: Report) -
             report(
                 f"{migration.name} waited too long for a lock (attempt {attempt} of {_ATTEMPTS}); trying again."
             )
-            await asyncio.sleep(_PAUSE * random.uniform(0.5, 1))  # noqa: S311 -- spreads retries, hides nothing
+            await asyncio.sleep(_PAUSE * random.uniform(0.5, 1))  # noqa: S311 -- jitter is no secret
         except asyncpg.QueryCanceledError as error:
             raise SchemaError(f"{migration.name} was cancelled and rolled back: {error}") from None
         else:
@@ -175,7 +177,7 @@ async def _apply_in_transaction(connection: Connection, migration: Migration) ->
 
 
 async def _apply_by_statement(connection: Connection, migration: Migration) -> None:
-    """Run each statement alone. All of them are repeated if one fails, or if the process ends before the record."""
+    """Run each statement alone; if a statement fails or the process ends before the record, all are repeated."""
     for statement in migration.statements:
         if index := _CREATED_INDEX.match(statement):
             await _drop_invalid_index(connection, index[1])
@@ -184,7 +186,7 @@ async def _apply_by_statement(connection: Connection, migration: Migration) -> N
 
 
 async def _drop_invalid_index(connection: Connection, name: str) -> None:
-    """Drop what a failed CREATE INDEX CONCURRENTLY left, which IF NOT EXISTS would take for the index."""
+    """Drop the invalid index of a failed CREATE INDEX CONCURRENTLY, which IF NOT EXISTS would accept."""
     if await connection.fetchval(_IS_INVALID, name):
         await _execute_alone(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 

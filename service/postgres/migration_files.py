@@ -21,7 +21,7 @@ class Migration:
 
     @property
     def in_transaction(self) -> bool:
-        """Whether the file runs in one transaction; its first line can say that it does not."""
+        """Whether the file runs in one transaction: unless its first line is the comment that excludes it."""
         return not self.text.startswith(_NO_TRANSACTION)
 
     @property

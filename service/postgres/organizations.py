@@ -21,7 +21,7 @@ _SELECT_ORGANIZATION: Final = f"""
 
 
 async def select_organization(connection: Connection, id_or_slug: str) -> Organization | None:
-    """Return the organization with this id or slug."""
+    """Return the organization with this id or slug; None if there is none."""
     row = await connection.fetchrow(_SELECT_ORGANIZATION, *id_and_slug(id_or_slug))
     return None if row is None else organization_from_row(row)
 

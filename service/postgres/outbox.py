@@ -73,8 +73,8 @@ _SELECT_UNPUBLISHED: Final = f"""
 async def select_unpublished(connection: Connection, *, shards: Sequence[int], limit: int) -> list[OutboxRow]:
     """Return the oldest rows of each of ``shards``, at most ``limit`` of each, ordered by seq.
 
-    Reads always start with the lowest seq: it is drawn before its transaction commits, so a row with a lower one than
-    those already read can appear later. Parked rows and later rows of their keys are left out.
+    Reads always start with the lowest seq: a seq is drawn before its transaction commits, so a row with a lower seq
+    than the rows already read can appear later. Parked rows and later rows of their keys are left out.
     """
     return [_from_row(row) for row in await connection.fetch(_SELECT_UNPUBLISHED, shards, limit)]
 
@@ -137,7 +137,7 @@ _COUNT: Final = f"""
 
 
 async def count_outbox(connection: Connection, *, most: int) -> int:
-    """Return the number of unpublished rows, counted up to ``most``; without parked rows and those after them."""
+    """Return the number of unpublished rows, at most ``most``; without parked rows and later rows of their keys."""
     return int(await connection.fetchval(_COUNT, most))
 
 
@@ -180,7 +180,7 @@ class PostgresOutbox:
         """Return the oldest rows of each shard, see `select_unpublished`.
 
         Raises:
-            UnavailableError: The database is unavailable; so for every method.
+            UnavailableError: The database is unavailable; every method raises it.
         """
         async with self._database.connection() as connection:
             return await select_unpublished(connection, shards=shards, limit=limit)
@@ -202,7 +202,7 @@ class PostgresOutbox:
 
     @property
     def can_listen(self) -> bool:
-        """Whether LISTEN works: not through PgBouncer."""
+        """Whether LISTEN works; False through PgBouncer."""
         return self._database.takes_notifications
 
     def listen(

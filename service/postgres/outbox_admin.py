@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from service.postgres.database import Connection
+from service.postgres.database import Connection, row_count
 from service.postgres.outbox import NOT_PARKED
 
 
@@ -22,8 +22,8 @@ class ParkedRow:
         since: When it was parked.
         attempts: How often Kafka rejected it.
         reason: Kafka's last error.
-        organization_id: The key's organization; None if the key and its record of deletion are gone.
-        project_id: The key's project; None as above.
+        organization_id: The key's organization; None if neither the payload nor a row of `deleted_key` contains it.
+        project_id: The key's project; None in the same case.
     """
 
     shard: int
@@ -70,21 +70,16 @@ _UNPARK: Final = """
 
 
 async def unpark(connection: Connection, *, key: str | None = None) -> int:
-    """Have the parked row of a key, or of all keys, sent again; return how many there are."""
-    return _row_count(await connection.execute(_UNPARK, key))
+    """Clear the parked state of a key's row, or of all rows, so that they are sent again; return their number."""
+    return row_count(await connection.execute(_UNPARK, key))
 
 
 _DISCARD: Final = "DELETE FROM outbox WHERE shard = $1 AND seq = $2 AND parked_at IS NOT NULL"
 
 
 async def discard_parked(connection: Connection, row: ParkedRow) -> bool:
-    """Delete a parked row but no later row of its key; return False if it is not parked any more."""
-    return _row_count(await connection.execute(_DISCARD, row.shard, row.seq)) == 1
-
-
-def _row_count(status: str) -> int:
-    """Return the number of rows in a command tag, such as `UPDATE 3`."""
-    return int(status.rpartition(" ")[2])
+    """Delete a parked row but no later row of its key; return False if it is no longer parked."""
+    return row_count(await connection.execute(_DISCARD, row.shard, row.seq)) == 1
 
 
 COUNTED: Final = 5_000
@@ -102,7 +97,7 @@ class ShardBacklog:
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """Unpublished rows by shard, and the number of parked rows; rows that a parked one blocks are in neither."""
+    """Unpublished rows by shard, and the number of parked rows; rows that a parked row blocks are not counted."""
 
     shards: Sequence[ShardBacklog]
     parked: int

@@ -31,7 +31,7 @@ _SELECT_PROJECT: Final = f"""
 
 
 async def select_project(connection: Connection, *, organization: str, project: str) -> Project | None:
-    """Return the project with these ids or slugs."""
+    """Return the project with these ids or slugs; None if there is none or it is deleted."""
     parts = (*id_and_slug(organization), *id_and_slug(project))
     row = await connection.fetchrow(_SELECT_PROJECT, *parts)
     return None if row is None else project_from_row(row)
@@ -60,7 +60,7 @@ _SELECT_NEWER: Final = f"""
 
 
 async def select_projects(connection: Connection, *, organization_id: int, page: Page) -> list[Project]:
-    """Return existing projects of an organization, newest first, and one more than the page if there is one."""
+    """Return existing projects of an organization, newest first, and the next one if it exists."""
     statement = _SELECT_NEWER if page.newer else _SELECT_OLDER
     rows = await connection.fetch(statement, organization_id, page.first, page.skip, page.limit)
     projects = [project_from_row(row) for row in rows]
@@ -95,7 +95,7 @@ _SELECT_REDIRECT: Final = """
 
 
 async def select_redirect(connection: Connection, *, organization: str, slug: str) -> str | None:
-    """Return the current slug of the project with the former slug ``slug``."""
+    """Return the current slug of the project with the former slug ``slug``; None if there is none."""
     found: str | None = await connection.fetchval(_SELECT_REDIRECT, *id_and_slug(organization), slug)
     return found
 

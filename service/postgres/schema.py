@@ -27,22 +27,22 @@ _NO_RIGHTS: Final = (
 
 
 class SchemaError(Exception):
-    """The database's schema is not one that this program can work with; the message says what to do."""
+    """This program cannot work with the schema of the database; the message says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class SchemaState:
-    """What a database records of its schema: its version, 0 without a schema, and the applied migrations' names."""
+    """The schema of a database: its version, 0 without a schema, and the names of the applied migrations."""
 
     version: int = 0
     applied: frozenset[str] = frozenset()
 
 
 async def select_schema_state(connection: Connection) -> SchemaState:
-    """Return the state of the database's schema. Run it outside of a transaction, which a missing table would end.
+    """Return the state of the database's schema; outside of a transaction, which a missing table would abort.
 
     Raises:
-        SchemaError: the role of this connection may not read it.
+        SchemaError: The role of this connection may not read it.
     """
     try:
         row = await connection.fetchrow(_SELECT_STATE)
@@ -67,8 +67,8 @@ async def _version_without_migrations(connection: Connection) -> int:
 def problem_with(state: SchemaState) -> str | None:
     """Return what is wrong with a database in this state and what to do, or None if this program can use it.
 
-    Migrations that this program does not know are no problem: those of a later release that leave the version as it
-    is are additive.
+    Migrations that this program does not know are no problem: they are of a later release, and additive if they leave
+    the version unchanged.
     """
     version = state.version
     if version > CURRENT:

@@ -16,29 +16,15 @@ _DELETE_EXPIRED: Final = (
     "DELETE FROM outbox_publisher WHERE lease_until < clock_timestamp() - interval '1 minute'"
 )
 
-_RANK: Final = """
+_SELECT_RANK: Final = """
     SELECT count(*) FILTER (WHERE name < $1) AS rank, count(*) AS publishers
     FROM outbox_publisher
     WHERE name = $1 OR lease_until BETWEEN clock_timestamp() AND clock_timestamp() + $2::interval
 """
 
 LONGEST_LEASE: Final = timedelta(minutes=5)
-"""No lease is longer. A lease that ends later was taken before the database's clock was set back and counts as
-expired: its owner, if it is alive, is fenced and claims another shard."""
-
-
-async def report_alive(connection: Connection, *, name: str, lease: timedelta) -> tuple[int, int]:
-    """Register the publisher ``name`` as live for the time of ``lease``.
-
-    Returns:
-        Its rank among the live publishers by name, from 0, and their number.
-    """
-    await connection.execute(_REPORT_ALIVE, name, lease)
-    await connection.execute(_DELETE_EXPIRED)
-    row = await connection.fetchrow(_RANK, name, LONGEST_LEASE)
-    assert row is not None, "an aggregate has one row"
-    return row["rank"], row["publishers"]
-
+"""No lease is longer. A lease that ends later was claimed before the database's clock was set back and counts as
+expired: another publisher may claim the shard, and Kafka then fences the former owner."""
 
 _RENEW: Final = """
     UPDATE outbox_shard
@@ -46,15 +32,6 @@ _RENEW: Final = """
     WHERE owner = $1
     RETURNING shard, epoch
 """
-
-
-async def renew_leases(connection: Connection, *, name: str, lease: timedelta) -> dict[int, int]:
-    """Renew every shard that ``name`` owns; return their epochs by shard.
-
-    An expired lease is renewed too if no other publisher has claimed the shard.
-    """
-    return {row["shard"]: row["epoch"] for row in await connection.fetch(_RENEW, name, lease)}
-
 
 _CLAIM: Final = """
     UPDATE outbox_shard
@@ -70,28 +47,11 @@ _CLAIM: Final = """
     RETURNING shard, epoch
 """
 
-
-async def claim_shards(connection: Connection, *, name: str, lease: timedelta, limit: int) -> dict[int, int]:
-    """Claim at most ``limit`` shards without a valid lease; return their new epochs by shard."""
-    rows = await connection.fetch(_CLAIM, name, lease, limit, LONGEST_LEASE)
-    return {row["shard"]: row["epoch"] for row in rows}
-
-
 _NEWEST_SEQ_IF_OWNER: Final = """
     SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq_seq)
     FROM outbox_shard
     WHERE shard = $2 AND owner = $1 AND epoch = $3 AND lease_until >= clock_timestamp()
 """
-
-
-async def newest_seq_if_owner(connection: Connection, *, name: str, shard: int, epoch: int) -> int | None:
-    """Return the highest seq drawn so far, by a row of any shard, committed or not.
-
-    None if ``name`` has no valid lease on ``shard`` in this ``epoch``.
-    """
-    newest: int | None = await connection.fetchval(_NEWEST_SEQ_IF_OWNER, name, shard, epoch)
-    return newest
-
 
 _RELEASE: Final = """
     UPDATE outbox_shard
@@ -99,37 +59,19 @@ _RELEASE: Final = """
     WHERE owner = $1 AND shard = ANY($2::smallint[])
 """
 
-
-async def release_shards(connection: Connection, *, name: str, shards: Sequence[int]) -> None:
-    """Release ``shards``, so that others can claim them at once."""
-    await connection.execute(_RELEASE, name, shards)
-
-
 SHARDS_RELEASED: Final = "outbox_shard"
 """The channel of released shards; not that of committed rows, which is busy, while a claim is expensive."""
 
-_NOTIFY: Final = f"NOTIFY {SHARDS_RELEASED}"
-
-
-async def notify_shards_released(connection: Connection) -> None:
-    """Notify the publishers of other processes that there are shards to claim."""
-    await connection.execute(_NOTIFY)
-
+_NOTIFY_RELEASED: Final = f"NOTIFY {SHARDS_RELEASED}"
 
 _SIGN_OFF: Final = "DELETE FROM outbox_publisher WHERE name = $1"
 
-
-async def sign_off(connection: Connection, *, name: str) -> None:
-    """Remove the publisher ``name`` from the live ones, so that the others share its shards."""
-    await connection.execute(_SIGN_OFF, name)
-
-
-_PUBLISHERS: Final = "SELECT count(*) FROM outbox_publisher WHERE lease_until > clock_timestamp()"
+_COUNT_PUBLISHERS: Final = "SELECT count(*) FROM outbox_publisher WHERE lease_until > clock_timestamp()"
 
 
 async def count_publishers(connection: Connection) -> int:
     """Return the number of live publishers."""
-    return int(await connection.fetchval(_PUBLISHERS))
+    return int(await connection.fetchval(_COUNT_PUBLISHERS))
 
 
 class PostgresShardOwnership:
@@ -152,36 +94,52 @@ class PostgresShardOwnership:
         return self._lease
 
     async def report_alive(self) -> tuple[int, int]:
-        """Register this publisher; return its rank among the live ones, from 0, and their number.
+        """Register this publisher as live until its lease ends.
+
+        Returns:
+            Its rank among the live publishers by name, from 0, and their number.
 
         Raises:
-            UnavailableError: The database is unavailable; so for every method.
+            UnavailableError: The database is unavailable; every method raises it.
         """
         async with self._database.connection() as connection:
-            return await report_alive(connection, name=self._name, lease=self._lease)
+            await connection.execute(_REPORT_ALIVE, self._name, self._lease)
+            await connection.execute(_DELETE_EXPIRED)
+            row = await connection.fetchrow(_SELECT_RANK, self._name, LONGEST_LEASE)
+            assert row is not None, "an aggregate has one row"
+            return row["rank"], row["publishers"]
 
     async def renew(self) -> dict[int, int]:
-        """Renew every shard that this publisher owns; return their epochs by shard."""
+        """Renew every shard that this publisher owns; return their epochs by shard.
+
+        An expired lease is renewed too if no other publisher has claimed the shard.
+        """
         async with self._database.connection() as connection:
-            return await renew_leases(connection, name=self._name, lease=self._lease)
+            rows = await connection.fetch(_RENEW, self._name, self._lease)
+        return {row["shard"]: row["epoch"] for row in rows}
 
     async def claim(self, *, limit: int) -> dict[int, int]:
-        """Claim at most ``limit`` free shards; return their new epochs by shard."""
+        """Claim at most ``limit`` shards without a valid lease; return their new epochs by shard."""
         async with self._database.connection() as connection:
-            return await claim_shards(connection, name=self._name, lease=self._lease, limit=limit)
+            rows = await connection.fetch(_CLAIM, self._name, self._lease, limit, LONGEST_LEASE)
+        return {row["shard"]: row["epoch"] for row in rows}
 
     async def newest_seq_if_owner(self, shard: int, *, epoch: int) -> int | None:
-        """Return the highest seq drawn so far, or None if this publisher does not own the shard in ``epoch``."""
+        """Return the highest seq drawn so far, by a row of any shard, committed or not.
+
+        None if this publisher has no valid lease on ``shard`` in this ``epoch``.
+        """
         async with self._database.connection() as connection:
-            return await newest_seq_if_owner(connection, name=self._name, shard=shard, epoch=epoch)
+            newest: int | None = await connection.fetchval(_NEWEST_SEQ_IF_OWNER, self._name, shard, epoch)
+            return newest
 
     async def release(self, shards: Sequence[int]) -> None:
-        """Release shards and notify the other publishers."""
+        """Release ``shards`` and notify the other publishers, so that they claim them at once."""
         async with self._database.connection() as connection:
-            await release_shards(connection, name=self._name, shards=shards)
-            await notify_shards_released(connection)
+            await connection.execute(_RELEASE, self._name, shards)
+            await connection.execute(_NOTIFY_RELEASED)
 
     async def sign_off(self) -> None:
-        """Remove this publisher from the live ones."""
+        """Remove this publisher from the live ones, so that the others share its shards."""
         async with self._database.connection() as connection:
-            await sign_off(connection, name=self._name)
+            await connection.execute(_SIGN_OFF, self._name)

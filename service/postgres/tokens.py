@@ -107,7 +107,7 @@ _NOTE_USE: Final = """
 
 
 async def note_use(connection: Connection, token_ids: Sequence[int], *, unless_within: timedelta) -> None:
-    """Store the current time as the last use of these tokens, unless a later use than ``unless_within`` is stored."""
+    """Store the current time as the last use of tokens, unless the stored time is younger than ``unless_within``."""
     await connection.execute(_NOTE_USE, token_ids, unless_within)
 
 

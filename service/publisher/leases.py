@@ -35,8 +35,8 @@ class Leases:
     Args:
         ownership: The leases in the database.
         shards: The owned shards; only this class adds to it.
-        signals: Wake the leases and the sender.
-        drain: Waits, for so many seconds at most, until draining shards have no record in flight.
+        signals: The events that wake the loops of the publisher.
+        drain: Waits until the given shards have no record in flight, at most for the given number of seconds.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Leases:
                 _log.warning("leases_not_renewed", error=str(error))
                 self._drop_if_expired()
             try:
-                async with asyncio.timeout(self._renewal_interval * random.uniform(0.9, 1)):  # noqa: S311 -- only spreads replicas
+                async with asyncio.timeout(self._renewal_interval * random.uniform(0.9, 1)):  # noqa: S311 -- jitter is no secret
                     await self._signals.leases.wait()
             except TimeoutError:
                 continue
@@ -95,7 +95,7 @@ class Leases:
         if len(self._shards) < share:
             self._apply(epochs | await self._ownership.claim(limit=share - len(self._shards)))
         if len(self._shards) > share:
-            # Not longer than until the next renewal: waiting must not cost the leases of the other shards.
+            # The wait ends before the next renewal is due: otherwise the leases of the other shards could expire.
             await self._release(self._shards.numbers[share:], drain_timeout=self._renewal_interval)
 
     async def _release(self, numbers: Sequence[int], *, drain_timeout: float) -> None:
@@ -109,7 +109,7 @@ class Leases:
         _log.info("shards_released", shards=list(numbers))
 
     async def leave(self) -> None:
-        """Release every shard and claim none any more.
+        """Release every shard and claim no further ones.
 
         Raises:
             UnavailableError: The database is unavailable; the leases expire by themselves.

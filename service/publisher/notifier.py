@@ -13,10 +13,10 @@ from service.publisher.signals import Signals
 _log = structlog.get_logger(__name__)
 
 _DEBOUNCE: Final = 0.01
-"""Seconds in which many commits cause one NOTIFY: it takes a lock of the whole cluster."""
+"""Seconds in which commits are collected for one NOTIFY, which takes a lock of the whole cluster."""
 
 _RECONNECT_INTERVAL: Final = 5.0
-"""Seconds between two tries to listen; until then rows are found by polling."""
+"""Seconds between two attempts to listen; without notifications rows are found by polling."""
 
 _CHECK_INTERVAL: Final = 10.0
 """Seconds between two checks of the listening connection."""
@@ -27,8 +27,8 @@ class Notifier:
 
     Args:
         store: The database's notifications.
-        shards: Read when another process has committed rows.
-        signals: Wake the worker and the leases.
+        shards: The queues for which a read is requested when another process has committed rows.
+        signals: The events that wake the loops of the publisher.
     """
 
     def __init__(self, store: OutboxStore, shards: OwnedShards, signals: Signals) -> None:
@@ -50,7 +50,7 @@ class Notifier:
             _log.info("publishers_not_notified", error=str(error))
 
     async def run(self) -> None:
-        """Listen until cancelled; wait if the database's route does not support it."""
+        """Listen until cancelled; only wait if the connection does not support LISTEN."""
         while self._store.can_listen:
             try:
                 await self._listen()

@@ -25,16 +25,18 @@ _DELETE_DELAY: Final = 0.01
 """Seconds for which acknowledged rows are collected before one statement deletes them."""
 
 _RETRY_DELAY: Final = 0.5
-"""Seconds before the next try when the database is unavailable."""
+"""Seconds before the next attempt when the database is unavailable."""
 
 
 class OutboxWorker:
-    """Parks, then deletes, then reads: a row that was just deleted or waits behind a parked one is never read as new.
+    """Parks rejected rows, deletes acknowledged rows and reads new rows, always in this order.
+
+    So a read returns neither rows that Kafka has acknowledged nor rows that follow a rejected row of their key.
 
     Args:
         store: The outbox table.
         shards: The queues that receive the rows.
-        signals: Wake the worker and the sender.
+        signals: The events that wake the loops of the publisher.
         published: Receives the rows that Kafka acknowledged.
         metrics: Counts parked rows.
     """
@@ -92,9 +94,9 @@ class OutboxWorker:
         """Park rejected rows, delete acknowledged ones, then read the shards for which a read is due.
 
         Raises:
-            UnavailableError: The database is unavailable; what is left is done by the next call.
+            UnavailableError: The database is unavailable; the next call does the remaining work.
         """
-        async with self._processing:  # before the first check: another call may still be deleting
+        async with self._processing:  # another call may be deleting rows
             await self._park()
             await self._delete()
             await self._read([shard for shard in self._shards if shard.can_read])
@@ -116,7 +118,7 @@ class OutboxWorker:
             return
         try:
             await self._store.delete_published([(shard.number, row.seq, shard.epoch) for shard, row in rows])
-        except BaseException:  # on cancellation too: the queues would hold the rows for ever
+        except BaseException:  # on cancellation too: otherwise the queues would hold the rows for ever
             self._to_delete = rows + self._to_delete
             raise
         for shard, row in rows:

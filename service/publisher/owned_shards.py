@@ -27,7 +27,7 @@ class OwnedShards:
         return self._queues.get(number)
 
     def apply_leases(self, epochs: Mapping[int, int]) -> tuple[list[int], list[int]]:
-        """Drop every queue without a lease in its epoch and make one for each new lease.
+        """Drop every queue that has no lease in its epoch, and create a queue for each new lease.
 
         Args:
             epochs: The epoch of each shard that this process owns.
@@ -42,7 +42,7 @@ class OwnedShards:
         return lost, gained
 
     def remove(self, numbers: Sequence[int]) -> None:
-        """Drop the queues of some shards."""
+        """Drop the queues of the shards ``numbers``."""
         for number in numbers:
             self._queues.pop(number, None)
 
@@ -51,6 +51,6 @@ class OwnedShards:
         self._queues.clear()
 
     def request_reads(self) -> None:
-        """Have the table read for every shard."""
+        """Request a read of the table for every shard."""
         for queue in self:
             queue.request_read()

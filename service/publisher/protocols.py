@@ -1,4 +1,4 @@
-"""What the publisher needs from its environment; implemented in `service.postgres` and `service.kafka`."""
+"""Protocols of the publisher's dependencies, which `service.postgres` and `service.kafka` implement."""
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager

@@ -25,8 +25,9 @@ from service.publisher.signals import Signals
 _log = structlog.get_logger(__name__)
 
 _RELEASE_TIMEOUT: Final = 4.0
-"""Seconds to release all shards at the end, which takes milliseconds; after that the leases expire. With a job's
-rollback and the end of the connection pool it stays within what SHUTDOWN_TIMEOUT leaves for it."""
+"""Seconds for the release of all shards at shutdown, which normally takes milliseconds; after this timeout the leases
+expire by themselves. The release, the rollback of a job and the closing of the connection pool must fit into the rest
+of SHUTDOWN_TIMEOUT."""
 
 
 def publisher_name() -> str:
@@ -72,14 +73,14 @@ class Publisher:
         return self._shards.numbers
 
     def condition(self) -> str:
-        """Return ``"ok"`` or why events are not published, for people."""
+        """Return ``"ok"``, or a text that says why events are not published."""
         if not len(self._shards):
             return "this process owns no shards"
         closed = sorted(shard.number for shard in self._shards if shard.state is not State.OPEN)
         return "ok" if not closed else f"shards not open: {', '.join(map(str, closed))}"
 
     def enqueue(self, rows: Sequence[OutboxRow]) -> None:
-        """Publish ``rows``, whose transactions have just committed."""
+        """Publish ``rows``, whose transactions have just been committed by this process."""
         now = time.time()
         for row in rows:
             shard = self._shards.get(row.event.shard)
@@ -117,7 +118,7 @@ class Publisher:
         )
         tasks = [asyncio.create_task(part) for part in parts]
         try:
-            # No task group: its cancellation after an error looks like the end of the process.
+            # Not a TaskGroup: it cancels this task after an error, which is not distinguishable from a shutdown.
             [ended, *_], _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             await ended
         except asyncio.CancelledError:

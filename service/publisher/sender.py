@@ -29,7 +29,8 @@ _MAX_BATCH_SIZE: Final = 200
 """Records of one shard in one batch: some 300 kB of the 1 MB that a broker accepts."""
 
 _RETRY: Final = Backoff(first=0.1, longest=2.0)
-"""Of one shard. While Kafka is down, twelve shards try eight times a second; all retry within 2 s when it is up."""
+"""The delays between the attempts of one shard. While Kafka is unavailable, twelve shards make eight attempts a
+second; when it is available again, all shards retry within 2 s."""
 
 
 class Sender:
@@ -40,7 +41,7 @@ class Sender:
         ownership: Confirms that a shard is still owned after its session was opened.
         shards: The queues to send from.
         worker: Receives the rows that Kafka acknowledged or rejected.
-        signals: Wake the sender, the worker and the leases.
+        signals: The events that wake the loops of the publisher.
         metrics: Counts and times.
     """
 
@@ -63,7 +64,7 @@ class Sender:
         self._error: BaseException | None = None
 
     async def run(self) -> None:
-        """Send until cancelled; raise an error that is not one of Kafka's or of a shard."""
+        """Send until cancelled; raise every error that is not the failure of a shard."""
         self._error = None
         try:
             while True:
@@ -87,15 +88,15 @@ class Sender:
                 shard.request_heartbeat()
             self._signals.sender.set()
 
-    async def drain(self, shards: Sequence[ShardQueue], timeout: float) -> None:  # noqa: ASYNC109 -- ends in time
+    async def drain(self, shards: Sequence[ShardQueue], longest: float) -> None:
         """Wait until no record of draining shards is in flight and all acknowledged rows are deleted.
 
         Args:
             shards: The shards.
-            timeout: Longest wait in seconds; records in flight after it may be sent twice.
+            longest: The timeout in seconds; records that are in flight after it may be sent twice.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with asyncio.timeout(longest):
                 while self._tasks and not all(shard.idle for shard in shards):
                     await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
                 await self._worker.process()
@@ -116,9 +117,8 @@ class Sender:
             self._start(self._send(wave))
 
     def _next_batch(self, shard: ShardQueue) -> Batch | None:
-        if shard.session is None:
+        if (session := shard.session) is None:
             return None
-        session = shard.session
         if shard.can_send:
             pending = shard.next_batch(_MAX_BATCH_SIZE)
             try:
@@ -146,14 +146,15 @@ class Sender:
             session = await self._producer.open(shard.number)
             # Checked after the earlier sessions are fenced: a later owner fences this session in turn.
             newest_seq = await self._ownership.newest_seq_if_owner(shard.number, epoch=shard.epoch)
-            if newest_seq is None:
-                raise FencedError("the shard has another owner")  # noqa: TRY301 -- one handler for every failure
         except Exception as error:  # noqa: BLE001 -- the shard is retried after any error
             self._failed(shard, error)
-        else:
-            shard.finish_opening(session, newest_seq=newest_seq)
-            self._metrics.sessions_opened.inc()
-            self._signals.outbox.set()
+            return
+        if newest_seq is None:
+            self._failed(shard, FencedError("the shard has another owner"))
+            return
+        shard.finish_opening(session, newest_seq=newest_seq)
+        self._metrics.sessions_opened.inc()
+        self._signals.outbox.set()
 
     async def _send(self, wave: Sequence[tuple[ShardQueue, Batch]]) -> None:
         try:
@@ -175,7 +176,7 @@ class Sender:
         now = time.time()
         records = shard.acknowledge(count)
         for record in records:
-            if REPLAYED not in record.row.event.headers:  # its age says nothing about the publisher
+            if REPLAYED not in record.row.event.headers:  # its age does not measure the publisher
                 self._metrics.publish_seconds.observe(max(0.0, now - record.committed_at))
         if records:
             self._worker.acknowledged(shard, [record.row for record in records])

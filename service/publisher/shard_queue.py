@@ -1,7 +1,7 @@
 """The queue of one shard.
 
-These are the rules of the publisher without input or output, so that a model can try them in every order of events
-(`tests/test_publisher_model.py`).
+These are the rules of the publisher without input or output; `tests/test_publisher_model.py` applies them in random
+orders of events.
 """
 
 from collections import deque
@@ -49,8 +49,8 @@ class State(Enum):
 class ShardQueue:
     """Rows of one shard under one epoch: queued, in flight, or acknowledged and not yet deleted.
 
-    Every row is in the table until it is acknowledged and deleted, so a queue may be dropped at any time: that can
-    duplicate records and never loses any. All changes of state are methods.
+    Every row is in the table until it is acknowledged and deleted, so a queue may be dropped at any time: records
+    can be sent twice, but none is lost. All changes of state are methods.
     """
 
     def __init__(self, number: int, epoch: int) -> None:
@@ -130,11 +130,11 @@ class ShardQueue:
         return self._state is State.CLOSED and not self._draining and self._retry_at <= now
 
     def begin_opening(self) -> None:
-        """A session is being opened."""
+        """Start to open a session."""
         self._state = State.OPENING
 
     def finish_opening(self, session: ProducerSession, *, newest_seq: int) -> None:
-        """Start to send, beginning with the rows in the table.
+        """Use ``session`` from now on, beginning with the rows in the table.
 
         Args:
             session: The session; earlier ones are fenced.
@@ -150,11 +150,11 @@ class ShardQueue:
         self._draining = True
 
     def request_read(self) -> None:
-        """Have the table read."""
+        """Request a read of the table."""
         self._read_due = True
 
     def request_heartbeat(self) -> None:
-        """Have a heartbeat sent."""
+        """Request a heartbeat."""
         self._heartbeat_due = True
 
     def enqueue(self, row: OutboxRow, *, committed_at: float | None = None) -> bool:
@@ -164,8 +164,8 @@ class ShardQueue:
 
         Args:
             row: The row.
-            committed_at: For a row that was committed just now, when, in seconds since 1970; None for a row that was
-                read from the table, with all earlier rows of its key.
+            committed_at: When the row was committed, in seconds since 1970, if this process has just committed it;
+                None for a row that was read from the table, with all earlier rows of its key.
         """
         if row.seq in self._held_seqs:
             return True
@@ -188,9 +188,9 @@ class ShardQueue:
     def _is_first_of_key(self, row: OutboxRow) -> bool:
         """Whether no other record of the row's key is in the log or has to be sent before this one.
 
-        A later version could be sent before a row that another process committed and that was not read yet. A first
-        version can be late too: if its commit took long to be reported, its next version may have been read from the
-        table and sent, by this process or by an earlier owner, and then has a higher seq.
+        A later version must come from the table: another process may have committed an earlier version that was not
+        read yet. A first version can also be late: if the response to its COMMIT was delayed, this process or an
+        earlier owner may already have read and sent the next version, which has a higher seq.
         """
         event = row.event
         return event.version == _FIRST_VERSION and REPLAYED not in event.headers and row.seq > self._high_seq
@@ -224,7 +224,7 @@ class ShardQueue:
         return self._in_flight
 
     def begin_heartbeat(self) -> None:
-        """A heartbeat is in flight, with no other record."""
+        """Take the heartbeat that is due; it is in flight then, without other records."""
         self._heartbeat_due = False
         self._request_pending = True
 
@@ -267,7 +267,7 @@ class ShardQueue:
         """Close the session because Kafka rejects one of the records in flight for good.
 
         Returns:
-            The row to be parked before the table is read again; None while it is not known which one it is.
+            The row to be parked before the table is read again; None while it is not known which row it is.
         """
         rejected = self._in_flight
         self.fail(retry_at)

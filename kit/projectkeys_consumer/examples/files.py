@@ -12,7 +12,7 @@ from projectkeys_consumer import Change, ProjectKeys
 async def mirror(keys: ProjectKeys, directory: Path) -> None:
     """Copy ``keys`` to ``directory`` while they are read; return when they are ready.
 
-    Files are replaced atomically, so a reader never gets an incomplete one.
+    Files are replaced atomically, so a reader never gets an incomplete file.
     """
 
     async def write(change: Change) -> None:
