@@ -90,7 +90,7 @@ async def _wait_for_database(deadline: float) -> None:
 
 
 async def _migrate(database: Database, wait: float, role: str | None) -> None:
-    if not database.takes_notifications:
+    if not database.has_session:
         raise SchemaError(
             "migrate needs a session of its own: connect to Postgres directly, with DATABASE_PGBOUNCER=false"
         )

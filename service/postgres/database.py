@@ -199,8 +199,8 @@ class Database:
             raise UnavailableError(_reason(error)) from error
 
     @property
-    def takes_notifications(self) -> bool:
-        """Whether LISTEN works on this connection; False through PgBouncer."""
+    def has_session(self) -> bool:
+        """Whether a connection is one session, as LISTEN and advisory locks require; False through PgBouncer."""
         return not self._through_pgbouncer
 
     def sizes(self) -> tuple[int, int]:

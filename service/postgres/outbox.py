@@ -117,12 +117,6 @@ _PARK: Final = """
     RETURNING true
 """
 
-
-async def park(connection: Connection, row: OutboxRow, *, epoch: int, reason: str) -> bool:
-    """Park a row that Kafka rejects; return False if its shard's epoch has changed or it is parked already."""
-    return await connection.fetchval(_PARK, row.event.shard, row.seq, epoch, reason) is True
-
-
 _IS_UNPUBLISHED: Final = "SELECT EXISTS (SELECT FROM outbox WHERE shard = $1 AND id = $2)"
 
 
@@ -191,9 +185,9 @@ class PostgresOutbox:
             await delete_published(connection, acknowledged)
 
     async def park(self, row: OutboxRow, *, epoch: int, reason: str) -> bool:
-        """Park a row, see `park`."""
+        """Park a row that Kafka rejects; return False if its shard's epoch has changed or it is parked already."""
         async with self._database.connection() as connection:
-            return await park(connection, row, epoch=epoch, reason=reason)
+            return await connection.fetchval(_PARK, row.event.shard, row.seq, epoch, reason) is True
 
     async def notify_publishers(self) -> None:
         """Notify other processes, see `notify_publishers`."""
@@ -203,7 +197,7 @@ class PostgresOutbox:
     @property
     def can_listen(self) -> bool:
         """Whether LISTEN works; False through PgBouncer."""
-        return self._database.takes_notifications
+        return self._database.has_session
 
     def listen(
         self, *, rows_committed: Callable[[], None], shards_released: Callable[[], None]
