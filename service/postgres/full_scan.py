@@ -29,7 +29,7 @@ _SELECT_KEYS: Final = f"""
     WHERE key.public_key > $1
     ORDER BY key.public_key
     LIMIT {PAGE}
-"""  # noqa: S608 -- the columns and the number are constants
+"""
 
 
 async def all_keys(connection: Connection) -> AsyncIterator[list[tuple[ProjectKey, Project]]]:
@@ -42,7 +42,7 @@ async def all_keys(connection: Connection) -> AsyncIterator[list[tuple[ProjectKe
 
 _SELECT_DELETED_KEYS: Final = f"""
     SELECT public_key, version FROM deleted_key WHERE public_key > $1 ORDER BY public_key LIMIT {PAGE}
-"""  # noqa: S608 -- the number is a constant
+"""
 
 
 async def all_deleted_keys(connection: Connection) -> AsyncIterator[list[DeletedVersion]]:
@@ -59,7 +59,7 @@ _SELECT_OUTBOX_ROWS: Final = f"""
     WHERE (shard, seq) > ($1::smallint, $2::bigint)
     ORDER BY shard, seq
     LIMIT {PAGE}
-"""  # noqa: S608 -- the number is a constant
+"""
 
 
 async def all_outbox_rows(connection: Connection) -> AsyncIterator[list[tuple[str, bool]]]:

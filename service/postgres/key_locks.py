@@ -42,7 +42,7 @@ _SELECT_LOCKED: Final = f"""
     JOIN organization ON organization.id = project.organization_id
     WHERE ($1::bigint IS NULL OR organization.id = $1) AND key.id = ANY($2::bigint[])
     ORDER BY key.id
-"""  # noqa: S608 -- the columns are constants
+"""
 
 
 async def lock_key(connection: Connection, project: Project, public_key: str) -> LockedKey | None:

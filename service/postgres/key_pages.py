@@ -46,7 +46,7 @@ def _nearest_keys(columns: str, *, start: str, active: str, limit: str, newer: b
               AND {condition}
             ORDER BY key.project_id{order}, key.id{order}
             {limit}
-        )"""  # noqa: S608 -- the arguments are constants of this module
+        )"""
         for condition in (
             f"{active} IS NOT FALSE AND ({active} IS NULL OR key.is_active)",
             f"{active} IS FALSE AND NOT key.is_active",
@@ -117,7 +117,7 @@ _OLDER_IDS: Final = f"""
     WHERE project.organization_id = $1 AND project.deleted_at IS NULL
     ORDER BY nearest.id DESC
     OFFSET $4 LIMIT $5
-"""  # noqa: S608 -- the parts are constants
+"""
 
 _NEWER_IDS: Final = f"""
     SELECT nearest.id
@@ -126,7 +126,7 @@ _NEWER_IDS: Final = f"""
     WHERE project.organization_id = $1 AND project.deleted_at IS NULL
     ORDER BY nearest.id
     OFFSET $4 LIMIT $5
-"""  # noqa: S608 -- the parts are constants
+"""
 
 _BY_IDS: Final = f"""
     SELECT {KEY_COLUMNS}, key.id, {PROJECT_COLUMNS}
@@ -135,7 +135,7 @@ _BY_IDS: Final = f"""
     JOIN organization ON organization.id = project.organization_id
     WHERE organization.id = $1 AND key.id = ANY ($2::bigint[]) AND project.deleted_at IS NULL
     ORDER BY key.id DESC
-"""  # noqa: S608 -- the columns are constants
+"""
 
 
 async def select_page_of_organization(

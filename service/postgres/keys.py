@@ -34,7 +34,7 @@ _SELECT_KEYS: Final = f"""
     JOIN project ON project.id = wanted.project_id AND project.organization_id = wanted.organization_id
                     AND project.deleted_at IS NULL
     JOIN project_key AS key ON key.public_key = wanted.public_key AND key.project_id = project.id
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def select_keys(
@@ -55,7 +55,7 @@ _SELECT_BY_ROW_ID: Final = f"""
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
     WHERE project.organization_id = $1 AND project.id = $2 AND key.id = $3 AND project.deleted_at IS NULL
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def select_by_row_id(

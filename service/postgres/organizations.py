@@ -17,7 +17,7 @@ ORGANIZATION_COLUMNS: Final = """
 
 _SELECT_ORGANIZATION: Final = f"""
     SELECT {ORGANIZATION_COLUMNS} FROM organization WHERE organization.id = $1 OR organization.slug = $2
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def select_organization(connection: Connection, id_or_slug: str) -> Organization | None:
@@ -30,7 +30,7 @@ _INSERT_ORGANIZATION: Final = f"""
     INSERT INTO organization (slug, name, ingest_url) VALUES ($1, $2, $3)
     ON CONFLICT (slug) DO NOTHING
     RETURNING {ORGANIZATION_COLUMNS}
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def insert_organization(
@@ -49,7 +49,7 @@ async def insert_organization(
 
 _LOCK_ORGANIZATION: Final = f"""
     SELECT {ORGANIZATION_COLUMNS} FROM organization WHERE organization.id = $1 FOR NO KEY UPDATE
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def lock_organization(connection: Connection, organization_id: int) -> Organization:

@@ -67,7 +67,7 @@ _SELECT_UNPUBLISHED: Final = f"""
         LIMIT $2
     ) AS row
     ORDER BY row.seq
-"""  # noqa: S608 -- the condition is the constant above
+"""
 
 
 async def select_unpublished(connection: Connection, *, shards: Sequence[int], limit: int) -> list[OutboxRow]:
@@ -127,7 +127,7 @@ async def is_unpublished(connection: Connection, *, shard: int, event_id: UUID) 
 
 _COUNT: Final = f"""
     SELECT count(*) FROM (SELECT FROM outbox WHERE {NOT_PARKED} ORDER BY shard, seq LIMIT $1) AS unpublished
-"""  # noqa: S608 -- the condition is the constant above
+"""
 
 
 async def count_outbox(connection: Connection, *, most: int) -> int:

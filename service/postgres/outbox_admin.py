@@ -120,7 +120,7 @@ _SELECT_BACKLOG: Final = f"""
     ) AS unpublished ON true
     GROUP BY outbox_shard.shard
     ORDER BY outbox_shard.shard
-"""  # noqa: S608 -- the condition is a constant
+"""
 
 _COUNT_PARKED: Final = """
     SELECT count(*) FROM (SELECT FROM outbox WHERE parked_at IS NOT NULL LIMIT $1) AS parked

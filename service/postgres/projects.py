@@ -27,7 +27,7 @@ _SELECT_PROJECT: Final = f"""
           WHERE named.organization_id = organization.id AND named.slug = $4 AND named.deleted_at IS NULL
       ))
       AND project.deleted_at IS NULL
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def select_project(connection: Connection, *, organization: str, project: str) -> Project | None:
@@ -46,7 +46,7 @@ _SELECT_OLDER: Final = f"""
       AND project.deleted_at IS NULL
     ORDER BY project.organization_id DESC, project.id DESC
     OFFSET $3 LIMIT $4
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 _SELECT_NEWER: Final = f"""
     SELECT {PROJECT_COLUMNS}
@@ -56,7 +56,7 @@ _SELECT_NEWER: Final = f"""
       AND project.deleted_at IS NULL
     ORDER BY project.organization_id, project.id
     OFFSET $3 LIMIT $4
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def select_projects(connection: Connection, *, organization_id: int, page: Page) -> list[Project]:
@@ -73,7 +73,7 @@ _LOCK_PROJECT: Final = f"""
     JOIN organization ON organization.id = project.organization_id
     WHERE organization.id = $1 AND project.id = $2 AND project.deleted_at IS NULL
     FOR UPDATE OF project
-"""  # noqa: S608 -- the columns are the constant above
+"""
 
 
 async def lock_project(connection: Connection, project: Project) -> Project | None:

@@ -104,7 +104,7 @@ class DiffStore:
               AND key NOT IN (SELECT key FROM outbox_key)
         )
         WHERE kind IS NOT NULL
-    """  # noqa: S608 -- the kinds are constants
+    """
 
     def find_differences(self) -> Iterator[Difference]:
         """Compare both sides; keys with events in the outbox are left out unless they are parked."""
