@@ -1,26 +1,31 @@
 """Fields that convert JSON values as Sentry's API does, with its error messages."""
 
 import re
+from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from marshmallow import ValidationError, fields
 from typing_extensions import override
 
 from service.domain.dsn import is_base_url
 
-Messages: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
-"""The error message of each kind of error."""
+Value = TypeVar("Value")
+
+_Messages: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
+"""The error messages by the name of the error."""
 
 _NULL: Final = "This field may not be null."
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 _ZERO_FRACTION: Final = re.compile(r"\.0*\s*$")
 _MAX_NUMBER_LENGTH: Final = 1000
-_FIRST_INEXACT_FLOAT: Final = 2.0**63
+_MIN_OVERFLOW: Final = 2.0**63
+"""orjson parses an integer that does not fit 64 bits as a float; its absolute value is at least this."""
+
 _MAX_QUOTED_LENGTH: Final = 100
 
-MESSAGES: Final[Messages] = {
+_MESSAGES: Final[_Messages] = {
     "null": _NULL,
     "required": "This field is required.",
     "invalid": "Not a valid string.",
@@ -28,12 +33,12 @@ MESSAGES: Final[Messages] = {
 
 
 def type_name(value: object) -> str:
-    """Return the name of a JSON value's type as Sentry's messages give it: Python's."""
+    """Return the Python name of the type of a JSON value, as in the messages of Sentry's API."""
     return type(value).__name__
 
 
 def quoted(value: object) -> str:
-    """Return a value of the request in double quotes for an error message, at most 100 characters of it."""
+    """Return at most 100 characters of ``value`` in double quotes, for an error message."""
     text = str(value)
     return f'"{text}"' if len(text) <= _MAX_QUOTED_LENGTH else f'"{text[:_MAX_QUOTED_LENGTH]}…"'
 
@@ -49,24 +54,35 @@ def character_errors(text: str) -> list[str]:
     return errors
 
 
-class Text(fields.Field[str | None]):
-    """Trimmed text; a number becomes text, a blank text and null become None.
+class JsonField(fields.Field[Value]):
+    """A field that converts a JSON value with `_convert`."""
+
+    def _deserialize(
+        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
+    ) -> Value:
+        del attr, data, kwargs
+        return self._convert(value)
+
+    @abstractmethod
+    def _convert(self, value: Any) -> Value:
+        """Return the converted value; raise `ValidationError` if ``value`` is not valid."""
+
+
+class Text(JsonField[str | None]):
+    """Text without leading and trailing spaces; a number becomes text, blank text and null become None.
 
     Args:
-        max_length: characters after trimming.
-        **options: the options of every field.
+        max_length: Characters after trimming.
+        **options: The options of every field.
     """
 
-    default_error_messages = MESSAGES
+    default_error_messages = _MESSAGES
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
         self.max_length = max_length
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str | None:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
@@ -83,32 +99,30 @@ class Text(fields.Field[str | None]):
 class RequiredText(Text):
     """Text that must be present and not blank."""
 
-    default_error_messages = {**MESSAGES, "blank": "This field may not be blank."}
+    default_error_messages = {**_MESSAGES, "blank": "This field may not be blank."}
 
     def __init__(self, *, max_length: int) -> None:
         super().__init__(max_length=max_length, required=True)
         self.allow_none = False
 
     @override
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str | None:
-        text = super()._deserialize(value, attr, data, **kwargs)
+    def _convert(self, value: Any) -> str | None:
+        text = super()._convert(value)
         if text is None:
             raise self.make_error("blank")
         return text
 
 
-class Slug(fields.Field[str]):
-    """A name in paths; never only digits, which would be an id.
+class Slug(JsonField[str]):
+    """A slug of an organization or a project; it contains more than digits, to differ from an id.
 
     Args:
-        pattern: the regular expression that the whole text must match.
-        **options: the options of every field.
+        pattern: The regular expression that the whole text must match.
+        **options: The options of every field.
     """
 
     default_error_messages = {
-        **MESSAGES,
+        **_MESSAGES,
         "invalid": "Enter a valid slug consisting of lowercase letters, numbers, underscores or hyphens. "
         "It cannot be entirely numeric.",
     }
@@ -117,16 +131,13 @@ class Slug(fields.Field[str]):
         super().__init__(**options)
         self.pattern = re.compile(pattern)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> str:
         if not isinstance(value, str) or not self.pattern.fullmatch(value):
             raise self.make_error("invalid")
         return value
 
 
-class BaseUrl(fields.Field[str | None]):
+class BaseUrl(JsonField[str | None]):
     """An http or https URL without a query and without a trailing slash; null and "" become None."""
 
     default_error_messages = {"invalid": "Enter a valid http or https URL without a slash at its end."}
@@ -134,10 +145,7 @@ class BaseUrl(fields.Field[str | None]):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str | None:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> str | None:
         if value == "":
             return None
         if not isinstance(value, str) or not is_base_url(value):
@@ -145,8 +153,8 @@ class BaseUrl(fields.Field[str | None]):
         return value
 
 
-class Hex32(fields.Field[str | None]):
-    """One half of a key: 32 lower-case hexadecimal digits; null becomes None."""
+class Hex32(JsonField[str | None]):
+    """A public or secret key: 32 lower-case hexadecimal digits; null becomes None."""
 
     default_error_messages = {
         "null": _NULL,
@@ -157,10 +165,7 @@ class Hex32(fields.Field[str | None]):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str | None:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
@@ -171,12 +176,12 @@ class Hex32(fields.Field[str | None]):
         return text
 
 
-class OptionalInteger(fields.Field[int | None]):
-    """An integer from 0, as a number or as text; "" and null become None.
+class OptionalInteger(JsonField[int | None]):
+    """A non-negative integer, as a number or as text; "" and null become None.
 
     Args:
-        maximum: the largest accepted value.
-        **options: the options of every field.
+        maximum: The largest accepted value.
+        **options: The options of every field.
     """
 
     default_error_messages = {
@@ -188,10 +193,7 @@ class OptionalInteger(fields.Field[int | None]):
         super().__init__(allow_none=True, **options)
         self.maximum = maximum
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> int | None:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> int | None:
         if value == "":
             return None
         if isinstance(value, str) and len(value) > _MAX_NUMBER_LENGTH:
@@ -204,20 +206,20 @@ class OptionalInteger(fields.Field[int | None]):
         return number
 
     def _number(self, value: Any) -> int:
-        if isinstance(value, float) and abs(value) >= _FIRST_INEXACT_FLOAT and value.is_integer():
-            return int(value)  # orjson parses an integer beyond 64 bits as a float
+        if isinstance(value, float) and abs(value) >= _MIN_OVERFLOW and value.is_integer():
+            return int(value)
         try:
             return int(_ZERO_FRACTION.sub("", str(value)))
         except ValueError:
             raise self.make_error("invalid") from None
 
 
-class Choice(fields.Field[str]):
+class Choice(JsonField[str]):
     """One of a set of texts.
 
     Args:
-        choices: the accepted texts.
-        **options: the options of every field.
+        choices: The accepted texts.
+        **options: The options of every field.
     """
 
     default_error_messages = {"null": _NULL}
@@ -226,25 +228,19 @@ class Choice(fields.Field[str]):
         super().__init__(**options)
         self.choices = choices
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> str:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> str:
         if isinstance(value, str) and value in self.choices:
             return value
         raise ValidationError(f"{quoted(value)} is not a valid choice.")
 
 
-class LenientBoolean(fields.Field[bool]):
-    """A boolean, or one of the numbers and words that Sentry accepts for it."""
+class LenientBoolean(JsonField[bool]):
+    """A boolean, or a number or word that Sentry's API accepts as a boolean."""
 
     default_error_messages = {"null": _NULL, "invalid": "Must be a valid boolean."}
     WORDS: Final = _TRUE | _FALSE
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> bool:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> bool:
         if isinstance(value, bool):
             return value
         word = str(int(value)) if isinstance(value, float) and value in {0.0, 1.0} else str(value).lower()

@@ -1,11 +1,9 @@
-"""The request bodies: decoded JSON in, commands of the domain out."""
+"""The schemas of request bodies, which convert decoded JSON to commands of the domain."""
 
-from abc import abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import EXCLUDE, Schema, ValidationError
 
 from service.domain.model import (
     BROWSER_SDK_VERSIONS,
@@ -24,6 +22,7 @@ from service.http.fields import (
     BaseUrl,
     Choice,
     Hex32,
+    JsonField,
     LenientBoolean,
     OptionalInteger,
     RequiredText,
@@ -35,7 +34,9 @@ from service.http.fields import (
 Command = TypeVar("Command")
 
 _MAX_COUNT: Final = 2**31 - 1
-_MAX_WINDOW: Final = 86_400  # seconds
+_MAX_WINDOW: Final = 86_400
+"""Seconds."""
+
 _MAX_NAME_LENGTH: Final = 64
 _USE_CASES: Final = frozenset({"user", "profiling", "tempest", "demo"})
 LOADER_OPTIONS: Final = {
@@ -56,16 +57,18 @@ class Body(Schema, Generic[Command]):
 
         unknown = EXCLUDE
 
-    @abstractmethod
+    command_type: type[Command]
+
     def command(self, members: dict[str, Any]) -> Command:
         """Return the command; ``members`` are the converted values by attribute."""
+        return self.command_type(**members)
 
 
 def load(body: Body[Command], value: Any) -> Command:
     """Return the command that a decoded request body describes.
 
     Raises:
-        HttpError: 400, with the errors of every field.
+        HttpError: 400 with the errors of all fields.
     """
     if value is None:
         raise HttpError(400, {"non_field_errors": ["No data provided"]})
@@ -89,12 +92,12 @@ class RateLimitMembers(Schema):
     count = OptionalInteger(maximum=_MAX_COUNT, required=True)
 
 
-class RateLimitField(fields.Field[RateLimit | Unset | None]):
-    """``{"window": seconds, "count": events}``; 0, null or "" for either means no limit, ``{}`` is unset.
+class RateLimitField(JsonField[RateLimit | Unset | None]):
+    """``{"window": seconds, "count": events}``; 0, null or "" in a member means no limit, ``{}`` means unset.
 
     Args:
-        allow_null: whether null is accepted, and means no limit.
-        **options: the options of every field.
+        allow_null: Whether null is accepted, which means no limit.
+        **options: The options of every field.
     """
 
     default_error_messages = {"null": "This field may not be null."}
@@ -103,10 +106,7 @@ class RateLimitField(fields.Field[RateLimit | Unset | None]):
     def __init__(self, *, allow_null: bool = False, **options: Any) -> None:
         super().__init__(allow_none=allow_null, **options)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> RateLimit | Unset | None:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> RateLimit | Unset | None:
         if not isinstance(value, dict):
             raise ValidationError({"non_field_errors": [_not_an_object(value)]})
         if not value.keys() & {"window", "count"}:
@@ -115,18 +115,15 @@ class RateLimitField(fields.Field[RateLimit | Unset | None]):
         return RateLimit(**members) if members["window"] and members["count"] else None
 
 
-class LoaderOptionsField(fields.Field[dict[str, bool]]):
-    """Some of the browser loader's options; unknown options, null and text are ignored."""
+class LoaderOptionsField(JsonField[dict[str, bool]]):
+    """Options of the browser loader; unknown options, null and text are ignored."""
 
     OPTION: Final = LenientBoolean()
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> dict[str, bool]:
-        del attr, data, kwargs
+    def _convert(self, value: Any) -> dict[str, bool]:
         if isinstance(value, str) or (isinstance(value, list) and not _contains_option_name(value)):
             return {}
         if not isinstance(value, dict):
@@ -160,24 +157,18 @@ class NewOrganization:
 class NewOrganizationBody(Body[NewOrganization]):
     """``POST /api/0/organizations/``."""
 
+    command_type = NewOrganization
     name = RequiredText(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=ORGANIZATION_SLUG)
     ingest_url = BaseUrl(data_key="ingestUrl")
-
-    def command(self, members: dict[str, Any]) -> NewOrganization:
-        """Return the command."""
-        return NewOrganization(**members)
 
 
 class OrganizationChangeBody(Body[OrganizationChange]):
     """``PUT /api/0/organizations/{organization}/``: absent members stay unchanged."""
 
+    command_type = OrganizationChange
     name = Text(max_length=_MAX_NAME_LENGTH)
     ingest_url = BaseUrl(data_key="ingestUrl")
-
-    def command(self, members: dict[str, Any]) -> OrganizationChange:
-        """Return the command."""
-        return OrganizationChange(**members)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,29 +183,24 @@ class NewProject:
 class NewProjectBody(Body[NewProject]):
     """``POST /api/0/organizations/{organization}/projects/``."""
 
+    command_type = NewProject
     name = RequiredText(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=PROJECT_SLUG)
     default_key = LenientBoolean(data_key="defaultKey")
-
-    def command(self, members: dict[str, Any]) -> NewProject:
-        """Return the command."""
-        return NewProject(**members)
 
 
 class ProjectChangeBody(Body[ProjectChange]):
     """``PUT /api/0/projects/{organization}/{project}/``: absent members stay unchanged."""
 
+    command_type = ProjectChange
     name = Text(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=PROJECT_SLUG)
-
-    def command(self, members: dict[str, Any]) -> ProjectChange:
-        """Return the command."""
-        return ProjectChange(**members)
 
 
 class NewProjectKeyBody(Body[NewProjectKey]):
     """``POST …/keys/``: every member is optional."""
 
+    command_type = NewProjectKey
     name = Text(max_length=_MAX_NAME_LENGTH)
     public_key = Hex32(data_key="public")
     secret_key = Hex32(data_key="secret")
@@ -224,17 +210,18 @@ class NewProjectKeyBody(Body[NewProjectKey]):
     use_case = Choice(choices=_USE_CASES, data_key="useCase")
 
     def command(self, members: dict[str, Any]) -> NewProjectKey:
-        """Return the command; the use case is validated and ignored, as all keys of this API are user keys."""
+        """Return the command without the use case, which has no effect: all keys of this API are user keys."""
         members.pop("use_case", None)
         members["loader_options"] = LoaderOptions(**(members.get("loader_options") or {}))
         if members.get("rate_limit") is Unset.UNSET:
             del members["rate_limit"]
-        return NewProjectKey(**members)
+        return super().command(members)
 
 
 class ProjectKeyChangeBody(Body[ProjectKeyChange]):
     """``PUT …/keys/{key_id}/``: absent members stay unchanged."""
 
+    command_type = ProjectKeyChange
     name = Text(max_length=_MAX_NAME_LENGTH)
     is_active = LenientBoolean(data_key="isActive")
     rate_limit = RateLimitField(data_key="rateLimit", allow_null=True)
@@ -244,4 +231,4 @@ class ProjectKeyChangeBody(Body[ProjectKeyChange]):
     def command(self, members: dict[str, Any]) -> ProjectKeyChange:
         """Return the command."""
         members["loader_options"] = members.get("loader_options") or {}
-        return ProjectKeyChange(**members)
+        return super().command(members)
