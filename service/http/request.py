@@ -1,4 +1,4 @@
-"""The parts of a request that handlers read: the body, the query and whether the client accepts JSON."""
+"""The parts of a request that handlers read: body, query parameters and accepted media types."""
 
 import asyncio
 import json
@@ -18,27 +18,27 @@ _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
     "application/x-www-form-urlencoded": lambda raw, _: parse_form(raw),
     "multipart/form-data": parse_multipart,
 }
-"""The parser of each media type; its second argument is the whole Content-Type."""
+"""The parser of each media type. Its arguments are the body and the whole Content-Type."""
 
 _MAX_CONTENT_TYPE: Final = 256
-"""Characters: the type, a boundary of at most 70 characters (RFC 2046) and a charset fit."""
+"""Characters: enough for the type, a boundary of at most 70 characters (RFC 2046) and a charset."""
 
 _MAX_DEPTH: Final = 64
-"""Levels of nested arrays and objects. No body of the API needs more than three."""
+"""Levels of nested arrays and objects; no valid body has more than three."""
 
 _TOO_DEEP: Final = f"arrays and objects are nested more than {_MAX_DEPTH} levels deep"
 _JSON_TYPES: Final = frozenset({"application/json", "application/*", "*/*"})
 
 
 def query_parameter(request: web.Request, name: str) -> str | None:
-    """Return the value of a query parameter; the last one if it is repeated, None if it is absent."""
+    """Return the last value of a query parameter; None if it is absent."""
     if name not in request.query:
         return None
     return request.query.getall(name)[-1]
 
 
 def check_acceptable(request: web.Request) -> None:
-    """Check that the client accepts JSON; a client without an Accept header does. Weights are ignored.
+    """Check that the client accepts JSON, as it does without an Accept header; weights are ignored.
 
     Raises:
         HttpError: 404 if ``format`` names another format, 406 if ``Accept`` excludes JSON.
@@ -53,15 +53,15 @@ def check_acceptable(request: web.Request) -> None:
         raise HttpError(406, "Could not satisfy the request Accept header.")
 
 
-async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: ASYNC109 -- a setting; the bound is here
+async def read_body(request: web.Request) -> Any:
     """Return the decoded body: any JSON value, or an object for a form; ``{}`` if the body is empty.
 
     Raises:
         HttpError: 400 if the body cannot be parsed, 406 if the client does not accept JSON, 408 if the body does not
-            arrive within ``timeout`` seconds, 413 if it is too large, 415 if its media type is not supported.
-        BusyError: too many bodies are arriving.
+            arrive within BODY_TIMEOUT, 413 if it is too large, 415 if its media type is not supported.
+        BusyError: Too many bodies are arriving, or the body has arrived and no slot is free.
     """
-    raw = await _read(request, timeout)
+    raw = await _read(request)
     content_type = request.headers.get("Content-Type", "")
     if raw and len(content_type) > _MAX_CONTENT_TYPE:
         raise HttpError(400, f"The Content-Type is longer than {_MAX_CONTENT_TYPE} characters.")
@@ -75,17 +75,17 @@ async def read_body(request: web.Request, *, timeout: float) -> Any:  # noqa: AS
 def parse_json(raw: bytes) -> Any:
     """Return the JSON value in ``raw``.
 
-    orjson is fast and strict. What it rejects is parsed again by the standard library, whose error messages clients
-    know, and which accepts a lone surrogate, so that the error can name its field.
+    The standard library parses again what orjson rejects: its error messages are those of Sentry's API, and it
+    accepts a lone surrogate, so that the error message can name the field.
 
     Raises:
-        HttpError: 400, with the reason.
+        HttpError: 400 if ``raw`` is not valid JSON or is nested too deeply.
     """
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError:
         value = _parse_leniently(raw)
-    # The depth is at most the number of opening brackets, which is small in most bodies.
+    # Most bodies have few opening brackets, and the depth is at most their number.
     if raw.count(b"[") + raw.count(b"{") > _MAX_DEPTH and _is_deeper(value, _MAX_DEPTH):
         raise _parse_error(_TOO_DEEP)
     return value
@@ -121,7 +121,7 @@ def _reject_constant(name: str) -> None:
     raise ValueError(f"Out of range float values are not JSON compliant: {name!r}")
 
 
-async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC109 -- see above
+async def _read(request: web.Request) -> bytes:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise HttpError(
             415, "Unsupported content encoding; send the body uncompressed.", closes_connection=True
@@ -130,17 +130,18 @@ async def _read(request: web.Request, timeout: float) -> bytes:  # noqa: ASYNC10
     if (request.content_length or 0) > limit:
         raise body_too_large(limit)
     try:
-        if request.content.is_eof():  # the body arrived with the head: there is nothing to wait for
+        if request.content.is_eof():  # the body arrived with the head
             return _bounded(request.content.read_nowait(), limit)
         expected = limit if request.content_length is None else request.content_length
-        with request.app[SERVER_STATE].arriving.admit(request[PRINCIPAL].token_id, expected):
-            async with asyncio.timeout(timeout):
+        state = request.app[SERVER_STATE]
+        with state.arriving.admit(request[PRINCIPAL].token_id, expected):
+            async with asyncio.timeout(state.body_timeout):
                 return await request.read()
     except TimeoutError:
         raise HttpError(408, "The request body did not arrive in time.", closes_connection=True) from None
     except web.HTTPRequestEntityTooLarge:
         raise body_too_large(limit) from None
-    except ConnectionError:  # no client receives this response; a 400 keeps it out of the count of failures
+    except ConnectionError:  # no client receives the response; 400 keeps it out of the rate of 5xx
         raise HttpError(
             400, "The connection ended before the request body.", closes_connection=True
         ) from None

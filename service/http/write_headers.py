@@ -1,4 +1,4 @@
-"""The headers of writes: Idempotency-Key, Prefer: wait, and those that describe the event."""
+"""The headers of writes: Idempotency-Key, Prefer and the response headers about the event."""
 
 import asyncio
 import hashlib
@@ -14,14 +14,14 @@ from service.json_text import dump_json
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,9})\s*(?:$|[,;])")
 _MAX_WAIT: Final = 30
-"""Seconds."""
+"""Seconds; a longer wait in the header Prefer is reduced to this."""
 
 
 def idempotency_key(context: RequestContext, body: Any) -> IdempotencyKey | None:
-    """Return the ``Idempotency-Key`` of the request, bare or in quotes; None if there is none.
+    """Return the ``Idempotency-Key`` of the request, with or without quotes; None if it is absent.
 
     Raises:
-        HttpError: 400; it is malformed, or there are two.
+        HttpError: 400 if the header is malformed or repeated.
     """
     values = context.request.headers.getall("Idempotency-Key", [])
     if not values:
@@ -39,18 +39,23 @@ def _fingerprint(context: RequestContext, body: Any) -> bytes:
     return hashlib.sha256(head + dump_json(body, sort_keys=True)).digest()
 
 
+def replayed_header(*, replayed: bool) -> dict[str, str]:
+    """Return the header of a response that repeats the result of an earlier request; nothing for another one."""
+    return {"Idempotent-Replayed": "true"} if replayed else {}
+
+
 async def event_headers(
     context: RequestContext, event_id: UUID | None, public_key: str, *, replayed: bool = False
 ) -> dict[str, str]:
-    """Return the headers that describe the event of a write, after the wait for Kafka that the client prefers.
+    """Wait for Kafka if the request has ``Prefer: wait``; return the response headers about the event.
 
     Args:
         context: The request.
         event_id: The id of the event; None if the write changed nothing.
         public_key: The key that was written.
-        replayed: An earlier request with the same idempotency key did the write.
+        replayed: Whether an earlier request with the same idempotency key did the write.
     """
-    headers = {"Idempotent-Replayed": "true"} if replayed else {}
+    headers = replayed_header(replayed=replayed)
     if event_id is None:
         return {**headers, "Event-Status": "unchanged"}
     headers["Event-Id"] = str(event_id)
@@ -64,10 +69,10 @@ async def event_headers(
 
 
 async def _published(context: RequestContext, event_id: UUID, public_key: str, seconds: int) -> bool:
-    """Return whether Kafka acknowledges the event within ``seconds``; 0 if too many requests wait."""
+    """Return whether Kafka acknowledges the event within ``seconds``; do not wait if too many writes wait."""
     task = asyncio.current_task()
     assert task is not None, "a handler runs in a task"
-    context.server.deadlines.end(task)  # the write is committed and the wait has its own limit
+    context.server.deadlines.end(task)  # the write is committed, and this wait has its own timeout
     with context.server.admission.waiting_for_kafka() as may_wait:
         return await context.use_cases.acknowledgements.wait(
             event_id, public_key, seconds=seconds if may_wait else 0

@@ -1,4 +1,4 @@
-"""The audit log of an organization."""
+"""The handler of the audit log of an organization."""
 
 from service.domain.audit import ACTIONS, AuditSearch, audit_entry_to_json
 from service.domain.model import MAX_BIGINT
@@ -32,7 +32,7 @@ def _search(context: RequestContext) -> AuditSearch:
 
 
 def _text(value: str | None) -> str | None:
-    """Return the value to filter by; "", which no entry has, for a text that Postgres cannot store."""
+    """Return the value to filter by; for a text that Postgres cannot store, "", which no entry contains."""
     if not value:
         return None
     return value if value.isprintable() else ""

@@ -1,4 +1,4 @@
-"""The operations on keys: parse the request, call a use case, return the response."""
+"""The handlers of keys."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -13,15 +13,15 @@ from service.http.server.response import Response, bytes_response, empty_respons
 from service.http.write_headers import event_headers, idempotency_key
 
 _STATUSES: Final[Mapping[str, bool | None]] = {"": None, "active": True, "inactive": False}
-"""Values of the query parameter ``status``: whether the listed keys are active; None for all keys."""
+"""By value of the query parameter ``status``: whether the listed keys are active; None lists all keys."""
 
 _NEW_KEY: Final = NewProjectKeyBody()
 _KEY_CHANGE: Final = ProjectKeyChangeBody()
 
 
 async def create_key(context: RequestContext) -> Response:
-    """``POST …/keys/``: 201 with the new key, after its commit."""
-    body = await read_body(context.request, timeout=context.server.body_timeout)
+    """``POST …/keys/``: 201 with the new key, after the commit."""
+    body = await read_body(context.request)
     new_key = load(_NEW_KEY, body)
     created = await context.use_cases.create_key.execute(
         new_key, context.project, context.origin, idempotency_key(context, body)
@@ -37,7 +37,7 @@ async def create_key(context: RequestContext) -> Response:
 
 
 async def list_keys(context: RequestContext) -> Response:
-    """``GET …/keys/``: newest first; ``status`` selects active or inactive keys, and none if it is unknown."""
+    """``GET …/keys/``: newest first; ``status`` selects active or inactive keys; an unknown value selects none."""
     project, page, status = context.project, requested_page(context), _status(context)
     if status not in _STATUSES:
         return _page_response(context, page, b"[]", [])
@@ -46,7 +46,7 @@ async def list_keys(context: RequestContext) -> Response:
 
 
 async def list_organization_keys(context: RequestContext) -> Response:
-    """``GET …/organizations/{organization}/project-keys/``: the keys of all projects, as in `list_keys`."""
+    """``GET …/organizations/{organization}/project-keys/``: the keys of all projects; see `list_keys`."""
     organization = await context.use_cases.organizations.get(context.organization_name)
     if query_parameter(context.request, "team"):
         raise HttpError(404, "Team not found")  # there are no teams
@@ -75,10 +75,12 @@ async def get_key(context: RequestContext) -> Response:
 
 
 async def update_key(context: RequestContext) -> Response:
-    """``PUT …/keys/{key_id}/``: 200 with the changed key, after its commit."""
+    """``PUT …/keys/{key_id}/``: 200 with the changed key, after the commit."""
     project, key_id = context.project, context.key_id
-    await context.use_cases.read_keys.get(project, key_id)  # 404 takes precedence over errors of the body
-    body = await read_body(context.request, timeout=context.server.body_timeout)
+    await context.use_cases.read_keys.get(
+        project, key_id
+    )  # 404 takes precedence over the errors of `read_body`
+    body = await read_body(context.request)
     change = load(_KEY_CHANGE, body)
     updated = await context.use_cases.update_key.execute(project, key_id, change, context.origin)
     return bytes_response(
@@ -89,7 +91,7 @@ async def update_key(context: RequestContext) -> Response:
 
 
 async def delete_key(context: RequestContext) -> Response:
-    """``DELETE …/keys/{key_id}/``: 204, after its commit."""
+    """``DELETE …/keys/{key_id}/``: 204, after the commit."""
     event_id = await context.use_cases.delete_key.execute(context.project, context.key_id, context.origin)
     headers = await event_headers(context, event_id, context.key_id)
     return empty_response(status=204, allow=context.allow, headers=headers)

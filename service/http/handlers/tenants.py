@@ -1,4 +1,4 @@
-"""The operations on organizations and projects."""
+"""The handlers of organizations and projects."""
 
 from typing import Final
 
@@ -16,7 +16,7 @@ from service.http.schemas import (
 )
 from service.http.serializers import organization_to_json, project_to_json
 from service.http.server.response import Response, empty_response, json_response
-from service.http.write_headers import idempotency_key
+from service.http.write_headers import idempotency_key, replayed_header
 
 _NEW_ORGANIZATION: Final = NewOrganizationBody()
 _ORGANIZATION_CHANGE: Final = OrganizationChangeBody()
@@ -25,15 +25,15 @@ _PROJECT_CHANGE: Final = ProjectChangeBody()
 
 
 async def health(context: RequestContext) -> Response:
-    """``GET /api/0/internal/health/``: 200 for every valid token; clients check their token with it."""
+    """``GET /api/0/internal/health/``: 200 for every valid token; clients use it to check their token."""
     return json_response({"problems": [], "healthy": {}}, allow=context.allow)
 
 
 async def create_organization(context: RequestContext) -> Response:
-    """``POST /api/0/organizations/``: requires a token that is not bound to an organization."""
+    """``POST /api/0/organizations/``: 201; requires a token that is not bound to an organization."""
     if context.principal.organization_id is not None:
         raise HttpError(403, NO_PERMISSION)
-    body = await read_body(context.request, timeout=context.server.body_timeout)
+    body = await read_body(context.request)
     new = load(_NEW_ORGANIZATION, body)
     organization, replayed = await context.use_cases.organizations.create(
         slug=_slug(new.slug, new.name, ORGANIZATION_SLUG),
@@ -42,9 +42,8 @@ async def create_organization(context: RequestContext) -> Response:
         ingest_url=new.ingest_url,
         idempotency_key=idempotency_key(context, body),
     )
-    return json_response(
-        organization_to_json(organization), status=201, allow=context.allow, headers=_replayed(replayed)
-    )
+    headers = replayed_header(replayed=replayed)
+    return json_response(organization_to_json(organization), status=201, allow=context.allow, headers=headers)
 
 
 async def get_organization(context: RequestContext) -> Response:
@@ -54,9 +53,9 @@ async def get_organization(context: RequestContext) -> Response:
 
 
 async def update_organization(context: RequestContext) -> Response:
-    """``PUT /api/0/organizations/{organization}/``: a changed ingest URL changes the version of all its keys."""
+    """``PUT /api/0/organizations/{organization}/``: a new ingest URL creates a new version of each key."""
     organization = await context.use_cases.organizations.get(context.organization_name)
-    body = await read_body(context.request, timeout=context.server.body_timeout)
+    body = await read_body(context.request)
     change = load(_ORGANIZATION_CHANGE, body)
     changed = await context.use_cases.organizations.update(organization, change, context.origin)
     return json_response(organization_to_json(changed), allow=context.allow)
@@ -75,9 +74,9 @@ async def list_projects(context: RequestContext) -> Response:
 
 
 async def create_project(context: RequestContext) -> Response:
-    """``POST /api/0/organizations/{organization}/projects/``: with a first key unless ``defaultKey`` is false."""
+    """``POST /api/0/organizations/{organization}/projects/``: 201; creates a key unless ``defaultKey`` is false."""
     organization = await context.use_cases.organizations.get(context.organization_name)
-    body = await read_body(context.request, timeout=context.server.body_timeout)
+    body = await read_body(context.request)
     new = load(_NEW_PROJECT, body)
     project, replayed = await context.use_cases.projects.create(
         organization,
@@ -87,9 +86,8 @@ async def create_project(context: RequestContext) -> Response:
         origin=context.origin,
         idempotency_key=idempotency_key(context, body),
     )
-    return json_response(
-        project_to_json(project), status=201, allow=context.allow, headers=_replayed(replayed)
-    )
+    headers = replayed_header(replayed=replayed)
+    return json_response(project_to_json(project), status=201, allow=context.allow, headers=headers)
 
 
 async def get_project(context: RequestContext) -> Response:
@@ -98,21 +96,17 @@ async def get_project(context: RequestContext) -> Response:
 
 
 async def update_project(context: RequestContext) -> Response:
-    """``PUT /api/0/projects/{organization}/{project}/``: its former slug redirects to the new one."""
-    body = await read_body(context.request, timeout=context.server.body_timeout)
+    """``PUT /api/0/projects/{organization}/{project}/``: after a change of the slug, the former slug redirects."""
+    body = await read_body(context.request)
     change = load(_PROJECT_CHANGE, body)
     changed = await context.use_cases.projects.update(context.project, change, context.origin)
     return json_response(project_to_json(changed), allow=context.allow)
 
 
 async def delete_project(context: RequestContext) -> Response:
-    """``DELETE /api/0/projects/{organization}/{project}/``: deletes its keys too, each with an event."""
+    """``DELETE /api/0/projects/{organization}/{project}/``: 204; deletes its keys too, each with an event."""
     await context.use_cases.projects.delete(context.project, context.origin)
     return empty_response(status=204, allow=context.allow)
-
-
-def _replayed(replayed: bool) -> dict[str, str]:  # noqa: FBT001 -- the only argument
-    return {"Idempotent-Replayed": "true"} if replayed else {}
 
 
 def _slug(slug: str | None, name: str, pattern: str) -> str:
