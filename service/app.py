@@ -1,4 +1,4 @@
-"""The composition root: creates the parts of a process, and starts and stops them in order; `server` adds HTTP."""
+"""The composition root: creates, starts and stops the parts of a process; `server` adds the HTTP part."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,10 +48,10 @@ from service.usecases.tokens import Tokens
 from service.usecases.use_cases import UseCases
 
 _MAX_WAITING_WRITES: Final = 1024
-"""Writes that may wait for a slot."""
+"""Transactions that may wait for a slot of `TenantSlots`."""
 
 _DRAIN_TIMEOUT: Final = 1.0
-"""Seconds, at the end, to commit creates whose clients have disconnected."""
+"""Seconds, at shutdown, in which pending creates are committed whose clients have disconnected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
 
 
 def open_database(settings: DatabaseSettings) -> Database:
-    """Return the connection pool of the database; it is not started."""
+    """Create the connection pool of the database; `Database.start` connects."""
     limits = Limits(
         pool_size=settings.database_pool_size,
         connect=settings.connect_timeout,
@@ -104,7 +104,7 @@ def open_database(settings: DatabaseSettings) -> Database:
 
 
 def ingest_from(settings: DsnSettings) -> Ingest:
-    """Return the parameters of DSNs."""
+    """Return the parameters from which DSNs are derived."""
     return Ingest(settings.ingest_url, settings.org_subdomains, settings.loader_cdn_url or None)
 
 
@@ -114,7 +114,7 @@ def build(settings: Settings) -> Service:
     Raises:
         SettingsError: As `kafka_connection`.
     """
-    # It would add a second time series for each counter, which is not used.
+    # The library would add a second time series, the time of creation, for each counter.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # -- the library lacks its annotation
     registry = CollectorRegistry()
     database = open_database(settings)
@@ -142,9 +142,10 @@ def build(settings: Settings) -> Service:
 
 
 def _build_slots(settings: Settings) -> TenantSlots:
-    """Return the slots of transactions that wait for row locks: as many as half of the pool has connections.
+    """Create the slots of transactions that may wait for row locks: one for every second connection of the pool.
 
-    The other half serves batches of creates and reads. A slot is waited for as long as a connection.
+    The other connections serve batches of creates and reads. A wait for a slot has the timeout of a wait for a
+    connection.
     """
     return TenantSlots(
         slots=max(1, settings.database_pool_size // 2),
@@ -217,12 +218,12 @@ async def publishing(
     Args:
         service: The parts of the process.
         create_topic: Create the topic if it does not exist.
-        publish: False leaves the events in the outbox, for other processes.
+        publish: Whether to publish events; if False, other processes publish them.
     """
-    works = {"jobs": service.jobs.run}
+    tasks = {"jobs": service.jobs.run}
     if publish:
-        works["publisher"] = service.publisher.run
-        works["topic"] = partial(
+        tasks["publisher"] = service.publisher.run
+        tasks["topic"] = partial(
             watch_topic,
             kafka_connection(service.settings),
             service.settings.kafka_topic,
@@ -233,8 +234,8 @@ async def publishing(
         await service.database.start()
         stack.push_async_callback(service.database.close)
         stack.push_async_callback(service.producer.close)
-        for name, work in works.items():
-            await stack.enter_async_context(supervised(name, work, service.request_metrics.restarts))
+        for name, task in tasks.items():
+            await stack.enter_async_context(supervised(name, task, service.request_metrics.restarts))
         yield
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_TIMEOUT):
@@ -242,7 +243,7 @@ async def publishing(
 
 
 async def check_dependencies(service: Service) -> dict[str, str]:
-    """Return the state of each dependency by its name: "ok" or the problem."""
+    """Return the state of Postgres and Kafka by name: "ok" or the problem."""
     return {"postgres": await _check_postgres(service.database), "kafka": service.publisher.condition()}
 
 
@@ -257,12 +258,12 @@ async def _check_postgres(database: Database) -> str:
 
 
 async def update_outbox_metrics(service: Service) -> None:
-    """Set the metrics of the outbox to its current size; keep their values if Postgres is unavailable."""
+    """Set the metrics of the outbox to its current size; leave them unchanged if Postgres is unavailable."""
     try:
         async with service.database.connection() as connection:
             backlog = await select_backlog(connection)
     except (UnavailableError, PostgresError):
-        return  # readiness reports a missing database or schema
+        return  # /readyz reports the problem
     service.outbox_metrics.show(
         {shard.shard: (shard.depth, shard.oldest_age) for shard in backlog.shards}, parked=backlog.parked
     )

@@ -35,25 +35,25 @@ from service.settings import Settings
 _log = structlog.get_logger(__name__)
 
 _RELEASE_TIMEOUT: Final = 10.0
-"""Seconds of SHUTDOWN_TIMEOUT that are reserved for releasing the shards; requests in progress have the rest."""
+"""Seconds of SHUTDOWN_TIMEOUT that are reserved for the release of the shards; requests in progress have the rest."""
 
-_OWN_DESCRIPTORS: Final = 64
-"""File descriptors for the log and for Kafka, which clients must not use up."""
+_RESERVED_DESCRIPTORS: Final = 64
+"""File descriptors that are reserved for the log and for Kafka."""
 
 _OPS_CONNECTIONS: Final = 32
-"""Connections of the operations port: probes and Prometheus need a few."""
+"""The limits of connections and requests of the operations port; probes and Prometheus need a few."""
 
 _POLL_INTERVAL: Final = 0.02
-"""Seconds between two checks whether requests are in progress."""
+"""Seconds between two checks for requests in progress."""
 
 _LINGER_TIMEOUT: Final = 1.0
-"""Seconds to send the last bytes of a response, and to receive a rejected body."""
+"""Seconds in which the last bytes of a response are sent at shutdown, or a rejected body is received."""
 
 _GC_THRESHOLDS: Final = (50_000, 50, 100)
-"""With Python's defaults garbage collection takes a tenth of the throughput; requests create no cycles."""
+"""Arguments of `gc.set_threshold`. Requests create no cycles; the defaults reduce the throughput by a tenth."""
 
 _BACKLOG: Final = 1024
-"""Connections that may wait to be accepted: clients open many at the same time."""
+"""Connections that may wait to be accepted; clients open many at the same time."""
 
 
 class PortTakenError(Exception):
@@ -74,10 +74,10 @@ async def serve(
     """Serve until SIGTERM or SIGINT, then shut down in order.
 
     Args:
-        service: The other parts of the process.
+        service: The parts of the process except for HTTP.
         create_topic: Create the topic if it does not exist.
-        api: False opens the operations port alone.
-        publish: False leaves the events to other processes.
+        api: Whether to open the port of the API; the operations port is always open.
+        publish: Whether to publish events; if False, other processes publish them.
 
     Raises:
         PortTakenError: A port is in use.
@@ -96,9 +96,9 @@ async def serve(
 
 
 def end_by_force(*, after: float) -> None:
-    """Have the kernel end the process in ``after`` seconds, even if a thread or a DNS lookup blocks it.
+    """End the process by SIGALRM after ``after`` seconds, even if a thread or a DNS lookup blocks it.
 
-    Nothing is lost: other processes take over its shards.
+    No event is lost: other processes take over its shards.
     """
     signal.setitimer(signal.ITIMER_REAL, after)
 
@@ -112,7 +112,7 @@ def stop_signal() -> asyncio.Event:
 
 
 async def drain(server: HttpServer, stop: asyncio.Event, *, delay: float) -> None:
-    """Continue to serve, unready, for ``delay`` seconds, in which load balancers notice; a second signal ends it."""
+    """Serve for ``delay`` seconds while readiness fails, so that load balancers react; a second signal ends it."""
     _log.info("stopping", after=delay)
     server.health.stopping = True
     server.state.draining = True
@@ -124,16 +124,16 @@ async def drain(server: HttpServer, stop: asyncio.Event, *, delay: float) -> Non
 
 @asynccontextmanager
 async def listening(service: Service, *, api: bool = True) -> AsyncIterator[HttpServer]:
-    """Serve both ports until the end of the block; then finish the requests in progress.
+    """Serve both ports until the end of the block; then complete the requests in progress.
 
     Raises:
         PortTakenError: A port is in use.
     """
     settings, server = service.settings, build_http(service)
-    runner = _runner(
-        settings, build_app(service, server.state), server.state, connections=_max_connections(settings)
-    )
-    ops_state = _ops_state(service)
+    app = build_app(service, server.state)
+    runner = _runner(settings, app, server.state, connections=_max_connections(settings))
+    # The operations port has its own limits: load on the API must not fail a liveness probe.
+    ops_state = _build_state(service, _OPS_CONNECTIONS, _OPS_CONNECTIONS)
     ops_app = create_ops_app(server.health, service.registry)
     ops = _runner(settings, ops_app, ops_state, connections=_OPS_CONNECTIONS)
     try:
@@ -162,11 +162,6 @@ def build_http(service: Service) -> HttpServer:
     return HttpServer(state, health)
 
 
-def _ops_state(service: Service) -> ServerState:
-    """Return the limits of the operations port: no load of the API's port may fail a liveness probe."""
-    return _build_state(service, _OPS_CONNECTIONS, _OPS_CONNECTIONS)
-
-
 def _build_state(service: Service, max_requests: int, max_new_connections: int) -> ServerState:
     settings, aborted = service.settings, service.request_metrics.aborted
     admission = AdmissionControl(max_requests)
@@ -174,7 +169,7 @@ def _build_state(service: Service, max_requests: int, max_new_connections: int) 
         admission=admission,
         arriving=ArrivingBodies(settings.arriving_limit, admission),
         unsent=UnsentResponses(
-            settings.unsent_limit, settings.send_timeout, lambda bound: aborted.labels(bound).inc()
+            settings.unsent_limit, settings.send_timeout, lambda reason: aborted.labels(reason).inc()
         ),
         new_connections=NewConnections(
             max_new_connections,
@@ -213,15 +208,15 @@ def _runner(
 
 
 def _max_connections(settings: Settings) -> int:
-    """Return MAX_CONNECTIONS, or less if the process may not open so many files besides its own."""
+    """Return MAX_CONNECTIONS, or less if the limit of open files is too small for it."""
     allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    own = _OWN_DESCRIPTORS + _OPS_CONNECTIONS + settings.database_pool_size
-    return max(1, min(settings.max_connections, allowed - own))
+    reserved = _RESERVED_DESCRIPTORS + _OPS_CONNECTIONS + settings.database_pool_size
+    return max(1, min(settings.max_connections, allowed - reserved))
 
 
 async def _finish(runner: web.AppRunner, service: Service, state: ServerState) -> None:
-    """Accept no connection and wait for the requests in progress: `runner.cleanup` discards bytes that arrive."""
-    # Under load, connections that the kernel has accepted are read first; otherwise they would be reset.
+    """Close the listening sockets and wait for the requests in progress; `runner.cleanup` discards later bytes."""
+    # Closing a listening socket resets the connections in its backlog, so they are accepted first.
     await asyncio.sleep(_POLL_INTERVAL)
     for site in runner.sites:
         await site.stop()
@@ -242,7 +237,7 @@ async def _listen(runner: web.AppRunner, host: str, port: int, setting: str) -> 
 
 
 def check_ports_free(settings: Settings) -> None:
-    """Check that both ports are free, before anything slow is started.
+    """Check that both ports are free, before the start of parts that take seconds.
 
     Raises:
         PortTakenError: A port is in use.
@@ -259,13 +254,13 @@ def check_ports_free(settings: Settings) -> None:
 def _port_taken(port: int, setting: str, error: OSError) -> PortTakenError:
     reason = os.strerror(error.errno or 0).lower()
     return PortTakenError(
-        f"Port {port} cannot be listened on ({reason}): choose another by {setting}, for example "
+        f"{setting}: the server cannot listen on port {port} ({reason}); set another port, for example "
         f"{setting}={port + 100}."
     )
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` on uvloop until it ends, with as many open files as the process may have: one per connection."""
+    """Run ``work`` on uvloop until it ends; raise the limit of open files, as each connection needs one."""
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

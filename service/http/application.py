@@ -1,4 +1,4 @@
-"""The application: all routes, and the background tasks that they need."""
+"""The application of the API: its routes and their background tasks."""
 
 from collections.abc import AsyncIterator
 
@@ -17,12 +17,12 @@ from service.usecases.use_cases import UseCases
 def create_app(
     state: ServerState, use_cases: UseCases, key_serializer: KeySerializer, topic: Topic
 ) -> web.Application:
-    """Return the application.
+    """Create the application of the API.
 
     Args:
         state: The limits of the server.
-        use_cases: What the handlers call.
-        key_serializer: Serializes keys.
+        use_cases: The use cases that the handlers call.
+        key_serializer: The serializer of keys in responses.
         topic: The topic that the AsyncAPI document describes.
     """
     app = web.Application(client_max_size=state.body_limit)

@@ -1,4 +1,4 @@
-"""What handlers receive."""
+"""The argument of the handlers: a request that is authenticated and authorized."""
 
 import re
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from service.http.server.state import REQUEST_ID, ServerState
 from service.usecases.use_cases import UseCases
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-"""The W3C trace context; a malformed one is ignored."""
+"""The format of a W3C trace context; any other value is ignored."""
 
 
-@dataclass(slots=True)  # not frozen: each request creates one, and freezing would double its cost
+@dataclass(slots=True)  # not frozen: each request creates one, and a frozen one takes twice as long
 class RequestContext:
-    """An authorized request.
+    """An authorized request with what its handler needs.
 
     Args:
         request: The request.
         server: The state of the server.
         use_cases: The use cases.
-        key_serializer: Serializes keys.
-        principal: Whose token the request carries.
+        key_serializer: The serializer of keys in responses.
+        principal: The principal of the token.
         allow: The methods of the resource, for the header Allow.
         found_project: The project in the path; None if the path has none.
     """
@@ -55,13 +55,11 @@ class RequestContext:
 
     @property
     def origin(self) -> Origin:
-        """What audit entries and events record of this request."""
-        traceparent = self.request.headers.get("traceparent")
-        if traceparent and not _TRACEPARENT.fullmatch(traceparent):
-            traceparent = None
+        """The origin that audit entries and events record."""
+        traceparent = self.request.headers.get("traceparent", "")
         return Origin(
             token_id=self.principal.token_id,
             request_id=self.request[REQUEST_ID],
             remote_address=self.request.remote,
-            traceparent=traceparent or None,
+            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         )

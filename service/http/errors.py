@@ -1,4 +1,4 @@
-"""The error responses: their statuses, texts and headers."""
+"""The error responses: statuses, texts and headers."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -18,24 +18,24 @@ from service.domain.errors import (
 )
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
-"""Seconds after which a client should retry."""
+"""The header that asks a client to retry after 1 second."""
 
 _CHALLENGE: Final = {"WWW-Authenticate": 'xBasic realm="api"'}
 NO_CREDENTIALS: Final = "Authentication credentials were not provided."
 NO_PERMISSION: Final = "You do not have permission to perform this action."
 NOT_FOUND: Final = "The requested resource does not exist"
 _FIELD_NAMES: Final = {"public_key": "public", "secret_key": "secret"}
-"""The JSON members of fields whose values must be unique."""
+"""The JSON members of the unique columns of a key."""
 
 
 class HttpError(Exception):
-    """An error response, raised by whatever handles the request.
+    """An error response, as an exception.
 
     Args:
         status: The HTTP status.
-        body: The JSON value of the content; a text becomes ``{"detail": text}``.
+        body: The JSON value of the body; a string becomes ``{"detail": string}``.
         headers: Further headers.
-        closes_connection: The server reads nothing further from the connection.
+        closes_connection: Whether the server closes the connection after the response.
     """
 
     def __init__(
@@ -54,12 +54,12 @@ class HttpError(Exception):
 
 
 def unauthenticated(message: str) -> HttpError:
-    """Return 401."""
+    """Return 401 with ``message``."""
     return HttpError(401, message, _CHALLENGE)
 
 
 def insufficient_scope(needed: tuple[str, ...]) -> HttpError:
-    """Return 403 to a token that has none of the scopes ``needed``."""
+    """Return 403 for a token that has none of the scopes in ``needed``."""
     scopes = " ".join(sorted(needed))
     return HttpError(
         403, NO_PERMISSION, {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes}"'}
@@ -67,7 +67,7 @@ def insufficient_scope(needed: tuple[str, ...]) -> HttpError:
 
 
 def method_not_allowed(method: str) -> HttpError:
-    """Return 405."""
+    """Return 405 for ``method``."""
     return HttpError(405, f'Method "{method}" not allowed.')
 
 
@@ -92,11 +92,11 @@ _RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, st
     UnavailableError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
     UncertainError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
 }
-"""Status, text and headers of the domain's errors that need nothing but their type."""
+"""Status, text and headers of the domain errors whose response depends only on their type."""
 
 
 def from_domain_error(error: ProjectKeyError) -> HttpError:
-    """Return the response to an error of the domain."""
+    """Return the error response for a domain error."""
     match error:
         case TakenError(fields=("slug",)):
             return HttpError(409, "This slug is already in use.")
@@ -108,17 +108,17 @@ def from_domain_error(error: ProjectKeyError) -> HttpError:
 
 
 def redirect(method: str, url: str, slug: str) -> HttpError:
-    """Return 302 for reads and 308 for writes: after a 302, clients would repeat a write as a GET.
+    """Return 302 for GET and HEAD, 308 for other methods: after a 302, clients would repeat them as a GET.
 
     Args:
         method: The method of the request.
-        url: The path and query of the resource under its current name.
-        slug: Its current name.
+        url: The path and query of the request with the current slug.
+        slug: The current slug of the project.
     """
     body = {"slug": slug, "detail": {"extra": {"url": url, "slug": slug}}}
     return HttpError(302 if method in {"GET", "HEAD"} else 308, body, {"Location": url})
 
 
 def internal_error(request_id: str) -> HttpError:
-    """Return 500; only the log, under the same id, contains the cause."""
+    """Return 500 with ``request_id``, under which the log contains the cause."""
     return HttpError(500, {"detail": "Internal Error", "errorId": request_id})

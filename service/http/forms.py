@@ -1,6 +1,6 @@
-"""Bodies of forms: urlencoded or multipart (RFC 7578), parsed in linear time and without nesting.
+"""Parsers of forms, urlencoded or multipart (RFC 7578), that take linear time and do not nest.
 
-A form has the same members as a JSON body, each as text. The multipart parser is own code: `email` takes quadratic
+A form has the same members as a JSON body, each as text. No library is used for multipart: `email` takes quadratic
 time, and aiohttp's reader needs a stream, nests parts and takes seconds for 64 KiB of semicolons or of empty parts.
 """
 
@@ -13,17 +13,18 @@ from typing import Any, Final
 from service.http.errors import HttpError
 
 _MAX_FIELDS: Final = 100
-"""A key has fewer than twenty; each field takes time to parse."""
+"""A bound of the time to parse; a key has fewer than twenty fields."""
 
 _MAX_PART_HEADERS: Final = 512
-"""Bytes of the headers of one part: a field's name, a file name of 255 bytes and a type fit."""
+"""Bytes of the headers of one part: enough for a field name, a file name of 255 bytes and a media type."""
 
 _NESTED_MEMBERS: Final = frozenset({"rateLimit", "dynamicSdkLoaderOptions"})
-"""Members that are objects: a form names their members with a dot, ``rateLimit.count``."""
+"""Members that are objects; in a form, the names of their members contain a dot: ``rateLimit.count``."""
 
 _PERCENT_ENCODED: Final = re.compile(rb"(?:%[0-9A-Fa-f]{2})+")
 _BOUNDARY: Final = re.compile(r"[ -~]{0,69}[!-~]")
-"""RFC 2046, section 5.1.1: at most 70 characters, the last one not a space. Clients use more than its alphabet."""
+"""RFC 2046, section 5.1.1: at most 70 characters, the last of them not a space. Clients also use characters outside
+its alphabet."""
 
 _BLANK_LINE: Final = re.compile(rb"^\r?\n", re.MULTILINE)
 _HEADER: Final = re.compile(r"^([!-9;-~]++):((?:.|\n[ \t])*+)", re.MULTILINE)
@@ -38,7 +39,7 @@ _PLAIN_ENCODINGS: Final = frozenset({"", "7bit", "8bit", "binary"})
 
 
 def parse_form(raw: bytes) -> dict[str, Any]:
-    """Return the members in a body of ``application/x-www-form-urlencoded``.
+    """Return the members of a body of the type ``application/x-www-form-urlencoded``.
 
     Raises:
         HttpError: 400 if there are too many fields.
@@ -50,11 +51,11 @@ def parse_form(raw: bytes) -> dict[str, Any]:
 
 
 def parse_multipart(raw: bytes, content_type: str) -> dict[str, Any]:
-    """Return the members in a body of ``multipart/form-data``; files are ignored.
+    """Return the members of a body of the type ``multipart/form-data``; ignore files.
 
     Args:
-        raw: the body.
-        content_type: the whole Content-Type of the request.
+        raw: The body.
+        content_type: The whole Content-Type of the request.
 
     Raises:
         HttpError: 400 if the Content-Type has no usable boundary, the body does not contain it, a part is malformed,
@@ -67,7 +68,7 @@ def parse_multipart(raw: bytes, content_type: str) -> dict[str, Any]:
 
 
 def _percent_decode(raw: bytes) -> str:
-    """Return the decoded text; `urllib.parse` raises an exception for each ``%`` that encodes nothing."""
+    """Return the decoded text; `urllib.parse` is slow: it raises an exception for each ``%`` that encodes nothing."""
     return _PERCENT_ENCODED.sub(_bytes_of, raw.replace(b"+", b" ")).decode(errors="replace")
 
 
@@ -76,7 +77,7 @@ def _bytes_of(escapes: re.Match[bytes]) -> bytes:
 
 
 def _members(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """Return the members that the fields set: the last of a repeated name counts, an empty field unsets it."""
+    """Return the members by name. The last value of a repeated name counts; an empty value removes the member."""
     members: dict[str, Any] = {}
     for name, value in fields:
         outer, dot, inner = name.partition(".")
@@ -91,7 +92,7 @@ def _members(fields: Iterable[tuple[str, str]]) -> dict[str, Any]:
 
 
 def _iter_fields(raw: bytes, content_type: str) -> Iterator[tuple[str, str] | None]:
-    """Yield the name and the value of each part, None for a part without a name, a file or a nested multipart."""
+    """Yield the name and value of each part; None for a part without a name, a file and a nested multipart."""
     end_of_previous = None
     for delimiter in _delimiter(content_type).finditer(raw):
         if end_of_previous is not None:
@@ -105,7 +106,7 @@ def _iter_fields(raw: bytes, content_type: str) -> Iterator[tuple[str, str] | No
 
 
 def _delimiter(content_type: str) -> re.Pattern[bytes]:
-    """Return the pattern of the lines between the parts, each with its line end."""
+    """Return the pattern of a line that delimits parts, with its line end."""
     parameters = _parameters(content_type)
     if parameters is None:
         raise _multipart_error("the Content-Type is malformed.")
@@ -131,7 +132,7 @@ def _field(part: bytes) -> tuple[str, str] | None:
     if parameters is None:
         raise _multipart_error("the Content-Disposition of a part is malformed.")
     is_file = "filename" in parameters or "filename*" in parameters
-    # Before RFC 7578 a form sent several files as one nested multipart.
+    # Clients older than RFC 7578 send several files as one nested multipart.
     is_nested = headers.get("content-type", "").lower().startswith("multipart/")
     if is_file or is_nested or "name" not in parameters:
         return None
@@ -139,7 +140,7 @@ def _field(part: bytes) -> tuple[str, str] | None:
 
 
 def _headers(text: str) -> Mapping[str, str]:
-    """Return headers by lower-case name; the first of a repeated name counts."""
+    """Return the first value of each header by its lower-case name."""
     headers: dict[str, str] = {}
     for name, value in _HEADER.findall(text):
         headers.setdefault(name.lower(), value.strip())

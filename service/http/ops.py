@@ -13,13 +13,13 @@ from service.http.server.response import Response, bytes_response, empty_respons
 
 @dataclass(slots=True)
 class Health:
-    """The conditions of readiness.
+    """The checks of readiness and the update of metrics.
 
     Args:
         checks: Returns the state of each dependency by its name: "ok" or the problem.
         required: The dependencies without which the process is not ready.
-        before_scrape: Updates the metrics that are read from Postgres.
-        stopping: The process is about to stop and is not ready, whatever the checks return.
+        before_scrape: Updates the metrics that are derived from Postgres; called before each export.
+        stopping: Whether the process is about to stop; it is then not ready, independent of the checks.
     """
 
     checks: Callable[[], Awaitable[dict[str, str]]]
@@ -33,7 +33,7 @@ REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
 
 
 def create_ops_app(health: Health, registry: CollectorRegistry) -> web.Application:
-    """Return the application of the operations port; it shares no route with the API."""
+    """Create the application of the operations port, which has no route of the API."""
     app = web.Application()
     app[HEALTH] = health
     app[REGISTRY] = registry
@@ -43,7 +43,7 @@ def create_ops_app(health: Health, registry: CollectorRegistry) -> web.Applicati
 
 
 async def _livez(_request: web.Request) -> Response:
-    """Return 200 while the event loop runs; a restart would repair no dependency."""
+    """Return 200 without checks of dependencies, because a restart would not repair them."""
     return json_response({"status": "ok"})
 
 

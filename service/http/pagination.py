@@ -1,6 +1,6 @@
-"""Pages of a list: the page that a request names, and the Link header with the pages beside it.
+"""Pages of a list: the page that a request selects, and the Link header with the adjacent pages.
 
-The cursors, ``value:offset:direction``, are those of Sentry's API; clients send them back unchanged.
+A cursor has the format ``value:offset:direction`` of Sentry's API; clients send it unchanged.
 """
 
 from collections.abc import Sequence
@@ -17,16 +17,16 @@ _DEFAULT_PAGE_SIZE: Final = 10
 _FIRST_PAGE: Final = Page(size=_DEFAULT_PAGE_SIZE)
 _MAX_PAGE_SIZE: Final = 100
 _MAX_OFFSET: Final = 10_000
-"""The service's own cursors skip at most one page."""
+"""Rows that a cursor may skip; the cursors of this service skip at most one page."""
 
 _RESULTS: Final = {False: "false", True: "true"}
 
 
 def requested_page(context: RequestContext) -> Page:
-    """Return the page that ``cursor`` and ``per_page`` name.
+    """Return the page that the query parameters ``cursor`` and ``per_page`` select.
 
     Raises:
-        HttpError: 400 if either is invalid.
+        HttpError: 400 if one of them is invalid.
     """
     if not context.request.query:
         return _FIRST_PAGE
@@ -63,14 +63,16 @@ def link_header(context: RequestContext, page: Page, ids: Sequence[int]) -> str:
     """Return the Link header of ``page``.
 
     Args:
-        context: the request.
-        page: the page that it requests.
-        ids: the ids of the rows that were selected for the page, at most its `limit`, in descending order.
+        context: The request.
+        page: The requested page.
+        ids: The ids of the selected rows, at most ``page.limit``, in descending order.
     """
     query = context.request.query
-    others = urlencode([(key, value) for key, value in query.items() if key != "cursor"]) if query else ""
-    # The names in a list's path consist of letters, digits, "-" and "_", so they need no quoting.
-    url = f"{context.server.links_base}{context.request.path}?{others}&cursor="
+    other_parameters = (
+        urlencode([(key, value) for key, value in query.items() if key != "cursor"]) if query else ""
+    )
+    # The path of a list needs no quoting: its parts consist of letters, digits, "-" and "_".
+    url = f"{context.server.links_base}{context.request.path}?{other_parameters}&cursor="
     previous, has_previous = _previous(page, ids)
     following, has_following = _next(page, ids)
     return (
@@ -92,6 +94,6 @@ def _next(page: Page, ids: Sequence[int]) -> tuple[str, bool]:
         return f"{page.start or 0}:{page.skip}:0", False
     if len(ids) > page.size:
         return f"{ids[-1]}:0:0", True
-    # If the page starts at its last row, Sentry's cursor skips a whole page.
+    # As in Sentry's API, the cursor skips a whole page if the page starts at its last row.
     is_single = ids[-1] == (page.start or ids[0])
     return f"{ids[-1]}:{page.skip + page.size if is_single else 1}:0", False

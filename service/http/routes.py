@@ -36,14 +36,14 @@ from service.usecases.use_cases import UseCases
 Handler = Callable[[RequestContext], Awaitable[Response]]
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""The characters of ids, slugs and keys; Postgres rejects some of the others, and none of them is looked up."""
+"""The format of ids, slugs and public keys in paths; other names are not looked up, as Postgres rejects some."""
 
 _PROJECT: Final = "/api/0/projects/{organization}/{project}"
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """A path, the handler of each method and the scopes that permit it."""
+    """A path, the handler of each method and the scopes that permit each method."""
 
     path: str
     methods: Mapping[str, Handler]
@@ -57,7 +57,7 @@ class Resource:
 
 
 RESOURCES: Final = (
-    # The most frequent come first: the router tries paths with the same beginning in this order.
+    # The most frequent paths come first: the router tries those with the same prefix in this order.
     Resource(
         f"{_PROJECT}/keys/{{key_id}}/",
         {"GET": keys.get_key, "PUT": keys.update_key, "DELETE": keys.delete_key},
@@ -112,17 +112,17 @@ def add_routes(
         app.router.add_route(
             "*", _pattern(resource.path), Middleware(state, resource.path, dispatcher.dispatch).handle
         )
-    # "." would not match line ends.
+    # "." does not match a line end.
     app.router.add_route("*", r"/{path:[\s\S]*}", Middleware(state, "unknown", _no_such_path).handle)
 
 
 def _pattern(path: str) -> str:
-    """Return a path in the router's syntax; a part may contain braces, which `{name}` alone excludes."""
+    """Return ``path`` in the router's syntax; without the pattern, a variable would not match braces."""
     return re.sub(r"{(\w+)}", r"{\1:[^/]+}", path)
 
 
 class Dispatcher:
-    """Checks the requests of one resource and calls the handler of their method."""
+    """The checks of the requests of one resource, and the call of the handler of the method."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class Dispatcher:
         self._is_in_project = resource.path.startswith(_PROJECT)
 
     async def dispatch(self, request: web.Request) -> Response:
-        """Return the response to ``request``; domain errors become error responses."""
+        """Return the response to ``request``; convert `HttpError` and domain errors to error responses."""
         if request.method == "OPTIONS":
             return empty_response(status=200, allow=self._allow)
         try:
@@ -156,7 +156,7 @@ class Dispatcher:
             return error_response(error, allow=self._allow)
 
     async def _respond(self, request: web.Request) -> Response:
-        """Check the request and call its handler; the order decides which of several errors a client gets."""
+        """Check the request and call its handler; the order of checks decides which error a client receives."""
         method, names = request.method, request.match_info
         tokens, token = self._use_cases.tokens, bearer_token(request)
         principal = tokens.cached(token) or await authenticate(tokens, token)
@@ -170,9 +170,9 @@ class Dispatcher:
         _check_names(principal, names)
         project = None
         if self._is_in_project:
-            path, projects = (names["organization"], names["project"]), self._use_cases.projects
-            project = projects.known(*path) or await projects.get(*path)
-        if method == "DELETE":  # the other methods with a body check it before they read the body
+            names_of_project, projects = (names["organization"], names["project"]), self._use_cases.projects
+            project = projects.known(*names_of_project) or await projects.get(*names_of_project)
+        if method == "DELETE":  # for POST and PUT, `read_body` checks it
             check_acceptable(request)
         response = await handler(
             RequestContext(
@@ -194,11 +194,11 @@ def _check_names(principal: Principal, names: Mapping[str, str]) -> None:
     if "organization" in names:
         check_organization(principal, names["organization"])
     if not all(map(_NAME.fullmatch, names.values())):
-        raise NotFoundError("an id, slug or key contains other characters")
+        raise NotFoundError("an id, slug or public key in the path contains invalid characters")
 
 
 def _renamed(request: web.Request, slug: str) -> str:
-    """Return the path and query of a request with another slug of its project."""
+    """Return the path and query of ``request`` with ``slug`` as the name of the project."""
     url = request.rel_url
     parts = url.raw_path.split("/")
     parts[_PROJECT.split("/").index("{project}")] = slug

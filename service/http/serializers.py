@@ -1,4 +1,4 @@
-"""Keys as the JSON that clients read."""
+"""Keys, organizations and projects as the JSON of responses."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -20,11 +20,11 @@ _CACHED_PAGES: Final = 128
 """Pages whose JSON is cached: about 20 000 bytes each, at most 200 000."""
 
 _ProjectValues = tuple[int, str | None, str]
-"""The values of a project that its keys' JSON depends on."""
+"""The values of a project on which the JSON of its keys depends: organization id, ingest URL, browser SDK version."""
 
 
 class KeySerializer:
-    """Serializes keys; a key's JSON is cached by all values that it depends on, because reads outnumber writes."""
+    """The serializer of keys. It caches JSON with all values on which it depends, as reads outnumber writes."""
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
@@ -36,7 +36,7 @@ class KeySerializer:
         )
 
     def serialize_written(self, key: ProjectKey, project: Project) -> bytes:
-        """Return the JSON of a key that was just written, without caching it: it may never be read."""
+        """Return the JSON of a new version of a key; do not cache it, as it may never be read."""
         return self._serialize((key, _project_values(project)))
 
     def serialize(self, key: ProjectKey, project: Project) -> bytes:
@@ -44,7 +44,7 @@ class KeySerializer:
         return self._keys.get(key.public_key, (key, _project_values(project)))
 
     def serialize_page(self, rows: KeyRows, page: Page, project: Project) -> bytes:
-        """Return the JSON array of the keys of one project that are on the page."""
+        """Return the JSON array of the keys of ``project`` that are on ``page``."""
         return self._pages.get((project.id, page), (rows, page, _project_values(project)))
 
     def serialize_all(self, keys: Iterable[tuple[ProjectKey, Project]]) -> bytes:
@@ -71,12 +71,12 @@ def _json_array(items: Iterable[bytes]) -> bytes:
 
 
 def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str) -> dict[str, Any]:
-    """Return a key's 13 members, in the order in which clients receive them.
+    """Return the 13 JSON members of a key.
 
     Args:
-        key: the key.
-        endpoints: the ingest endpoints of its project.
-        browser_sdk_version: its project's default, for a key without a version.
+        key: The key.
+        endpoints: The ingest endpoints of its project.
+        browser_sdk_version: The default of its project, for a key without a version.
     """
     return {
         "id": key.public_key,
@@ -96,7 +96,7 @@ def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str)
 
 
 def organization_to_json(organization: Organization) -> dict[str, Any]:
-    """Return an organization as the API shows it."""
+    """Return the JSON members of an organization."""
     return {
         "id": str(organization.id),
         "slug": organization.slug,
@@ -107,7 +107,7 @@ def organization_to_json(organization: Organization) -> dict[str, Any]:
 
 
 def project_to_json(project: Project) -> dict[str, Any]:
-    """Return a project as the API shows it."""
+    """Return the JSON members of a project."""
     return {
         "id": str(project.id),
         "slug": project.slug,

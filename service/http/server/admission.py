@@ -1,4 +1,4 @@
-"""Admission control: the limit of the requests in progress, and the pace of the 503 responses beyond it."""
+"""Admission control: the limit of requests in progress and the rate of 503 responses to further requests."""
 
 import asyncio
 from collections import deque
@@ -13,24 +13,24 @@ from service.domain.errors import BusyError
 _log = structlog.get_logger(__name__)
 
 _RETRY_AFTER: Final = 1.0
-"""Seconds; the same as in the header Retry-After."""
+"""Seconds; the value of the header Retry-After."""
 
 _INTERVAL: Final = 0.02
-"""Seconds between two runs of the loop that releases refused connections."""
+"""Seconds between two runs of the loop in `AdmissionControl.run`."""
 
 _REFUSALS_PER_INTERVAL: Final = 50
-"""2 500 per second: refusing a large number of requests at once would delay the admitted ones by seconds."""
+"""2 500 per second. Without this limit, many refusals in a row would delay the admitted requests by seconds."""
 
 _RELEASES_PER_INTERVAL: Final = 20
-"""Refused connections that are read again: 1 000 per second, which takes a tenth of one processor."""
+"""Refused connections that are read again, 1 000 per second: that uses a tenth of one processor."""
 
 
 class AdmissionControl:
-    """Limits the requests in progress; each of them occupies a slot.
+    """A limit of requests in progress, each of which occupies a slot.
 
-    A request without a slot is refused at once; of many, `_REFUSALS_PER_INTERVAL` are. The connection of a refused
-    request is not read for `_RETRY_AFTER` seconds unless slots become free: refusing the clients that ignore
-    Retry-After would otherwise keep the process busy.
+    If no slot is free, the request is refused, at most `_REFUSALS_PER_INTERVAL` requests per `_INTERVAL`; further
+    requests wait for the next interval. After a refusal the connection is not read for `_RETRY_AFTER` seconds unless
+    slots become free, because clients that ignore Retry-After would otherwise keep the process busy.
 
     Args:
         limit: The number of slots.
@@ -49,12 +49,12 @@ class AdmissionControl:
 
     @property
     def in_flight(self) -> int:
-        """The number of requests in progress, those that wait without a slot included."""
+        """The number of requests in progress, including those that wait without a slot."""
         return self._in_flight
 
     @property
     def free(self) -> int:
-        """The number of free slots; less than 0 if waiting requests have continued while all slots were taken."""
+        """The number of free slots; negative if requests continue after a wait while all slots are occupied."""
         return self._free
 
     def try_acquire(self) -> bool:
@@ -66,7 +66,7 @@ class AdmissionControl:
         return True
 
     async def acquire(self) -> bool:
-        """Occupy a slot; return False, as soon as the request may be refused, if none is free."""
+        """Occupy a slot; if none is free, wait until the request may be refused and return False."""
         while self._free < 1 and self._refusals_left < 1 and not self._closing:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._queue.append(turn)
@@ -84,10 +84,10 @@ class AdmissionControl:
 
     @contextmanager
     def body_arriving(self) -> Iterator[None]:
-        """Free the slot of a request while its body arrives: it waits for its client alone.
+        """Free the slot of a request while its body arrives: the request waits only for the client.
 
         Raises:
-            BusyError: The body has arrived, and the slot is taken by another request.
+            BusyError: The body has arrived, but other requests occupy all slots.
         """
         with self._slot_freed():
             yield
@@ -98,7 +98,8 @@ class AdmissionControl:
     def waiting_for_kafka(self) -> Iterator[bool]:
         """Free the slot of a completed write while it waits for Kafka; yield whether it may wait.
 
-        At most `limit` writes wait: Kafka's failure must not refuse requests that do not wait for it.
+        At most ``limit`` writes may wait. They occupy no slots, so that a failure of Kafka does not cause the refusal
+        of requests that do not wait for it.
         """
         self._waiting_for_kafka += 1
         try:
@@ -125,7 +126,7 @@ class AdmissionControl:
         await released
 
     def close(self) -> None:
-        """End all waits, now and later: the process is about to stop."""
+        """End all current and future waits, because the process is about to stop."""
         self._closing = True
         _wake(self._queue, len(self._queue))
         self._release_refused(len(self._refused))
@@ -141,7 +142,7 @@ class AdmissionControl:
             due = 0
             while due < min(_RELEASES_PER_INTERVAL, len(self._refused)) and self._refused[due][0] <= now:
                 due += 1
-            # The clients that are being served will take a few free slots for their next requests.
+            # A quarter of the slots is reserved for the next requests of connections that were not refused.
             self._release_refused(max(due, min(self._free - self._limit // 4, len(self._refused))))
             if self._unlogged_refusals and now - last_logged > _RETRY_AFTER:
                 _log.warning("requests_refused", count=self._unlogged_refusals, in_flight=self._in_flight)

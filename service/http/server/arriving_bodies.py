@@ -1,4 +1,4 @@
-"""Request bodies that have not arrived: limited apart from the requests in progress."""
+"""The limit of arriving request bodies, which is separate from the limit of requests in progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,17 +8,17 @@ from service.domain.errors import BusyError
 from service.http.server.admission import AdmissionControl
 
 _MIN_SIZE: Final = 16 * 1024
-"""Bytes that each body counts at least: its connection and its request need as much."""
+"""The smallest number of bytes that is counted for a body: the memory of its connection and its request."""
 
 _TOKEN_SHARE: Final = 4
-"""The bodies of one token may use one part in this many of the limit."""
+"""The divisor of the limit: the bodies of one token may use a quarter."""
 
 
 class ArrivingBodies:
-    """Limits the bytes of the bodies that are arriving; their requests occupy no slot meanwhile.
+    """A limit of the bytes of all bodies that are arriving; the requests occupy no slots while they wait.
 
     Args:
-        limit: Bytes of all bodies; a single body is admitted whatever its size.
+        limit: Bytes of all bodies; a body of any size is admitted if it is the only one.
         admission: Frees the slot of a request while its body arrives.
     """
 
@@ -37,8 +37,8 @@ class ArrivingBodies:
         """Admit a body of at most ``size`` bytes, which arrives within the block.
 
         Raises:
-            BusyError: Too many bodies are arriving, of all tokens or of this one; or the body has arrived and no
-                slot is free.
+            BusyError: Too many bodies are arriving, in total or with this token; or the body has arrived and no slot
+                is free.
         """
         size = max(size, _MIN_SIZE)
         token_size = self._size_by_token.get(token_id, 0)

@@ -1,4 +1,4 @@
-"""The connections of the server: everything that happens before a request reaches its route, and after its response.
+"""The connections of the server: the steps before the route of a request is looked up and after its response.
 
 This is the only module that uses private names of aiohttp; `pyproject.toml` pins the version, and
 `tests/test_aiohttp_internals.py` checks each name:
@@ -14,8 +14,8 @@ This is the only module that uses private names of aiohttp; `pyproject.toml` pin
 Memory of a connection, measured with CPython 3.11: 9 KiB with one request in progress; 90 KiB with an incomplete
 head of 28 KiB, of which the limit is 32 KiB; 60 KiB with pipelined requests; 520 KiB with pipelined requests of 100
 short headers each, the worst case: one read returns about 32 KiB, and aiohttp parses at most 32 requests in
-advance. The bound of the process is MAX_CONNECTIONS times that: 16 000 connections need 150 MB as clients use them
-and up to 8 GB against hostile ones, so MAX_CONNECTIONS must fit the memory limit (2 000 per GiB) unless a proxy
+advance. The connections of the process need at most MAX_CONNECTIONS times as much: 16 000 connections need 150 MB in
+normal use and up to 8 GB under attack, so MAX_CONNECTIONS must fit the memory limit (2 000 per GiB) unless a proxy
 parses the requests first.
 """
 
@@ -41,16 +41,16 @@ _log = structlog.get_logger(__name__)
 _BAD_REQUEST: Final = 400
 
 _HEAD_LIMIT: Final = 32 * 1024
-"""Bytes of a request head: the parser limits each header alone, and all of them to a megabyte."""
+"""Bytes of a request head. The parser limits the size of one header, and all headers only to a megabyte."""
 
 _UNSENT_IN_KERNEL: Final = 64 * 1024
-"""Bytes that the kernel takes before it has sent them; by default it takes megabytes for each connection."""
+"""Bytes that the kernel buffers unsent for each connection; by default it buffers megabytes."""
 
 _UNREAD_IN_KERNEL: Final = 32 * 1024
-"""Bytes that the kernel receives in advance, and the most that one read returns; it doubles this for its own use."""
+"""Bytes that the kernel buffers for each connection and that one read returns; it reserves twice as much memory."""
 
 _RESET: Final = struct.pack("ii", 1, 0)
-"""SO_LINGER: discard unsent data on close. The kernel would keep it for minutes."""
+"""The option SO_LINGER that discards unsent data on close; otherwise the kernel keeps it for minutes."""
 
 _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -61,7 +61,7 @@ class ServerRunner(web.AppRunner):
     Args:
         app: The application.
         state: The limits.
-        max_connections: Further connections are closed at once.
+        max_connections: The number of open connections beyond which new ones are closed immediately.
         **options: Those of `aiohttp.web.AppRunner`.
     """
 
@@ -77,10 +77,10 @@ class ServerRunner(web.AppRunner):
 
 
 class _Server(web.Server):
-    """A server like ``base``, with our connections."""
+    """A server with the handler and the options of ``base`` that creates connections of this module."""
 
     def __init__(self, base: web.Server, state: ServerState, max_connections: int) -> None:
-        super().__init__(base.request_handler, request_factory=base.request_factory, **base._kwargs)  # noqa: SLF001 -- see the module
+        super().__init__(base.request_handler, request_factory=base.request_factory, **base._kwargs)  # noqa: SLF001 -- see the module's docstring
         self._state = state
         self._max_connections = max_connections
 
@@ -91,7 +91,7 @@ class _Server(web.Server):
 
 
 class _RejectedConnection(asyncio.Protocol):
-    """A connection beyond the limit."""
+    """A connection beyond MAX_CONNECTIONS."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Close the connection before it has used any memory."""
@@ -99,14 +99,14 @@ class _RejectedConnection(asyncio.Protocol):
 
 
 class _ClientConnection(web.RequestHandler, UnsentConnection):
-    """The connection of a client; it holds at most one response that the kernel has not taken."""
+    """The connection of a client; at most one of its responses is unsent."""
 
     __slots__ = ("_app_handler", "_head_size", "_is_new", "_state", "response_size")
 
     def __init__(
         self, server: web.Server, state: ServerState, *, loop: asyncio.AbstractEventLoop, **options: object
     ) -> None:
-        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- what AppRunner received
+        super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- the options of AppRunner
         self._state = state
         self._app_handler: _Handler = server.request_handler
         self._is_new = True
@@ -114,12 +114,12 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         self.response_size = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start, unless too many connections of this client have sent no request."""
+        """Start the connection; abort it if its client network has too many connections without a request."""
         peer = transport.get_extra_info("peername")
         if not self._state.new_connections.add(self, peer[0] if peer else ""):
             cast("asyncio.Transport", transport).abort()
             return
-        # With 0 the transport pauses writing unless the kernel has taken everything.
+        # With 0 the transport pauses writing until the kernel has accepted all bytes.
         cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=0)
         kernel = transport.get_extra_info("socket")
         kernel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _UNSENT_IN_KERNEL)
@@ -136,7 +136,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         """Parse ``data``; abort the connection if its request head exceeds the limit."""
         super().data_received(data)
         waiter = self._waiter
-        if waiter is None or waiter.done():  # a request is in progress, or is about to be
+        if waiter is None or waiter.done():  # a complete request has arrived
             self._head_size = 0
             return
         self._head_size += len(data)
@@ -145,7 +145,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
             self.abort()
 
     def pause_writing(self) -> None:
-        """Count the response as unsent, and read no further requests until it is sent."""
+        """Count the response as unsent, and read no requests until it is sent."""
         super().pause_writing()
         self._pause_transport_reading()
         self._state.unsent.add(self)
@@ -158,7 +158,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         super().resume_writing()
 
     def abort(self) -> None:
-        """Close the connection at once and discard what is unsent."""
+        """Close the connection immediately and discard unsent bytes."""
         if self.transport is not None:
             self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             self.transport.abort()
@@ -171,12 +171,12 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
             self._state.new_connections.remove(self)
         message = request._message  # noqa: SLF001 -- its public name is deprecated
         if message.upgrade:
-            # The parser discards what follows in the same read. No protocol is offered, so the request is handled as
-            # if it did not ask for an upgrade, and is the last one of its connection.
+            # The parser discards the bytes after such a request, so it is the last one of its connection. The server
+            # offers no other protocol and ignores the header Upgrade.
             request._message = message._replace(should_close=True)  # noqa: SLF001 -- see above
         if request.version != HttpVersion11 and not _has_valid_framing(request):
             request_handler = self._reject_framing
-        elif request_handler is self._app_handler:  # otherwise the parser has failed
+        elif request_handler is self._app_handler:  # otherwise it reports an error of the parser
             request_handler = self._handle_admitted
         return super()._handle_request(request, start_time, request_handler)
 
@@ -188,13 +188,13 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         try:
             return await self._app_handler(request)
         except web.HTTPBadRequest as error:
-            # The routes raise none: later versions of aiohttp report what the parser rejects in this way.
+            # No handler raises it: later versions of aiohttp report errors of the parser by this exception.
             return self.handle_error(request, _BAD_REQUEST, error)
         finally:
             admission.release()
 
     def _refuse(self, request: web.BaseRequest) -> Response:
-        """Return 503; it costs as little as possible: no route is looked up and no line is logged."""
+        """Return 503. To use little CPU, it looks up no route and logs no line."""
         response = error_response(BusyError("no free slot"))
         response.header_lines += header_lines({"X-Request-Id": new_request_id()})
         response.header_lines += self._state.rate_limiter.header_lines(None, free_slots=0)
@@ -219,7 +219,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return 400 for what is not HTTP, 500 for an internal error; without ``message``, which can hold a token.
+        """Return 400 for invalid HTTP, 500 for an internal error; omit ``message``, which can contain a token.
 
         Raises:
             ConnectionError: A part of another response has been sent.
@@ -242,8 +242,8 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
 
 
 def _has_valid_framing(request: web.BaseRequest) -> bool:
-    """Return whether every server sees the same end of a request that is not HTTP/1.1: HTTP/1.0 without chunks.
+    """Return whether the end of a request other than HTTP/1.1 is unambiguous: only HTTP/1.0 without chunks.
 
-    The parser accepts every version; RFC 9112, section 6.1, calls chunks before 1.1 faulty.
+    The parser accepts all versions. In HTTP/1.0, Transfer-Encoding is faulty framing: RFC 9112, section 6.1.
     """
     return request.version == HttpVersion10 and "Transfer-Encoding" not in request.headers

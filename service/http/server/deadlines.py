@@ -1,18 +1,15 @@
-"""The deadline of each request: one periodic check instead of a timer per request."""
+"""The deadline of each request, enforced by one periodic check instead of a timer per request."""
 
 import asyncio
 import time
 from typing import Any, Final
 
 _INTERVAL: Final = 0.25
-"""Seconds between two checks; a request can take that much longer than its timeout."""
+"""Seconds between two checks; a request can exceed its timeout by as much."""
 
 
 class Deadlines:
-    """Cancels the tasks of requests that take longer than ``timeout`` seconds.
-
-    The timeout is the same for all requests, so the task with the next deadline is the first.
-    """
+    """The deadlines of requests, ``timeout`` seconds after their start; later, their tasks are cancelled."""
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout
@@ -20,11 +17,11 @@ class Deadlines:
         self._cancelled: set[asyncio.Task[Any]] = set()
 
     def begin(self, task: asyncio.Task[Any]) -> None:
-        """Start the timeout of the request that ``task`` handles."""
+        """Set the deadline of the request that ``task`` handles."""
         self._deadlines[task] = time.monotonic() + self._timeout
 
     def end(self, task: asyncio.Task[Any]) -> bool:
-        """End the timeout; return whether it cancelled the task, and undo that cancellation."""
+        """Remove the deadline of ``task``; return whether it cancelled the task, and undo that cancellation."""
         self._deadlines.pop(task, None)
         if task not in self._cancelled:
             return False

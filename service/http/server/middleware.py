@@ -1,4 +1,4 @@
-"""What every routed request passes through: id, deadline, common headers, error responses, log and metrics."""
+"""The steps around each handler: request id, deadline, error responses, common headers, log and metrics."""
 
 import asyncio
 import random
@@ -18,27 +18,26 @@ from service.http.server.state import FAULT, PRINCIPAL, REQUEST_ID, ServerState
 _log = structlog.get_logger(__name__)
 
 _REQUEST_ID_HEADER: Final = istr("X-Request-Id")
-_REQUEST_ID_FORM: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _UNAVAILABLE: Final = 503
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-"""The methods that are metric labels: clients must not create labels."""
-
+"""The methods that are labels of metrics; for others, a client could create any number of labels."""
 
 Handler = Callable[[web.Request], Awaitable[Response]]
 
 
 def new_request_id() -> str:
-    """Return a random id; it is no secret, so it costs no system call."""
+    """Return a random id. It is no secret, so a generator without a system call is sufficient."""
     return f"{random.getrandbits(128):032x}"
 
 
 class Middleware:
-    """Runs the handler of one route.
+    """The middleware of one route.
 
     Args:
         state: The state of the server.
         route: The label of the route in metrics.
-        handler: Returns the response; no client sees what it raises.
+        handler: Returns the response; its exceptions become responses without their text.
     """
 
     def __init__(self, state: ServerState, route: str, handler: Handler) -> None:
@@ -47,10 +46,10 @@ class Middleware:
         self._handler = handler
 
     async def handle(self, request: web.Request) -> Response:
-        """Return the response to ``request``, within the deadline, whatever the handler does."""
+        """Return the response of the handler, or an error response if it fails or exceeds the deadline."""
         started = time.perf_counter()
-        given_id = request.headers.get(_REQUEST_ID_HEADER)
-        request_id = given_id if given_id and _REQUEST_ID_FORM.fullmatch(given_id) else new_request_id()
+        client_id = request.headers.get(_REQUEST_ID_HEADER)
+        request_id = client_id if client_id and _REQUEST_ID.fullmatch(client_id) else new_request_id()
         request[REQUEST_ID] = request_id
         task, deadlines = asyncio.current_task(), self._state.deadlines
         assert task is not None, "a handler runs in a task"
@@ -61,12 +60,12 @@ class Middleware:
             if not deadlines.end(task):
                 raise
             response = error_response(request_timed_out())
-        except Exception:  # noqa: BLE001 -- any error of a handler is answered with 500
+        except Exception:  # noqa: BLE001 -- the response to any exception is 500
             _log.exception("request_failed", request_id=request_id, path=request.path)
             response = error_response(internal_error(request_id))
         finally:
             deadlines.end(task)
-        # The slot of this request is free as soon as the response is sent.
+        # The slot of this request is released before the response is sent.
         free_slots = self._state.admission.free + 1
         lines = self._state.rate_limiter.header_lines(request.get(PRINCIPAL), free_slots=free_slots)
         response.header_lines += header_lines({"X-Request-Id": request_id}) + lines
@@ -79,7 +78,7 @@ class Middleware:
         """Count the request in the metrics and log it."""
         method, status = request.method, response.status
         self._state.metrics.observe(self._route, method if method in _METHODS else "OTHER", status, seconds)
-        # Checked for 503 alone: looking up an absent key raises an exception inside.
+        # Only for 503: a lookup of an absent key is slow, because aiohttp raises an exception internally.
         fault = {"fault": request[FAULT]} if status == _UNAVAILABLE and FAULT in request else {}
         _log.info(
             "request",

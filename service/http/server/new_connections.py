@@ -1,4 +1,4 @@
-"""Connections without a complete request head: a deadline, and a limit for each client network."""
+"""The deadline of connections without a complete request head, and their limit for each client network."""
 
 import asyncio
 import ipaddress
@@ -10,21 +10,21 @@ _IPV6_PREFIX: Final = 64
 
 
 class NewConnection(Protocol):
-    """A connection that is closed when no request head arrives in time."""
+    """A connection that is closed unless a request head arrives in time."""
 
     def force_close(self) -> None:
         """Close the connection."""
 
 
 class NewConnections:
-    """Counts connections by client network, from their start to the end of their first request head.
+    """The connections of each client network, from their start to the end of their first request head.
 
-    Behind a proxy all connections have the same address; each one is counted until its first request.
+    Behind a proxy, the limit applies to all connections together, because they have the same address.
 
     Args:
         limit: Connections of one IPv4 address or IPv6 network; 0 for no limit.
         timeout: Seconds in which the first request head must arrive.
-        on_refuse: Is called for each connection beyond the limit.
+        on_refuse: Called for each connection beyond the limit.
     """
 
     def __init__(self, limit: int, timeout: float, on_refuse: Callable[[], None]) -> None:
@@ -47,7 +47,7 @@ class NewConnections:
         return True
 
     def remove(self, connection: NewConnection) -> None:
-        """Stop counting ``connection``: its head has arrived, or it has ended. Ignore it if it is not counted."""
+        """Stop counting ``connection``: its head has arrived, or it has ended. Do nothing if it is not counted."""
         if connection not in self._timers:
             return
         network, timer = self._timers.pop(connection)

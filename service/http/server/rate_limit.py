@@ -1,6 +1,6 @@
 """The rate limit of each token, and the headers that report it.
 
-The names of the headers are those of Sentry's API: its clients derive their concurrency from them.
+The names of the headers are those of Sentry's API; clients derive the number of parallel requests from them.
 """
 
 import time
@@ -17,7 +17,7 @@ _UNLIMITED: Final = 1_000_000
 
 
 class RateLimiter:
-    """Counts the requests of each token in the current second, per process.
+    """The number of requests of each token in the current second; each process counts alone.
 
     Args:
         concurrent_limit: The reported limit of requests in progress; `AdmissionControl` enforces it.
@@ -31,10 +31,10 @@ class RateLimiter:
         self._counts: dict[int, int] = {}
 
     def count(self, principal: Principal) -> None:
-        """Count a request.
+        """Count a request of ``principal``.
 
         Raises:
-            HttpError: 429; the token has used up its limit in this second.
+            HttpError: 429 if the number of requests in this second has reached the limit of the token.
         """
         limit = principal.rate_limit
         if limit is None:
@@ -54,8 +54,8 @@ class RateLimiter:
         """Return the lines of the rate-limit headers of a response.
 
         Args:
-            principal: Whose request it is; None before authentication.
-            free_slots: How many more requests may be in progress; values outside of the limit are clipped.
+            principal: The principal of the request; None before authentication.
+            free_slots: How many more requests may be in progress; reported as at least 0 and at most the limit.
         """
         self._start_second()
         limit = remaining = _UNLIMITED
@@ -72,7 +72,7 @@ class RateLimiter:
             self._counts.clear()
 
 
-@lru_cache(maxsize=1024)  # few combinations within a second, and every response needs them
+@lru_cache(maxsize=1024)  # every response needs them; there are few combinations in a second
 def _header_lines(
     concurrent_limit: int, concurrent_remaining: int, limit: int, remaining: int, reset: int
 ) -> str:

@@ -1,4 +1,4 @@
-"""Responses that are complete before the first byte is sent, and the one place that writes header lines."""
+"""Responses whose head and body are complete before the first byte is sent, and the format of header lines."""
 
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,18 +23,19 @@ COMMON_HEADERS: Final = {
     "Cache-Control": "no-store",
     "Server": "projectkeys",
 }
-"""The headers of all responses; constant pages have another Cache-Control and Vary."""
+"""The headers of all responses; those of constant pages differ in Cache-Control and Vary."""
 
 _WITHOUT_LENGTH: Final = frozenset({204, 304})
-"""204 has no body; a Content-Length in a 304 would be that of the 200 response: RFC 9110, section 8.6."""
+"""Statuses without a Content-Length: 204 has no body, and in a 304 it would be the length of the 200 response
+(RFC 9110, section 8.6)."""
 
 
 def header_lines(headers: Mapping[str, str]) -> str:
     """Return ``headers`` as they are sent, each line with its CR LF.
 
     Raises:
-        ValueError: A name or a value contains a character that cannot be printed. After a line end, the rest of the
-            value would be another header or another response.
+        ValueError: A name or a value contains a character that cannot be printed. A client would read the text after
+            a line end as another header or another response.
     """
     lines = [f"{name}: {value}" for name, value in headers.items()]
     if not "".join(lines).isprintable():
@@ -45,14 +46,14 @@ def header_lines(headers: Mapping[str, str]) -> str:
 class Response(web.StreamResponse):
     """A status, header lines and a body, sent in one piece.
 
-    ``headers`` of the base class are not sent. aiohttp calls ``prepare`` and then ``write_eof``; after that it reads
-    the next request of the connection. ``after_send`` is awaited in between.
+    The attribute ``headers`` of the base class is ignored. aiohttp calls ``prepare``, then ``write_eof``, and then
+    handles the next request of the connection. ``write_eof`` awaits ``after_send``.
 
     Args:
         headers: Lines from `header_lines`; more of them may be added to the attribute ``header_lines``.
         body: The whole body.
         status: The HTTP status.
-        is_constant: The process keeps ``body`` in any case, so a client that does not read it costs no memory.
+        is_constant: The process keeps ``body`` permanently, so an unread response needs no further memory.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Response(web.StreamResponse):
         return request.writer
 
     async def _write_large(self, request: web.BaseRequest, head: bytes) -> None:
-        """Send the head and the body separately: joining them would copy the body until the client has read it."""
+        """Send the head and the body separately: joined, the body would be in memory twice until it is sent."""
         connection = request.protocol
         if isinstance(connection, UnsentConnection):
             connection.response_size = 0 if self._is_constant else len(self._response_body)
@@ -95,7 +96,7 @@ class Response(web.StreamResponse):
                 connection.response_size = 0
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Await ``after_send``; ``prepare`` has sent the whole response."""
+        """Await ``after_send``; ``prepare`` has already sent the whole response."""
         del data
         if self.after_send is not None:
             await self.after_send()
@@ -114,12 +115,12 @@ class Response(web.StreamResponse):
 
 @lru_cache(maxsize=1)
 def _http_date(second: int) -> str:
-    """Return a time, in seconds since 1970, in the format of HTTP."""
+    """Return ``second``, in seconds since 1970, in the format of the header Date."""
     return formatdate(second, usegmt=True)
 
 
-@cache  # there are few sets of methods
-def _usual_header_lines(allow: str, content_type: str) -> str:
+@cache  # needs no limit: there are few combinations
+def _common_header_lines(allow: str, content_type: str) -> str:
     headers = {**COMMON_HEADERS, "Allow": allow, "Content-Type": content_type}
     return header_lines({name: value for name, value in headers.items() if value})
 
@@ -144,11 +145,11 @@ def bytes_response(
     Args:
         body: The content.
         status: The HTTP status.
-        allow: The value of the header Allow: the methods of the resource; "" for no such header.
-        headers: Further headers, none of `COMMON_HEADERS`.
-        content_type: The media type; "" for no content.
+        allow: The value of the header Allow, the methods of the resource; "" omits the header.
+        headers: Further headers, other than `COMMON_HEADERS`.
+        content_type: The media type; "" omits the header, for a response without content.
     """
-    lines = _usual_header_lines(allow, content_type)
+    lines = _common_header_lines(allow, content_type)
     return Response(lines + header_lines(headers) if headers else lines, body, status=status)
 
 

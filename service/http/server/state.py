@@ -1,4 +1,4 @@
-"""What the connections and the handlers of one server share, and the keys under which requests hold values."""
+"""The state that connections and handlers of one server share, and the keys of values stored in requests."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -17,7 +17,7 @@ from service.metrics import RequestMetrics
 
 @dataclass(slots=True)
 class ServerState:
-    """The limits of a server and what counts against them.
+    """The limits of a server and their current use.
 
     Args:
         admission: The requests in progress.
@@ -25,12 +25,12 @@ class ServerState:
         unsent: The responses that clients have not read.
         new_connections: The connections without a complete request head.
         rate_limiter: The requests of each token.
-        deadlines: The time of each request.
-        metrics: Counts the requests.
+        deadlines: The deadline of each request.
+        metrics: The metrics of requests.
         body_timeout: Seconds in which a request body must arrive.
         body_limit: Bytes of a request body.
         links_base: Scheme and host of the URLs in responses.
-        draining: The process is about to stop: each response closes its connection.
+        draining: True while the process is about to stop; each response then closes its connection.
     """
 
     admission: AdmissionControl
@@ -51,7 +51,7 @@ SERVER_STATE: Final = web.AppKey("server_state", ServerState)
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
-"""Whose token the request carries; absent before authentication."""
+"""The principal of the request; absent before authentication."""
 
 FAULT: Final = web.RequestKey("fault", str)
-"""Why the response has the status 503; for the log, never for the client."""
+"""The reason for the status 503; it is logged and not sent to the client."""

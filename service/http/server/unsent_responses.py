@@ -1,6 +1,6 @@
-"""Responses that clients do not read: a deadline for each and a limit for all of them.
+"""The deadline of each response that its client does not read, and the limit of all of them.
 
-aiohttp waits for such a client without a limit and keeps the response in memory meanwhile.
+aiohttp has no timeout for such a client and keeps the response in memory.
 """
 
 import asyncio
@@ -13,36 +13,38 @@ import structlog
 _log = structlog.get_logger(__name__)
 
 LARGE: Final = 32 * 1024
-"""Bytes of a response above which its size is counted; smaller ones count as this, which their connection needs."""
+"""Bytes from which a response is large and counts by size; others count as this many, the memory of their
+connection."""
 
 _SHARED_PART: Final = 4
-"""Small and constant responses, which need no token, may use one part in this many of the limit."""
+"""The divisor of the limit: small and constant responses, which clients without a token receive too, may use a
+quarter, so that they cannot displace the others."""
 
 
 class UnsentConnection:
-    """A connection whose client may not read the response.
+    """A connection whose client may fail to read the response.
 
-    ``response_size``: bytes of the response being written that only the connection keeps in memory; 0 for a small or
-    a constant response.
+    ``response_size``: bytes of a large response that is in memory only until it is sent; 0 for a small or a constant
+    response.
     """
 
     __slots__ = ()
     response_size: int
 
     def abort(self) -> None:
-        """Close the connection at once and discard what is unsent."""
+        """Close the connection immediately and discard unsent bytes."""
         raise NotImplementedError
 
 
 class UnsentResponses:
-    """Limits the responses that the kernel has not taken because their clients do not read.
+    """A limit of the responses that the kernel has not accepted because their clients do not read.
 
     When the limit is exceeded, the connection whose response has been unsent for longest is aborted.
 
     Args:
         limit: Bytes of all responses.
         timeout: Seconds for each response.
-        on_abort: Is called with the exceeded limit for each aborted connection.
+        on_abort: Called for each aborted connection with "send_timeout" or "unsent_limit", whichever was exceeded.
     """
 
     def __init__(self, limit: int, timeout: float, on_abort: Callable[[str], None]) -> None:
@@ -60,7 +62,7 @@ class UnsentResponses:
         return self._large.size + self._small.size
 
     def add(self, connection: UnsentConnection) -> None:
-        """Count the response that ``connection`` is sending."""
+        """Count the response of ``connection`` until `remove`."""
         group, size = self._small, LARGE
         if connection.response_size:
             group, size = self._large, max(connection.response_size, LARGE)
@@ -71,7 +73,7 @@ class UnsentResponses:
             self._abort(next(iter(group.members)), "unsent_limit")
 
     def remove(self, connection: UnsentConnection) -> None:
-        """Stop counting the response of ``connection``; ignore it if it is not counted."""
+        """Stop counting the response of ``connection``; do nothing if it is not counted."""
         for group in (self._large, self._small):
             if connection in group.members:
                 size, timer = group.members.pop(connection)
@@ -87,7 +89,7 @@ class UnsentResponses:
 
 @dataclass(slots=True)
 class _Group:
-    """Connections with their sizes and timers; the one that has been unsent for longest is the first."""
+    """Connections with their sizes and timers; the first has waited for its client for the longest time."""
 
     limit: int
     size: int = 0
