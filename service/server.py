@@ -41,7 +41,7 @@ _RESERVED_DESCRIPTORS: Final = 64
 """File descriptors that are reserved for the log and for Kafka."""
 
 _OPS_CONNECTIONS: Final = 32
-"""The limits of connections and requests of the operations port; probes and Prometheus need a few."""
+"""Connections of the operations port, and slots of its requests; probes and Prometheus need a few."""
 
 _POLL_INTERVAL: Final = 0.02
 """Seconds between two checks for requests in progress."""
@@ -253,10 +253,7 @@ def check_ports_free(settings: Settings) -> None:
 
 def _port_taken(port: int, setting: str, error: OSError) -> PortTakenError:
     reason = os.strerror(error.errno or 0).lower()
-    return PortTakenError(
-        f"{setting}: the server cannot listen on port {port} ({reason}); set another port, for example "
-        f"{setting}={port + 100}."
-    )
+    return PortTakenError(f"{setting}: the server cannot listen on port {port} ({reason}); set another port.")
 
 
 def run(work: Coroutine[Any, Any, None]) -> None:

@@ -86,14 +86,12 @@ class Text(JsonField[str | None]):
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
-        if errors := [*self._length_errors(text), *character_errors(text)]:
+        errors = character_errors(text)
+        if len(text) > self.max_length:
+            errors.insert(0, f"Ensure this field has no more than {self.max_length} characters.")
+        if errors:
             raise ValidationError(errors)
         return text or None
-
-    def _length_errors(self, text: str) -> list[str]:
-        if len(text) <= self.max_length:
-            return []
-        return [f"Ensure this field has no more than {self.max_length} characters."]
 
 
 class RequiredText(Text):

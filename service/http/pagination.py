@@ -67,12 +67,9 @@ def link_header(context: RequestContext, page: Page, ids: Sequence[int]) -> str:
         page: The requested page.
         ids: The ids of the selected rows, at most ``page.limit``, in descending order.
     """
-    query = context.request.query
-    other_parameters = (
-        urlencode([(key, value) for key, value in query.items() if key != "cursor"]) if query else ""
-    )
+    others = [(name, value) for name, value in context.request.query.items() if name != "cursor"]
     # The path of a list needs no quoting: its parts consist of letters, digits, "-" and "_".
-    url = f"{context.server.links_base}{context.request.path}?{other_parameters}&cursor="
+    url = f"{context.server.links_base}{context.request.path}?{urlencode(others)}&cursor="
     previous, has_previous = _previous(page, ids)
     following, has_following = _next(page, ids)
     return (

@@ -170,8 +170,8 @@ class Dispatcher:
         _check_names(principal, names)
         project = None
         if self._is_in_project:
-            names_of_project, projects = (names["organization"], names["project"]), self._use_cases.projects
-            project = projects.known(*names_of_project) or await projects.get(*names_of_project)
+            projects, organization, name = self._use_cases.projects, names["organization"], names["project"]
+            project = projects.known(organization, name) or await projects.get(organization, name)
         if method == "DELETE":  # for POST and PUT, `read_body` checks it
             check_acceptable(request)
         response = await handler(

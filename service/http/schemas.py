@@ -215,7 +215,7 @@ class NewProjectKeyBody(Body[NewProjectKey]):
         members["loader_options"] = LoaderOptions(**(members.get("loader_options") or {}))
         if members.get("rate_limit") is Unset.UNSET:
             del members["rate_limit"]
-        return super().command(members)
+        return self.command_type(**members)
 
 
 class ProjectKeyChangeBody(Body[ProjectKeyChange]):
@@ -231,4 +231,4 @@ class ProjectKeyChangeBody(Body[ProjectKeyChange]):
     def command(self, members: dict[str, Any]) -> ProjectKeyChange:
         """Return the command."""
         members["loader_options"] = members.get("loader_options") or {}
-        return super().command(members)
+        return self.command_type(**members)

@@ -16,6 +16,9 @@ _WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,9})\s*(?:$|[,;])")
 _MAX_WAIT: Final = 30
 """Seconds; a longer wait in the header Prefer is reduced to this."""
 
+REPLAYED: Final = {"Idempotent-Replayed": "true"}
+"""The header of a response that repeats the result of an earlier request with the same idempotency key."""
+
 
 def idempotency_key(context: RequestContext, body: Any) -> IdempotencyKey | None:
     """Return the ``Idempotency-Key`` of the request, with or without quotes; None if it is absent.
@@ -39,11 +42,6 @@ def _fingerprint(context: RequestContext, body: Any) -> bytes:
     return hashlib.sha256(head + dump_json(body, sort_keys=True)).digest()
 
 
-def replayed_header(*, replayed: bool) -> dict[str, str]:
-    """Return the header of a response that repeats the result of an earlier request; nothing for another one."""
-    return {"Idempotent-Replayed": "true"} if replayed else {}
-
-
 async def event_headers(
     context: RequestContext, event_id: UUID | None, public_key: str, *, replayed: bool = False
 ) -> dict[str, str]:
@@ -55,7 +53,7 @@ async def event_headers(
         public_key: The key that was written.
         replayed: Whether an earlier request with the same idempotency key did the write.
     """
-    headers = replayed_header(replayed=replayed)
+    headers = dict(REPLAYED) if replayed else {}
     if event_id is None:
         return {**headers, "Event-Status": "unchanged"}
     headers["Event-Id"] = str(event_id)

@@ -77,9 +77,8 @@ async def get_key(context: RequestContext) -> Response:
 async def update_key(context: RequestContext) -> Response:
     """``PUT …/keys/{key_id}/``: 200 with the changed key, after the commit."""
     project, key_id = context.project, context.key_id
-    await context.use_cases.read_keys.get(
-        project, key_id
-    )  # 404 takes precedence over the errors of `read_body`
+    # 404 takes precedence over errors of the body.
+    await context.use_cases.read_keys.get(project, key_id)
     body = await read_body(context.request)
     change = load(_KEY_CHANGE, body)
     updated = await context.use_cases.update_key.execute(project, key_id, change, context.origin)

@@ -16,7 +16,7 @@ from service.http.schemas import (
 )
 from service.http.serializers import organization_to_json, project_to_json
 from service.http.server.response import Response, empty_response, json_response
-from service.http.write_headers import idempotency_key, replayed_header
+from service.http.write_headers import REPLAYED, idempotency_key
 
 _NEW_ORGANIZATION: Final = NewOrganizationBody()
 _ORGANIZATION_CHANGE: Final = OrganizationChangeBody()
@@ -42,7 +42,7 @@ async def create_organization(context: RequestContext) -> Response:
         ingest_url=new.ingest_url,
         idempotency_key=idempotency_key(context, body),
     )
-    headers = replayed_header(replayed=replayed)
+    headers = REPLAYED if replayed else {}
     return json_response(organization_to_json(organization), status=201, allow=context.allow, headers=headers)
 
 
@@ -86,7 +86,7 @@ async def create_project(context: RequestContext) -> Response:
         origin=context.origin,
         idempotency_key=idempotency_key(context, body),
     )
-    headers = replayed_header(replayed=replayed)
+    headers = REPLAYED if replayed else {}
     return json_response(project_to_json(project), status=201, allow=context.allow, headers=headers)
 
 

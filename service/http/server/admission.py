@@ -13,7 +13,7 @@ from service.domain.errors import BusyError
 _log = structlog.get_logger(__name__)
 
 _RETRY_AFTER: Final = 1.0
-"""Seconds; the value of the header Retry-After."""
+"""Seconds: the value of the header Retry-After, and the shortest interval between log lines about refusals."""
 
 _INTERVAL: Final = 0.02
 """Seconds between two runs of the loop in `AdmissionControl.run`."""
