@@ -112,7 +112,7 @@ def stop_signal() -> asyncio.Event:
 
 
 async def drain(server: HttpServer, stop: asyncio.Event, *, delay: float) -> None:
-    """Serve for ``delay`` seconds while readiness fails, so that load balancers react; a second signal ends it."""
+    """Serve for ``delay`` seconds while readiness fails, so that load balancers react; a second signal skips this."""
     _log.info("stopping", after=delay)
     server.health.stopping = True
     server.state.draining = True
@@ -186,7 +186,7 @@ def _build_state(service: Service, max_requests: int, max_new_connections: int) 
 
 
 def build_app(service: Service, state: ServerState) -> web.Application:
-    """Return the application of the API."""
+    """Create the application of the API."""
     topic = Topic(service.settings.kafka_topic, SHARDS, TOPIC_CONFIG)
     serializer = KeySerializer(ingest_from(service.settings))
     return create_app(state, service.use_cases, serializer, topic)
@@ -215,7 +215,7 @@ def _max_connections(settings: Settings) -> int:
 
 
 async def _finish(runner: web.AppRunner, service: Service, state: ServerState) -> None:
-    """Close the listening sockets and wait for the requests in progress; `runner.cleanup` discards later bytes."""
+    """Close the listening sockets and wait for the requests in progress, before `runner.cleanup` stops reading."""
     # Closing a listening socket resets the connections in its backlog, so they are accepted first.
     await asyncio.sleep(_POLL_INTERVAL)
     for site in runner.sites:

@@ -1,4 +1,4 @@
-"""Admission control: the limit of requests in progress and the rate of 503 responses to further requests."""
+"""Admission control: the limit on requests in progress and the rate of 503 responses to further requests."""
 
 import asyncio
 from collections import deque
@@ -26,7 +26,7 @@ _RELEASES_PER_INTERVAL: Final = 20
 
 
 class AdmissionControl:
-    """A limit of requests in progress, each of which occupies a slot.
+    """A limit on requests in progress, each of which occupies a slot.
 
     If no slot is free, the request is refused, at most `_REFUSALS_PER_INTERVAL` requests per `_INTERVAL`; further
     requests wait for the next interval. After a refusal the connection is not read for `_RETRY_AFTER` seconds unless

@@ -1,4 +1,4 @@
-"""The limit of arriving request bodies, which is separate from the limit of requests in progress."""
+"""The limit on arriving request bodies, which is separate from the limit on requests in progress."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ _TOKEN_SHARE: Final = 4
 
 
 class ArrivingBodies:
-    """A limit of the bytes of all bodies that are arriving; the requests occupy no slots while they wait.
+    """A limit on the bytes of all bodies that are arriving; the requests occupy no slots while they wait.
 
     Args:
         limit: Bytes of all bodies; a body of any size is admitted if it is the only one.

@@ -1,4 +1,4 @@
-"""The deadline of each response that its client does not read, and the limit of all of them.
+"""The deadline of each response that its client does not read, and the limit on all such responses.
 
 aiohttp has no timeout for such a client and keeps the response in memory.
 """
@@ -37,7 +37,7 @@ class UnsentConnection:
 
 
 class UnsentResponses:
-    """A limit of the responses that the kernel has not accepted because their clients do not read.
+    """A limit on the responses that the kernel has not accepted because their clients do not read.
 
     When the limit is exceeded, the connection whose response has been unsent for longest is aborted.
 
