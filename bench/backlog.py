@@ -35,7 +35,7 @@ _OPTIONS: Final = orjson.dumps(
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Seconds from Kafka's return to the first event, and from that to the last; the number of events."""
+    """Seconds from the end of the outage to the first event, and from that to the last; the number of events."""
 
     until_first: float
     seconds: float
@@ -46,8 +46,8 @@ async def create_backlog(kafka: EmbeddedKafka, url: str, project_id: int, *, eve
     """Pause Kafka and commit keys with their events.
 
     Args:
-        kafka: Stays paused.
-        url: The service's database.
+        kafka: The broker; it stays paused.
+        url: The URL of the service's database.
         project_id: The project of the keys.
         events: The number of keys.
     """
@@ -92,7 +92,7 @@ async def publish_backlog(kafka: EmbeddedKafka, service: MeasuredReplica) -> Rec
     """Resume Kafka and wait until all but a thousandth of the backlog is published.
 
     Raises:
-        BenchError: This takes too long.
+        BenchError: The backlog is not published after two minutes.
     """
     events = int(await _outbox_depth(service))
     began, first = time.perf_counter(), 0.0

@@ -1,4 +1,4 @@
-"""The arithmetic of measurements."""
+"""Statistics of measurements."""
 
 import statistics
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Summarize at least one value."""
+    """Return the spread of ``values``, which are not empty."""
     return Spread(statistics.median(values), min(values), max(values))
 
 
 def ratios(measured: Sequence[float], baseline: Sequence[float]) -> list[float]:
-    """Divide round by round: a disturbance of the machine affects both values of a round."""
+    """Return the ratio of each round: a disturbance of the machine affects both values of a round."""
     return [value / reference for value, reference in zip(measured, baseline, strict=True)]
 
 

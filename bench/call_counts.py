@@ -5,7 +5,6 @@
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +23,7 @@ from bench.report import Goal, Row
 from bench.setup import Setup
 from service import logs
 from service.app import Service, build, publishing
+from service.dev.ports import free_port
 from service.domain.model import Origin, Project
 from service.server import listening
 from service.settings import Settings
@@ -40,7 +40,7 @@ _SQL: Final = frozenset(
     )
 )
 _REQUESTS: Final = 20
-"""Requests of each kind; the one with the fewest calls is reported: during it no background task ran."""
+"""Requests of each kind; the fewest calls are reported: no background task ran during that request."""
 
 _ORIGIN: Final = Origin(token_id=None, request_id="bench")
 
@@ -52,7 +52,7 @@ _GOALS: Final = {
 
 
 class _Profile:
-    """Collects the service's functions that are called until SQL is sent, and until it is removed."""
+    """Collects the functions of the service that are called, and those called before the first SQL statement."""
 
     def __init__(self) -> None:
         self.functions: set[CodeType] = set()
@@ -71,7 +71,7 @@ class _Profile:
             self.before_sql = set(self.functions)
 
     def counts(self) -> dict[str, int]:
-        """Return the counts: modules are files, functions are distinct."""
+        """Return the counts by name; a module is a file, a function counts once."""
         before = self.before_sql or set()
         return {
             "modules to SQL": len({code.co_filename for code in before}),
@@ -100,16 +100,14 @@ async def count(database_url: str) -> dict[str, int]:
         database_url=database_url,
         kafka_bootstrap_servers=("127.0.0.1:1",),
         host="127.0.0.1",
-        port=_free_port(),
-        ops_port=_free_port(),
+        port=free_port(),
+        ops_port=free_port(),
         shutdown_delay=0.0,
     )
     parts = build(settings)
     async with publishing(parts, publish=False), listening(parts):
-        project, token = (
-            await _new_project(parts),
-            await parts.use_cases.tokens.create("bench", scopes=["project:admin"]),
-        )
+        project = await _new_project(parts)
+        token = await parts.use_cases.tokens.create("bench", scopes=["project:admin"])
         keys = f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/"
         create = request_bytes("POST", keys, token=token, body=b'{"name":"Fabulous Key"}')
         reader, writer = await asyncio.open_connection("127.0.0.1", settings.port)
@@ -151,13 +149,6 @@ async def _send(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent
     writer.write(sent)
     async with asyncio.timeout(RESPONSE_TIMEOUT):
         return await read_response(reader)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _main(database_url: str) -> None:

@@ -18,14 +18,21 @@ _RATE: Final = 60.0
 """Creates per second: five in each shard, which shows a delay to tenths of a second."""
 
 _LATE: Final = 1.0
-"""Seconds after which an event counts as delayed by a failure and not by a busy machine."""
+"""Seconds; a longer delay counts as caused by the failure, not by the load of the machine."""
 
 _EVENTS_TIMEOUT: Final = 60.0
 
 
 @dataclass(slots=True)
 class CreateStream:
-    """Creates on a schedule; when each was due and when its event was consumed (seconds of the monotonic clock)."""
+    """Creates keys on a schedule and records the times of each, in seconds of the monotonic clock.
+
+    Attributes:
+        url: The URL that receives the creates.
+        token: A token that may create keys there.
+        due: When each create was due, by public key.
+        consumed: When the consumer received the event of each key.
+    """
 
     url: str
     token: str

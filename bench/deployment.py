@@ -1,4 +1,4 @@
-"""The measured service: its settings, a token, and replicas as in production."""
+"""The measured service: its settings, a token, and its replicas, which run `serve` as in production."""
 
 import sys
 from collections.abc import AsyncIterator, Mapping
@@ -53,7 +53,7 @@ class MeasuredReplica(Replica):
         """Wait until every event is published, so that no measurement includes work of the previous one.
 
         Raises:
-            BenchError: This takes too long.
+            BenchError: The outbox is not empty after a minute.
         """
 
         async def is_empty() -> bool:
@@ -113,6 +113,6 @@ async def replica(settings: Mapping[str, str], token: str, directory: Path) -> A
 
 
 async def _can_publish(started: MeasuredReplica) -> bool:
-    """Whether Kafka is reachable, which readiness does not require."""
+    """Return whether Kafka is reachable, which readiness does not require."""
     _, body = await started.readyz()
     return bool(body["checks"]["kafka"] == "ok")

@@ -1,6 +1,7 @@
-"""Latency of one tenant's creates, alone and while another tenant keeps many connections busy.
+"""The latency of one tenant's creates, alone and beside the load of another tenant.
 
-A process of its own for the latency: `python -m bench.fairness` reads a `Plan` as JSON and prints a `Latencies`.
+The latency is measured by a process of its own: `python -m bench.fairness` reads a `Plan` as JSON and prints a
+`Latencies`.
 """
 
 import asyncio
@@ -23,24 +24,29 @@ from bench.setup import Setup
 from testkit.http_client import request_bytes
 
 _CONNECTIONS: Final = 32
-"""Connections of the other tenant that create keys, and as many that change them."""
+"""Connections of the other tenant that create keys; as many change keys."""
 
-_CHANGED: Final = 32
+_CHANGED_KEYS: Final = 32
 """Keys of the other tenant that are changed in turn."""
 
 _PAUSE: Final = 0.005
-"""Seconds between a response and the next create: no more than one is in progress."""
+"""Seconds between a response and the next create: at most one create is in progress."""
 
 _WARM_UP: Final = 0.5
 """Seconds of load before the first create is measured."""
 
-_PATIENCE: Final = 40.0
+_WORKER_TIMEOUT: Final = 40.0
+"""Seconds in addition to those of the measurement."""
+
+_RESPONSE_TIMEOUT: Final = 40.0
+"""Seconds; far more than a response takes."""
+
 _MILLI: Final = 1e3
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The create to send, over one connection, for so many seconds."""
+    """The create to send over one connection, and the duration in seconds."""
 
     port: int
     request: str
@@ -70,7 +76,7 @@ async def _latencies(plan: Plan) -> Latencies:
     while (began := time.perf_counter()) < deadline:
         response = loop.create_future()
         connection.send(prepared)
-        await asyncio.wait_for(response, _PATIENCE)
+        await asyncio.wait_for(response, _RESPONSE_TIMEOUT)
         seconds.append(time.perf_counter() - began)
         await asyncio.sleep(_PAUSE)
     connection.close()
@@ -78,24 +84,24 @@ async def _latencies(plan: Plan) -> Latencies:
 
 
 async def measure(setup: Setup, seconds: int) -> Mapping[str, float]:
-    """p50 and p99 alone and beside the other tenant's load, and that load's responses a second."""
+    """Measure p50 and p99 in milliseconds, alone and beside the other tenant's load, and that load's rates."""
     service, plan = setup.service, Plan(setup.service.port, setup.requests.create, seconds)
-    alone = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _PATIENCE))
+    alone = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _WORKER_TIMEOUT))
     create, changes = await _other_tenant(service)
-    duration = seconds + 2 * _WARM_UP + 1  # and the start of the measuring process
+    duration = seconds + 2 * _WARM_UP + 1  # one second for the start of the measuring process
     async with asyncio.TaskGroup() as group:
         loads = [
             group.create_task(
                 run_worker(
                     "bench.closed_loop",
                     closed_loop.Plan(service.port, requests, expected, _CONNECTIONS, duration),
-                    timeout=duration + _PATIENCE,
+                    timeout=duration + _WORKER_TIMEOUT,
                 )
             )
             for requests, expected in (([create], 201), (changes, 200))
         ]
         await asyncio.sleep(_WARM_UP)
-        beside = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _PATIENCE))
+        beside = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _WORKER_TIMEOUT))
     found = [closed_loop.Load(**task.result()) for task in loads]
     await service.wait_until_published()
     return {
@@ -106,13 +112,13 @@ async def measure(setup: Setup, seconds: int) -> Mapping[str, float]:
 
 
 async def _other_tenant(service: MeasuredReplica) -> tuple[str, list[str]]:
-    """A new organization's requests: the create of a key, and a change of each of some keys."""
+    """Create an organization with keys; return its request for a create, and its requests that change the keys."""
     slug = f"other-{uuid4().hex[:8]}"
-    await service.send("POST", "/api/0/organizations/", {"name": slug, "slug": slug})
+    await service.post("/api/0/organizations/", {"name": slug, "slug": slug})
     body = {"name": "written", "defaultKey": False}
-    await service.send("POST", f"/api/0/organizations/{slug}/projects/", body)
+    await service.post(f"/api/0/organizations/{slug}/projects/", body)
     path, token = f"/api/0/projects/{slug}/written/keys/", service.token
-    keys = [orjson.loads(await service.send("POST", path, {}))["id"] for _ in range(_CHANGED)]
+    keys = [(await service.post(path, {}))["id"] for _ in range(_CHANGED_KEYS)]
     changes = [
         request_bytes("PUT", f"{path}{key}/", token=token, body=orjson.dumps({"name": name})).decode()
         for name in ("One", "Two")
@@ -122,31 +128,31 @@ async def _other_tenant(service: MeasuredReplica) -> tuple[str, list[str]]:
 
 
 def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
-    """The lines of the table."""
+    """Return the rows of the table."""
 
-    def of(name: str) -> list[float]:
-        return [figures[name] for (figures,) in rounds]
+    def values(name: str) -> list[float]:
+        return [metrics[name] for (metrics,) in rounds]
 
     return [
-        Row("POST key of one tenant alone, p50, ms", of("alone p50")),
+        Row("POST key of one tenant alone, p50, ms", values("alone p50")),
         Row(
             "  beside another tenant's load, p50, ms",
-            of("beside p50"),
-            ratios(of("beside p50"), of("alone p50")),
+            values("beside p50"),
+            ratios(values("beside p50"), values("alone p50")),
         ),
-        Row("POST key of one tenant alone, p99, ms", of("alone p99")),
+        Row("POST key of one tenant alone, p99, ms", values("alone p99")),
         Row(
             "  beside another tenant's load, p99, ms",
-            of("beside p99"),
-            ratios(of("beside p99"), of("alone p99")),
+            values("beside p99"),
+            ratios(values("beside p99"), values("alone p99")),
         ),
-        Row("  the other tenant's creates, a second", of("creates")),
-        Row("  the other tenant's changes, a second", of("changes")),
+        Row("  the other tenant's creates, per second", values("creates")),
+        Row("  the other tenant's changes, per second", values("changes")),
     ]
 
 
 def main() -> int:
-    """Read the plan, execute it, print the latencies."""
+    """Read the plan, execute it, print the result."""
     return worker.run(Plan, _latencies)
 
 

@@ -1,4 +1,4 @@
-"""The time until a consumer receives the event of a key: an open loop of creates, which waits for no response.
+"""The time until a consumer receives the event of a key: an open loop, which sends creates without waiting.
 
 A process of its own: `python -m bench.freshness` reads a `Plan` as JSON and prints a `Freshness`.
 """

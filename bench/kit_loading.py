@@ -1,4 +1,4 @@
-"""The time in which the consumer kit loads every key, and the memory of each.
+"""The time in which the consumer kit loads all keys, and the memory per key.
 
 A process of its own: `python -m bench.kit_loading` reads a `Plan` as JSON and prints a `Loaded`.
 """
@@ -26,7 +26,7 @@ KEYS: Final = int(os.environ.get("BENCH_KIT_KEYS", "200000"))
 
 _TOPIC: Final = "bench-kit"
 LOAD_TIMEOUT: Final = 300.0
-"""Seconds; far more than loading needs."""
+"""Seconds; far more than loading takes."""
 
 _PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 

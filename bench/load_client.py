@@ -1,4 +1,4 @@
-"""An HTTP/1.1 connection for load generators, as cheap as possible: one request at a time, prepared bytes."""
+"""An HTTP/1.1 connection for load generators that uses little processor time: one prepared request at a time."""
 
 import asyncio
 from collections.abc import Callable

@@ -18,14 +18,16 @@ RATE: Final = 300.0
 """Creates per second in measurements of times."""
 
 BACKLOG: Final = 100_000
+"""Events of an outage of Kafka."""
+
 _BACKLOG_SECONDS: Final = 12
-"""Events of an outage, and seconds of creates while they are published."""
+"""Seconds of creates while the backlog is published."""
 
 _WORKER_TIMEOUT: Final = 40.0
 """Seconds in addition to those of the measurement."""
 
-_MICRO: Final = 1e6
-_MILLI: Final = 1e3
+_MICRO: Final = 1e6  # microseconds per second
+_MILLI: Final = 1e3  # milliseconds per second
 SHARES: Final = {"p50": 0.5, "p99": 0.99}
 _HISTOGRAM: Final = 'publish_seconds_bucket{le="'
 COMMIT_TO_ACK: Final = "commit → ack (interpolated)"
@@ -176,7 +178,7 @@ async def kit_loading_metrics(setup: Setup, _seconds: int) -> Metrics:
 
 
 async def backlog_recovery(setup: Setup, _seconds: int) -> Metrics:
-    """Create a backlog by an outage; measure its publishing and the times of new creates meanwhile."""
+    """Create a backlog while Kafka is paused; measure its publishing and the times of creates meanwhile."""
     kafka, service = setup.servers.kafka, setup.service
     await backlog.create_backlog(
         kafka, setup.servers.postgres.url, setup.requests.written_project, events=BACKLOG

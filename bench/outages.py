@@ -46,7 +46,7 @@ _KEYS_PATH: Final = "/api/0/projects/bench/outages/keys/"
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """The running programs; ``settings`` are those of all replicas. The stream goes to the first replica."""
+    """The running programs; ``settings`` are those of all replicas; the first replica receives the creates."""
 
     directory: Path
     settings: Mapping[str, str]
@@ -62,7 +62,7 @@ async def _no_failure(_environment: Environment, _second: MeasuredReplica) -> No
 
 
 async def _fence(environment: Environment, _second: MeasuredReplica) -> None:
-    """Open a shard in Kafka from another producer, as a process with a wrong belief of ownership does."""
+    """Open a producer session of a shard, as a process does that takes itself for the owner."""
     connection = KafkaConnection(tuple(environment.cluster.bootstrap_servers.split(",")))
     other = FencedProducer(connection, topic=TOPIC)
     try:

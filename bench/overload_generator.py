@@ -1,4 +1,4 @@
-"""More requests than the service accepts: each connection sends again at once after any response.
+"""A generator of more requests than the service admits: each connection sends again at once after any response.
 
 A process of its own: `python -m bench.overload_generator` reads a `Plan` as JSON and prints an `Overload`.
 """
@@ -15,7 +15,7 @@ from bench.calculations import quantile
 from bench.load_client import LoadConnection, ResponseError, connect
 
 _LAST_RESPONSES_TIMEOUT: Final = 15.0
-"""Seconds; more than the service's time limit of a request."""
+"""Seconds; longer than the service's timeout of a request."""
 
 _OTHER_DESCRIPTORS: Final = 100  # descriptors that are not connections
 _PARALLEL_CONNECTS: Final = 200

@@ -1,4 +1,4 @@
-"""The parts of a run: each consists of measurements, side by side, and the table rows made of them."""
+"""The parts of a run: each consists of measurements in turn, and the table rows of their results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _FRESHNESS_GOALS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A choice of `--only`; ``rows`` makes the table rows from the rounds of its measurements."""
+    """A value of `--only`; ``rows`` returns the table rows for the rounds of its measurements."""
 
     summary: str
     measurements: Sequence[Measurement]
@@ -114,12 +114,12 @@ PARTS: Final[Mapping[str, Part]] = {
         overload.rows,
     ),
     "fairness": Part(
-        "the latency of one tenant's creates beside another tenant's load, against the same alone",
+        "latency of one tenant's creates beside another tenant's load; baseline: the same creates alone",
         (fairness.measure,),
         fairness.rows,
     ),
     "backlog": Part(
-        f"{BACKLOG} events after an outage of Kafka, while {RATE:.0f} keys per second are created",
+        f"{BACKLOG:,} events after an outage of Kafka, while {RATE:.0f} keys per second are created",
         (measurements.backlog_recovery,),
         _backlog_rows,
     ),

@@ -1,4 +1,4 @@
-"""Runs programs to their end: tools, and measurements in processes of their own."""
+"""Runs programs and waits for their exit: tools, and measurements in processes of their own."""
 
 import asyncio
 import os

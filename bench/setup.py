@@ -1,4 +1,4 @@
-"""What a run needs: the servers, the service, the baselines, and keys to read."""
+"""The environment of a run: the servers, the service, the baselines, and keys to read."""
 
 import sys
 from collections.abc import AsyncIterator, Callable

@@ -20,13 +20,13 @@ def run(
     failures: tuple[type[Exception], ...] = (ResponseError, OSError),  # TimeoutError is an OSError
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = uvloop.new_event_loop,
 ) -> int:
-    """Return the exit status: 1 if the measurement failed, with the reason on standard error.
+    """Run the measurement; return the exit status: 1 if it failed, with the reason on standard error.
 
     Args:
-        plan_class: Makes the plan from its members.
+        plan_class: Creates the plan from the members of the JSON object.
         measure: Returns the result, a dataclass.
-        failures: Exceptions that are failures of the measurement.
-        loop_factory: Makes the event loop; None for asyncio's.
+        failures: The exceptions that are reported as failures; others propagate.
+        loop_factory: Creates the event loop; None for asyncio's.
     """
     plan = plan_class(**orjson.loads(sys.stdin.buffer.read()))
     try:

@@ -36,7 +36,7 @@ _BUILD_TIMEOUT: Final = 1200.0  # seconds; the first build downloads and compile
 _READ_TIMEOUT: Final = 60.0
 _SUCCESS: Final = range(200, 300)
 _BUILD_ENVIRONMENT: Final = {"CARGO_TARGET_DIR": str(ROOT / ".cache" / "cargo-target")}
-"""Cargo alone has no cache of compiled libraries that its projects share; librdkafka takes minutes."""
+"""Cargo's projects share no compiled libraries by default, and compiling librdkafka takes minutes."""
 
 
 class ClientError(Exception):
@@ -138,7 +138,7 @@ async def _build(reader: Reader, directory: Path) -> None:
 
 
 async def _run(reader: Reader, variables: Mapping[str, str], directory: Path) -> None:
-    """Run the reader and compare what it prints with what is in the topic at its start, and with later changes.
+    """Run the reader and compare its output with the keys that exist at its start, and with later changes.
 
     Raises:
         ClientError: a line is missing, wrong, or printed twice.

@@ -90,13 +90,13 @@ async def configured_kafka(
 
 
 class EmbeddedKafkaCluster:
-    """Brokers with every partition on each of them; a write is acknowledged by all brokers but one.
+    """Brokers that all have every partition; Kafka acknowledges a record when all brokers but one have stored it.
 
     They exit with this process; their data is not kept between runs.
 
     Args:
-        data_dir: Holds the data of the brokers, one directory each.
-        cache_dir: Holds downloads.
+        data_dir: Directory for the data of the brokers; must not exist.
+        cache_dir: Directory of the downloads.
         report: Is called with a progress message before each step that takes long.
         brokers: The number of brokers.
     """
@@ -123,10 +123,10 @@ class EmbeddedKafkaCluster:
         return ",".join(broker.bootstrap_servers for broker in self.brokers)
 
     async def start(self) -> None:
-        """Start all brokers at once; a single one does not become ready.
+        """Start all brokers at the same time; one alone does not become ready.
 
         Raises:
-            EmbeddedServerError: One cannot start; the others have been killed.
+            EmbeddedServerError: A broker cannot start; the others have been killed.
         """
         starts = (broker.start() for broker in self.brokers)
         for outcome in await asyncio.gather(*starts, return_exceptions=True):
@@ -135,6 +135,6 @@ class EmbeddedKafkaCluster:
                 raise outcome
 
     def kill(self) -> None:
-        """Send SIGKILL to all brokers: an orderly stop takes longer than their data is worth."""
+        """Send SIGKILL to all brokers: an orderly stop takes seconds, and their data is not kept."""
         for broker in self.brokers:
             broker.kill()

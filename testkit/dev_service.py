@@ -25,7 +25,7 @@ async def dev_service(
         The variables of its environment file, and KAFKA_TOPIC.
 
     Raises:
-        AssertionError: it is not ready after a minute.
+        AssertionError: It exited, or is not ready after a minute.
     """
     file = directory / ".data" / "dev.env"
     environment = {

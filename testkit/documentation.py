@@ -1,4 +1,4 @@
-"""Code blocks of Markdown pages, for the tests and programs that run them."""
+"""Extracts code blocks and commands from Markdown pages."""
 
 import re
 import shlex

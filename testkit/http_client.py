@@ -1,7 +1,6 @@
 """An HTTP/1.1 client over sockets that sends each request once.
 
-HTTP libraries retry requests that they consider safe and hide the retry; here the caller knows what was sent and
-what was received.
+HTTP libraries retry some requests without reporting it; with this client the caller knows what was sent and received.
 """
 
 import asyncio
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 RESPONSE_TIMEOUT: Final = 14.0
-"""Seconds; the service responds within ten, plus one check of its deadlines."""
+"""Seconds; longer than REQUEST_TIMEOUT, 10 s, and the interval at which the service checks its deadlines."""
 
 _CONNECT_TIMEOUT: Final = 5.0
 

@@ -1,4 +1,4 @@
-"""Waiting for a condition, with a bound."""
+"""Waits for a condition, with a timeout."""
 
 import asyncio
 import inspect
@@ -19,12 +19,12 @@ async def poll_until(
 
     Args:
         condition: A function or a coroutine function.
-        timeout: Seconds after which to give up.
+        timeout: Seconds after which the exception is raised.
         interval: Seconds between two evaluations.
-        error: Makes the exception for a condition that stays false; an AssertionError by default.
+        error: Returns the exception for a condition that stays false; an AssertionError by default.
 
     Raises:
-        Exception: The condition is still false after ``timeout`` seconds; ``error`` says which exception.
+        Exception: The one that ``error`` returns: the condition is still false after ``timeout`` seconds.
     """
     try:
         async with asyncio.timeout(timeout) as deadline:

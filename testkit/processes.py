@@ -1,4 +1,4 @@
-"""Processes: started with a named environment, signalled, and killed at the latest when their parent exits."""
+"""Processes with an explicit environment, which the kernel kills when their parent exits."""
 
 import asyncio
 import os
@@ -152,7 +152,7 @@ def cpu_seconds(root: int) -> float:
     used: dict[int, int] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it exited meanwhile
-            # The name in brackets may contain any character; state, parent and so on follow.
+            # The name, in brackets, may contain any character; the state and the parent follow it.
             rest = stat.read_text().rpartition(")")[2].split()
             pid = int(stat.parent.name)
             children[int(rest[1])].append(pid)

@@ -45,8 +45,8 @@ class Proxy:
         to_client: While not set, data from the server is held back.
         held: Data from clients that is held back.
         delay: Seconds by which each chunk from the server is delayed.
-        inspect: Is called with each chunk from a client and with the notes that it made of this connection; returns
-            how to cut the connection, if at all.
+        inspect: Is called with each chunk from a client and with a set of notes, which is kept for the connection;
+            returns where to cut the connection, or None.
     """
 
     def __init__(self, port: int, target: int) -> None:
@@ -73,7 +73,7 @@ class Proxy:
         return f"127.0.0.1:{self.port}"
 
     def block(self, *, to_server: bool = True, to_client: bool = True) -> None:
-        """Hold all data back without an error, as a lost route does."""
+        """Hold back the data of the given directions without an error, as a lost route does."""
         if to_server:
             self.to_server.clear()
         if to_client:

@@ -1,4 +1,4 @@
-"""Replicas of the service as processes on ports of their own."""
+"""Replicas of the service: processes, each on its own ports."""
 
 import re
 import signal
@@ -28,7 +28,7 @@ class Replica:
 
     Args:
         environment: Its settings without the ports.
-        directory: Where its log is written.
+        directory: The directory of its log.
         module: The Python module to run with its arguments.
         command: The service's command and its options.
     """
@@ -108,7 +108,7 @@ class Replica:
         return response.status, response.json()
 
     async def metrics(self) -> dict[str, float]:
-        """Return the samples of /metrics by their names without prefix, labels included.
+        """Return the samples of /metrics by name, with labels and without the prefix `projectkeys_`.
 
         Raises:
             ReplicaError: There is no response.
