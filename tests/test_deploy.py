@@ -16,6 +16,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 MANIFESTS = DEPLOY / "manifests"
 COMMAND_POD = "../command-pod.yaml"
+WRITABLE = {COMMAND_POD: ["/tmp"]}  # noqa: S108 -- a path in a container
+"""The writable directories of each pod: `events reconcile` needs one for temporary files."""
+
 PODS = ("deployment.yaml", "migrate-job.yaml", COMMAND_POD)
 SECRETS = {
     "deployment.yaml": "../service-secret.example.yaml",
@@ -100,10 +103,11 @@ def test_pods_lists_every_workload() -> None:
 
 @pytest.mark.parametrize("name", PODS)
 def test_a_pod_satisfies_the_restricted_profile(name: str) -> None:
-    """It shares no namespace with the node, is not root, mounts only the Secret, has no rights in the cluster."""
+    """It shares no namespace with the node, is not root, mounts its Secret, has no rights in the cluster."""
     spec, account = pod(name), load("service-account.yaml")
     assert not spec.keys() & {"hostNetwork", "hostPID", "hostIPC"}
-    assert [volume.keys() for volume in spec["volumes"]] == [{"name", "secret"}]
+    empty = [{"name", "emptyDir"} for _ in WRITABLE.get(name, [])]
+    assert [volume.keys() for volume in spec["volumes"]] == [{"name", "secret"}, *empty]
     # No sysctls, no SELinux, AppArmor or Windows options, no supplemental groups.
     assert spec["securityContext"] == {
         "runAsNonRoot": True,
@@ -126,7 +130,8 @@ def test_a_container_satisfies_the_restricted_profile_and_is_read_only(name: str
         "capabilities": {"drop": ["ALL"]},
     }
     assert not any("hostPort" in port for port in only.get("ports", []))
-    assert all(mount["readOnly"] for mount in only["volumeMounts"])
+    writable = [mount["mountPath"] for mount in only["volumeMounts"] if not mount.get("readOnly")]
+    assert writable == WRITABLE.get(name, [])
     assert only["resources"]["requests"].keys() == {"cpu", "memory"}
     assert only["resources"]["limits"].keys() == {"memory"}
 
@@ -211,7 +216,7 @@ def test_every_setting_exists_and_every_file_is_mounted(name: str) -> None:
     assert {setting for setting in config["data"] if setting.removesuffix("_FILE") not in NAMES} == set()
     assert container(name)["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
     assert "env" not in container(name)
-    [mount], [volume] = container(name)["volumeMounts"], pod(name)["volumes"]
+    [mount, *_], [volume, *_] = container(name)["volumeMounts"], pod(name)["volumes"]
     files = {path for setting, path in config["data"].items() if setting.endswith("_FILE")}
     [authority] = parse_qs(urlsplit(secret["stringData"]["database-url"]).query)["sslrootcert"]
     assert {*files, authority} == {f"{mount['mountPath']}/{key}" for key in secret["stringData"]}
