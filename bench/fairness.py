@@ -89,20 +89,19 @@ async def measure(setup: Setup, seconds: int) -> Mapping[str, float]:
     alone = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _WORKER_TIMEOUT))
     create, changes = await _other_tenant(service)
     duration = seconds + 2 * _WARM_UP + 1  # one second for the start of the measuring process
-    async with asyncio.TaskGroup() as group:
-        loads = [
-            group.create_task(
-                run_worker(
-                    "bench.closed_loop",
-                    closed_loop.Plan(service.port, requests, expected, _CONNECTIONS, duration),
-                    timeout=duration + _WORKER_TIMEOUT,
-                )
+    loads = asyncio.gather(
+        *(
+            run_worker(
+                "bench.closed_loop",
+                closed_loop.Plan(service.port, requests, expected, _CONNECTIONS, duration),
+                timeout=duration + _WORKER_TIMEOUT,
             )
             for requests, expected in (([create], 201), (changes, 200))
-        ]
-        await asyncio.sleep(_WARM_UP)
-        beside = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _WORKER_TIMEOUT))
-    found = [closed_loop.Load(**task.result()) for task in loads]
+        )
+    )
+    await asyncio.sleep(_WARM_UP)
+    beside = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _WORKER_TIMEOUT))
+    found = [closed_loop.Load(**result) for result in await loads]
     await service.wait_until_published()
     return {
         f"{name} p{percent}": quantile(seen.seconds, percent / 100) * _MILLI
