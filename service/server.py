@@ -16,6 +16,7 @@ import uvloop
 from aiohttp import web
 
 from service.app import Service, check_dependencies, ingest_from, publishing, update_outbox_metrics
+from service.concurrency.supervisor import supervised
 from service.contract.asyncapi import Topic
 from service.domain.partitioning import SHARDS
 from service.http.application import create_app
@@ -136,16 +137,18 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[Http
     ops_state = _build_state(service, _OPS_CONNECTIONS, _OPS_CONNECTIONS)
     ops_app = create_ops_app(server.health, service.registry)
     ops = _runner(settings, ops_app, ops_state, connections=_OPS_CONNECTIONS)
-    try:
-        if api:
-            await _listen(runner, settings.host, settings.port, "PORT")
-        await _listen(ops, settings.host, settings.ops_port, "OPS_PORT")
-        yield server
-    finally:
-        await _finish(runner, service, server.state)
-        # The operations port closes last: a liveness probe that cannot connect would report a dead process.
-        await runner.cleanup()
-        await ops.cleanup()
+    async with supervised("ops admission", ops_state.admission.run, service.request_metrics.restarts):
+        try:
+            if api:
+                await _listen(runner, settings.host, settings.port, "PORT")
+            await _listen(ops, settings.host, settings.ops_port, "OPS_PORT")
+            yield server
+        finally:
+            await _finish(runner, service, server.state)
+            # The operations port closes last: a liveness probe that cannot connect would report a dead process.
+            await runner.cleanup()
+            ops_state.admission.close()
+            await ops.cleanup()
 
 
 def build_http(service: Service) -> HttpServer:
