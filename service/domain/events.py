@@ -4,34 +4,38 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
 from service.domain.dsn import Endpoints, public_dsn
-from service.domain.model import LoaderOptions, Project, ProjectKey, RateLimit
+from service.domain.model import LOADER_OPTIONS, LoaderOptions, Project, ProjectKey, RateLimit
 
 SOURCE: Final = "/projectkeys"
-"""The CloudEvents source of every event; consumers discard an event whose id they have processed."""
+"""The CloudEvents source of every event; source and id together identify an event."""
 
 REPLAYED: Final = "replayed"
-"""The header that marks replayed events; earlier events of the same key may still be unpublished."""
+"""The header of replayed events; events of the key with the same or a lower version may still be unpublished."""
+
+_LOADER_VALUES: Final = attrgetter(*LOADER_OPTIONS.values())
 
 
 class EventType(StrEnum):
-    """The type of a change of a key."""
+    """The types of key events."""
 
     CREATED = "projectkey.created"
     UPDATED = "projectkey.updated"
     DELETED = "projectkey.deleted"
-    """Contains the last state; a tombstone follows it in the topic."""
+    """The payload is the last state of the key; a tombstone follows in the topic."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A change of one key.
+    """An event that announces one version of a key.
 
-    ``payload`` is the JSON text of the record: a record that is sent again has the same bytes. ``headers`` are
-    headers of the record that come from the request. ``type`` is an `EventType` or a type of a newer release.
+    ``type`` is an `EventType`, or a type that a newer release has added. ``payload`` is the JSON text of the record's
+    value, stored so that a resend has the same bytes. ``headers`` are the headers of the record that depend on the
+    request.
     """
 
     id: UUID
@@ -46,7 +50,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class OutboxRow:
-    """A committed event that is not published yet; ``seq`` orders the events of one key."""
+    """A committed event that is not published yet; ``seq`` determines the order of the events of a key."""
 
     seq: int
     event: Event
@@ -54,7 +58,7 @@ class OutboxRow:
 
 @lru_cache(maxsize=256)  # a write formats one timestamp up to three times
 def time_to_json(timestamp: datetime) -> str:
-    """Format as ISO 8601 in UTC with ``Z``; the fraction has six digits, none if it is zero."""
+    """Return ``timestamp`` as ISO 8601 in UTC with ``Z``, and with six fractional digits unless they are zero."""
     text = timestamp.isoformat() if timestamp.tzinfo is UTC else timestamp.astimezone(UTC).isoformat()
     return text.removesuffix("+00:00") + "Z"
 
@@ -65,14 +69,8 @@ def rate_limit_to_json(limit: RateLimit | None) -> dict[str, int] | None:
 
 
 def loader_options_to_json(options: LoaderOptions) -> dict[str, bool]:
-    """Return the loader options by their names in JSON."""
-    return {
-        "hasReplay": options.has_replay,
-        "hasPerformance": options.has_performance,
-        "hasDebug": options.has_debug,
-        "hasFeedback": options.has_feedback,
-        "hasLogsAndMetrics": options.has_logs_and_metrics,
-    }
+    """Return ``{"hasReplay": bool, …}`` with every option."""
+    return dict(zip(LOADER_OPTIONS, _LOADER_VALUES(options), strict=True))
 
 
 def state_payload(key: ProjectKey, project: Project, endpoints: Endpoints) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Values of the domain: organizations, projects and their client keys."""
+"""Organizations, projects, client keys and their changes."""
 
 import re
 import secrets
@@ -11,16 +11,16 @@ from functools import partial
 from typing import Final
 
 BROWSER_SDK_CHOICES: Final = ("10.x", "9.x", "8.x", "7.x")
-"""The versions that responses list, newest first."""
+"""The browser SDK versions that responses list, newest first."""
 
 BROWSER_SDK_VERSIONS: Final = frozenset({*BROWSER_SDK_CHOICES, "latest", "6.x", "5.x", "4.x"})
-"""The versions that requests may contain."""
+"""The browser SDK versions that requests may contain."""
 
 ORGANIZATION_SLUG: Final = r"(?![0-9]+$)[a-zA-Z0-9][a-zA-Z0-9-]{0,49}(?<!-)"
 PROJECT_SLUG: Final = r"(?![0-9]+$)[a-z0-9_-]{1,50}"
 
 MAX_BIGINT: Final = 2**63 - 1
-"""The largest bigint of Postgres: the bound of ids and versions."""
+"""The largest ``bigint`` of Postgres, which is the largest id and the largest version."""
 
 new_key_half: Final = partial(secrets.token_hex, 16)
 """Returns 128 random bits as 32 lower-case hex digits: a public or a secret key."""
@@ -33,14 +33,14 @@ DEFAULT_KEY_NAME: Final = "Default"
 
 
 class Unset(Enum):
-    """Marks a member that a change does not contain, where None is a value."""
+    """The value of a member that a change does not contain, where None is a value of its own."""
 
     UNSET = auto()
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """At most ``count`` events in each ``window`` of seconds."""
+    """At most ``count`` events per ``window`` seconds."""
 
     window: int
     count: int
@@ -57,6 +57,16 @@ class LoaderOptions:
     has_logs_and_metrics: bool = False
 
 
+LOADER_OPTIONS: Final = {
+    "hasReplay": "has_replay",
+    "hasPerformance": "has_performance",
+    "hasDebug": "has_debug",
+    "hasFeedback": "has_feedback",
+    "hasLogsAndMetrics": "has_logs_and_metrics",
+}
+"""The attributes of `LoaderOptions` by their names in JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Organization:
     """A tenant."""
@@ -70,7 +80,10 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class OrganizationChange:
-    """A change of an organization; None, or `Unset` for the URL, means no change of that member."""
+    """A change of an organization.
+
+    ``name`` stays unchanged if it is None, ``ingest_url`` if it is `Unset`; None removes the ingest URL.
+    """
 
     name: str | None = None
     ingest_url: str | Unset | None = Unset.UNSET
@@ -95,7 +108,7 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class ProjectChange:
-    """A change of a project; None means no change of that member."""
+    """A change of a project; members that are None stay unchanged."""
 
     name: str | None = None
     slug: str | None = None
@@ -107,7 +120,11 @@ class ProjectChange:
 
 @dataclass(frozen=True, slots=True)
 class NewProjectKey:
-    """The contents of a request for a new key; the service chooses the members that are None."""
+    """The contents of a request for a new key.
+
+    The service generates ``name``, ``public_key`` and ``secret_key`` if they are None. ``rate_limit`` None means no
+    limit, ``browser_sdk_version`` None means the default of the project.
+    """
 
     name: str | None = None
     public_key: str | None = None
@@ -138,9 +155,10 @@ class ProjectKey:
 
 @dataclass(frozen=True, slots=True)
 class ProjectKeyChange:
-    """A change of a key; None, or `Unset` for the rate limit, means no change of that member.
+    """A change of a key; members that are None stay unchanged, except the rate limit.
 
-    ``loader_options`` contains only the options to change, by their names in `LoaderOptions`.
+    The rate limit stays unchanged if it is `Unset`; None removes it. ``loader_options`` contains only the options to
+    change, by their names in `LoaderOptions`.
     """
 
     name: str | None = None
@@ -150,7 +168,7 @@ class ProjectKeyChange:
     loader_options: Mapping[str, bool] = field(default_factory=dict)
 
     def applied_to(self, key: ProjectKey) -> ProjectKey:
-        """Return ``key`` with this change in its next version; the same object if nothing changes."""
+        """Return ``key`` with this change and its next version; ``key`` itself if nothing changes."""
         changed = replace(
             key,
             label=self.name or key.label,
@@ -163,7 +181,7 @@ class ProjectKeyChange:
 
 
 def next_version(key: ProjectKey) -> ProjectKey:
-    """Return ``key`` with the next version."""
+    """Return ``key`` with its version increased by 1."""
     return replace(key, version=key.version + 1)
 
 
@@ -171,8 +189,8 @@ def next_version(key: ProjectKey) -> ProjectKey:
 class Principal:
     """The identity and the permissions of a token.
 
-    ``organization_id`` and ``organization_slug`` are None for a token of all organizations. ``scopes`` contains the
-    implied scopes. ``rate_limit`` is in requests per second; None means no limit.
+    ``organization_id`` and ``organization_slug`` are None for a token of all organizations. ``scopes`` includes the
+    implied scopes. ``rate_limit`` is the number of requests per second and replica; None means no limit.
     """
 
     token_id: int
@@ -193,7 +211,7 @@ class Origin:
 
 
 def slug_of(name: str, pattern: str) -> str | None:
-    """Derive a slug from ``name``; None if the result does not match ``pattern``."""
+    """Return a slug derived from ``name``, or None if it does not match ``pattern``."""
     ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     slug = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:50].strip("-")
     return slug if re.fullmatch(pattern, slug) else None

@@ -7,6 +7,7 @@ from marshmallow import EXCLUDE, Schema, ValidationError
 
 from service.domain.model import (
     BROWSER_SDK_VERSIONS,
+    LOADER_OPTIONS,
     ORGANIZATION_SLUG,
     PROJECT_SLUG,
     LoaderOptions,
@@ -39,14 +40,6 @@ _MAX_WINDOW: Final = 86_400
 
 _MAX_NAME_LENGTH: Final = 64
 _USE_CASES: Final = frozenset({"user", "profiling", "tempest", "demo"})
-LOADER_OPTIONS: Final = {
-    "hasReplay": "has_replay",
-    "hasPerformance": "has_performance",
-    "hasDebug": "has_debug",
-    "hasFeedback": "has_feedback",
-    "hasLogsAndMetrics": "has_logs_and_metrics",
-}
-"""The attributes of `LoaderOptions` by their JSON names."""
 
 
 class Body(Schema, Generic[Command]):

@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 
 from service.domain.events import loader_options_to_json
-from service.domain.model import LoaderOptions, ProjectKey, RateLimit
+from service.domain.model import LOADER_OPTIONS, LoaderOptions, ProjectKey, RateLimit
 from service.postgres.database import Connection
 
 KEY_COLUMNS: Final = """
@@ -153,14 +153,7 @@ def key_from_columns(columns: KeyColumns) -> ProjectKey:
     )
 
 
-# Five options make 32 texts; other programs may write the same options as other texts.
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)  # five options make 32 texts; other programs may format theirs in another way
 def _loader_options(text: str) -> LoaderOptions:
     options = orjson.loads(text)
-    return LoaderOptions(
-        has_replay=options["hasReplay"],
-        has_performance=options["hasPerformance"],
-        has_debug=options["hasDebug"],
-        has_feedback=options["hasFeedback"],
-        has_logs_and_metrics=options["hasLogsAndMetrics"],
-    )
+    return LoaderOptions(**{attribute: options[name] for name, attribute in LOADER_OPTIONS.items()})

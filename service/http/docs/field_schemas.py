@@ -9,6 +9,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
 from service.domain.dsn import MAX_BASE_URL_LENGTH
+from service.domain.model import LOADER_OPTIONS
 from service.http.docs.descriptions import member_description
 from service.http.fields import (
     BaseUrl,
@@ -20,7 +21,7 @@ from service.http.fields import (
     Slug,
     Text,
 )
-from service.http.schemas import LOADER_OPTIONS, LoaderOptionsField, RateLimitField
+from service.http.schemas import LoaderOptionsField, RateLimitField
 
 JsonSchema = dict[str, Any]
 
