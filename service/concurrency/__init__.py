@@ -1,1 +1,1 @@
-"""Building blocks for asynchronous work; they know nothing of keys."""
+"""Batching, queues, caches, backoff and supervision of asynchronous work, independent of keys."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 _MAX_EXPONENT: Final = 100
-"""Keeps the power below the largest float, however many attempts there were."""
+"""The largest exponent of ``factor``, so that the power does not overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,11 +14,11 @@ class Backoff:
     """Delays between attempts; the caller counts the attempts.
 
     Attributes:
-        first: The longest delay after the first attempt, in seconds.
-        longest: The longest delay after any attempt, in seconds.
-        factor: Growth of the delay with each further attempt.
-        jitter: The random part of each delay, from 0 (none) to 1 (all): replicas that fail together retry apart.
-        random: Returns a number from 0 up to 1.
+        first: The maximum delay after the first attempt, in seconds.
+        longest: The maximum delay after any attempt, in seconds.
+        factor: The factor by which the delay grows with each attempt.
+        jitter: The random share of each delay, from 0 (none) to 1 (all), so that replicas do not retry together.
+        random: Returns a number from 0 (included) to 1 (excluded).
     """
 
     first: float

@@ -11,20 +11,21 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
-"""Processes the items of a batch; returns the result of each item, or the exception that its caller receives."""
+"""Processes the items of a batch; returns for each item its result, or the exception that its caller receives."""
 
 
 class Batcher(Generic[Item, Result]):
-    """Runs calls in batches, which tenants fill in turn.
+    """Combines calls into batches, in which tenants take turns.
 
-    The first call starts a batch without delay. A caller that is cancelled does not stop the batch of its call.
+    A call starts a batch at once unless ``max_running_batches`` are running. Cancelling a caller does not cancel the
+    batch of its call.
 
     Args:
         run_batch: Processes a batch.
-        max_running_batches: Batches that run at the same time.
-        max_batch_size: Calls in one batch.
-        max_queue_size: Calls that wait for a batch; when the queue is full, the tenant with the most calls in it is
-            refused.
+        max_running_batches: Maximum number of batches that run at the same time.
+        max_batch_size: Maximum number of calls in a batch.
+        max_queue_size: Maximum number of calls that wait for a batch. When the queue is full, calls of the tenant
+            that has the most calls in it fail.
     """
 
     def __init__(
@@ -44,10 +45,11 @@ class Batcher(Generic[Item, Result]):
     def submit(self, item: Item, *, tenant: int = 0) -> asyncio.Future[Result]:
         """Queue a call; return the future of its result.
 
-        The future raises `BusyError` if the call is removed from a full queue for a call of another tenant.
+        The future raises the exception of the call, or `BusyError` if the queue is full later and a call of another
+        tenant replaces this one.
 
         Raises:
-            BusyError: The queue is full, and no other tenant has more calls in it.
+            BusyError: The queue is full, and no other tenant has at least two calls more in it.
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
@@ -68,7 +70,7 @@ class Batcher(Generic[Item, Result]):
             items, futures = zip(*calls, strict=True)
             try:
                 results = await self._run_batch(items)
-            except Exception as error:  # noqa: BLE001 -- each caller of the batch receives it
+            except Exception as error:  # noqa: BLE001 -- every caller of the batch receives it
                 results = [error] * len(items)
             for future, result in zip(futures, results, strict=True):
                 _complete(future, result)

@@ -1,4 +1,4 @@
-"""A cache of values that are made from a source, which is read again for every use."""
+"""A cache of values derived from a source that is read again for every use."""
 
 from collections.abc import Callable
 from typing import Generic, TypeVar
@@ -9,28 +9,28 @@ Value = TypeVar("Value")
 
 
 class DerivedCache(Generic[Name, Source, Value]):
-    """Caches the value made from the latest source of each name.
+    """Caches the value derived from the last source of each name.
 
-    An entry is used only while its source equals the source that the caller has just read; otherwise it is replaced.
-    So a value is never older than its source, and equal sources yield the same object. When the cache is full, the
-    oldest entry is removed.
+    An entry is used if its source equals the source that the caller passes; otherwise it is replaced. So a value is
+    never older than its source, and equal sources yield the same object. When the cache is full, the oldest entry is
+    removed.
 
     Args:
-        make: Makes a value from a source.
+        derive: Derives a value from a source.
         max_size: Maximum number of entries.
     """
 
-    def __init__(self, make: Callable[[Source], Value], *, max_size: int) -> None:
-        self._make = make
+    def __init__(self, derive: Callable[[Source], Value], *, max_size: int) -> None:
+        self._derive = derive
         self._max_size = max_size
         self._entries: dict[Name, tuple[Source, Value]] = {}
 
     def get(self, name: Name, source: Source) -> Value:
-        """Return the value made from ``source``."""
+        """Return the value derived from ``source``, the current source of ``name``."""
         entry = self._entries.get(name)
         if entry is not None and entry[0] == source:
             return entry[1]
-        value = self._make(source)
+        value = self._derive(source)
         if entry is None and len(self._entries) >= self._max_size:
             del self._entries[next(iter(self._entries))]
         self._entries[name] = (source, value)

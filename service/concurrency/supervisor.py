@@ -1,4 +1,4 @@
-"""Runs background tasks: restarts each after a failure, logs it and counts it."""
+"""Runs background tasks; logs, counts and restarts those that fail."""
 
 import asyncio
 import time
@@ -14,18 +14,19 @@ from service.concurrency.backoff import Backoff
 _log = structlog.get_logger(__name__)
 
 RESTART_BACKOFF: Final = Backoff(first=0.5, longest=30.0)
-"""Delays of the restarts; a run longer than the longest delay starts them again with the first."""
+"""Delays before restarts; after a run longer than the longest delay, they start with the first delay again."""
 
 Work = Callable[[], Awaitable[None]]
+"""Runs a background task until it is cancelled, or returns when it is done."""
 
 
 @asynccontextmanager
 async def supervised(name: str, work: Work, restarts: Counter) -> AsyncIterator[None]:
-    """Run ``work`` until the end of the block or until it returns; restart it when it raises.
+    """Run ``work`` during the block; restart it when it raises.
 
     Args:
-        name: The task's name in the log and the counter's label.
-        work: Starts the task.
+        name: The name of the task in the log and in the label of ``restarts``.
+        work: Runs the task; it is cancelled at the end of the block.
         restarts: Counts failures by task.
     """
     task = asyncio.create_task(_run(name, work, restarts))

@@ -1,4 +1,4 @@
-"""Queues and slots that serve tenants in turn: the load of one tenant does not delay the others by its length."""
+"""A queue and slots in which tenants take turns, so that the load of a tenant does not delay the others."""
 
 import asyncio
 from collections import deque
@@ -11,11 +11,11 @@ from service.domain.errors import BusyError
 Item = TypeVar("Item")
 
 _MAX_EXCESS: Final = 1
-"""A queue that is longer by at most this keeps its items: otherwise two tenants would only change places."""
+"""Items that the longest queue may have more than another: without it, two tenants would displace each other."""
 
 
 class TenantQueue(Generic[Item]):
-    """A bounded queue that serves tenants in turn, and the items of one tenant in their order.
+    """A bounded queue: tenants take turns, and the items of a tenant keep their order.
 
     Args:
         max_size: Maximum number of items of all tenants together.
@@ -24,19 +24,19 @@ class TenantQueue(Generic[Item]):
     def __init__(self, max_size: int) -> None:
         self._max_size = max_size
         self._length = 0
-        # Only queues that hold an item, and their tenants in the order of their turns.
+        # The queues that are not empty, and their tenants in the order of the next turns.
         self._queues: dict[int, deque[Item]] = {}
         self._turns: deque[int] = deque()
 
     def put(self, tenant: int, item: Item) -> Item | None:
-        """Add an item; return the item that is removed from a full queue for it, or None.
+        """Add an item; return the item that it replaces if the queue is full, otherwise None.
 
-        The removed item is the newest of the tenant with the most items.
+        The replaced item is the newest item of the tenant with the most items.
 
         Raises:
-            BusyError: The queue is full, and this tenant has as many items in it as any other.
+            BusyError: The queue is full, and no other tenant has at least two items more in it.
         """
-        removed = self._remove_one_for(tenant) if self._length >= self._max_size else None
+        removed = self._remove_newest_of_longest(tenant) if self._length >= self._max_size else None
         queue = self._queues.get(tenant)
         if queue is None:
             queue = self._queues[tenant] = deque()
@@ -46,7 +46,7 @@ class TenantQueue(Generic[Item]):
         return removed
 
     def take(self, max_items: int) -> list[Item]:
-        """Remove and return the next items, at most ``max_items``, one of each tenant in turn."""
+        """Remove and return the next items, at most ``max_items``; tenants take turns."""
         taken: list[Item] = []
         while self._turns and len(taken) < max_items:
             queue = self._queues[self._turns[0]]
@@ -58,7 +58,7 @@ class TenantQueue(Generic[Item]):
         self._length -= len(taken)
         return taken
 
-    def _remove_one_for(self, tenant: int) -> Item:
+    def _remove_newest_of_longest(self, tenant: int) -> Item:
         longest = max(self._queues.values(), key=len)
         if len(longest) - len(self._queues.get(tenant, ())) <= _MAX_EXCESS:
             raise BusyError(f"{self._max_size} calls are waiting")
@@ -67,12 +67,12 @@ class TenantQueue(Generic[Item]):
 
 
 class TenantSlots:
-    """Slots that limit how much work runs at the same time; tenants wait for a slot in turn.
+    """A limit of the blocks that run at the same time; tenants that wait take turns.
 
     Args:
-        slots: Work that runs at the same time.
-        max_waiting: Work that waits for a slot.
-        max_wait: Seconds that each may wait.
+        slots: Maximum number of blocks that run at the same time.
+        max_waiting: Maximum number of blocks that wait for a slot.
+        max_wait: Maximum time that a block waits, in seconds.
     """
 
     def __init__(self, *, slots: int, max_waiting: int, max_wait: float) -> None:
@@ -85,7 +85,7 @@ class TenantSlots:
         """Occupy a slot until the end of the block.
 
         Raises:
-            BusyError: No slot was free in time, or too much work is waiting, most of it of this tenant.
+            BusyError: No slot was free in time, or too many blocks are waiting, most of them of this tenant.
         """
         if self._free:
             self._free -= 1
@@ -112,7 +112,7 @@ class TenantSlots:
             await waiter
         except asyncio.CancelledError:
             if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._release()  # the waiter received the slot and was cancelled in the same iteration of the loop
+                self._release()  # in one iteration of the loop, the waiter received a slot and was cancelled
             raise
 
     def _release(self) -> None:

@@ -12,7 +12,7 @@ class TtlCache(Generic[Key, Value]):
     """Caches values for a fixed time; when it is full, the oldest entry is removed.
 
     Args:
-        seconds: Time from `put` to expiry; `get` does not extend it.
+        seconds: Seconds from `put` to expiry; `get` does not extend them.
         max_size: Maximum number of entries.
         clock: Returns monotonic seconds.
     """
@@ -35,7 +35,7 @@ class TtlCache(Generic[Key, Value]):
         return None
 
     def put(self, key: Key, value: Value) -> None:
-        """Store ``value``; its time starts now."""
+        """Store ``value`` in place of an earlier value and its expiry."""
         self._values.pop(key, None)
         if len(self._values) >= self._max_size:
             del self._values[next(iter(self._values))]

@@ -1,1 +1,1 @@
-"""What the service is about, without input or output."""
+"""The domain: its values and its rules, without input or output."""

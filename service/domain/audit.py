@@ -1,4 +1,4 @@
-"""The audit log: its entries and its filters."""
+"""The audit log: new records, stored entries and filters."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,17 +22,23 @@ Action: TypeAlias = Literal[
     "token.create",
     "token.revoke",
 ]
-"""The recorded actions, by their public names."""
+"""The names of the audited actions, as the API shows them."""
 
 ACTIONS: Final[tuple[str, ...]] = get_args(Action)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """A change to be recorded in its own transaction; never contains a secret.
+    """A new audit entry, which is inserted in the transaction of the change. It never contains a secret.
 
-    ``organization_id`` None is the installation itself. ``target`` is a public key, a slug or the name of a token.
-    ``change_id`` is the id of the event of the change, if it has one.
+    Attributes:
+        organization_id: The organization that the change concerns; None is the installation itself.
+        project_id: The project that the change concerns; None if it concerns the organization.
+        action: What was done.
+        target: A public key, a slug or the name of a token.
+        data: The changed values, or a description of the target.
+        origin: Who made the change, by which request.
+        change_id: The id of the event of the change, if it has one; otherwise a random id.
     """
 
     organization_id: int | None
@@ -45,7 +51,7 @@ class AuditRecord:
 
 
 def changed_values(**values: tuple[object, object]) -> dict[str, Any]:
-    """Return those of the values before and after a change that differ, as ``{name: {"from": …, "to": …}}``."""
+    """Return the values that differ as ``{name: {"from": …, "to": …}}``; ``values`` are pairs of before and after."""
     return {
         name: {"from": before, "to": after} for name, (before, after) in values.items() if before != after
     }
@@ -53,12 +59,7 @@ def changed_values(**values: tuple[object, object]) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditEntry:
-    """A recorded change.
-
-    ``organization_id`` None is the installation itself; ``token_id`` None is the command line. ``target`` is a
-    public key, a slug or the name of a token; ``data`` is what changed. ``change_id`` is the id of the change's
-    event, if it has one.
-    """
+    """A stored audit entry; members as in `AuditRecord`. ``token_id`` None is the command line."""
 
     id: int
     organization_id: int | None
@@ -77,7 +78,7 @@ class AuditEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditSearch:
-    """Filters of audit entries; None matches every entry. ``since`` is the earliest time."""
+    """Filters of audit entries; a filter that is None matches every entry. ``since`` is the earliest time."""
 
     project_id: int | None = None
     token_id: int | None = None
@@ -87,7 +88,7 @@ class AuditSearch:
 
 
 def audit_entry_to_json(entry: AuditEntry) -> dict[str, Any]:
-    """Return an entry as the API and `audit list --json` show it."""
+    """Return ``entry`` as the API and `audit list --json` show it."""
     return {
         "id": str(entry.id),
         "event": entry.action,

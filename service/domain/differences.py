@@ -1,4 +1,4 @@
-"""Differences between the topic and Postgres."""
+"""Differences between the topic and Postgres, which `events reconcile` finds."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,8 +8,8 @@ from enum import StrEnum
 class TopicRecord:
     """A record of the topic, decoded as consumers decode it.
 
-    ``state`` is the JSON of the key's state; None for a tombstone. For a record that consumers cannot decode,
-    ``version`` is 0 and ``state`` is empty, or None if the record has no value.
+    ``state`` is the JSON text of the key's state; None for a tombstone. If consumers cannot decode the record,
+    ``version`` is 0, and ``state`` is empty, or None if the record has no value.
     """
 
     public_key: str
@@ -21,7 +21,7 @@ class Kind(StrEnum):
     """How the topic differs from Postgres."""
 
     MISSING = "missing"
-    """The topic does not have a key that Postgres has."""
+    """The topic has no state of a key that Postgres has."""
     STALE = "stale"
     """The topic has an older version of the key, or another state in the same version."""
     PHANTOM = "phantom"
@@ -40,10 +40,10 @@ class Difference:
         kind: How they differ.
         public_key: The public key.
         version_in_postgres: The version in Postgres; 0 if Postgres does not have the key.
-        version_in_topic: The version of the key's last record; 0 if there is none, or if it cannot be decoded.
-        newest_version: The greatest version of all records of the key.
-        organization_id: For a phantom: its organization according to the topic; None if its records have none.
-        project_id: For a phantom: its project, likewise.
+        version_in_topic: The version of the key's last record; 0 if there is none or it cannot be decoded.
+        newest_version: The highest version of all records of the key; 0 if there is none.
+        organization_id: The organization of a phantom in the topic; None for other kinds, or if it is unknown.
+        project_id: The project of a phantom in the topic; None as for ``organization_id``.
     """
 
     kind: Kind

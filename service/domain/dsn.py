@@ -1,4 +1,4 @@
-"""DSNs and ingest URLs of keys, in the forms of the client-keys API of Sentry, whose clients parse them."""
+"""DSNs and ingest URLs of keys, as in Sentry's client-keys API, whose clients parse them."""
 
 import re
 from dataclasses import dataclass
@@ -12,14 +12,16 @@ _BASE_URL: Final = re.compile(
     r"https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:(?P<port>[0-9]{1,5}))?(/[A-Za-z0-9._~-]+)*"
 )
 MAX_BASE_URL_LENGTH: Final = 200
+"""Characters."""
+
 _PORTS: Final = range(1, 2**16)
 
 _MAX_CACHED_PROJECTS: Final = 4096
-"""Projects whose endpoints are cached; about 500 bytes each."""
+"""Number of projects whose endpoints are cached; about 500 bytes each."""
 
 
 def is_base_url(text: str) -> bool:
-    """Return whether DSNs can start with ``text``: an http(s) URL without a query or a trailing slash."""
+    """Return whether ``text`` can be an ingest URL: an http(s) URL without user, query and trailing slash."""
     match = _BASE_URL.fullmatch(text)
     return (
         match is not None and len(text) <= MAX_BASE_URL_LENGTH and int(match["port"] or _PORTS[0]) in _PORTS
@@ -28,10 +30,12 @@ def is_base_url(text: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Ingest:
-    """The configured ingest URLs.
+    """The ingest URL of the installation and what is derived from it.
 
-    ``url`` is the base of every DSN, without a trailing slash. With ``org_subdomains`` its host gets the prefix
-    ``o<organization id>.ingest.``. ``loader_cdn_url`` is the base URL of the browser SDK loader, None for ``url``.
+    Attributes:
+        url: The base of the DSNs of organizations without an ingest URL of their own; no trailing slash.
+        org_subdomains: Whether the host of ``url`` gets the prefix ``o<organization id>.ingest.``.
+        loader_cdn_url: The base URL of the browser SDK loader; None derives it from ``url``.
     """
 
     url: str
@@ -41,7 +45,14 @@ class Ingest:
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The parts of the URLs of a project that do not depend on the key."""
+    """The parts of a project's URLs that do not depend on the key.
+
+    Attributes:
+        scheme: The scheme of the DSN: http or https.
+        rest: The part of the DSN after ``@``: host, path and project id.
+        api: The base URL of the ingest endpoints, without a trailing slash.
+        loader: The base URL of the browser SDK loader, with a trailing slash.
+    """
 
     scheme: str
     rest: str
@@ -53,7 +64,7 @@ class Endpoints:
 def project_endpoints(
     ingest: Ingest, organization_id: int, ingest_url: str | None, project_id: int
 ) -> Endpoints:
-    """Return the endpoints of a project; the ``ingest_url`` of its organization precedes the one of ``ingest``."""
+    """Return the endpoints of a project; ``ingest_url`` is that of its organization and precedes ``ingest``."""
     canonical = ingest.url
     if ingest.org_subdomains:
         scheme, _, rest = canonical.partition("://")
@@ -75,12 +86,12 @@ def endpoints(ingest: Ingest, project: Project) -> Endpoints:
 
 
 def public_dsn(endpoints: Endpoints, public_key: str) -> str:
-    """Return the DSN for the configuration of clients."""
+    """Return the DSN that clients are configured with."""
     return f"{endpoints.scheme}://{public_key}@{endpoints.rest}"
 
 
 def dsn_urls(endpoints: Endpoints, public_key: str, secret_key: str) -> dict[str, str]:
-    """Return every URL of a key, in the order of the response."""
+    """Return all URLs of a key by their names in responses, in the order of responses."""
     return {
         "secret": f"{endpoints.scheme}://{public_key}:{secret_key}@{endpoints.rest}",
         "public": public_dsn(endpoints, public_key),

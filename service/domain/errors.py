@@ -2,7 +2,7 @@
 
 
 class ProjectKeyError(Exception):
-    """Base class of the errors that clients receive."""
+    """Base class of the errors for which clients receive a response of their own."""
 
 
 class NotFoundError(ProjectKeyError):
@@ -13,7 +13,7 @@ class TakenError(ProjectKeyError):
     """A value that must be unique is in use.
 
     Args:
-        *fields: The names of the model's fields whose values are in use.
+        *fields: The attributes of the model whose values are in use, such as ``slug`` or ``public_key``.
     """
 
     def __init__(self, *fields: str) -> None:

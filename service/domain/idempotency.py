@@ -6,10 +6,12 @@ from uuid import UUID
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """An idempotency key of a client.
+    """An idempotency key of a request.
 
-    ``text`` identifies a request among the requests of a token. ``fingerprint`` is the SHA-256 digest of the request:
-    the same text with another fingerprint is an error of the client.
+    Attributes:
+        token_id: The token of the request; each token has its own idempotency keys.
+        text: The value of the header ``Idempotency-Key``.
+        fingerprint: The SHA-256 digest of the request; the same text with another digest is an error of the client.
     """
 
     token_id: int
@@ -19,7 +21,10 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredResult:
-    """The result of the first request with an idempotency key: the id of the created row, and of its event."""
+    """The result of the first request with an idempotency key.
+
+    ``target_id`` is the id of the row that it created, ``event_id`` the id of its event or None.
+    """
 
     fingerprint: bytes
     target_id: int

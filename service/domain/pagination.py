@@ -1,4 +1,4 @@
-"""Pages of lists that are sorted by descending id."""
+"""Pages of lists in descending order of ids."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,10 +11,13 @@ Row = TypeVar("Row")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """A page of at most ``size`` rows in descending order of their ids.
+    """A page of at most ``size`` rows in descending order of ids.
 
-    The page starts at the id ``start``, which it includes, and skips the first ``skip`` rows. With ``newer`` it
-    contains the ids above ``start`` that are next to it. ``start`` None means the newest row.
+    Attributes:
+        size: Maximum number of rows.
+        start: The highest id of the page; None means the newest row.
+        skip: Number of rows from ``start`` on that are left out.
+        newer: Whether the page contains the lowest ids above ``start`` instead.
     """
 
     size: int
@@ -24,22 +27,22 @@ class Page:
 
     @property
     def first(self) -> int:
-        """The id where the page starts."""
+        """``start``, or the largest id if it is None."""
         return MAX_BIGINT if self.start is None else self.start
 
     @property
     def limit(self) -> int:
-        """The number of rows to select: one more than the page has, which shows whether there is another page."""
+        """The number of rows to select: one more than ``size`` shows whether there is another page."""
         return self.size + 1
 
     def of(self, rows: Sequence[Row]) -> Sequence[Row]:
-        """Return the rows of this page among the selected ``rows``, at most `limit` in descending order."""
+        """Return the rows of this page; ``rows`` are those selected, at most `limit`, in descending order of ids."""
         return rows[-self.size :] if self.newer else rows[: self.size]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeyRows:
-    """Keys of a list, newest first, and the ids of their rows; compared by identity."""
+    """Keys of a page, newest first, and the ids of their rows; compared by identity so that it is hashable."""
 
     ids: Sequence[int]
     keys: Sequence[ProjectKey]

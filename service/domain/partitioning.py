@@ -1,10 +1,10 @@
-"""The partition of a key in the topic, which is also its shard of the outbox."""
+"""Maps public keys to partitions of the topic, which are also the shards of the outbox."""
 
 import struct
 from typing import Final
 
 SHARDS: Final = 12
-"""Partitions of the topic. Fixed: with more partitions, older records of a key would be in another partition."""
+"""Number of partitions. Never changed: the older records of a key would be in another partition than the newer."""
 
 _MASK: Final = 0xFFFFFFFF
 _M: Final = 0x5BD1E995
@@ -12,10 +12,10 @@ _SEED: Final = 0x9747B28C
 
 
 def shard_of(public_key: str) -> int:
-    """Return the partition that the default partitioner of Kafka chooses for this key.
+    """Return the partition that Kafka's default partitioner chooses for ``public_key``.
 
-    Source: Apache Kafka, ``BuiltInPartitioner``: 32-bit MurmurHash2 of the bytes of the key with a fixed seed,
-    without the sign bit, modulo the number of partitions.
+    Source: Apache Kafka, ``BuiltInPartitioner``: 32-bit MurmurHash2 of the key's bytes with a fixed seed, without the
+    sign bit, modulo the number of partitions.
     """
     data = public_key.encode()
     length = len(data)

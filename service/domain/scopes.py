@@ -4,17 +4,17 @@ from collections.abc import Iterable
 from typing import Final
 
 LEVELS: Final = ("read", "write", "admin")
-"""From lowest to highest; a level includes the lower ones."""
+"""The levels of a scope in ascending order; each includes the lower ones."""
 
 SCOPES: Final = tuple(f"{noun}:{level}" for noun in ("project", "org") for level in LEVELS)
 """All scopes."""
 
 
 def expand(scopes: Iterable[str]) -> frozenset[str]:
-    """Return ``scopes`` and all scopes that they include.
+    """Return ``scopes`` and the scopes that they include.
 
     Raises:
-        ValueError: One of them does not exist.
+        ValueError: ``scopes`` contains an unknown scope.
     """
     implied = set[str]()
     for scope in scopes:

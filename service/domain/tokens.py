@@ -1,4 +1,4 @@
-"""The form of tokens: of those that the service generates, and of those that were generated elsewhere."""
+"""The format of tokens, and the rules for tokens that were generated outside the service."""
 
 import re
 import secrets
@@ -6,26 +6,28 @@ from itertools import pairwise
 from typing import Final
 
 PREFIX: Final = "sntryu_"
-"""The prefix of generated tokens, by which scanners for leaked secrets recognize them."""
+"""The prefix of generated tokens, by which secret scanners recognize them."""
 
 MIN_LENGTH: Final = 32
-"""Characters without the prefix: 128 bits if they are hex digits."""
+"""Characters without the prefix: 128 bits in hex digits."""
 
 MAX_LENGTH: Final = 255
+"""Characters with the prefix."""
+
 MIN_DIFFERENT_CHARACTERS: Final = 8
-"""Less than one in ten million random strings of 32 hex digits has fewer."""
+"""Fewer occur in less than 1 of 10 million random strings of 32 hex digits."""
 
 _FORM: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _COMMON_WORDS: Final = ("password", "passwd", "changeme", "secret", "example", "placeholder", "letmein")
 
 
 def new_token() -> str:
-    """Return a token of 256 random bits."""
+    """Return `PREFIX` and 256 random bits in hex digits."""
     return PREFIX + secrets.token_hex(32)
 
 
 def violated_rule(token: str) -> str | None:
-    """Return what a token that was generated elsewhere must do, such as "be random"; None if it is acceptable."""
+    """Return the rule that ``token`` violates, as the end of "a token must …"; None if it violates none."""
     text = token.removeprefix(PREFIX)
     if not (len(text) >= MIN_LENGTH and len(token) <= MAX_LENGTH):
         return f"have {MIN_LENGTH} to {MAX_LENGTH} characters"
