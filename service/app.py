@@ -173,7 +173,7 @@ def _build_publisher(
         PostgresOutbox(database),
         PostgresShardOwnership(database, name=publisher_name(), lease=settings.shard_lease),
         producer,
-        published=acknowledgements.published,
+        published=acknowledgements.record_published,
         metrics=PublisherMetrics(registry),
         heartbeat=settings.heartbeat_interval,
     )

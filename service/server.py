@@ -223,7 +223,7 @@ async def _finish(runner: web.AppRunner, service: Service, state: ServerState) -
     await asyncio.sleep(_POLL_INTERVAL)
     for site in runner.sites:
         await site.stop()
-    service.use_cases.acknowledgements.give_up()
+    service.use_cases.acknowledgements.stop()
     state.admission.close()
     with suppress(TimeoutError):
         async with asyncio.timeout(service.settings.shutdown_timeout - _RELEASE_TIMEOUT):

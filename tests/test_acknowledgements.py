@@ -49,10 +49,10 @@ async def test_an_event_that_this_process_publishes_is_reported_to_the_wait(
         ]
         await asyncio.sleep(0.1)
         assert not any(task.done() for task in waiting)
-        acknowledgements.published([other])
+        acknowledgements.record_published([other])
         await asyncio.sleep(0)
         assert not any(task.done() for task in waiting)
-        acknowledgements.published([row])
+        acknowledgements.record_published([row])
     assert [task.result() for task in waiting] == [True, True]
 
 
@@ -60,7 +60,7 @@ async def test_a_wait_after_the_acknowledgement_ends_at_once(database: Database)
     """Kafka may acknowledge before the handler waits."""
     acknowledgements = Acknowledgements(database)
     row = new_row()
-    acknowledgements.published([row])
+    acknowledgements.record_published([row])
     async with _at_once():
         assert await acknowledgements.wait(row.event.id, row.event.public_key, seconds=_LONG)
 
@@ -95,7 +95,7 @@ async def test_shutdown_ends_every_wait(database: Database, postgres: Postgres) 
     async with _at_once():
         waiting = asyncio.create_task(acknowledgements.wait(row.event.id, _KEY, seconds=_LONG))
         await asyncio.sleep(0.1)
-        acknowledgements.give_up()
+        acknowledgements.stop()
         assert await waiting is False
 
 

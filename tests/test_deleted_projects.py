@@ -58,7 +58,7 @@ async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its
     ]
     for finished in (False, True):
         for method, path, body, headers in requests:
-            assert other.use_cases.projects.known(first.project.organization.slug, first.project.slug)
+            assert other.use_cases.projects.get_cached(first.project.organization.slug, first.project.slug)
             answer = await second.request(method, path, json=body, headers=headers)
             assert (method, path, answer.status, await answer.json()) == (method, path, 404, NOT_FOUND)
         listed = await second.request(

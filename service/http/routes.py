@@ -171,7 +171,7 @@ class Dispatcher:
         project = None
         if self._is_in_project:
             projects, organization, name = self._use_cases.projects, names["organization"], names["project"]
-            project = projects.known(organization, name) or await projects.get(organization, name)
+            project = projects.get_cached(organization, name) or await projects.get(organization, name)
         if method == "DELETE":  # for POST and PUT, `read_body` checks it
             check_acceptable(request)
         response = await handler(

@@ -1,1 +1,1 @@
-"""What callers can have done; each write owns its transaction."""
+"""The use cases of the service; each write has a transaction of its own."""

@@ -14,10 +14,10 @@ from service.postgres.database import Database
 from service.postgres.outbox import is_unpublished
 
 _MAX_RECENT: Final = 10_000
-"""Acknowledged events that are kept for calls that come after the acknowledgement; some 2 MB."""
+"""Number of acknowledged events that are stored for waits that start later; about 2 MB."""
 
 _POLL: Final = Backoff(first=0.05, longest=0.5, factor=1.5, jitter=0)
-"""Delays between two reads of the table, for events that another process publishes."""
+"""Delays between reads of the outbox, for events that another process publishes."""
 
 
 class Acknowledgements:
@@ -27,9 +27,9 @@ class Acknowledgements:
         self._database = database
         self._waiting: dict[UUID, asyncio.Future[None]] = {}
         self._recent: dict[UUID, None] = {}
-        self._ending = False
+        self._stopping = False
 
-    def published(self, rows: Sequence[OutboxRow]) -> None:
+    def record_published(self, rows: Sequence[OutboxRow]) -> None:
         """Record that Kafka has acknowledged these rows."""
         for row in rows:
             self._recent[row.event.id] = None
@@ -39,12 +39,12 @@ class Acknowledgements:
         for _ in range(len(self._recent) - _MAX_RECENT):
             del self._recent[next(iter(self._recent))]
 
-    def give_up(self) -> None:
-        """End every wait: the process is about to stop."""
-        self._ending = True
+    def stop(self) -> None:
+        """End every wait with False: the process is stopping."""
+        self._stopping = True
 
     async def wait(self, event_id: UUID, public_key: str, *, seconds: float) -> bool:
-        """Return whether Kafka acknowledges the event of a committed change within ``seconds``."""
+        """Wait until Kafka acknowledges a committed event; return False after ``seconds`` or `stop`."""
         if event_id in self._recent:
             return True
         future = self._waiting.setdefault(event_id, asyncio.get_running_loop().create_future())
@@ -58,7 +58,7 @@ class Acknowledgements:
 
     async def _wait_or_poll(self, future: asyncio.Future[None], event_id: UUID, public_key: str) -> bool:
         attempt = 0
-        while not self._ending:
+        while not self._stopping:
             attempt += 1
             await asyncio.wait([future], timeout=_POLL.delay(attempt))
             if future.done() or not await self._is_unpublished(event_id, public_key):

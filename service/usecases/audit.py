@@ -8,13 +8,13 @@ from service.usecases.tenants import find_organization, find_project
 
 
 class Audit:
-    """Finds audit entries. Each change inserts its entry in its own transaction."""
+    """Reads audit entries; changes insert them in their own transactions."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def of_organization(self, id_or_slug: str, search: AuditSearch, page: Page) -> list[AuditEntry]:
-        """Return entries of an organization, newest first, and one more than the page has if there is one.
+        """Return the entries of a page of an organization and the next entry, if there is any; newest first.
 
         Raises:
             NotFoundError: There is no such organization.
@@ -25,7 +25,7 @@ class Audit:
             return await select_entries(connection, organization.id, search, page)
 
     async def project_id(self, organization: str, project: str) -> int:
-        """Return the id of a project that is not deleted.
+        """Return the id of a project; both arguments are ids or slugs.
 
         Raises:
             NotFoundError: There is no such project.
@@ -35,7 +35,7 @@ class Audit:
             return (await find_project(connection, organization, project)).id
 
     async def of_all(self, search: AuditSearch, page: Page) -> list[AuditEntry]:
-        """Return entries of all organizations and of the installation, newest first; otherwise as `of_organization`.
+        """Return entries of all organizations and of the installation; otherwise as `of_organization`.
 
         Raises:
             UnavailableError: The database is unavailable.

@@ -19,17 +19,17 @@ from service.postgres.shards import count_publishers
 from service.usecases.event_factory import EventFactory, event_headers
 
 BATCH_SIZE: Final = 500
-"""Keys in one transaction: about 50 ms of locks."""
+"""Maximum number of keys in a transaction, which holds its locks for about 50 ms."""
 
 _MAX_OUTBOX_ROWS: Final = 2_000
-"""Outbox rows from which on batches wait, so that live events are published first."""
+"""Length of the outbox from which batches wait, so that live events are published first."""
 
 
 async def is_outbox_full(connection: Connection) -> bool:
     """Return whether the outbox has so many rows that a batch would delay live events.
 
-    Always False while no publisher is running: rows that change data capture reads are not deleted, so their number
-    says nothing.
+    Always False while no publisher is running: change data capture does not delete the rows that it reads, so their
+    number does not show a delay.
     """
     if not await count_publishers(connection):
         return False
@@ -37,7 +37,7 @@ async def is_outbox_full(connection: Connection) -> bool:
 
 
 class BulkChanges:
-    """Changes many keys in the transaction of its caller; returns the outbox rows of the events."""
+    """Changes many keys in the transaction of the caller; each method returns the outbox rows of the events."""
 
     def __init__(self, events: EventFactory) -> None:
         self._events = events
@@ -45,7 +45,7 @@ class BulkChanges:
     async def delete_project(
         self, connection: Connection, project: Project, origin: Origin
     ) -> list[OutboxRow]:
-        """Delete a locked project with its keys; insert a job if they are too many for one transaction."""
+        """Delete a locked project with its keys; more than `BATCH_SIZE` keys are deleted by a job."""
         organization_id = project.organization.id
         keys = KeyRange(organization_id=organization_id, project_id=project.id)
         locked, _ = await lock_keys(connection, keys, limit=BATCH_SIZE + 1)
@@ -76,17 +76,17 @@ class BulkChanges:
     async def raise_versions(
         self, connection: Connection, organization_id: int, keys: Sequence[LockedKey], origin: Origin
     ) -> list[OutboxRow]:
-        """Give locked keys of an organization their next version without another change."""
+        """Increase the versions of locked keys of an organization by 1, without another change."""
         events = [
             self._events.create(EventType.UPDATED, next_version(locked.key), locked.project, origin)
             for locked in keys
         ]
         return await update_versions(connection, organization_id, keys, events) if events else []
 
-    async def raise_beyond(
+    async def raise_versions_above(
         self, connection: Connection, keys: Sequence[tuple[LockedKey, int]], origin: Origin
     ) -> list[OutboxRow]:
-        """Give locked keys of any organization the version after the given version, without another change."""
+        """Set the version of each locked key to the given version + 1; the keys can be of several organizations."""
         if not keys:
             return []
         events = [
@@ -97,13 +97,13 @@ class BulkChanges:
         ]
         return await update_versions(connection, None, [locked for locked, _ in keys], events)
 
-    async def repeat(
+    async def republish(
         self, connection: Connection, keys: Sequence[LockedKey], origin: Origin
     ) -> list[OutboxRow]:
         """Publish the current state of locked keys again, in their current version.
 
-        Each event has a new id: a consumer that discards ids it has processed must process the replayed event, which
-        may repair an error of that consumer. Only a record that is sent again has the same id.
+        Each event has a new id, so that consumers that discard processed ids process it: it may repair their state.
+        Only a resend has the id of the first event.
         """
         events = [
             self._events.create(
@@ -117,10 +117,10 @@ class BulkChanges:
         ]
         return await insert_events(connection, events) if events else []
 
-    async def repeat_deletions(
+    async def republish_deletions(
         self, connection: Connection, deleted: Sequence[DeletedVersion], origin: Origin
     ) -> list[OutboxRow]:
-        """Publish the tombstones of locked deleted keys again; their last states are not stored."""
+        """Publish the tombstones of locked deleted keys again, without their last states, which are not stored."""
         now = utc_now()
         events = [
             Event(

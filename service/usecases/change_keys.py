@@ -28,7 +28,7 @@ class UpdatedKey:
 
 @dataclass(slots=True)
 class _Update(WriteAttempt):
-    """An update; ``result`` is that of the last attempt that reached its commit."""
+    """An update; ``result`` is the result of the last attempt that reached its COMMIT."""
 
     result: UpdatedKey | None = None
 
@@ -62,7 +62,7 @@ class UpdateKey(_ChangeKey):
     async def execute(
         self, project: Project, public_key: str, change: ProjectKeyChange, origin: Origin
     ) -> UpdatedKey:
-        """Update a key of ``project``; a change without effect is recorded, and creates no version.
+        """Update a key of ``project``; a change without effect has an audit entry, but no new version and no event.
 
         Raises:
             NotFoundError: The project has no such key.
@@ -80,7 +80,7 @@ class UpdateKey(_ChangeKey):
         async with self._database.transaction() as connection:
             locked = await lock_key(connection, project, public_key)
             if write.result is not None and await write.was_committed(connection, project.organization.id):
-                # The key may have been changed again since then, or deleted.
+                # Another write may have changed or deleted the key since.
                 return write.result if locked is None else replace(write.result, key=locked.key)
             if locked is None:
                 raise NotFoundError(f"key {public_key}")

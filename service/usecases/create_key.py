@@ -28,25 +28,25 @@ from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_
 from service.postgres.keys import select_by_row_id, select_conflict
 from service.postgres.projects import select_project
 from service.usecases.event_factory import EventFactory
-from service.usecases.idempotency import Idempotency, IdempotentRequest
+from service.usecases.idempotency import Idempotency
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _MAX_RUNNING_BATCHES: Final = 1
-"""With two batches at the same time, each has half as many keys, and the cost in Postgres doubles."""
+"""Two batches at the same time would have half as many keys each, and the cost in Postgres would double."""
 
 _MAX_BATCH_SIZE: Final = 64
-"""Larger batches take longer and do not increase the throughput."""
+"""Keys in a batch. Larger batches take longer and do not increase the throughput."""
 
 _MAX_QUEUE_SIZE: Final = 1024
 """Creates that wait for a batch: about a quarter of a second of work."""
 
 _MAX_WORD_LENGTH: Final = 10
-"""Letters of a word of a generated name."""
+"""Maximum number of letters of each word of a generated name."""
 
 
 @dataclass(frozen=True, slots=True)
 class CreatedKey:
-    """A created key and the id of its event; ``replayed`` if an earlier request created it."""
+    """A created key and the id of its event; ``replayed`` is True if an earlier request created the key."""
 
     key: ProjectKey
     event_id: UUID | None
@@ -54,7 +54,7 @@ class CreatedKey:
 
 
 class CreateKey:
-    """Creates keys; creates that arrive while a transaction is running share the next one.
+    """Creates keys; creates that arrive while a transaction is running share the next transaction.
 
     ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
     transaction.
@@ -101,21 +101,21 @@ class CreateKey:
             BusyError: Too many creates are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        async with IdempotentRequest(self._idempotency, idempotency_key) as request:
+        async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 prepared = prepare_key(
                     self._events, new_key, project, origin, self._clock(), idempotency_key=idempotency_key
                 )
                 if new_key.public_key is not None:
-                    prepared = await self._commit_alone(prepared, chosen=True, uncertain=False)
+                    prepared = await self._commit_alone(prepared, chosen=True)
                 else:
                     try:
                         await self._batcher.submit(prepared, tenant=project.organization.id)
                     except UncertainError:
-                        prepared = await self._commit_alone(prepared, chosen=False, uncertain=True)
+                        prepared = await self._commit_alone(prepared, chosen=False)
                 return CreatedKey(prepared.key, prepared.event.id)
-        key = await self._select_stored(project, request.result.target_id)
-        return CreatedKey(key, request.result.event_id, replayed=True)
+        key = await self._select_stored(project, request.stored.target_id)
+        return CreatedKey(key, request.stored.event_id, replayed=True)
 
     async def drain(self) -> None:
         """Wait until every queued create is committed or has failed."""
@@ -141,28 +141,23 @@ class CreateKey:
 
     async def _commit_each(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
         """Commit each key in its own transaction, so that a rejected row does not fail the others."""
-        outcomes = await asyncio.gather(
-            *(self._commit_batch([prepared]) for prepared in batch), return_exceptions=True
-        )
-        results: list[PreparedKey | Exception] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Exception):
-                results.append(outcome)
-            elif isinstance(outcome, BaseException):
-                raise outcome
-            else:
-                results.extend(outcome)
-        return results
+        return await asyncio.gather(*map(self._commit_one, batch))
 
-    async def _commit_alone(self, prepared: PreparedKey, *, chosen: bool, uncertain: bool) -> PreparedKey:
+    async def _commit_one(self, prepared: PreparedKey) -> PreparedKey | Exception:
+        try:
+            return (await self._commit_batch([prepared]))[0]
+        except Exception as error:  # noqa: BLE001 -- the caller of this key receives it
+            return error
+
+    async def _commit_alone(self, prepared: PreparedKey, *, chosen: bool) -> PreparedKey:
         """Commit a key that may have existed before in its own transaction; retry while the outcome is unknown.
 
-        Args:
-            prepared: The key.
-            chosen: Whether the client chose the public key, so that a deleted key of the tenant is created again.
-            uncertain: Whether an earlier attempt may have been committed.
+        If the client has ``chosen`` the public key, a deleted key of the tenant is created again. Otherwise the batch
+        of the key may have been committed.
         """
-        write = WriteAttempt(prepared.origin, prepared.key.created_at, prepared.event.id, uncertain=uncertain)
+        write = WriteAttempt(
+            prepared.origin, prepared.key.created_at, prepared.event.id, uncertain=not chosen
+        )
         return await retry_until_known(write, self._attempt_alone, prepared, chosen=chosen)
 
     async def _attempt_alone(self, prepared: PreparedKey, *, chosen: bool) -> PreparedKey:
@@ -184,7 +179,7 @@ class CreateKey:
         return prepared
 
     def _next_version(self, prepared: PreparedKey, deleted: DeletedKey) -> PreparedKey:
-        """Return ``prepared`` in the version after its deletion; raises `TakenError` for a key of another tenant."""
+        """Return ``prepared`` in the version after ``deleted``; raise `TakenError` for a key of another tenant."""
         project = prepared.project
         if deleted.organization_id != project.organization.id:
             raise TakenError("public_key")
@@ -221,7 +216,7 @@ def prepare_key(
     *,
     idempotency_key: IdempotencyKey | None = None,
 ) -> PreparedKey:
-    """Choose every value of a new key and build its event: each attempt to commit it is the same."""
+    """Return a new key with its event; all values are chosen here, so that every attempt commits the same ones."""
     key = ProjectKey(
         project_id=project.id,
         label=new_key.name or petname.generate(2, " ", letters=_MAX_WORD_LENGTH).title(),
@@ -239,7 +234,7 @@ def prepare_key(
 
 
 async def _find_conflict(connection: Connection, prepared: PreparedKey) -> ProjectKeyError | None:
-    """Return why a key was not inserted; None if an earlier attempt committed it."""
+    """Return the reason why a key was not inserted; None if an earlier attempt committed it."""
     conflict = await select_conflict(connection, prepared.key)
     if conflict.is_same_key:
         return None

@@ -1,4 +1,4 @@
-"""Builds key events. Payloads are serialized before the transaction starts."""
+"""Builds key events."""
 
 from datetime import datetime
 from typing import Any
@@ -6,23 +6,21 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from service.domain.dsn import Ingest, project_endpoints
+from service.domain.dsn import Ingest, endpoints
 from service.domain.events import REPLAYED, Event, EventType, state_payload
 from service.domain.model import Origin, Project, ProjectKey, utc_now
 from service.domain.partitioning import shard_of
 
 
 class EventFactory:
-    """Builds events; ``ingest`` determines the DSNs in their payloads."""
+    """Builds events; ``ingest`` determines the DSNs in the payloads."""
 
     def __init__(self, ingest: Ingest) -> None:
         self._ingest = ingest
 
     def state_of(self, key: ProjectKey, project: Project) -> dict[str, Any]:
-        """Return the state of ``key`` as an event contains it."""
-        organization = project.organization
-        endpoints = project_endpoints(self._ingest, organization.id, organization.ingest_url, project.id)
-        return state_payload(key, project, endpoints)
+        """Return the state of ``key`` as events contain it; see `state_payload`."""
+        return state_payload(key, project, endpoints(self._ingest, project))
 
     def create(
         self,
@@ -35,10 +33,16 @@ class EventFactory:
         occurred_at: datetime | None = None,
         replayed: bool = False,
     ) -> Event:
-        """Build an event with the complete state of ``key`` in the version of the event.
+        """Return an event with the complete state of ``key``.
 
-        ``project`` is the current state of its project. The id is random and the time is the current one unless
-        given. ``replayed`` marks the event as a replay.
+        Args:
+            event_type: The type of the event.
+            key: The key in the version of the event.
+            project: The current project of the key.
+            origin: The origin of the change.
+            event_id: The id of the event; None generates one.
+            occurred_at: The time of the change; None is the current time.
+            replayed: Whether the event is marked as a replay.
         """
         return Event(
             id=event_id or uuid4(),
@@ -53,7 +57,7 @@ class EventFactory:
 
 
 def event_headers(origin: Origin, *, replayed: bool = False) -> dict[str, str]:
-    """Return the headers of an event that come from its request."""
+    """Return the headers of an event that depend on its request."""
     headers = {"x-request-id": origin.request_id}
     if origin.traceparent is not None:
         headers["traceparent"] = origin.traceparent

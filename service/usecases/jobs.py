@@ -1,4 +1,4 @@
-"""Executes batch jobs: changes of too many keys for one request, one batch per transaction."""
+"""Executes batch jobs: changes of more keys than one request can change, in one transaction per batch."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -35,7 +35,9 @@ _POLL_INTERVAL: Final = 2.0
 """Seconds between two polls for jobs that another replica or a command has inserted."""
 
 _FULL_OUTBOX_PAUSE: Final = timedelta(seconds=0.1)
+
 _LATE_KEYS_PAUSE: Final = timedelta(seconds=1)
+"""Pause before a deletion starts again because a create has added a key to the project."""
 
 _BACKOFF: Final = Backoff(first=1.0, longest=60.0)
 """Delays before a failed batch is retried."""
@@ -46,14 +48,14 @@ _CLEANUP_INTERVAL: Final = 60.0
 _CLEANUP_BATCH_SIZE: Final = 1_000
 
 _MAX_SERVED: Final = 1_000
-"""Organizations whose last turn is stored; the others count as not served."""
+"""Number of organizations whose last turn is stored; the others precede them."""
 
 
 class Jobs:
     """Executes the jobs of the table batch_job.
 
-    Organizations take turns, one batch each: however many jobs one of them has, a job of another waits for at most
-    one batch of each process.
+    Organizations take turns after each batch, so the jobs of an organization do not delay those of others by their
+    number.
 
     ``on_committed`` receives the outbox rows of each committed transaction.
     """
@@ -76,7 +78,7 @@ class Jobs:
         self._served: dict[int, None] = {}
 
     def wake(self) -> None:
-        """Look for jobs now."""
+        """Poll for jobs now."""
         self._woken.set()
 
     async def run(self) -> None:
@@ -105,7 +107,7 @@ class Jobs:
         return _POLL_INTERVAL if seconds is None else min(_POLL_INTERVAL, max(0.0, seconds))
 
     async def step(self) -> bool:
-        """Execute one batch in one transaction; return whether a job was due.
+        """Execute a batch in a transaction; return whether a job was due.
 
         A failed batch is rolled back and retried after a delay; other jobs continue meanwhile.
 
@@ -135,7 +137,7 @@ class Jobs:
             del self._served[next(iter(self._served))]
 
     async def _postpone_failed(self, connection: Connection, job: Job, error: Exception) -> None:
-        """Postpone a job; its lock is still held, unless the connection failed."""
+        """Postpone a job, whose row is still locked unless the connection failed."""
         pause = _BACKOFF.delay(job.failures + 1)
         name = type(error).__name__
         remove_values(error)
@@ -170,23 +172,23 @@ class Jobs:
 
     async def _change(self, connection: Connection, job: Job, locked: Sequence[LockedKey]) -> list[OutboxRow]:
         if job.kind is JobKind.REPLAY:
-            return await self._bulk_changes.repeat(connection, locked, job.origin)
+            return await self._bulk_changes.republish(connection, locked, job.origin)
         assert job.organization_id is not None, "a change is limited to an organization"
         if job.kind is JobKind.PROJECT_DELETE:
             return await self._bulk_changes.delete(connection, job.organization_id, locked, job.origin)
         return await self._bulk_changes.raise_versions(connection, job.organization_id, locked, job.origin)
 
     async def _finish_keys(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
-        """Execute the last part of a job whose keys are done."""
+        """Finish a job that has processed all keys: delete the project, or republish deletions."""
         if job.kind is JobKind.REPLAY:
-            return await self._repeat_deletions(connection, job, limit=limit)
+            return await self._republish_deletions(connection, job, limit=limit)
         if job.kind is JobKind.PROJECT_DELETE and not await _delete_hidden(connection, job):
             await advance_job(connection, replace(job, after_id=0), pause=_LATE_KEYS_PAUSE)
         else:
             await advance_job(connection, job, finished=True, pause=timedelta())
         return []
 
-    async def _repeat_deletions(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
+    async def _republish_deletions(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
         deleted, last = await lock_deleted_keys(
             connection,
             organization_id=job.organization_id,
@@ -194,19 +196,19 @@ class Jobs:
             after=job.after_deleted or "",
             limit=limit,
         )
-        rows = await self._bulk_changes.repeat_deletions(connection, deleted, job.origin)
+        rows = await self._bulk_changes.republish_deletions(connection, deleted, job.origin)
         job = replace(job, after_deleted=last or job.after_deleted)
         await advance_job(connection, job, done=len(rows), finished=last is None, pause=_pause(job, rows))
         return rows
 
 
 def _pause(job: Job, rows: Sequence[OutboxRow]) -> timedelta:
-    """Return the pause after a batch that keeps the rate of the job."""
+    """Return the pause after a batch that limits the job to its rate."""
     return timedelta() if job.rate is None else timedelta(seconds=len(rows) / job.rate)
 
 
 async def _delete_hidden(connection: Connection, job: Job) -> bool:
-    """Delete a hidden project without keys; return False if a create that started earlier has added a key."""
+    """Delete a hidden project; return False if a create that started earlier has added a key."""
     assert job.organization_id is not None, "a project belongs to an organization"
     assert job.project_id is not None, "the job has a project"
     try:

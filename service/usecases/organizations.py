@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from service.domain.audit import changed_values
-from service.domain.errors import NotFoundError, TakenError
+from service.domain.errors import TakenError
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Organization, OrganizationChange, Origin, utc_now
 from service.postgres.batch_jobs import JobKind, NewJob, restart_or_insert_job
@@ -18,16 +18,17 @@ from service.postgres.organizations import (
     select_organization,
     update_organization,
 )
-from service.usecases.idempotency import Idempotency, IdempotentRequest
+from service.usecases.idempotency import Idempotency
+from service.usecases.tenants import find_organization
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _STALE_URL_PERIOD: Final = timedelta(seconds=30)
-"""Time after a change of the ingest URL in which a create with the former URL can still commit: the time for which
-projects are cached (5 s), the deadline of a request (10 s), and as much again."""
+"""Time after a change of the ingest URL in which a create with the former URL can still commit: twice the sum of the
+time for which projects are cached (5 s) and the deadline of a request (10 s)."""
 
 
 class Organizations:
-    """Creates, finds and updates organizations; ``on_job_inserted`` is called after a job may have been inserted."""
+    """Creates, finds and updates organizations; calls ``on_job_inserted`` after it may have inserted a job."""
 
     def __init__(
         self,
@@ -50,10 +51,7 @@ class Organizations:
             UnavailableError: The database cannot be reached.
         """
         async with self._database.connection() as connection:
-            organization = await select_organization(connection, id_or_slug)
-        if organization is None:
-            raise NotFoundError(f"organization {id_or_slug}")
-        return organization
+            return await find_organization(connection, id_or_slug)
 
     async def create(
         self,
@@ -72,12 +70,12 @@ class Organizations:
             KeyReusedError: ``idempotency_key`` belongs to another request.
             UnavailableError: The database cannot be reached.
         """
-        async with IdempotentRequest(self._idempotency, idempotency_key) as request:
+        async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 write = WriteAttempt(origin, self._clock())
                 arguments = (slug, name, ingest_url, idempotency_key, write)
                 return await retry_until_known(write, self._attempt_create, *arguments), False
-        return await self.get(str(request.result.target_id)), True
+        return await self.get(str(request.stored.target_id)), True
 
     async def _attempt_create(
         self,
@@ -100,7 +98,7 @@ class Organizations:
     async def update(
         self, organization: Organization, change: OrganizationChange, origin: Origin
     ) -> Organization:
-        """Update an organization; a new ingest URL gives each of its keys a new version, in batches.
+        """Update an organization; after a change of the ingest URL, jobs publish a new version of each of its keys.
 
         Raises:
             UnavailableError: The database cannot be reached.
@@ -137,11 +135,11 @@ async def _find_committed(connection: Connection, slug: str, write: WriteAttempt
 
 
 async def _schedule_new_dsns(connection: Connection, organization: Organization, write: WriteAttempt) -> None:
-    """Schedule a pass over all keys now, and a pass over the newest keys later.
+    """Insert or restart two jobs: one over all keys now, and one over the newest keys later.
 
-    The second pass is for keys whose creation began in a process that had not read the change. At most one of each
-    is open for an organization: another change restarts both. The restarted first pass has all keys that were
-    committed before the last change, so the second one needs none that are older than `_STALE_URL_PERIOD` before it.
+    The second job is for keys whose creates started before their process read the change. An organization has at most
+    one unfinished job of each: another change restarts both. The first job covers all keys that were committed before
+    the last change, so the second job omits those created earlier than `_STALE_URL_PERIOD` before the change.
     """
     job = NewJob(kind=JobKind.DSN_CHANGE, organization_id=organization.id, origin=write.origin)
     await restart_or_insert_job(connection, job)

@@ -1,4 +1,4 @@
-"""Lists, retries and discards events that Kafka rejects for good."""
+"""Lists, retries and discards parked events, which Kafka rejects."""
 
 from uuid import uuid4
 
@@ -24,12 +24,12 @@ class Parked:
         self._database = database
 
     async def list(self, *, limit: int) -> list[ParkedRow]:
-        """Return the parked rows, the longest parked first, at most ``limit``."""
+        """Return at most ``limit`` parked rows in the order in which they were parked."""
         async with self._database.connection() as connection:
             return await select_parked(connection, limit=limit)
 
     async def find(self, public_key: str) -> tuple[ParkedRow, int]:
-        """Return the parked row of a key and how many later rows it blocks.
+        """Return the parked row of a key and the number of later rows that it blocks.
 
         Raises:
             NotFoundError: No row of this key is parked.
@@ -41,7 +41,7 @@ class Parked:
             return rows[0], await count_blocked(connection, rows[0])
 
     async def retry(self, public_key: str | None) -> int:
-        """Have the parked row of a key, or of every key for None, sent again; return how many there are.
+        """Unpark the row of a key, or all rows for None, so that publishers retry them; return their number.
 
         Raises:
             NotFoundError: No row of this key is parked.
@@ -54,7 +54,7 @@ class Parked:
         return unparked
 
     async def discard(self, row: ParkedRow, origin: Origin) -> None:
-        """Delete a parked row: consumers never receive that version. The rows that it blocks are published.
+        """Delete a parked row, whose version consumers never receive; the rows that it blocks are published.
 
         Raises:
             NotFoundError: The row is not parked any more.

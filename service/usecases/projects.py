@@ -33,11 +33,11 @@ from service.postgres.projects import (
 from service.usecases.bulk_changes import BulkChanges
 from service.usecases.create_key import prepare_key
 from service.usecases.event_factory import EventFactory
-from service.usecases.idempotency import Idempotency, IdempotentRequest
+from service.usecases.idempotency import Idempotency
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _CACHE_SECONDS: Final = 5.0
-"""Time for which a project is cached: another replica's change can be invisible for that long."""
+"""Seconds for which a project is cached: a replica can use a former state for that long."""
 
 _CACHE_SIZE: Final = 10_000
 
@@ -45,8 +45,8 @@ _CACHE_SIZE: Final = 10_000
 class Projects:
     """Creates, finds, updates and deletes projects.
 
-    ``on_committed`` receives the outbox rows of each committed transaction; ``on_job_inserted`` is called after a job
-    may have been inserted.
+    ``on_committed`` receives the outbox rows of each committed transaction; ``on_job_inserted`` is called after the
+    insertion of a job, and after deletions without a job.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Projects:
         self._clock = clock
         self._cache = TtlCache[tuple[str, str], Project](seconds=_CACHE_SECONDS, max_size=_CACHE_SIZE)
 
-    def known(self, organization: str, project: str) -> Project | None:
-        """Return the project with these ids or slugs if it is cached; otherwise None, and `get` reads it."""
+    def get_cached(self, organization: str, project: str) -> Project | None:
+        """Return the project with these ids or slugs if it is cached, otherwise None; `get` without the await."""
         return self._cache.get((organization, project))
 
     async def get(self, organization: str, project: str) -> Project:
@@ -81,7 +81,7 @@ class Projects:
             MovedError: The project has another slug now.
             UnavailableError: The database cannot be reached.
         """
-        found = self.known(organization, project)
+        found = self.get_cached(organization, project)
         if found is None:
             found = await self._select(organization, project)
             self._cache.put((organization, project), found)
@@ -98,7 +98,7 @@ class Projects:
         raise NotFoundError(f"project {project} of {organization}")
 
     async def page(self, organization: Organization, page: Page) -> list[Project]:
-        """Return projects of ``organization``, newest first: those of the page, and one more if there is one.
+        """Return the projects of a page of ``organization`` and the next project, if there is any; newest first.
 
         Raises:
             UnavailableError: The database cannot be reached.
@@ -118,7 +118,7 @@ class Projects:
     ) -> tuple[Project, bool]:
         """Create a project; return it, and whether an earlier request with ``idempotency_key`` created it.
 
-        With ``default_key`` the same transaction creates its first key with the event.
+        With ``default_key`` the same transaction creates a key named `DEFAULT_KEY_NAME` and its event.
 
         Raises:
             TakenError: The slug is in use in this organization.
@@ -127,13 +127,13 @@ class Projects:
             GoneError: The project that the first request with ``idempotency_key`` created is deleted.
             UnavailableError: The database cannot be reached.
         """
-        async with IdempotentRequest(self._idempotency, idempotency_key) as request:
+        async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 write = WriteAttempt(origin, self._clock())
                 arguments = (organization, slug, name, default_key, idempotency_key, write)
                 return await retry_until_known(write, self._attempt_create, *arguments), False
         try:
-            return await self._select(str(organization.id), str(request.result.target_id)), True
+            return await self._select(str(organization.id), str(request.stored.target_id)), True
         except NotFoundError:
             raise GoneError from None
 
@@ -192,7 +192,7 @@ class Projects:
         return after
 
     async def delete(self, project: Project, origin: Origin) -> None:
-        """Delete a project with its keys, each with an event; many keys are deleted in batches by a job.
+        """Delete a project and its keys, each with an event; a job deletes the keys if they are many.
 
         Raises:
             NotFoundError: The project is deleted already.

@@ -1,4 +1,4 @@
-"""Reads keys; reads that arrive while a statement is running share the next one."""
+"""Reads keys; reads that arrive while a statement is running share the next statement."""
 
 import asyncio
 from collections.abc import Sequence
@@ -14,23 +14,23 @@ from service.postgres.key_pages import KeyPage, PageRow, select_page_of_organiza
 from service.postgres.keys import PUBLIC_KEY, KeyColumns, key_from_columns, select_keys
 
 _LIMITS: Final = {"max_running_batches": 1, "max_batch_size": 64, "max_queue_size": 2048}
-"""With two statements at the same time, each reads half as much, and the cost of a page of a list rises by 40 %."""
+"""Two statements at the same time would read half as much each; a page would cost 40 % more."""
 
 _MAX_CACHED_KEYS: Final = 4096
-"""Keys that are cached; about 600 bytes each."""
+"""Number of cached keys; about 600 bytes each."""
 
 _MAX_CACHED_PAGES: Final = 128
-"""Pages that are cached; about 7 000 bytes each, at most 60 000."""
+"""Number of cached pages; about 7 000 bytes each, at most 60 000."""
 
 _KeyId = tuple[int, int, str]
 """Organization id, project id and public key."""
 
 
 class KeyCache:
-    """The `ProjectKey` objects of rows that were read before.
+    """Caches the `ProjectKey` objects of rows.
 
-    Every read selects the row from Postgres; the cache only saves decoding a row that has not changed. The rule is
-    that of `DerivedCache`: equal rows yield the same object, so that JSON texts can be cached by object.
+    Every read selects the row from Postgres; the cache only saves decoding a row that has not changed. As in
+    `DerivedCache`, equal rows yield the same object, so that JSON texts can be cached by object.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class KeyCache:
 
 
 class ReadKeys:
-    """Reads keys from the primary: a read that starts after the response to a write returns its result."""
+    """Reads keys from the primary: a read that starts after the response to a write returns what was written."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -72,12 +72,12 @@ class ReadKeys:
         return self._keys.submit((organization_id, project.id, public_key), tenant=organization_id)
 
     def page(self, project: Project, page: Page, *, active: bool | None = None) -> asyncio.Future[KeyRows]:
-        """Return the future of the keys of a page and of one more key if there is one; not to be modified.
+        """Return the future of the keys of ``page`` and of the next key, if there is any; do not modify them.
 
         Args:
             project: The project of the keys.
-            page: The page.
-            active: Selects active or inactive keys; None selects both.
+            page: The position and the size of the page.
+            active: True selects active keys, False inactive keys, None both.
 
         Raises:
             NotFoundError: The project is deleted.
@@ -90,7 +90,7 @@ class ReadKeys:
     async def page_of_organization(
         self, organization: Organization, page: Page, *, active: bool | None = None
     ) -> list[tuple[int, ProjectKey, Project]]:
-        """Return keys of all projects of ``organization`` with their row ids; otherwise as `page`.
+        """Return row ids, keys and projects of a page of all keys of ``organization``; otherwise as `page`.
 
         Raises:
             UnavailableError: The database cannot be reached or did not respond in time.

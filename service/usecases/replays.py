@@ -1,4 +1,4 @@
-"""Replays: republish the state of keys, and the tombstones of deleted keys."""
+"""Creates, lists and cancels replays, which republish keys and the tombstones of deleted keys."""
 
 from service.domain.errors import NotFoundError
 from service.domain.model import Origin
@@ -30,9 +30,9 @@ class Replays:
 
         Args:
             origin: The origin of the command.
-            organization: An id or slug.
-            project: An id or slug of a project of ``organization``.
-            rate: Maximum number of keys per second; None limits it by the length of the outbox alone.
+            organization: The id or slug of an organization.
+            project: The id or slug of a project of ``organization``; ignored without ``organization``.
+            rate: Maximum number of keys per second; with None only the length of the outbox limits the replay.
 
         Raises:
             NotFoundError: There is no such organization or project.

@@ -8,10 +8,10 @@ from service.postgres.projects import select_project
 
 
 async def find_organization(connection: Connection, id_or_slug: str) -> Organization:
-    """Return an organization.
+    """Return the organization with this id or slug.
 
     Raises:
-        NotFoundError: It does not exist.
+        NotFoundError: There is no such organization.
     """
     found = await select_organization(connection, id_or_slug)
     if found is None:
@@ -20,10 +20,10 @@ async def find_organization(connection: Connection, id_or_slug: str) -> Organiza
 
 
 async def find_project(connection: Connection, organization: str, project: str) -> Project:
-    """Return a project that is not deleted; both names are ids or slugs.
+    """Return the project with these ids or slugs.
 
     Raises:
-        NotFoundError: It does not exist.
+        NotFoundError: There is no such project, or it is deleted.
     """
     found = await select_project(connection, organization=organization, project=project)
     if found is None:

@@ -1,30 +1,30 @@
-"""Records when tokens were last used: in the background, at most once a minute per token."""
+"""Records in the background when tokens were last used, at most once a minute per token."""
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
 
 from service.domain.errors import UnavailableError
+from service.domain.model import utc_now
 from service.postgres.database import Database
 from service.postgres.tokens import TokenRow, note_use
 
 _log = structlog.get_logger(__name__)
 
 _INTERVAL: Final = timedelta(minutes=1)
+"""Minimum time between two recorded uses of a token."""
 
 _MAX_PENDING: Final = 10_000
-"""Tokens whose use is to be written; the use of further ones is recorded when they are used again."""
+"""Maximum number of tokens whose use is not written yet; uses of further tokens are not recorded."""
 
 
 class TokenUsage:
-    """Collects uses of tokens until `write` writes them; ``clock`` returns the current time."""
+    """Collects uses of tokens until `write` stores them; ``clock`` returns the current time."""
 
-    def __init__(
-        self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._clock = clock
         self._pending: set[int] = set()
@@ -38,14 +38,14 @@ class TokenUsage:
             self._has_pending.set()
 
     async def write(self) -> None:
-        """Write recorded uses until cancelled."""
+        """Write recorded uses until the task is cancelled."""
         while True:
             await self._has_pending.wait()
             self._has_pending.clear()
             await self.write_pending()
 
     async def write_pending(self) -> None:
-        """Write the recorded uses; they are dropped while the database is unavailable."""
+        """Write the recorded uses; they are discarded if the database is unavailable."""
         used, self._pending = sorted(self._pending), set()
         try:
             async with self._database.connection() as connection:

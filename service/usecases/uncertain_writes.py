@@ -1,4 +1,4 @@
-"""Retries of writes whose outcome is unknown because the connection broke at COMMIT."""
+"""Retries writes whose outcome is unknown because the connection failed at COMMIT."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -20,20 +20,20 @@ Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
 
 _BACKOFF: Final = Backoff(first=0.02, longest=0.5)
-"""Delays between attempts: a new connection takes milliseconds, a new primary takes seconds."""
+"""Delays between attempts: a new connection is open within milliseconds, a new primary within seconds."""
 
 _MAX_ATTEMPTS: Final = 61
-"""About 25 seconds. The deadline of a request is shorter; this is the bound for commands."""
+"""About 25 seconds of attempts: the bound of commands. The deadline of a request is shorter."""
 
 
 @dataclass(slots=True)
 class WriteAttempt:
-    """A write, with one id in all its attempts.
+    """A write; all its attempts have the same id.
 
     Attributes:
         origin: The origin of the write.
         occurred_at: The time of the request.
-        id: The id of the write in the audit log, and of its event if it has one.
+        id: The ``change_id`` of its audit entry, and the id of its event if it has one.
         uncertain: Whether an earlier attempt may have been committed.
     """
 
@@ -54,7 +54,7 @@ class WriteAttempt:
     def create_event(
         self, events: EventFactory, event_type: EventType, key: ProjectKey, project: Project
     ) -> Event:
-        """Build the event of the write."""
+        """Return the event of the write."""
         return events.create(
             event_type, key, project, self.origin, event_id=self.id, occurred_at=self.occurred_at
         )
@@ -67,7 +67,7 @@ class WriteAttempt:
         data: dict[str, Any],
         owner: Organization | Project,
     ) -> None:
-        """Insert the audit record of the write, a change of ``owner`` or of its key, in its transaction."""
+        """Insert the audit entry of the write, which changes ``owner`` or a key of it, in its transaction."""
         record = AuditRecord(
             organization_id=owner.organization.id if isinstance(owner, Project) else owner.id,
             project_id=owner.id if isinstance(owner, Project) else None,
@@ -88,11 +88,11 @@ async def retry_until_known(
 ) -> Result:
     """Call ``attempt`` until the outcome of ``write`` is known; return its result.
 
-    After an attempt with an unknown outcome, the next one has to find out whether that was committed; see
+    After an attempt with an unknown outcome, the next attempt must check whether it was committed; see
     `WriteAttempt.was_committed`.
 
     Raises:
-        UnavailableError: The first attempt failed for certain, or the outcome is unknown after the last one.
+        UnavailableError: The first attempt was not committed, or the outcome is unknown after the last attempt.
     """
     for number in range(1, _MAX_ATTEMPTS):
         try:

@@ -1,4 +1,4 @@
-"""The use cases of a process."""
+"""The use cases that `serve` needs."""
 
 from dataclasses import dataclass
 

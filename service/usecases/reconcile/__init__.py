@@ -1,1 +1,1 @@
-"""The comparison of the topic with Postgres, and the repair of differences."""
+"""Compares the topic with Postgres and repairs the differences."""

@@ -21,22 +21,22 @@ from service.usecases.reconcile.diff_store import DiffStore
 from service.usecases.reconcile.repair import Repair, ShowProgress, batched
 
 ProgressOf = Callable[[str], AbstractContextManager[ShowProgress]]
-"""Opens the progress display of a named step."""
+"""Opens the progress display of a step; the argument is its title."""
 
 
 class ReadTopic(Protocol):
     """Reads the topic up to its current end."""
 
     def __call__(self, *, progress: ShowProgress) -> AsyncGenerator[list[TopicRecord], None]:
-        """Return the records of all keys, those of one key in the order of their offsets."""
+        """Return the records of all keys in lists; those of a key are in the order of their offsets."""
 
 
 class Reconcile:
     """Compares the topic with Postgres, and repairs the differences.
 
-    Every change that was committed when Postgres was read is in the topic, or its event was in the outbox. The end of
-    the topic is determined later, so the topic has to have that state there. Keys that have changed since then, or
-    that have events in the outbox, are left out.
+    Postgres is read first. The event of each change that is committed by then is in the topic or in the outbox, and
+    the end of the topic is determined later: up to there, the topic must have the state of each key without an event
+    in the outbox. Keys that have changed since Postgres was read are left out.
     """
 
     def __init__(self, database: Database, events: EventFactory, repair: Repair, topic: ReadTopic) -> None:
@@ -64,7 +64,7 @@ class Reconcile:
             return await self._repair.run(diff_store, origin, progress)
 
     async def read_postgres(self, diff_store: DiffStore, progress: ShowProgress) -> None:
-        """Add the keys, the deleted keys and the outbox rows of one snapshot."""
+        """Add the keys, the deleted keys and the outbox rows of one snapshot of Postgres."""
         done, state_of = 0, self._events.state_of
         async with self._database.transaction() as connection:
             await use_snapshot(connection)
@@ -83,7 +83,7 @@ class Reconcile:
                 diff_store.add_outbox_rows(rows)
 
     async def read_topic(self, diff_store: DiffStore, progress: ShowProgress) -> None:
-        """Add the records of the topic."""
+        """Add the records of the topic up to its current end."""
         async with aclosing(self._topic(progress=progress)) as pages:
             async for records in pages:
                 diff_store.add_topic_records(records)
@@ -92,9 +92,13 @@ class Reconcile:
         """Find the differences, and add those of keys that have not changed since Postgres was read."""
         for differences in batched(diff_store.find_differences()):
             async with self._database.connection() as connection:
-                statuses = await select_key_statuses(connection, [one.public_key for one in differences])
+                statuses = await select_key_statuses(
+                    connection, [difference.public_key for difference in differences]
+                )
             diff_store.add_differences(
-                one for one in differences if _is_confirmed(one, statuses[one.public_key])
+                difference
+                for difference in differences
+                if _is_confirmed(difference, statuses[difference.public_key])
             )
 
 

@@ -1,7 +1,4 @@
-"""The state of keys in Postgres and in the topic, side by side in a temporary SQLite file.
-
-A file, because millions of keys do not fit in memory. The statements are SQLite's, on the tables of that file alone.
-"""
+"""Compares the keys of Postgres and of the topic in a temporary SQLite file: millions do not fit in memory."""
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +12,7 @@ import orjson
 
 from service.domain.differences import Difference, Kind, TopicRecord
 
-# The file does not outlive the process: no journal, no sync. The cache is 64 MiB.
+# The file is deleted with the process, so it has no journal and is not flushed. The cache is 64 MiB.
 _SCHEMA: Final = """
     PRAGMA journal_mode = off;
     PRAGMA synchronous = off;
@@ -26,11 +23,12 @@ _SCHEMA: Final = """
     CREATE TABLE postgres_key (key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB) WITHOUT ROWID;
     -- Keys with events in the outbox.
     CREATE TABLE outbox_key (key BLOB PRIMARY KEY, parked INTEGER NOT NULL) WITHOUT ROWID;
-    -- The last record of each key, without a digest if it has no state, and the greatest version of all its records.
+    -- The last record of each key, without a digest if it is a tombstone, and the highest version of its records.
     CREATE TABLE topic_key (
         key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB, newest_version INTEGER NOT NULL,
         organization_id INTEGER, project_id INTEGER
     ) WITHOUT ROWID;
+    -- Confirmed differences.
     CREATE TABLE difference (
         key BLOB PRIMARY KEY, kind TEXT NOT NULL, version_in_postgres INTEGER NOT NULL,
         version_in_topic INTEGER NOT NULL, newest_version INTEGER NOT NULL,
@@ -43,7 +41,7 @@ _Row = tuple[bytes, str, int, int, int, int | None, int | None]
 
 
 class DiffStore:
-    """Stores both sides and their differences; created by `open_diff_store`."""
+    """Stores the keys of Postgres and of the topic and their differences; created by `open_diff_store`."""
 
     def __init__(self, file: sqlite3.Connection) -> None:
         self._file = file
@@ -51,7 +49,7 @@ class DiffStore:
     _ADD_POSTGRES_KEY: Final = "INSERT INTO postgres_key VALUES (?, ?, ?)"
 
     def add_postgres_keys(self, keys: Iterable[tuple[str, int, Mapping[str, Any] | None]]) -> None:
-        """Add keys of Postgres: public key, version, and state or, for a deleted key, None."""
+        """Add public keys of Postgres with their versions and states; the state of a deleted key is None."""
         rows = (
             (bytes.fromhex(key), version, None if state is None else _digest(state))
             for key, version, state in keys
@@ -63,7 +61,7 @@ class DiffStore:
     """
 
     def add_outbox_rows(self, rows: Iterable[tuple[str, bool]]) -> None:
-        """Add rows of the outbox: public key, and whether the row is parked."""
+        """Add outbox rows: the public key, and whether the row is parked."""
         self._file.executemany(self._ADD_OUTBOX_KEY, ((bytes.fromhex(key), parked) for key, parked in rows))
 
     _ADD_TOPIC_RECORD: Final = """
@@ -76,7 +74,7 @@ class DiffStore:
     """
 
     def add_topic_records(self, records: Iterable[TopicRecord]) -> None:
-        """Add records of the topic; records of one key must come in the order of their offsets."""
+        """Add records of the topic; records of a key must be in the order of their offsets."""
         self._file.executemany(self._ADD_TOPIC_RECORD, map(_topic_row, records))
 
     _FIND_DIFFERENCES: Final = f"""
@@ -107,7 +105,7 @@ class DiffStore:
     """
 
     def find_differences(self) -> Iterator[Difference]:
-        """Compare both sides; keys with events in the outbox are left out unless they are parked."""
+        """Return the differences; keys with events in the outbox are left out unless they are parked."""
         return map(_difference, self._file.execute(self._FIND_DIFFERENCES))
 
     _ADD_DIFFERENCE: Final = "INSERT INTO difference VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -119,7 +117,7 @@ class DiffStore:
     _SELECT_DIFFERENCES: Final = "SELECT * FROM difference WHERE (? IS NULL OR kind = ?) ORDER BY key"
 
     def differences(self, kind: Kind | None = None) -> Iterator[Difference]:
-        """Return the confirmed differences, of one kind or of all, sorted by key."""
+        """Return the confirmed differences of ``kind``, or of all kinds for None, sorted by public key."""
         return map(_difference, self._file.execute(self._SELECT_DIFFERENCES, (kind, kind)))
 
     _COUNT_DIFFERENCES: Final = "SELECT kind, count(*) FROM difference GROUP BY kind"
@@ -134,25 +132,25 @@ class DiffStore:
     """
 
     def count_keys(self) -> tuple[int, int]:
-        """Return the number of keys in Postgres, and of keys with unpublished events."""
+        """Return the number of keys in Postgres, and of keys with unpublished events that are not parked."""
         keys, in_flight = self._file.execute(self._COUNT_KEYS).fetchone()
         return int(keys), int(in_flight)
 
 
 @contextmanager
 def open_diff_store() -> Iterator[DiffStore]:
-    """Create an empty store for the duration of the block; a million keys take some 100 MB of disk."""
+    """Create an empty store for the block; a million keys need about 100 MB of disk."""
     with (
         TemporaryDirectory(prefix="projectkeys-") as directory,
         closing(sqlite3.connect(Path(directory) / "diff", isolation_level=None)) as file,
     ):
         file.executescript(_SCHEMA)
-        file.execute("BEGIN")  # one transaction, which is never committed
+        file.execute("BEGIN")  # never committed: the file is temporary
         yield DiffStore(file)
 
 
 def _digest(state: Mapping[str, Any]) -> bytes:
-    """Return a digest that does not depend on the order of the members."""
+    """Return a digest of ``state`` that does not depend on the order of its members."""
     return blake2b(orjson.dumps(state, option=orjson.OPT_SORT_KEYS), digest_size=_DIGEST_BYTES).digest()
 
 

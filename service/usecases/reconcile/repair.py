@@ -1,4 +1,4 @@
-"""Repairs the topic where it differs from Postgres: through the outbox, with each key's row locked."""
+"""Repairs differences: inserts events into the outbox while the rows of their keys are locked."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -21,38 +21,42 @@ from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, is_outbox_ful
 from service.usecases.reconcile.diff_store import DiffStore
 
 ShowProgress = Callable[[int, int], None]
-"""Shows how many of how many are done."""
+"""Shows the progress of a step: the number of processed items, and of all."""
 
 _OUTBOX_POLL: Final = 0.1
-"""Seconds between two checks whether the outbox is short enough."""
+"""Seconds between checks of the length of the outbox."""
 
 _UNDECODABLE_VERSION: Final = 1
-"""The assumed version of a key of which the topic has only records that cannot be decoded."""
+"""The version that is assumed for a key whose records cannot be decoded."""
 
 
 class Repair:
     """Republishes keys whose state in the topic differs from that in Postgres.
 
-    In the version that Postgres has, if it is greater than all versions in the topic. Otherwise in the version after
-    the greatest one in the topic: consumers ignore versions that are not newer than what they have.
+    The version of an event is that in Postgres if it is higher than all versions in the topic; otherwise it is the
+    highest version in the topic + 1, because consumers ignore versions that are not newer than theirs.
     """
 
-    def __init__(self, database: Database, batches: BulkChanges) -> None:
+    def __init__(self, database: Database, bulk_changes: BulkChanges) -> None:
         self._database = database
-        self._batches = batches
+        self._bulk_changes = bulk_changes
 
     async def run(self, diff_store: DiffStore, origin: Origin, progress: ShowProgress) -> int:
         """Republish the keys in ``diff_store``; return their number.
 
-        Keys that are parked or have changed since are left out. Live events have priority: the repair waits while
-        the outbox is long.
+        Keys that are parked or have changed since the comparison are left out. Live events have priority: the repair
+        waits while the outbox is long.
 
         Raises:
             UnavailableError: The database is unavailable; finished batches stay committed.
         """
         total, done, republished = sum(diff_store.count_differences().values()), 0, 0
         for differences in batched(diff_store.differences()):
-            by_key = {one.public_key: one for one in differences if one.kind is not Kind.PARKED}
+            by_key = {
+                difference.public_key: difference
+                for difference in differences
+                if difference.kind is not Kind.PARKED
+            }
             republished += await self._repair_batch(by_key, origin)
             done += len(differences)
             progress(done, total)
@@ -84,9 +88,9 @@ class Repair:
             for locked, found in pairs
             if found.newest_version >= found.version_in_postgres
         ]
-        rows = await self._batches.repeat(connection, same_version, origin)
-        rows += await self._batches.raise_beyond(connection, next_version, origin)
-        in_postgres = {one.key.public_key for one in keys} | {one.public_key for one in deleted}
+        rows = await self._bulk_changes.republish(connection, same_version, origin)
+        rows += await self._bulk_changes.raise_versions_above(connection, next_version, origin)
+        in_postgres = {locked.key.public_key for locked in keys} | {key.public_key for key in deleted}
         phantoms = [
             found
             for key, found in sorted(differences.items())
@@ -94,11 +98,11 @@ class Repair:
         ]
         deletions = await _raise_deletions(connection, deleted, differences)
         deletions += await _insert_deletions(connection, phantoms)
-        return rows + await self._batches.repeat_deletions(connection, deletions, origin)
+        return rows + await self._bulk_changes.republish_deletions(connection, deletions, origin)
 
 
 def batched(differences: Iterable[Difference]) -> Iterator[list[Difference]]:
-    """Split ``differences`` into lists of as many keys as one transaction may lock."""
+    """Split ``differences`` into lists of at most `BATCH_SIZE`."""
     iterator = iter(differences)
     while batch := list(islice(iterator, BATCH_SIZE)):
         yield batch
@@ -107,7 +111,7 @@ def batched(differences: Iterable[Difference]) -> Iterator[list[Difference]]:
 async def _raise_deletions(
     connection: Connection, deleted: Sequence[DeletedVersion], differences: Mapping[str, Difference]
 ) -> list[DeletedVersion]:
-    """Give deleted keys versions that are newer than all in the topic."""
+    """Raise the versions of deleted keys above all versions in the topic; keys that have changed are left out."""
     pairs = [(key, differences[key.public_key]) for key in deleted]
     raised = [
         DeletedVersion(key.public_key, max(found.version_in_postgres, found.newest_version + 1))
@@ -120,7 +124,7 @@ async def _raise_deletions(
 
 
 async def _insert_deletions(connection: Connection, phantoms: Sequence[Difference]) -> list[DeletedVersion]:
-    """Record keys that Postgres does not have as deleted, in versions that are newer than all in the topic."""
+    """Insert keys that Postgres does not have as deleted keys, with versions above all versions in the topic."""
     deletions = [
         DeletedVersion(found.public_key, max(found.newest_version, _UNDECODABLE_VERSION) + 1)
         for found in phantoms
