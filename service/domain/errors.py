@@ -41,11 +41,11 @@ class MovedError(ProjectKeyError):
         self.slug = slug
 
 
-class KeyInUseError(ProjectKeyError):
+class IdempotencyKeyInUseError(ProjectKeyError):
     """A request with the same idempotency key is in progress."""
 
 
-class KeyReusedError(ProjectKeyError):
+class IdempotencyKeyReusedError(ProjectKeyError):
     """The idempotency key belongs to another request."""
 
 

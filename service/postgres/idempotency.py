@@ -5,7 +5,7 @@ from typing import Final
 
 import asyncpg
 
-from service.domain.errors import KeyInUseError
+from service.domain.errors import IdempotencyKeyInUseError
 from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.postgres.database import Connection, row_count
 
@@ -45,12 +45,12 @@ async def insert_result(connection: Connection, key: IdempotencyKey, *, target_i
     """Store the result of a request without an event, in its transaction.
 
     Raises:
-        KeyInUseError: A concurrent request with this key was committed first.
+        IdempotencyKeyInUseError: A concurrent request with this key was committed first.
     """
     try:
         await connection.execute(_INSERT, key.token_id, key.text, key.fingerprint, target_id)
     except asyncpg.UniqueViolationError:
-        raise KeyInUseError from None
+        raise IdempotencyKeyInUseError from None
 
 
 _DELETE_EXPIRED: Final = """

@@ -7,7 +7,7 @@ from typing import Final
 import asyncpg
 import orjson
 
-from service.domain.errors import KeyInUseError, NotFoundError
+from service.domain.errors import IdempotencyKeyInUseError, NotFoundError
 from service.domain.events import Event, OutboxRow, rate_limit_to_json
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Origin, Project, ProjectKey
@@ -102,7 +102,7 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
 
     Raises:
         BatchRejectedError: Postgres rejected a row of several.
-        KeyInUseError: A concurrent transaction used the idempotency key of the only row.
+        IdempotencyKeyInUseError: A concurrent transaction used the idempotency key of the only row.
         NotFoundError: The project of the only row is being deleted.
     """
     try:
@@ -114,7 +114,7 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
             raise BatchRejectedError from None
         match error:
             case asyncpg.UniqueViolationError(constraint_name=constraint) if constraint == CONSTRAINT:
-                raise KeyInUseError("another process has just used the idempotency key") from None
+                raise IdempotencyKeyInUseError("another process has just used the idempotency key") from None
             case asyncpg.ForeignKeyViolationError():
                 raise NotFoundError("the project is being deleted") from None
         raise

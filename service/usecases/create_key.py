@@ -95,8 +95,8 @@ class CreateKey:
         Raises:
             TakenError: ``new_key`` contains a public or secret key that is in use.
             NotFoundError: The project is deleted.
-            KeyInUseError: A request with ``idempotency_key`` is running.
-            KeyReusedError: ``idempotency_key`` belongs to another request.
+            IdempotencyKeyInUseError: A request with ``idempotency_key`` is running.
+            IdempotencyKeyReusedError: ``idempotency_key`` belongs to another request.
             GoneError: The key that the first request with ``idempotency_key`` created is deleted.
             BusyError: Too many creates are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.

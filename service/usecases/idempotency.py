@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from service.domain.errors import KeyInUseError, KeyReusedError, TakenError
+from service.domain.errors import IdempotencyKeyInUseError, IdempotencyKeyReusedError, TakenError
 from service.domain.idempotency import IdempotencyKey, StoredResult
 from service.postgres.database import Database
 from service.postgres.idempotency import select_result
@@ -36,8 +36,8 @@ class Idempotency:
         suppressed, and ``stored`` is set after the block.
 
         Raises:
-            KeyInUseError: A request with this key is running.
-            KeyReusedError: The earlier request had other contents.
+            IdempotencyKeyInUseError: A request with this key is running.
+            IdempotencyKeyReusedError: The earlier request had other contents.
             UnavailableError: The database cannot be reached.
         """
         request = IdempotentRequest()
@@ -46,7 +46,7 @@ class Idempotency:
             return
         identity = (key.token_id, key.text)
         if identity in self._running:
-            raise KeyInUseError
+            raise IdempotencyKeyInUseError
         self._running.add(identity)
         try:
             request.stored = await self._find(key)
@@ -62,5 +62,5 @@ class Idempotency:
         async with self._database.connection() as connection:
             stored = await select_result(connection, key)
         if stored is not None and stored.fingerprint != key.fingerprint:
-            raise KeyReusedError
+            raise IdempotencyKeyReusedError
         return stored

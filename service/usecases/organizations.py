@@ -66,8 +66,8 @@ class Organizations:
 
         Raises:
             TakenError: The slug is in use.
-            KeyInUseError: A request with ``idempotency_key`` is running.
-            KeyReusedError: ``idempotency_key`` belongs to another request.
+            IdempotencyKeyInUseError: A request with ``idempotency_key`` is running.
+            IdempotencyKeyReusedError: ``idempotency_key`` belongs to another request.
             UnavailableError: The database cannot be reached.
         """
         async with self._idempotency.request(idempotency_key) as request:

@@ -122,8 +122,8 @@ class Projects:
 
         Raises:
             TakenError: The slug is in use in this organization.
-            KeyInUseError: A request with ``idempotency_key`` is running.
-            KeyReusedError: ``idempotency_key`` belongs to another request.
+            IdempotencyKeyInUseError: A request with ``idempotency_key`` is running.
+            IdempotencyKeyReusedError: ``idempotency_key`` belongs to another request.
             GoneError: The project that the first request with ``idempotency_key`` created is deleted.
             UnavailableError: The database cannot be reached.
         """

@@ -131,7 +131,7 @@ ERROR_RESPONSES: Final[Mapping[int, ErrorResponse]] = {
         "The slug is in use, or a request with the same `Idempotency-Key` is still in progress.",
         {
             "slug in use": _body(domain_errors.TakenError("slug")),
-            "request in progress": _body(domain_errors.KeyInUseError()),
+            "request in progress": _body(domain_errors.IdempotencyKeyInUseError()),
         },
         headers=("Retry-After",),
     ),
@@ -151,7 +151,7 @@ ERROR_RESPONSES: Final[Mapping[int, ErrorResponse]] = {
     422: ErrorResponse(
         "IdempotencyKeyReused",
         "The `Idempotency-Key` was used for a different request.",
-        {"reused": _body(domain_errors.KeyReusedError())},
+        {"reused": _body(domain_errors.IdempotencyKeyReusedError())},
     ),
     429: ErrorResponse(
         "TooManyRequests",
