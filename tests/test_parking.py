@@ -141,7 +141,7 @@ async def test_a_discard_reports_what_is_lost(scene: Scene, postgres: Postgres) 
     assert [tuple(entry) for entry in entries] == [("event.discard", scene.key)]
     for words in (("discard", scene.key, "--yes"), ("retry", scene.key)):
         code, output = await scene.command(*words)
-        assert (code, output) == (1, f"projectkeys: nothing of the key {scene.key} is parked\n")
+        assert (code, output) == (1, f"projectkeys: no event of the key {scene.key} is parked\n")
 
 
 async def test_a_record_that_kafka_may_accept_later_is_retried_and_not_parked(

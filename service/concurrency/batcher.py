@@ -55,7 +55,7 @@ class Batcher(Generic[Item, Result]):
         future: asyncio.Future[Result] = loop.create_future()
         removed = self._queue.put(tenant, (item, future))
         if removed is not None:
-            _complete(removed[1], BusyError("calls of other tenants are waiting"))
+            _complete(removed[1], BusyError("the queue is full, and this tenant has the most calls in it"))
         if len(self._running) < self._max_running_batches:
             self._running.add(loop.create_task(self._run_batches()))
         return future

@@ -61,7 +61,7 @@ class TenantQueue(Generic[Item]):
     def _remove_newest_of_longest(self, tenant: int) -> Item:
         longest = max(self._queues.values(), key=len)
         if len(longest) - len(self._queues.get(tenant, ())) <= _MAX_EXCESS:
-            raise BusyError(f"{self._max_size} calls are waiting")
+            raise BusyError(f"the queue is full: {self._max_size} calls are waiting")
         self._length -= 1
         return longest.pop()
 
@@ -100,7 +100,7 @@ class TenantSlots:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         removed = self._waiters.put(tenant, waiter)
         if removed is not None and not removed.done():
-            removed.set_exception(BusyError("calls of other tenants are waiting"))
+            removed.set_exception(BusyError("the queue is full, and this tenant has the most calls in it"))
         try:
             async with asyncio.timeout(self._max_wait):
                 await self._acquired(waiter)

@@ -37,7 +37,7 @@ class Parked:
         async with self._database.connection() as connection:
             rows = await select_parked(connection, key=public_key, limit=1)
             if not rows:
-                raise _nothing_parked(public_key)
+                raise _not_parked(public_key)
             return rows[0], await count_blocked(connection, rows[0])
 
     async def retry(self, public_key: str | None) -> int:
@@ -49,7 +49,7 @@ class Parked:
         async with self._database.connection() as connection:
             unparked = await unpark(connection, key=public_key)
             if public_key is not None and not unparked:
-                raise _nothing_parked(public_key)
+                raise _not_parked(public_key)
             await notify_publishers(connection)
         return unparked
 
@@ -61,7 +61,7 @@ class Parked:
         """
         async with self._database.transaction() as connection:
             if not await discard_parked(connection, row):
-                raise _nothing_parked(row.public_key)
+                raise _not_parked(row.public_key)
             if row.organization_id is not None:
                 record = AuditRecord(
                     organization_id=row.organization_id,
@@ -77,5 +77,5 @@ class Parked:
             await notify_publishers(connection)
 
 
-def _nothing_parked(public_key: str) -> NotFoundError:
-    return NotFoundError(f"nothing of the key {public_key} is parked")
+def _not_parked(public_key: str) -> NotFoundError:
+    return NotFoundError(f"no event of the key {public_key} is parked")

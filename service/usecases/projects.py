@@ -130,8 +130,9 @@ class Projects:
         async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 write = WriteAttempt(origin, self._clock())
-                arguments = (organization, slug, name, default_key, idempotency_key, write)
-                return await retry_until_known(write, self._attempt_create, *arguments), False
+                arguments = (organization, slug, name, idempotency_key, write)
+                attempt = self._attempt_create
+                return await retry_until_known(write, attempt, *arguments, default_key=default_key), False
         try:
             return await self._select(str(organization.id), str(request.stored.target_id)), True
         except NotFoundError:
@@ -142,9 +143,10 @@ class Projects:
         organization: Organization,
         slug: str,
         name: str,
-        default_key: bool,  # noqa: FBT001 -- passed on by position
         idempotency_key: IdempotencyKey | None,
         write: WriteAttempt,
+        *,
+        default_key: bool,
     ) -> Project:
         rows: Sequence[OutboxRow] = []
         async with self._database.transaction() as connection:
