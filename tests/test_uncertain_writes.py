@@ -101,19 +101,20 @@ async def test_the_creates_of_a_lost_batch_are_executed_once(
     assert len(await _events(postgres)) == 21
 
 
+@pytest.mark.parametrize("public_key", [None, "c" * 32])
 async def test_a_key_that_was_committed_and_then_deleted_is_not_created_again(
-    lossy: Service, losses: Losses, postgres: Postgres
+    lossy: Service, losses: Losses, postgres: Postgres, public_key: str | None
 ) -> None:
     """Another client found it in a list and deleted it before the retry."""
     project = await make_project(lossy)
 
     async def delete() -> None:
-        [public_key] = await _keys(postgres)
-        await lossy.use_cases.delete_key.execute(project, public_key, ORIGIN)
+        [created] = await _keys(postgres)
+        await lossy.use_cases.delete_key.execute(project, created, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
-    await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)
+    await lossy.use_cases.create_key.execute(NewProjectKey(public_key=public_key), project, ORIGIN)
     assert await _keys(postgres) == []
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
 

@@ -107,12 +107,12 @@ class CreateKey:
                     self._events, new_key, project, origin, self._clock(), idempotency_key=idempotency_key
                 )
                 if new_key.public_key is not None:
-                    prepared = await self._commit_alone(prepared, chosen=True)
+                    prepared = await self._commit_alone(prepared)
                 else:
                     try:
                         await self._batcher.submit(prepared, tenant=project.organization.id)
                     except UncertainError:
-                        prepared = await self._commit_alone(prepared, chosen=False)
+                        prepared = await self._commit_alone(prepared, uncertain=True)
                 return CreatedKey(prepared.key, prepared.event.id)
         key = await self._select_stored(project, request.stored.target_id)
         return CreatedKey(key, request.stored.event_id, replayed=True)
@@ -149,24 +149,21 @@ class CreateKey:
         except Exception as error:  # noqa: BLE001 -- the caller of this key receives it
             return error
 
-    async def _commit_alone(self, prepared: PreparedKey, *, chosen: bool) -> PreparedKey:
-        """Commit a key that may have existed before in its own transaction; retry while the outcome is unknown.
+    async def _commit_alone(self, prepared: PreparedKey, *, uncertain: bool = False) -> PreparedKey:
+        """Commit a key in its own transaction; a deleted key of the tenant is created again in its next version.
 
-        If the client has ``chosen`` the public key, a deleted key of the tenant is created again. Otherwise the batch
-        of the key may have been committed.
+        ``uncertain`` means that the batch of the key may have been committed.
         """
-        write = WriteAttempt(
-            prepared.origin, prepared.key.created_at, prepared.event.id, uncertain=not chosen
-        )
-        return await retry_until_known(write, self._attempt_alone, prepared, chosen=chosen)
+        write = WriteAttempt(prepared.origin, prepared.key.created_at, prepared.event.id, uncertain=uncertain)
+        return await retry_until_known(write, self._attempt_alone, prepared, write)
 
-    async def _attempt_alone(self, prepared: PreparedKey, *, chosen: bool) -> PreparedKey:
+    async def _attempt_alone(self, prepared: PreparedKey, write: WriteAttempt) -> PreparedKey:
         organization_id, public_key = prepared.project.organization.id, prepared.key.public_key
         async with self._slots.slot(organization_id), self._database.transaction() as connection:
             deleted = await lock_deleted_key(connection, public_key)
             if deleted is not None:
-                if not chosen:
-                    return prepared  # an earlier attempt was committed, and the key has been deleted since
+                if await write.was_committed(connection, organization_id):
+                    return prepared  # the key has been deleted since
                 prepared = self._next_version(prepared, deleted)
             rows = await insert_keys(connection, [prepared])
             if not rows:
