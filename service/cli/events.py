@@ -7,7 +7,7 @@ from service.cli.commands import Commands, add_group
 def add_to(commands: Commands) -> None:
     """Declare the commands."""
     group = add_group(
-        commands, "events", summary="watch, replay and check events", example="projectkeys events tail"
+        commands, "events", summary="print, replay and check events", example="projectkeys events tail"
     )
     tail.add_to(group)
     parked.add_to(group)

@@ -29,7 +29,7 @@ _EXPECTED_ERRORS: Final = (
 
 _EPILOG: Final = """\
 examples:
-  projectkeys dev                       run everything on this machine
+  projectkeys dev                       run the service with its servers on this machine
   projectkeys migrate                   create or update the database schema
   projectkeys token create ci --scope project:write
   projectkeys serve                     run the API and the publisher
@@ -39,7 +39,7 @@ Settings are environment variables; `projectkeys config` lists them.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; return the exit code."""
+    """Run the command of ``arguments``, or of the process's arguments if None; return the exit code."""
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"projectkeys {version('projectkeys')}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for module in (serve, dev, migrate, tokens, tenants, events, audit, config):
         module.add_to(commands)
     return parser

@@ -1,4 +1,4 @@
-"""`migrate`: creates the database's schema, or brings it up to date."""
+"""`migrate`: creates or updates the database's schema."""
 
 import argparse
 import asyncio
@@ -18,10 +18,10 @@ _MAX_WAIT: Final = 86_400.0
 _EPILOG: Final = """
 
 exit codes:
-  0   the schema is current, or newer in a way that this program can work with
-  1   it is not; the message on stderr says why and what to do
-  2   the arguments are not valid
-  78  the settings are not valid"""
+  0   the schema is current, or newer and compatible with this program
+  1   the schema is not current, or the command failed; stderr has the reason and what to do
+  2   the arguments are invalid
+  78  the settings are invalid"""
 
 
 def add_to(commands: Commands) -> None:
@@ -29,7 +29,7 @@ def add_to(commands: Commands) -> None:
     parser = add_command(
         commands,
         "migrate",
-        summary="create the database's schema or bring it up to date",
+        summary="create or update the database's schema",
         example="DATABASE_URL=postgresql://owner… projectkeys migrate\n"
         "  DATABASE_URL=postgresql://owner… projectkeys migrate --wait 300 --grant-to projectkeys_service",
         run=lambda options: asyncio.run(_run(options)),
@@ -40,17 +40,19 @@ def add_to(commands: Commands) -> None:
         type=_seconds,
         default=0.0,
         metavar="SECONDS",
-        help="wait at most this long for the database to accept connections and for a migration that another process "
-        "runs; the work itself has no limit (0: do not wait)",
+        help="maximum time to wait until the database accepts connections and until a migration by another process "
+        "has ended (default: 0); the migration itself has no time limit",
     )
-    either = parser.add_mutually_exclusive_group()
-    either.add_argument(
-        "--check", action="store_true", help="change nothing; exit 1 if there is something to do"
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--check",
+        action="store_true",
+        help="change nothing; the exit code is 1 if the schema is not current",
     )
-    either.add_argument(
+    mode.add_argument(
         "--grant-to",
         metavar="ROLE",
-        help="also grant this role, which the service connects as, what it needs",
+        help="also grant this role, which the service connects as, the rights that the service needs",
     )
 
 
@@ -76,7 +78,7 @@ async def _run(options: argparse.Namespace) -> int:
 
 
 async def _wait_for_database(deadline: float) -> None:
-    """Return when the database accepts a connection, or at the deadline; the next connection reports the failure."""
+    """Wait until the database accepts a connection, or until the deadline; the caller connects in either case."""
     reported = ""
     while time.monotonic() < deadline:
         try:
@@ -92,13 +94,14 @@ async def _wait_for_database(deadline: float) -> None:
 async def _migrate(database: Database, wait: float, role: str | None) -> None:
     if not database.has_session:
         raise SchemaError(
-            "migrate needs a session of its own: connect to Postgres directly, with DATABASE_PGBOUNCER=false"
+            "migrate holds a lock of its session, which PgBouncer does not keep: connect to Postgres directly, with "
+            "DATABASE_PGBOUNCER=false"
         )
     async with database.connection() as connection:
         applied = await migrate(connection, wait=wait, grant_to=role, report=print_lines)
     match applied:
         case []:
-            print_lines(f"The schema is current already (version {CURRENT}).")
+            print_lines(f"The schema is already current (version {CURRENT}).")
         case [name] if name == FRESH:
             print_lines(f"Created the schema (version {CURRENT}).")
         case names:

@@ -20,7 +20,7 @@ from service.postgres.outbox_admin import ParkedRow
 from service.usecases.parked import Parked
 
 _MAX_ROWS: Final = 1000
-"""Rows that are listed; more of them usually have the same reason."""
+"""The maximum number of rows that are listed; many parked rows usually have the same reason."""
 
 
 def add_to(commands: Commands) -> None:
@@ -42,14 +42,14 @@ def add_to(commands: Commands) -> None:
     retry = add_command(
         group,
         "retry",
-        summary="publish parked events again, after the reason was removed",
+        summary="publish parked events again, after their cause was removed",
         example="projectkeys events parked retry 889a038dcce86f89a24e2c5bcf7b2e41\n"
         "  projectkeys events parked retry --all",
         run=lambda options: asyncio.run(_retry(options.key)),
     )
-    which = retry.add_mutually_exclusive_group(required=True)
-    which.add_argument("key", nargs="?", metavar="KEY", help="public key whose event is parked")
-    which.add_argument("--all", action="store_true", help="every parked event")
+    selection = retry.add_mutually_exclusive_group(required=True)
+    selection.add_argument("key", nargs="?", metavar="KEY", help="public key whose event is parked")
+    selection.add_argument("--all", action="store_true", help="retry all parked events")
     discard = add_command(
         group,
         "discard",
@@ -58,7 +58,9 @@ def add_to(commands: Commands) -> None:
         run=lambda options: asyncio.run(_discard(options.key, confirmed=options.yes)),
     )
     discard.add_argument("key", metavar="KEY", help="public key whose event is parked")
-    discard.add_argument("--yes", action="store_true", help="delete the event; without it: dry run")
+    discard.add_argument(
+        "--yes", action="store_true", help="delete the event; without --yes, only print the consequences"
+    )
 
 
 async def _list(*, as_json: bool) -> int:

@@ -26,7 +26,7 @@ class Progress:
         self._width = 0
 
     def show(self, done: int, total: int | None) -> None:
-        """Show that ``done`` of ``total`` are done; ``total`` is None if it is unknown."""
+        """Show that ``done`` of ``total`` items are processed; ``total`` is None if it is unknown."""
         if self._stream.isatty():
             self._draw(self._text(done, total, bar=True))
         elif self._clock() >= self._next_line_at:

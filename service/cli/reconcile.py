@@ -23,7 +23,7 @@ from service.settings import ReconcileSettings
 from service.usecases.reconcile.diff_store import DiffStore, open_diff_store
 
 _MAX_EXAMPLES: Final = 5
-"""Keys that are shown of each kind."""
+"""The maximum number of keys that are shown for each kind of difference."""
 
 _MEANING: Final = {
     Kind.MISSING: "the topic does not have a key that Postgres has",
@@ -36,8 +36,8 @@ _MEANING: Final = {
 _DESCRIPTION: Final = """\
 Compare the whole topic with Postgres. The exit code is 1 if they differ.
 
-Postgres is read in one snapshot, then the topic up to its current end; keys that change meanwhile or have events in
-the outbox are left out. DSNs are compared too, so INGEST_URL and ORG_SUBDOMAINS must have the values of the service.
+Postgres is read in one snapshot, then the topic up to its current end. Keys that change meanwhile or have events in
+the outbox are not compared. DSNs are compared too, so INGEST_URL and ORG_SUBDOMAINS must be as those of the service.
 
 --repair republishes only the keys that differ, through the outbox: in the version that Postgres has or, if the topic
 has a version that is not older, in the next version, which consumers accept. Keys that only the topic has are
@@ -105,21 +105,18 @@ def _readable_lines(report: _Report) -> Iterator[str]:
 
 
 def _versions(difference: Difference) -> str:
-    known, last, newest = (
-        difference.version_in_postgres,
-        difference.version_in_topic,
-        difference.newest_version,
-    )
-    in_postgres = f"version {known}" if known else "unknown"
-    in_topic = f"version {last}" if last else "no readable record"
-    earlier = f", earlier version {newest}" if newest > last else ""
-    state = " with another state" if difference.kind is Kind.STALE and last == known else ""
+    stored, published = difference.version_in_postgres, difference.version_in_topic
+    in_postgres = f"version {stored}" if stored else "unknown"
+    in_topic = f"version {published}" if published else "no readable record"
+    newest = difference.newest_version
+    earlier = f", earlier version {newest}" if newest > published else ""
+    state = " with another state" if difference.kind is Kind.STALE and published == stored else ""
     return f"Postgres: {in_postgres}; topic: {in_topic}{earlier}{state}"
 
 
 def _report_to_json(report: _Report) -> dict[str, Any]:
     differences = {
-        kind.value: {"count": count, "examples": [_difference_to_json(one) for one in report.examples(kind)]}
+        kind.value: {"count": count, "examples": [*map(_difference_to_json, report.examples(kind))]}
         for kind, count in report.counts.items()
     }
     return {

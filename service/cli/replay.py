@@ -31,13 +31,13 @@ _MAX_RATE: Final = 1_000_000
 _DESCRIPTION: Final = """\
 Republish the current state of keys in their current versions, and the tombstones of deleted keys.
 
-For consumers that have lost or missed events; those that have a version already ignore it. The events go through the
-outbox, each written with its key's row locked, so that none follows a newer one. They have the header `replayed` and
-ids of their own.
+Use a replay for consumers that lost or missed events; a consumer ignores a version that it has. The events go
+through the outbox. Each is inserted while the row of its key is locked, so that it does not follow a newer event of
+the key. Replayed events have the header `replayed` and new ids.
 
 The replay is stored in the database and executed batch by batch by the processes that publish (`serve`, `publish`);
-it waits while the outbox is long. This command only shows the progress: Ctrl-C does not stop the replay, a process
-that is killed is replaced by another one, and --cancel ends the replay."""
+it pauses while the outbox is long. This command only shows the progress: Ctrl-C does not stop the replay, and if a
+publishing process ends, another one continues the replay. --cancel ends it."""
 
 
 def add_to(group: Commands) -> None:
@@ -53,19 +53,21 @@ def add_to(group: Commands) -> None:
         run=lambda options: asyncio.run(_run(options)),
     )
     parser.description = _DESCRIPTION
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--project", type=project_path, metavar="ORG/SLUG", help="the keys of this project")
-    what.add_argument("--organization", metavar="SLUG", help="the keys of this organization")
-    what.add_argument("--all", action="store_true", help="all keys")
-    what.add_argument("--list", action="store_true", help="list unfinished replays and other jobs")
-    what.add_argument(
+    selection = parser.add_mutually_exclusive_group(required=True)
+    selection.add_argument(
+        "--project", type=project_path, metavar="ORG/SLUG", help="the keys of this project"
+    )
+    selection.add_argument("--organization", metavar="SLUG", help="the keys of this organization")
+    selection.add_argument("--all", action="store_true", help="all keys")
+    selection.add_argument("--list", action="store_true", help="list unfinished replays and other jobs")
+    selection.add_argument(
         "--cancel", type=int, metavar="ID", help="end a replay; events already published stay published"
     )
     parser.add_argument(
         "--rate",
         type=whole_number(_MAX_RATE),
         metavar="N",
-        help="maximum number of keys per second (default: as many as live events allow)",
+        help="maximum number of keys per second (default: limited only by the length of the outbox)",
     )
     add_json_option(parser, "one JSON object per line (with --list)")
 
@@ -136,7 +138,7 @@ async def _list(replays: Replays, *, as_json: bool) -> int:
 def _readable_line(state: JobState) -> str:
     scope = "/".join(part for part in (state.organization, state.project) if part) or "(all)"
     share = f" ({state.done / state.total:.0%})" if state.total else ""
-    done = f"{state.done}{share}" if state.total is None else f"{state.done} of {state.total}{share}"
+    done = str(state.done) if state.total is None else f"{state.done} of {state.total}{share}"
     return (
         f"{state.id:>6} {state.kind:14} {scope:40} {done:>22} {state.rate or '-':>7} "
         f"{state.created_at:%Y-%m-%d %H:%M:%S} {_status(state)}"

@@ -24,7 +24,7 @@ def add_to(commands: Commands) -> None:
         "--no-publish",
         dest="publish",
         action="store_false",
-        help="leave events in the outbox, for `publish` or for change data capture",
+        help="do not publish: events stay in the outbox for `projectkeys publish` or for change data capture",
     )
     parser = add_command(
         commands,

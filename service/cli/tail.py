@@ -34,7 +34,7 @@ from service.settings import KafkaSettings
 from service.usecases.audit import Audit
 
 _TYPE_PREFIX: Final = "projectkey."
-"""The prefix of the types of events; the topic's other records are the service's control records."""
+"""The prefix of the types of events; the other records of the topic are control records."""
 
 _METADATA_TIMEOUT: Final = 5.0
 """Seconds."""
@@ -63,7 +63,7 @@ def add_to(group: Commands) -> None:
         dest="start",
         choices=["now", "beginning"],
         default="now",
-        help="where to start (default: now)",
+        help="position to start from (default: now)",
     )
     parser.add_argument(
         "--project",
@@ -101,13 +101,13 @@ def _project(text: str) -> int | tuple[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Filter:
-    """Selects events by project, keys and types; a filter that is not set selects all."""
+    """Selects events by project, keys and types; an empty criterion selects all."""
 
     project: int | None = None
     keys: frozenset[str] = frozenset()
     types: frozenset[str] = frozenset()
     _deleted_keys: set[str] = field(default_factory=set, init=False)
-    """Keys of the project whose tombstones come next."""
+    """Keys of the project whose deletion was read and whose tombstone was not."""
 
     def selects(self, message: TopicMessage) -> bool:
         """Return whether a record is selected; must be called in the order of the records of each partition."""
@@ -167,7 +167,7 @@ async def _project_id(project: int | tuple[str, str] | None) -> int | None:
 
 
 async def _check_topic(connection: KafkaConnection, topic: str) -> None:
-    """Fail if the topic does not exist: a consumer would wait for it, or make the brokers create it."""
+    """Raise LookupError if the topic cannot be read: a consumer would wait for it, or make the brokers create it."""
     client = KafkaClient(connection, request_timeout=_METADATA_TIMEOUT)
     try:
         metadata = await client.topic_metadata(topic)

@@ -41,7 +41,10 @@ def _add_organizations(commands: Commands) -> None:
     )
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
     create.add_argument(
-        "--ingest-url", type=_base_url, metavar="URL", help="base URL of its DSNs (default: INGEST_URL)"
+        "--ingest-url",
+        type=_base_url,
+        metavar="URL",
+        help="base URL of the organization's DSNs (default: INGEST_URL)",
     )
 
 
@@ -52,7 +55,7 @@ def _add_projects(commands: Commands) -> None:
     create = add_command(
         group,
         "create",
-        summary="create a project with a default key",
+        summary="create a project with a key named Default",
         example="projectkeys project create acme web",
         run=lambda options: asyncio.run(_create_project(options)),
     )
@@ -63,7 +66,7 @@ def _add_projects(commands: Commands) -> None:
         help="slug, used in URLs",
     )
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
-    create.add_argument("--no-key", action="store_true", help="create no default key")
+    create.add_argument("--no-key", action="store_true", help="create the project without a key")
 
 
 def _slug(pattern: str, characters: str) -> Callable[[str], str]:

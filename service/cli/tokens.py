@@ -39,18 +39,18 @@ def add_to(commands: Commands) -> None:
     add_command(
         group,
         "list",
-        summary="list tokens; only their hashes are stored",
+        summary="list tokens with their scopes, state and last use",
         example="projectkeys token list",
         run=lambda _: asyncio.run(_list()),
     )
     revoke = add_command(
         group,
         "revoke",
-        summary="revoke a token; it is rejected by every replica within 5 seconds",
+        summary="revoke a token; every replica rejects it within 5 seconds",
         example="projectkeys token revoke 3",
         run=lambda options: asyncio.run(_revoke(options)),
     )
-    revoke.add_argument("id", type=int, help="id, as `token list` shows it")
+    revoke.add_argument("id", type=int, help="id of the token, from `projectkeys token list`")
 
 
 def _add_create(group: Commands) -> None:
@@ -62,24 +62,31 @@ def _add_create(group: Commands) -> None:
         "  openssl rand -hex 32 | projectkeys token create ci --scope org:admin --from-file -",
         run=lambda options: asyncio.run(_create(options)),
     )
-    parser.add_argument("name", type=display_name, help="display name")
+    parser.add_argument("name", type=display_name, help="name of the token in lists and in the audit log")
     parser.add_argument(
-        "--org", metavar="SLUG", help="organization that the token is limited to (default: all)"
+        "--org", metavar="SLUG", help="organization to which the token is limited (default: all)"
     )
     parser.add_argument(
-        "--scope", action="append", required=True, choices=SCOPES, help="scope; can be given several times"
+        "--scope",
+        action="append",
+        required=True,
+        choices=SCOPES,
+        metavar="SCOPE",
+        help=f"scope of the token, one of {', '.join(SCOPES)}; can be given several times",
     )
-    parser.add_argument("--days", type=_days, help="days until expiry (default: never)")
+    parser.add_argument(
+        "--days", type=_days, help="number of days after which the token expires (default: never)"
+    )
     parser.add_argument(
         "--rate",
         type=whole_number(_MAX_RATE),
         metavar="N",
-        help="requests per second and replica (default: no limit)",
+        help="maximum number of requests per second that each replica accepts (default: no limit)",
     )
     parser.add_argument(
         "--from-file",
         metavar="PATH",
-        help="use the token in this file (-: standard input) instead of a generated one, and do not print it",
+        help="file that contains the token (-: standard input); without it a token is generated and printed",
     )
 
 
@@ -94,19 +101,19 @@ def _days(text: str) -> timedelta:
 
 
 async def _create(options: argparse.Namespace) -> int:
-    # Not from an argument: other users of the machine can see the arguments of processes.
-    given = None if options.from_file is None else _read_token(options.from_file)
+    # The token is no argument, since other users of the machine can see the arguments of processes.
+    token = None if options.from_file is None else _read_token(options.from_file)
     async with connect_database() as database:
-        token = await Tokens(database).create(
+        created = await Tokens(database).create(
             options.name,
             scopes=options.scope,
             organization=options.org,
             expires_at=datetime.now(UTC) + options.days if options.days else None,
             rate_limit=options.rate,
-            token=given,
+            token=token,
             origin=command_line_origin(),
         )
-    print_lines(token if given is None else f"Created the token {options.name}.")
+    print_lines(created if token is None else f"Created the token {options.name}.")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Builds the use cases of commands: on the database alone, without a publisher."""
+"""Builds the use cases of commands, without a publisher in this process."""
 
 from functools import partial
 
@@ -16,12 +16,12 @@ from service.usecases.reconcile.repair import Repair
 
 
 def build_organizations(database: Database) -> Organizations:
-    """Build the use cases of organizations for a command: running services find the jobs in the database."""
+    """Build the use cases of organizations; running services read the jobs from the database."""
     return Organizations(database, Idempotency(database), on_job_inserted=_do_nothing)
 
 
 def build_projects(database: Database, settings: DsnSettings) -> Projects:
-    """Build the use cases of projects for a command: running services find the events in the outbox."""
+    """Build the use cases of projects; running services read events and jobs from the database."""
     events, idempotency = EventFactory(ingest_from(settings)), Idempotency(database)
     return Projects(
         database,
