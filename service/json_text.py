@@ -15,8 +15,8 @@ def dump_json(
     library writes them.
 
     Args:
-        value: What to write.
-        sort_keys: Sort the members of objects.
+        value: The value.
+        sort_keys: Whether the members of objects are sorted by name.
         default: Converts values of types that JSON does not have.
 
     Raises:

@@ -17,10 +17,10 @@ from structlog.typing import EventDict, Processor
 from service.json_text import dump_json
 
 _FLUSH_AFTER: Final = 0.05
-"""Seconds that a line may be buffered; one write per line costs as much as a fifth of a request."""
+"""Seconds for which an event may be buffered; one write per line costs as much as a fifth of a request."""
 
 _MAX_BUFFERED: Final = 500
-"""Lines after which the buffer is written immediately."""
+"""The number of buffered events at which the buffer is written immediately."""
 
 _UNPRINTABLE: Final = re.compile(
     r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
@@ -33,8 +33,8 @@ class LineWriter:
 
     Args:
         stream: The stream to write to.
-        render: Returns the line of an event. It is called when the buffer is written: rendering many events in a row
-            is much faster than one at a time.
+        render: Returns the line of an event. It is called when the buffer is written, since rendering many events in
+            a row is much faster than rendering each when it is logged.
     """
 
     def __init__(self, stream: TextIO, render: Callable[[Any], str] = str) -> None:
@@ -44,7 +44,7 @@ class LineWriter:
         self._timer: asyncio.TimerHandle | None = None
 
     def msg(self, event: object) -> None:
-        """Add an event; outside of an event loop it is written immediately."""
+        """Buffer an event; outside of an event loop, write it immediately."""
         self._buffer.append(event)
         if len(self._buffer) >= _MAX_BUFFERED:
             self.flush()
@@ -58,7 +58,7 @@ class LineWriter:
     debug = info = warning = error = critical = exception = msg
 
     def flush(self) -> None:
-        """Write the buffer; errors of the stream are ignored, so that they fail no request."""
+        """Write the buffer; errors of the stream are ignored, so that no request fails because of them."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -87,7 +87,7 @@ def configure(*, level: str, form: str, stream: TextIO | None = None) -> LineWri
         stream: The stream to write to; None is standard error.
 
     Returns:
-        The writer, which must be flushed at the end.
+        The writer, which the caller flushes before the process ends.
     """
     stream = stream or sys.stderr
     text = form == "text" or (form == "auto" and stream.isatty())

@@ -1,4 +1,4 @@
-"""The metrics of /metrics."""
+"""The metrics that /metrics exposes."""
 
 import asyncio
 from bisect import bisect_left
@@ -18,7 +18,7 @@ _PUBLISH_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5
 class RequestMetrics(Collector):
     """HTTP requests by route, method and status; the route is a template, never a path.
 
-    The durations are counted here, at a third of the cost of the library's histogram per request.
+    `observe` adds a duration to a histogram of this class, which costs a third of the library's histogram.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -33,13 +33,13 @@ class RequestMetrics(Collector):
         )
         self.aborted = Counter(
             "projectkeys_http_connections_aborted",
-            "Connections that were ended before their time, by the bound that they exceeded.",
+            "Connections aborted by the service, by the bound that they exceeded.",
             ("bound",),
             registry=registry,
         )
         self.restarts = Counter(
             "projectkeys_background_restarts",
-            "Background task restarts after a failure.",
+            "Restarts of background tasks after a failure, by task.",
             ("work",),
             registry=registry,
         )
@@ -137,7 +137,7 @@ class JobMetrics:
 
 
 class OutboxMetrics:
-    """The outbox when it was last read; parked events and those that they block are not in depth and age."""
+    """The outbox as last read; depth and age exclude parked events and the events that they block."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._depth = Gauge(

@@ -33,14 +33,15 @@ _FENCE: Final = (
 _HEARTBEAT: Final = "The partition's producer is running. Only the timestamp of the record matters."
 
 _EVENT_HEADERS: Final = ("ce_dataschema", "ce_partitionkey", "ce_sequence", "content-type")
-"""The headers of every record with a value, besides those of every record."""
+"""The headers that only records of events with a value have."""
 
 _CONTROL_HEADERS: Final = ("ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time")
+"""The headers of control records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """The topic as the service creates it; ``config`` is Kafka's, with values as text."""
+    """The topic as the service creates it; ``config`` is its Kafka configuration, with all values as text."""
 
     name: str
     partitions: int
@@ -51,8 +52,8 @@ def asyncapi_document(topic: Topic, *, version: str) -> dict[str, Any]:
     """Return the document, a JSON object.
 
     Args:
-        topic: the topic of the events.
-        version: the version of the service.
+        topic: The topic of the events.
+        version: The version of the service.
     """
     schemas = {name: schema for name, schema in event_schemas().items() if name != _HEADERS}
     messages = _messages(schemas.values())
@@ -184,7 +185,7 @@ def _message(
 def _headers_schema(
     type_: str, *, also_required: Sequence[str] = (), dataschema: str | None = None
 ) -> dict[str, Any]:
-    """Return the schema of the headers of records of one type."""
+    """Return the schema of the headers of records of one type, whose ``ce_type`` and ``dataschema`` are constants."""
     schema = _embedded(event_schemas()[_HEADERS].schema)
     properties = schema["properties"] | {"ce_type": schema["properties"]["ce_type"] | {"const": type_}}
     if dataschema is not None:
@@ -199,5 +200,5 @@ def _key_schema() -> dict[str, Any]:
 
 
 def _embedded(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a schema without the keywords that only a document of its own has."""
+    """Return a schema without the keywords that are allowed only in a separate document."""
     return {name: value for name, value in schema.items() if name not in {"$schema", "$id"}}

@@ -17,7 +17,7 @@ _EXAMPLE: Final = ".example.json"
 
 @dataclass(frozen=True, slots=True)
 class EventSchema:
-    """The schema of one type and major version; ``name`` has both, ``projectkey.created.1``."""
+    """The schema of an event type in a major version; ``name`` contains both, as in ``projectkey.created.1``."""
 
     name: str
     schema: dict[str, Any]
@@ -25,12 +25,12 @@ class EventSchema:
 
     @property
     def type(self) -> str:
-        """Return the name without the major version."""
+        """The name without the major version, such as ``projectkey.created``."""
         return self.name.rpartition(".")[0]
 
     @property
     def urn(self) -> str:
-        """Return the schema's ``$id``, which records have in the header ``ce_dataschema``."""
+        """The schema's ``$id``, which the header ``ce_dataschema`` of records contains."""
         return str(self.schema["$id"])
 
 
@@ -39,7 +39,7 @@ def event_schemas() -> dict[str, EventSchema]:
     """Return all schemas by name; the files are read once.
 
     Raises:
-        FileNotFoundError: a schema has no example.
+        FileNotFoundError: A schema has no example.
     """
     names = sorted(
         file.name.removesuffix(_SCHEMA)

@@ -1,4 +1,4 @@
-"""Serves the AsyncAPI document and a page that shows it, plain HTML without scripts, without authentication."""
+"""Serves the AsyncAPI document and an HTML page of it without scripts; neither requires a token."""
 
 import json
 import re
@@ -46,7 +46,7 @@ _HTML: Final = """\
 
 
 def add_asyncapi_routes(app: web.Application, topic: Topic) -> None:
-    """Serve the document, its page and the style sheet; all are built once."""
+    """Add the routes of the document, its page and the style sheet, whose contents are built once."""
     document = asyncapi_document(topic, version=version("projectkeys"))
     html = asyncapi_page(document)
     style = (files(__package__) / "asyncapi_page.css").read_bytes()
@@ -57,7 +57,7 @@ def add_asyncapi_routes(app: web.Application, topic: Topic) -> None:
 
 
 def asyncapi_page(document: Mapping[str, Any]) -> str:
-    """Return the page of an AsyncAPI document with one channel."""
+    """Return the HTML page of an AsyncAPI document that has one channel."""
     info = document["info"]
     [channel] = document["channels"].values()
     return _HTML.format(

@@ -134,5 +134,4 @@ HEADERS: Final[Mapping[str, Header]] = {
     "WWW-Authenticate": Header("The required credentials.", {"type": "string"}),
 }
 
-
 ON_EVERY_RESPONSE: Final = ("X-Request-Id", *(name for name in HEADERS if name.startswith("X-Sentry-")))

@@ -1,4 +1,4 @@
-"""The texts of the document: an introduction, and the descriptions of tags and members."""
+"""The texts of the OpenAPI document: the introduction, and the descriptions of tags and members."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -103,5 +103,5 @@ _MEMBERS: Final[Mapping[str, str]] = {
 
 
 def member_description(schema: str, member: str) -> str | None:
-    """Return the description of a schema's member; None if there is none."""
+    """Return the description of the member of a schema, or None; ``schema`` is the name of the schema's class."""
     return _MEMBERS.get(f"{schema}.{member}") or _MEMBERS.get(member)

@@ -1,4 +1,4 @@
-"""The responses that report an error, each with examples that the code itself writes."""
+"""The responses that report an error, with examples from the functions that create the bodies where possible."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from service.http.docs.components import JsonSchema
 
 
 class Error(Schema):
-    """An error of the whole request."""
+    """An error that concerns the whole request."""
 
     detail = fields.String(required=True)
 

@@ -1,4 +1,4 @@
-"""Example bodies: an organization with a project and a key, serialized as in responses."""
+"""Example bodies of requests and responses: an organization, its project, and a key of the project."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -61,7 +61,7 @@ ORGANIZATION: Final = organization_to_json(_organization)
 AUDIT: Final = {"rows": [audit_entry_to_json(_entry)], "options": list(ACTIONS)}
 
 Examples = dict[str, dict[str, Any]]
-"""Request bodies by their summaries."""
+"""Request bodies by summary."""
 
 NEW_ORGANIZATION: Final[Examples] = {
     "with a slug": {"name": _organization.name, "slug": _organization.slug},

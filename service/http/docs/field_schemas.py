@@ -1,4 +1,4 @@
-"""The fields of request bodies as JSON Schema: it accepts exactly what the fields accept."""
+"""JSON Schemas of the fields of request bodies; a schema accepts exactly the values that its field accepts."""
 
 import re
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ _EMPTY: Final = {"const": ""}
 
 
 def describe_field(converter: OpenAPIConverter, field: fields.Field[Any], **_: Any) -> JsonSchema:
-    """Return what apispec cannot derive from a field: the schema of our own field types, and the description."""
+    """Return what apispec cannot derive from a field: the schemas of the service's field types, and descriptions."""
     schema = _schema(field, converter)
     if not field.name:
         return schema
@@ -48,7 +48,7 @@ def describe_field(converter: OpenAPIConverter, field: fields.Field[Any], **_: A
 
 @singledispatch
 def _schema(field: fields.Field[Any], converter: OpenAPIConverter) -> JsonSchema:
-    """Return nothing for marshmallow's own fields: apispec knows them."""
+    """Return an empty schema for marshmallow's own field types, which apispec supports."""
     del field, converter
     return {}
 
@@ -158,11 +158,12 @@ def form_schema(schema: Mapping[str, Any]) -> JsonSchema:
 
 
 def _options(member: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return member.get("anyOf", [member])  # type: ignore[no-any-return]  # -- JSON Schema: a list of schemas
+    options: list[Mapping[str, Any]] = member.get("anyOf", [member])
+    return options
 
 
 def _form_field(member: Mapping[str, Any], *, may_be_empty: bool = False) -> JsonSchema:
-    """Return the schema of one field; a form has no null."""
+    """Return the schema of a field of a form, which has no null."""
     description = {"description": member["description"]} if "description" in member else {}
     options = [option for option in map(_without_null, _options(member)) if option.get("type") != "null"]
     options += [_EMPTY] if may_be_empty else []

@@ -28,9 +28,9 @@ from service.http.schemas import Body
 Json = dict[str, Any]
 
 _JSON: Final = "application/json"
-_ALWAYS: Final = (401, 403, 404, 406, 429, 500, 503)
-_WITH_BODY: Final = (400, 408, 413, 415)
-_WITH_IDEMPOTENCY_KEY: Final = (400, 409, 410, 422)
+_ERRORS_OF_ALL: Final = (401, 403, 404, 406, 429, 500, 503)
+_ERRORS_WITH_BODY: Final = (400, 408, 413, 415)
+_ERRORS_WITH_IDEMPOTENCY_KEY: Final = (400, 409, 410, 422)
 _SUCCESS: Final = {200: "Success.", 201: "Created.", 204: "Deleted."}
 _READS: Final = frozenset({"GET"})
 
@@ -62,7 +62,7 @@ def api_document() -> Json:
 
 
 def _describe_responses(spec: APISpec, converter: OpenAPIConverter) -> None:
-    """Set the descriptions of response schemas, and allow other members: later releases add some."""
+    """Set the descriptions of response schemas, and allow further members, which later releases can add."""
     for (schema, *_), name in converter.refs.items():
         if not issubclass(schema, Body):
             component = spec.components.schemas[name]
@@ -152,7 +152,7 @@ def _operation(resource: Resource, method: str, operation: Operation) -> Json:
 
 
 def _lowest_scopes(scopes: tuple[str, ...]) -> list[list[str]]:
-    """Return alternatives: the lowest scope of each kind of resource, which the higher scopes include."""
+    """Return the lowest scope of each kind of resource as alternatives; a higher scope includes it."""
     by_resource = {scope.partition(":")[0]: [scope] for scope in reversed(scopes)}
     return list(by_resource.values()) or [[]]
 
@@ -200,11 +200,11 @@ def _links(resource: Resource, created: str) -> Iterator[tuple[str, Json]]:
 
 
 def _error_statuses(resource: Resource, method: str, operation: Operation) -> list[int]:
-    statuses = {*_ALWAYS, *operation.errors}
+    statuses = {*_ERRORS_OF_ALL, *operation.errors}
     if operation.request is not None:
-        statuses.update(_WITH_BODY)
+        statuses.update(_ERRORS_WITH_BODY)
     if "Idempotency-Key" in operation.parameters:
-        statuses.update(_WITH_IDEMPOTENCY_KEY)
+        statuses.update(_ERRORS_WITH_IDEMPOTENCY_KEY)
     if any(PARAMETERS[name].location == "query" for name in operation.parameters):
         statuses.add(400)
     if "project" in _path_parameters(resource.path):

@@ -1,4 +1,4 @@
-"""The operations of the API, one for each handler, with what the route table does not contain."""
+"""The operations of the API by handler: the parts of the OpenAPI document that the route table does not contain."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -17,13 +17,23 @@ Handler = Callable[[RequestContext], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path.
+    """A method of a path.
 
-    Generated clients use ``id`` as the name of their function. ``request`` is the schema of the body, None if the
-    operation has none, ``request_examples`` are bodies by summary. ``response`` is the schema of a successful
-    response, None if it has no body; with ``many`` it is an array of these. ``parameters`` are names in
-    `components.PARAMETERS`, ``response_headers`` names in `components.HEADERS`. ``errors`` are statuses that follow
-    from nothing else here. ``creates`` is the path parameter of the created resource, for links.
+    Attributes:
+        id: The operation id, which generated clients use as the name of a function.
+        tag: The group of the operation in the document.
+        summary: A short description without a period.
+        description: Further sentences.
+        success: The status of a successful response.
+        request: The schema of the request body; None if the operation has no body.
+        request_examples: Request bodies by summary.
+        response: The schema of a successful response; None if it has no body.
+        many: Whether a successful response is an array of ``response``.
+        response_example: The body of a successful response.
+        parameters: Names in `components.PARAMETERS`; the parameters of the path are added.
+        response_headers: Names in `components.HEADERS`.
+        errors: Statuses of errors in addition to those that `openapi` derives.
+        creates: The path parameter of the created resource, for links.
     """
 
     id: str
@@ -58,7 +68,7 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         id="createOrganization",
         tag="organizations",
         summary="Create an organization",
-        description="Requires a token not bound to an organization.",
+        description="Requires a token that is not limited to an organization.",
         success=201,
         request=schemas.NewOrganizationBody,
         request_examples=examples.NEW_ORGANIZATION,

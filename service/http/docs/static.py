@@ -24,15 +24,15 @@ _ALLOW: Final = "GET, HEAD, OPTIONS"
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Constant content at a path; it requires no token.
+    """Constant content at a path, which is served without a token.
 
     Args:
         path: The path.
         content_type: The media type.
-        body: The content, which is compressed with gzip if ``is_compressed``.
-        headers: Further headers.
-        is_compressed: See ``body``; clients that do not accept gzip get the decompressed content.
-        is_immutable: The path will never have other content, so clients need not revalidate it.
+        body: The content, compressed with gzip if ``is_compressed``.
+        headers: Further response headers.
+        is_compressed: Whether ``body`` is compressed; clients that do not accept gzip receive it decompressed.
+        is_immutable: Whether the content of the path never changes, so that clients need not revalidate it.
     """
 
     path: str
@@ -44,13 +44,13 @@ class Page:
 
 
 def add_page(app: web.Application, page: Page) -> None:
-    """Serve ``page``."""
+    """Add the route of ``page``."""
     handler = Middleware(app[SERVER_STATE], page.path, _PageHandler(page).respond).handle
     app.router.add_route("*", page.path, handler)
 
 
 class _PageHandler:
-    """Responds with a page; what it sends is computed once: decompressing the largest page takes 17 ms."""
+    """Responds with a page, whose headers and bodies are computed once: decompressing the largest takes 17 ms."""
 
     def __init__(self, page: Page) -> None:
         self._tag = hashlib.sha256(page.body).hexdigest()[:32]
@@ -62,7 +62,9 @@ class _PageHandler:
             "Cache-Control": "public, max-age=31536000, immutable" if page.is_immutable else "no-cache",
             **page.headers,
         }
-        self._not_modified = header_lines({n: value for n, value in headers.items() if n != "Content-Type"})
+        self._not_modified = header_lines(
+            {name: value for name, value in headers.items() if name != "Content-Type"}
+        )
         self._plain = self._gzip = header_lines(headers), page.body
         if page.is_compressed:
             headers["Vary"] = "Accept-Encoding"

@@ -1,4 +1,4 @@
-"""Serves the OpenAPI document and its page, a copy of Swagger UI in this package, without authentication."""
+"""Serves the OpenAPI document and its page, the copy of Swagger UI in this package; neither requires a token."""
 
 import json
 from importlib.resources import files
@@ -47,7 +47,7 @@ _HTML: Final = """\
 
 
 def add_openapi_routes(app: web.Application) -> None:
-    """Serve the document, its page and the files that the page loads."""
+    """Add the routes of the document, its page and the files that the page loads."""
     version = json.loads((_SWAGGER_UI / "ORIGIN.json").read_text())["version"]
     script, style = (f"/docs/swagger-ui-{version}.{kind}" for kind in ("js", "css"))
     html = _HTML.format(swagger_script=script, swagger_style=style, document=DOCUMENT)
