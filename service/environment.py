@@ -7,11 +7,11 @@ from typing import Any, TypeVar, cast
 
 from environs import EnvValidationError, FileAwareEnv
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 
 class SettingsError(Exception):
-    """Settings are invalid; the message has one line for each."""
+    """Settings are invalid; the message has a line for each of them, which starts with its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,26 +22,33 @@ class _Metadata:
 
 
 def setting(
-    default: T, description: str, *, check: Callable[[T], object] | None = None, secret: bool = False
-) -> T:
-    """Declare a setting; the type of its default determines how its value is parsed."""
+    default: _T, description: str, *, check: Callable[[_T], object] | None = None, secret: bool = False
+) -> _T:
+    """Declare a setting; the type of its default determines how its value is parsed.
+
+    Args:
+        default: The value if the environment variable is not set.
+        description: The text of `projectkeys config` and docs/settings.md.
+        check: Raises marshmallow's ValidationError if it receives an invalid value.
+        secret: Whether the value is masked in output.
+    """
     metadata = {"setting": _Metadata(description, check, secret)}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SettingsGroup:
-    """Base class of groups of settings. The environment variable of a field is its name in upper case."""
+    """The base class of groups of settings; the environment variable of a field is its name in upper case."""
 
 
 Group = TypeVar("Group", bound=SettingsGroup)
 
 
 def read(group: type[Group]) -> Group:
-    """Read a group of settings, or all of them (`Settings`), from the environment.
+    """Return a group of settings with the values of the environment.
 
     Raises:
-        SettingsError: Some of them are invalid.
+        SettingsError: Some settings are invalid.
     """
     env = FileAwareEnv(eager=False, strip_whitespace=True)
     mistakes: dict[str, str] = {}
@@ -75,11 +82,12 @@ def _parse(env: FileAwareEnv, name: str, declared: Field[Any]) -> object:
         case float(default):
             return env.float(name, default, validate=check)
         case tuple(default):
-            return tuple(part.strip() for part in env.list(name, list(default), validate=check))
+            parts = env.list(name, list(default), validate=check) or ()  # None if it is invalid
+            return tuple(part.strip() for part in parts)
         case str(default):
             return env.str(name, default, validate=check)
         case default:
-            raise TypeError(f"{name} has a default of the type {type(default).__name__}")
+            raise TypeError(f"{name}: settings of the type {type(default).__name__} are not supported")
 
 
 def _metadata(declared: Field[Any]) -> _Metadata:
@@ -88,7 +96,7 @@ def _metadata(declared: Field[Any]) -> _Metadata:
 
 
 def table(settings: SettingsGroup) -> list[tuple[str, str, str]]:
-    """Return the name, value and description of every setting; secrets are masked."""
+    """Return the name, value and description of every setting of a group; secrets are masked."""
     return [
         (declared.name.upper(), _value_text(declared, settings), _metadata(declared).description)
         for declared in fields(settings)

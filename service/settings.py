@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Final
 
-from marshmallow.validate import OneOf, Range, Regexp
+from marshmallow.validate import Length, OneOf, Range, Regexp
 
 from service.environment import SettingsGroup, setting
 
@@ -47,7 +47,7 @@ class HttpSettings(SettingsGroup):
     )
     shutdown_delay: float = setting(
         3.0,
-        "Time after SIGTERM in which the API still accepts requests (s), until load balancers have removed the "
+        "Time after SIGTERM in which the API still accepts requests (s), so that load balancers can remove the "
         "replica.",
         check=_SECONDS,
     )
@@ -70,14 +70,14 @@ class HttpSettings(SettingsGroup):
     )
     arriving_limit: int = setting(
         2**24,
-        "Maximum size of all request bodies that are being received (bytes), at least 16384 each; further requests "
-        "get 503. One token can use a quarter.",
+        "Maximum size of all request bodies that are being received (bytes); each counts as at least 16384. Further "
+        "requests get 503. The bodies of one token can use a quarter.",
         check=Range(min=65536, max=2**32),
     )
     send_timeout: float = setting(
         15.0,
         "Timeout for sending a response (s), after which the connection is aborted; the largest page has 1.7 MB, "
-        "which take 14 s at 1 Mbit/s.",
+        "which takes 14 s at 1 Mbit/s.",
         check=_TIMEOUT,
     )
     unsent_limit: int = setting(
@@ -124,7 +124,10 @@ class DatabaseSettings(SettingsGroup):
     """PostgreSQL."""
 
     database_url: str = setting(
-        "", "postgresql://…; if empty, the PG* variables of libpq apply.", check=_DATABASE_URL, secret=True
+        "",
+        "URL, postgresql://…; if empty, the PG* variables of libpq apply.",
+        check=_DATABASE_URL,
+        secret=True,
     )
     database_pool_size: int = setting(
         10, "Maximum number of connections to Postgres.", check=Range(min=2, max=1000)
@@ -165,7 +168,9 @@ class KafkaSettings(SettingsGroup):
     """Apache Kafka."""
 
     kafka_bootstrap_servers: tuple[str, ...] = setting(
-        ("127.0.0.1:9092",), "Bootstrap servers: host:port, separated by commas."
+        ("127.0.0.1:9092",),
+        "Bootstrap servers: host:port, separated by commas.",
+        check=Length(min=1, error="Must be at least one host:port."),
     )
     kafka_topic: str = setting(
         "project-keys",
@@ -174,12 +179,12 @@ class KafkaSettings(SettingsGroup):
     )
     kafka_security_protocol: str = setting(
         "PLAINTEXT",
-        "PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
+        "Security protocol: PLAINTEXT, SSL, SASL_PLAINTEXT or SASL_SSL.",
         check=OneOf(["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]),
     )
     kafka_sasl_mechanism: str = setting(
         "PLAIN",
-        "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.",
+        "SASL mechanism: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER.",
         check=OneOf(["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]),
     )
     kafka_sasl_username: str = setting("", "SASL user name.")
@@ -206,7 +211,7 @@ class PublisherSettings(SettingsGroup):
         check=Range(min=0.5, max=300),
     )
     heartbeat_interval: float = setting(
-        0.0, "Heartbeat interval per partition (s); 0 disables.", check=_SECONDS
+        0.0, "Interval of heartbeats on each partition (s); 0 disables.", check=_SECONDS
     )
 
 
@@ -214,7 +219,11 @@ class PublisherSettings(SettingsGroup):
 class DsnSettings(SettingsGroup):
     """DSNs."""
 
-    ingest_url: str = setting("http://127.0.0.1:9000", "Base URL of all DSNs.", check=_HTTP_URL)
+    ingest_url: str = setting(
+        "http://127.0.0.1:9000",
+        "Base URL of the DSNs of organizations without an ingest URL of their own.",
+        check=_HTTP_URL,
+    )
     org_subdomains: bool = setting(
         default=False, description="Whether DSNs have o<organization id>.ingest. before the host."
     )
@@ -234,7 +243,7 @@ class LogSettings(SettingsGroup):
     )
     log_format: str = setting(
         "auto",
-        "json, text, or auto: text on a terminal, otherwise JSON.",
+        "Format of log lines: json, text, or auto (text on a terminal, otherwise JSON).",
         check=OneOf(["json", "text", "auto"]),
     )
 
@@ -265,5 +274,5 @@ GROUPS: Final[Mapping[str, type[SettingsGroup]]] = {
 }
 """The groups of `Settings`, by title."""
 
-NAMES: Final = frozenset(one.name.upper() for one in fields(Settings))
-"""The environment variables that are read. For each, NAME_FILE can name a file that contains the value instead."""
+NAMES: Final = frozenset(declared.name.upper() for declared in fields(Settings))
+"""The names of all settings, which are environment variables; NAME_FILE names a file that contains the value."""

@@ -82,6 +82,13 @@ def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPat
     )
 
 
+def test_an_empty_list_of_bootstrap_servers_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the service would start and never reach Kafka."""
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", "")
+    with pytest.raises(SettingsError, match=r"^KAFKA_BOOTSTRAP_SERVERS: Must be at least one host:port"):
+        read(KafkaSettings)
+
+
 @pytest.mark.parametrize("name", sorted(NAMES))
 def test_every_setting_can_be_read_from_a_file(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
