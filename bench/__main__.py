@@ -19,7 +19,7 @@ from bench.programs import BenchError
 from bench.report import table
 from bench.setup import Setup, new_setup
 from service.dev.errors import EmbeddedServerError
-from service.dev.jars import listed_jars
+from service.dev.jars import read_jar_list
 from testkit.replica import ReplicaError
 
 _CACHE: Final = Path(".cache")
@@ -118,7 +118,7 @@ def _report(message: str) -> None:
 
 
 def _machine(load_before: float) -> str:
-    kafka = next(jar.coordinate.split(":")[2] for jar in listed_jars() if ":kafka_2" in jar.coordinate)
+    kafka = next(jar.coordinate.split(":")[2] for jar in read_jar_list() if ":kafka_2" in jar.coordinate)
     libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "asyncpg", "aiokafka"))
     return (
         f"{len(os.sched_getaffinity(0))} processors ({platform.machine()}, load {load_before:.1f} before), "

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.dev.kafka import EmbeddedKafka, Seat, new_cluster_id
+from service.dev.kafka import ClusterMember, EmbeddedKafka, new_cluster_id
 from service.dev.ports import free_port
 
 
@@ -44,10 +44,10 @@ class ConfiguredKafka(EmbeddedKafka):
         self._properties = properties
         self._scram_users = scram_users
 
-    def _launch(self, jars: list[Path], main_class: str, *arguments: str, held: int) -> None:
+    def _launch(self, jars: list[Path], main_class: str, *arguments: str, lock_fd: int) -> None:
         users = self._scram_users if main_class == "kafka.tools.StorageTool" else ()
         options = [word for user in users for word in ("--add-scram", user)]
-        super()._launch(jars, main_class, *arguments, *options, held=held)
+        super()._launch(jars, main_class, *arguments, *options, lock_fd=lock_fd)
 
     def _configure(self) -> None:
         super()._configure()
@@ -105,14 +105,14 @@ class EmbeddedKafkaCluster:
         self, data_dir: Path, *, cache_dir: Path, report: Callable[[str], None], brokers: int = 3
     ) -> None:
         data_dir.mkdir(parents=True)
-        seats = [(free_port(), free_port()) for _ in range(brokers)]
+        ports = [(free_port(), free_port()) for _ in range(brokers)]
         cluster = new_cluster_id()
         self.brokers = [
             EmbeddedKafka(
                 data_dir / f"broker-{node}",
                 cache_dir=cache_dir,
                 report=report,
-                seat=Seat(node, cluster, seats),
+                member=ClusterMember(node, cluster, ports),
             )
             for node in range(1, brokers + 1)
         ]

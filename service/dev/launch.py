@@ -1,8 +1,8 @@
-"""Runs a server that ends with its parent process, as another user if requested.
+"""Executes a server that ends with its parent process, as another user if requested.
 
-Run as `python launch.py SIGNAL PARENT USER PROGRAM [ARGUMENT ...]`: SIGNAL is the number of the signal that the
-kernel sends to the server when the process PARENT ends, USER the account to run as, or empty for the current one.
-The server replaces this process by exec, so no process between the two can end alone.
+Run as `python launch.py SIGNAL PARENT USER PROGRAM [ARGUMENT ...]`. SIGNAL is the number of the signal that the
+kernel sends to the server when the process PARENT ends. USER is the account to run as; empty: the current account.
+The server replaces this process by exec, so that there is no intermediate process that can end without the server.
 """
 
 import ctypes
@@ -37,9 +37,9 @@ def _check(result: int, call: str) -> None:
 
 
 def _become(libc: ctypes.CDLL, user: str) -> None:
-    """Switch to `user`, and keep only the capability to enter root's private directories (a checkout below /root)."""
+    """Switch to `user`; keep only the capability to enter private directories of root, such as /root."""
     account = pwd.getpwnam(user)
-    # Otherwise setuid() and each later access() would drop the capability.
+    # Without this bit, setuid() and each later access() drop the capability.
     _check(libc.prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "prctl(PR_SET_SECUREBITS)")
     os.setgroups([])
     os.setgid(account.pw_gid)
@@ -55,22 +55,22 @@ def _become(libc: ctypes.CDLL, user: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """Bind this process to its parent, drop root, and execute the program.
+    """Request the signal at the end of the parent, switch the user, and execute the program.
 
     Args:
         arguments: SIGNAL, PARENT, USER, and the program with its arguments.
 
     Raises:
         OSError: A system call failed.
-        KeyError: There is no such account.
+        KeyError: The account USER does not exist.
     """
     death_signal, parent, user, *command = arguments
     libc = ctypes.CDLL(None, use_errno=True)
     if user:
         _become(libc, user)
-    # After the change of user, which would reset it.
+    # Must follow the change of the user, which resets it.
     _check(libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != int(parent):  # it ended before the call of prctl()
+    if os.getppid() != int(parent):  # the parent ended before the call of prctl()
         sys.exit("The process that started this server has ended.")
     os.execv(command[0], command)  # noqa: S606 -- no shell: the arguments are passed unchanged
 

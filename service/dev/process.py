@@ -13,18 +13,18 @@ from pathlib import Path
 from service.dev.errors import EmbeddedServerError
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
-_POLL = 0.02  # seconds
-_LOG_LINES = 15  # at the end of an error message
-_KILL_TIMEOUT = 10.0  # seconds for the kernel to remove a killed process
+_POLL = 0.02  # seconds between two checks of the process
+_LOG_LINES = 15  # the last lines of the log, which an error message contains
+_KILL_TIMEOUT = 10.0  # seconds, until the kernel has removed a killed process
 
 
 class ServerProcess:
-    """The process of a server, or of a tool that prepares it; one at a time.
+    """The process of a server, or of a tool that prepares the server; one process at a time.
 
-    It runs in a session of its own, so that Ctrl-C in a terminal reaches only the parent.
+    The process runs in a session of its own, so that Ctrl-C in a terminal is sent only to the parent.
 
     Args:
-        log: The file that output is appended to; its directory is the working directory.
+        log: The file to which output is appended; its directory is the working directory of the process.
         death_signal: The signal that the kernel sends to the server when this process ends for any reason.
         user: The account to run as if this process is root; empty for the current account.
     """
@@ -51,14 +51,18 @@ class ServerProcess:
     def launch(self, command: Sequence[str], *, lock: int) -> None:
         """Start a program.
 
-        Call it from a thread that does not end: to the kernel, the end of that thread is the end of this process.
+        The calling thread must run as long as this process: the kernel sends the death signal when that thread ends.
 
         Args:
             command: The absolute path of the program, and its arguments.
-            lock: A descriptor that the program and its children inherit.
+            lock: The descriptor of a lock, which the program and its children inherit.
         """
         self._name = Path(command[0]).name
-        python = (sys.executable, "-I", "-S")  # without site packages: starts in 20 ms instead of 100
+        python = (
+            sys.executable,
+            "-I",
+            "-S",
+        )  # isolated and without site packages: starts in 20 ms instead of 100
         with self._log.open("ab") as output:
             self._log_start = output.tell()
             self._process = subprocess.Popen(
@@ -80,7 +84,7 @@ class ServerProcess:
             limit: Seconds to wait.
 
         Raises:
-            EmbeddedServerError: It ended, or was not ready in time.
+            EmbeddedServerError: The server ended, or was not ready in time.
         """
         deadline = time.monotonic() + limit
         while True:
@@ -93,10 +97,10 @@ class ServerProcess:
             await asyncio.sleep(_POLL)
 
     async def until_done(self, *, limit: float) -> None:
-        """Wait for a tool to finish.
+        """Wait until a tool has ended.
 
         Raises:
-            EmbeddedServerError: It failed, or did not end within `limit` seconds.
+            EmbeddedServerError: The tool failed, or did not end within `limit` seconds.
         """
         if not await self._ended(limit):
             raise self._error(f"did not end within {limit:.0f} s")
@@ -104,19 +108,23 @@ class ServerProcess:
             raise self._error(f"failed with status {self._status()}")
 
     async def stop(self, number: signal.Signals, *, limit: float) -> None:
-        """Send a signal to the server, and kill it if it has not ended after `limit` seconds."""
+        """Send a signal to the server; kill the server if it has not ended after `limit` seconds."""
         self.send(number)
-        self.send(signal.SIGCONT)  # a paused process reacts to no other signal
+        self.send(signal.SIGCONT)  # a stopped process handles a signal only after SIGCONT
         if not await self._ended(limit):
             self.kill()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal to the main process if it runs."""
+        """Send a signal to the process if it runs, not to its children."""
         if self._process is not None:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Send SIGKILL to the process and its children, and wait until the process has ended."""
+        """Kill the process and its children, and wait until the process has ended.
+
+        Raises:
+            TimeoutExpired: The kernel has not removed the process after 10 s.
+        """
         if self._process is None or self._status() is not None:
             return
         children = _children(self._process.pid)
@@ -148,8 +156,8 @@ class ServerProcess:
 def _children(pid: int) -> list[int]:
     found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # it has ended in the meantime
-            # The name, in brackets, can contain any character; the state and the parent follow it.
+        with suppress(OSError):  # the process has ended in the meantime
+            # The name of the program, in brackets, can contain any character; the state and the parent follow it.
             if int(stat.read_text().rpartition(")")[2].split()[1]) == pid:
                 found.append(int(stat.parent.name))
     return found

@@ -1,4 +1,4 @@
-"""PostgreSQL and Kafka, started concurrently and stopped at the end of a block."""
+"""Starts PostgreSQL and Kafka concurrently, and stops them at the end of a block."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -12,7 +12,7 @@ from service.dev.postgres import EmbeddedPostgres
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Both servers; a server that was not requested is not started."""
+    """Both servers, of which only those that were requested are started."""
 
     postgres: EmbeddedPostgres
     kafka: EmbeddedKafka
@@ -27,12 +27,12 @@ async def embedded_servers(
     postgres: bool = True,
     kafka: bool = True,
 ) -> AsyncIterator[Servers]:
-    """Start the servers; stop them at the end of the block, or if the start fails or is cancelled.
+    """Start servers; stop them at the end of the block, or if the start fails or is cancelled.
 
     Args:
-        data_dir: The directory of their data, in `postgres/` and `kafka/`.
+        data_dir: The directory whose subdirectories `postgres/` and `kafka/` have the data.
         cache_dir: The directory of downloads.
-        report: Receives messages for the user before slow steps.
+        report: Receives a message to the user before a slow step.
         postgres: Whether to start PostgreSQL.
         kafka: Whether to start Kafka.
 
@@ -47,7 +47,7 @@ async def embedded_servers(
         server.start for server, wanted in ((servers.postgres, postgres), (servers.kafka, kafka)) if wanted
     ]
     try:
-        # Wait for both, so that neither is still starting when the other one has failed.
+        # Wait for all, so that no server is still starting when the servers are stopped.
         for outcome in await asyncio.gather(*(start() for start in starts), return_exceptions=True):
             if outcome is not None:
                 raise outcome
