@@ -24,10 +24,12 @@ from service.cli.commands import (
     print_lines,
 )
 from service.cli.use_cases import build_organizations, build_projects
+from service.dev.errors import EmbeddedServerError
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.partitioning import SHARDS
 from service.domain.scopes import SCOPES
 from service.environment import read
+from service.kafka.errors import KafkaFailureError
 from service.kafka.topic import check_topic
 from service.postgres.database import Database
 from service.postgres.migrate import migrate
@@ -85,7 +87,7 @@ def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Ser
     try:
         from service.dev.servers import embedded_servers  # noqa: PLC0415 -- needs an extra, absent in production
     except ModuleNotFoundError as error:
-        raise LookupError(
+        raise EmbeddedServerError(
             f"the package {error.name} is missing: run `pip install 'projectkeys[dev]'`"
         ) from None
     return embedded_servers
@@ -163,7 +165,7 @@ async def _create_topic(settings: Settings) -> None:
         kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=True
     )
     if state.problems:
-        raise LookupError(" ".join(state.problems))
+        raise KafkaFailureError(" ".join(state.problems))
 
 
 async def _provision(database: Database, settings: Settings, token_file: Path) -> str:

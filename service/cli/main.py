@@ -23,7 +23,6 @@ _EXPECTED_ERRORS: Final = (
     SchemaError,
     PortTakenError,
     EmbeddedServerError,
-    LookupError,
     ValueError,
 )
 

@@ -167,14 +167,14 @@ async def _project_id(project: int | tuple[str, str] | None) -> int | None:
 
 
 async def _check_topic(connection: KafkaConnection, topic: str) -> None:
-    """Raise LookupError if the topic cannot be read: a consumer would wait for it, or make the brokers create it."""
+    """Raise an error if the topic does not exist: a consumer would wait for it, or make the brokers create it."""
     client = KafkaClient(connection, request_timeout=_METADATA_TIMEOUT)
     try:
         metadata = await client.topic_metadata(topic)
     finally:
         await client.close()
     if metadata.error:
-        raise LookupError(
+        raise KafkaUnavailableError(
             f"the topic {topic} cannot be read ({error_name(metadata.error)}): check KAFKA_TOPIC"
         )
 

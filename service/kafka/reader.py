@@ -47,7 +47,7 @@ async def tail_topic(
 
     Raises:
         KafkaError: Kafka is unreachable.
-        LookupError: The topic does not exist.
+        KafkaUnavailableError: The topic does not exist.
         TimeoutError: Kafka does not return the end offsets in time.
     """
     # Without a group this consumer gets all partitions, and Kafka stores nothing about it.
@@ -70,7 +70,7 @@ async def tail_topic(
 async def _seek(consumer: AIOKafkaConsumer, topic: str, *, from_beginning: bool) -> None:
     partitions = consumer.assignment()
     if not partitions:
-        raise LookupError(f"there is no topic {topic}")
+        raise KafkaUnavailableError(f"there is no topic {topic}")
     if from_beginning:
         await consumer.seek_to_beginning()
         return

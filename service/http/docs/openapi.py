@@ -32,7 +32,6 @@ _ERRORS_OF_ALL: Final = (401, 403, 404, 406, 429, 500, 503)
 _ERRORS_WITH_BODY: Final = (400, 408, 413, 415)
 _ERRORS_WITH_IDEMPOTENCY_KEY: Final = (400, 409, 410, 422)
 _SUCCESS: Final = {200: "Success.", 201: "Created.", 204: "Deleted."}
-_READS: Final = frozenset({"GET"})
 
 
 @cache
@@ -208,5 +207,5 @@ def _error_statuses(resource: Resource, method: str, operation: Operation) -> li
     if any(PARAMETERS[name].location == "query" for name in operation.parameters):
         statuses.add(400)
     if "project" in _path_parameters(resource.path):
-        statuses.add(302 if method in _READS else 308)
+        statuses.add(302 if method == "GET" else 308)
     return sorted(statuses)

@@ -1,18 +1,15 @@
 """The operations of the API by handler: the parts of the OpenAPI document that the route table does not contain."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from marshmallow import Schema
 
 from service.http import schemas
-from service.http.context import RequestContext
 from service.http.docs import examples, response_schemas
 from service.http.handlers import audit, keys, tenants
-from service.http.server.response import Response
-
-Handler = Callable[[RequestContext], Awaitable[Response]]
+from service.http.routes import Handler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
