@@ -1,11 +1,14 @@
-"""The addresses that `projectkeys dev` listens on."""
+"""`projectkeys dev`: the addresses that it listens on, and the servers that it starts."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 
+from service.cli import dev
 from service.dev.ports import free_port
 from service.settings import Settings
 from testkit.polling import poll_until
@@ -42,6 +45,26 @@ async def test_both_ports_are_reachable_by_127_0_0_1_alone_unless_host_is_set(
         await poll_until(is_started, timeout=20)
         assert [await _accepts("127.0.0.1", port) for port in ports] == [True, True]
         assert [await _accepts("127.0.0.2", port) for port in ports] == [is_reachable, is_reachable]
+
+
+async def test_no_embedded_kafka_is_started_if_a_file_contains_the_bootstrap_servers(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``KAFKA_BOOTSTRAP_SERVERS_FILE`` has the same effect as ``KAFKA_BOOTSTRAP_SERVERS``."""
+    requested: dict[str, object] = {}
+
+    @asynccontextmanager
+    async def embedded_servers(_data: Path, **options: object) -> AsyncIterator[None]:
+        requested.update(options)
+        yield
+
+    monkeypatch.setattr(dev, "_import_embedded_servers", lambda: embedded_servers)
+    monkeypatch.delenv("KAFKA_BOOTSTRAP_SERVERS", raising=False)
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS_FILE", "/run/secrets/servers")
+    settings = Settings(database_url="postgresql://host/keys", kafka_bootstrap_servers=("host:9092",))
+    async with dev._servers(settings, tmp_path) as started:
+        assert started.kafka_bootstrap_servers == ("host:9092",)
+    assert (requested["postgres"], requested["kafka"]) == (False, False)
 
 
 async def _accepts(address: str, port: int) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from service.cli.config import markdown_lines
+from service.cli.main import main
 from service.environment import SettingsError, read, table
 from service.settings import GROUPS, NAMES, DatabaseSettings, KafkaSettings, Settings
 
@@ -107,6 +108,17 @@ def test_every_setting_can_be_read_from_a_file(
     monkeypatch.setenv(f"{name}_FILE", str(file))
     parsed = getattr(read(Settings), name.lower())
     assert (",".join(parsed) if isinstance(parsed, tuple) else str(parsed)) == value
+
+
+def test_a_defect_of_a_command_ends_it_with_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only expected errors are reported as one line: the text of a KeyError explains nothing."""
+
+    def fail(_: object) -> None:
+        raise KeyError("defect")
+
+    monkeypatch.setattr("service.cli.config.table", fail)
+    with pytest.raises(KeyError, match="defect"):
+        main(["config"])
 
 
 def test_an_unreadable_file_is_reported_with_the_name_of_its_setting(

@@ -41,10 +41,10 @@ the outbox are not compared. DSNs are compared too, so INGEST_URL and ORG_SUBDOM
 
 --repair republishes only the keys that differ, through the outbox: in the version that Postgres has or, if the topic
 has a version that is not older, in the next version, which consumers accept. Keys that only the topic has are
-published as deleted: after the restore of an older backup, check the differences first. Run the command again when
-the events are published.
+published as deleted. After the restore of a backup these include the keys that were created since the backup, so
+examine the differences first. Run the command again when the events are published.
 
-A million keys need some 100 MB in the temporary directory."""
+The command needs about 100 MB in the temporary directory for a million keys."""
 
 
 def add_to(group: Commands) -> None:

@@ -37,7 +37,7 @@ def _add_organizations(commands: Commands) -> None:
         run=lambda options: asyncio.run(_create_organization(options)),
     )
     create.add_argument(
-        "slug", type=_slug(ORGANIZATION_SLUG, "letters, digits and hyphens"), help="slug, used in URLs"
+        "slug", type=_slug(ORGANIZATION_SLUG, "letters, digits and hyphens"), help="slug, the name in URLs"
     )
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
     create.add_argument(
@@ -63,7 +63,7 @@ def _add_projects(commands: Commands) -> None:
     create.add_argument(
         "slug",
         type=_slug(PROJECT_SLUG, "lower-case letters, digits, hyphens and underscores"),
-        help="slug, used in URLs",
+        help="slug, the name in URLs",
     )
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
     create.add_argument("--no-key", action="store_true", help="create the project without a key")
