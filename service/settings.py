@@ -37,7 +37,7 @@ class HttpSettings(SettingsGroup):
     port: int = setting(8080, "Port of the API.", check=_PORT)
     ops_port: int = setting(8081, "Port of /livez, /readyz and /metrics.", check=_PORT)
     host: str = setting(
-        "0.0.0.0",  # noqa: S104 -- a container has only this address
+        "0.0.0.0",  # noqa: S104 -- the address of a container is not known in advance
         "Address that both ports listen on. `projectkeys dev` listens on 127.0.0.1 unless HOST is set.",
     )
     public_url: str = setting(

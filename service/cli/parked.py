@@ -59,7 +59,9 @@ def add_to(commands: Commands) -> None:
     )
     discard.add_argument("key", metavar="KEY", help="public key whose event is parked")
     discard.add_argument(
-        "--yes", action="store_true", help="delete the event; without --yes, only print the consequences"
+        "--yes",
+        action="store_true",
+        help="delete the event; without --yes, print the consequences and exit with 1",
     )
 
 

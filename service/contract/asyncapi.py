@@ -28,9 +28,11 @@ The key was deleted. The record has no value, so that compaction removes earlier
 is the version of the deletion. A deletion that is republished is a tombstone only.\
 """
 _FENCE: Final = (
-    "The partition has a new producer; Kafka rejects records of earlier producers from here on. Ignore it."
+    "The partition has a new producer; Kafka rejects later records of earlier producers. Consumers ignore it."
 )
-_HEARTBEAT: Final = "The partition's producer is running. Only the timestamp of the record matters."
+_HEARTBEAT: Final = (
+    "The producer of the partition is running. Consumers use only the timestamp of the record."
+)
 
 _EVENT_HEADERS: Final = ("ce_dataschema", "ce_partitionkey", "ce_sequence", "content-type")
 """The headers that only records of events with a value have."""

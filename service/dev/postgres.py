@@ -137,7 +137,9 @@ class EmbeddedPostgres:
 
     async def _is_ready(self) -> bool:
         try:
-            connection = await asyncpg.connect(self._url("postgres"), timeout=_CONNECT_TIMEOUT)
+            connection = await asyncpg.connect(
+                self._url("postgres"), timeout=_CONNECT_TIMEOUT, command_timeout=_READY_TIMEOUT
+            )
         except (OSError, asyncpg.CannotConnectNowError, asyncpg.ConnectionDoesNotExistError):
             return False
         try:
