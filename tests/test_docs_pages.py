@@ -124,3 +124,5 @@ async def test_large_files_are_compressed_and_immutable(site: Site, path: str) -
     assert int(packed.headers["Content-Length"]) < len(plain.raw) / 3
     assert packed.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert packed.headers["Vary"] == "Accept-Encoding"
+    unchanged = await site.send("GET", path, token="", headers={"If-None-Match": packed.headers["ETag"]})
+    assert (unchanged.status, unchanged.headers["Vary"]) == (304, "Accept-Encoding")

@@ -62,12 +62,13 @@ class _PageHandler:
             "Cache-Control": "public, max-age=31536000, immutable" if page.is_immutable else "no-cache",
             **page.headers,
         }
+        if page.is_compressed:
+            headers["Vary"] = "Accept-Encoding"
         self._not_modified = header_lines(
             {name: value for name, value in headers.items() if name != "Content-Type"}
         )
         self._plain = self._gzip = header_lines(headers), page.body
         if page.is_compressed:
-            headers["Vary"] = "Accept-Encoding"
             self._gzip = header_lines({**headers, "Content-Encoding": "gzip"}), page.body
             headers["ETag"] = f"W/{headers['ETag']}"  # equal content in another encoding
             self._plain = header_lines(headers), gzip.decompress(page.body)
