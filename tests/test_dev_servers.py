@@ -186,7 +186,7 @@ async def test_a_port_is_kept_until_another_program_uses_it(directory: Path) -> 
         await postgres.stop()
     assert int(file.read_text()) != port
     assert reports == [
-        f"Port {port} is in use by another program; PostgreSQL now uses the port {file.read_text().strip()}."
+        f"Port {port} is in use by another program; PostgreSQL uses port {file.read_text().strip()} from now on."
     ]
 
 
