@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
@@ -12,7 +12,7 @@ from service.concurrency.ttl_cache import TtlCache
 from service.domain.audit import Action, AuditRecord
 from service.domain.errors import NotFoundError, TokenExpiredError, TokenInvalidError
 from service.domain.events import time_to_json
-from service.domain.model import Origin, Principal
+from service.domain.model import Origin, Principal, utc_now
 from service.domain.scopes import expand
 from service.domain.tokens import new_token, violated_rule
 from service.postgres.audit import insert_audit_record
@@ -46,9 +46,7 @@ _COMMAND_LINE: Final = Origin(token_id=None, request_id="cli")
 class Tokens:
     """The API tokens of the installation; ``clock`` returns the current time."""
 
-    def __init__(
-        self, database: Database, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
-    ) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], datetime] = utc_now) -> None:
         self._database = database
         self._clock = clock
         self.uses = TokenUsage(database, clock=clock)
