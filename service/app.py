@@ -14,10 +14,9 @@ from service.concurrency.tenant_queue import TenantSlots
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
-from service.environment import SettingsError
-from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer
 from service.kafka.topic import watch_topic
+from service.kafka_connection import kafka_connection
 from service.metrics import (
     JobMetrics,
     LoopMetrics,
@@ -32,7 +31,7 @@ from service.postgres.outbox_admin import select_backlog
 from service.postgres.schema import SchemaError, problem_with, select_schema_state
 from service.postgres.shards import PostgresShardOwnership
 from service.publisher.publisher import Publisher, publisher_name
-from service.settings import DatabaseSettings, DsnSettings, KafkaSettings, Settings
+from service.settings import DatabaseSettings, DsnSettings, Settings
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
@@ -67,27 +66,6 @@ class Service:
     producer: FencedProducer
     jobs: Jobs
     use_cases: UseCases
-
-
-def kafka_connection(settings: KafkaSettings) -> KafkaConnection:
-    """Return the connection parameters of Kafka.
-
-    Raises:
-        SettingsError: A credential is missing, or a certificate file cannot be used.
-    """
-    connection = KafkaConnection(
-        bootstrap_servers=settings.kafka_bootstrap_servers,
-        security_protocol=settings.kafka_security_protocol,
-        sasl_mechanism=settings.kafka_sasl_mechanism,
-        sasl_username=settings.kafka_sasl_username or None,
-        sasl_password=settings.kafka_sasl_password or None,
-        ssl_cafile=settings.kafka_ssl_cafile or None,
-        ssl_certfile=settings.kafka_ssl_certfile or None,
-        ssl_keyfile=settings.kafka_ssl_keyfile or None,
-    )
-    if mistakes := connection.mistakes():
-        raise SettingsError("\n".join(f"KAFKA_{name.upper()}: {text}" for name, text in mistakes.items()))
-    return connection
 
 
 def open_database(settings: DatabaseSettings) -> Database:

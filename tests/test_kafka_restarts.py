@@ -5,12 +5,12 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from service.app import kafka_connection
 from service.dev.kafka import EmbeddedKafka
 from service.domain.model import new_key_half
 from service.kafka.errors import FencedError
 from service.kafka.producer import FencedProducer
 from service.kafka.types import ProducerSession
+from service.kafka_connection import kafka_connection
 from service.settings import Settings
 from testkit.cluster import configured_kafka
 from testkit.polling import poll_until

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from projectkeys_consumer import NotReadyError, ProjectKeys
-from service.app import build, kafka_connection, publishing
+from service.app import build, publishing
 from service.dev.ports import free_port
 from service.environment import SettingsError
+from service.kafka_connection import kafka_connection
 from service.settings import Settings
 from testkit.polling import poll_until
 from tests.conftest import MakeApi

@@ -257,7 +257,7 @@ async def test_wrong_settings_are_reported_together(tmp_path: Path) -> None:
 async def test_a_blocked_shutdown_is_ended_by_a_signal(tmp_path: Path) -> None:
     """A thread that waits, for example for a DNS resolver, cannot be cancelled, and the interpreter joins it."""
     program = (
-        "import threading, time; from service.server import end_by_force; end_by_force(after=0.2); "
+        "import threading, time; from service.process import end_by_force; end_by_force(after=0.2); "
         "threading.Thread(target=time.sleep, args=(60,)).start()"
     )
     process = await asyncio.create_subprocess_exec(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.app import kafka_connection
 from service.kafka.producer import FencedProducer
 from service.kafka.types import Record
+from service.kafka_connection import kafka_connection
 from service.postgres.outbox import notify_publishers
 from service.publisher.protocols import Producer
 from service.settings import Settings

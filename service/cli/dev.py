@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from service import logs
-from service.app import build, kafka_connection, publishing
+from service.app import build, publishing
 from service.cli.commands import (
     Commands,
     add_command,
@@ -31,9 +31,11 @@ from service.domain.scopes import SCOPES
 from service.environment import read
 from service.kafka.errors import KafkaFailureError
 from service.kafka.topic import check_topic
+from service.kafka_connection import kafka_connection
 from service.postgres.database import Database
 from service.postgres.migrate import migrate
-from service.server import check_ports_free, drain, listening, run, stop_signal
+from service.process import Port, check_ports_free, drain, run, stop_signal
+from service.server import listening
 from service.settings import Settings
 from service.usecases.tokens import Tokens
 
@@ -95,7 +97,8 @@ def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Ser
 
 async def _dev(configured: Settings) -> None:
     _cancel_on_signals()
-    check_ports_free(configured)
+    ports = (Port("PORT", configured.port), Port("OPS_PORT", configured.ops_port))
+    check_ports_free(configured.host, ports)
     with _data_directory() as data:
         (data / _ENVIRONMENT).unlink(missing_ok=True)  # a killed process leaves it
         async with _servers(configured, data) as settings:

@@ -6,7 +6,8 @@ from service import logs
 from service.app import build
 from service.cli.commands import Commands, add_command
 from service.environment import read
-from service.server import run, serve
+from service.process import run
+from service.server import serve
 from service.settings import Settings
 
 

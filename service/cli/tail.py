@@ -13,7 +13,6 @@ from typing import Any, Final
 import orjson
 from aiokafka.errors import KafkaError
 
-from service.app import kafka_connection
 from service.cli.commands import (
     Commands,
     add_command,
@@ -30,6 +29,7 @@ from service.kafka.client import KafkaClient, error_name
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.reader import TopicMessage, tail_topic
+from service.kafka_connection import kafka_connection
 from service.settings import KafkaSettings
 from service.usecases.audit import Audit
 

@@ -2,8 +2,9 @@
 
 from functools import partial
 
-from service.app import ingest_from, kafka_connection
+from service.app import ingest_from
 from service.kafka.reader import read_topic
+from service.kafka_connection import kafka_connection
 from service.postgres.database import Database
 from service.settings import DsnSettings, ReconcileSettings
 from service.usecases.bulk_changes import BulkChanges

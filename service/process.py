@@ -1,0 +1,269 @@
+"""What all processes that serve HTTP share: ports with their limits, signals, a shutdown that loses no request."""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+import uvloop
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from service.concurrency.supervisor import supervised
+from service.http.ops import Health, create_ops_app
+from service.http.server.admission import AdmissionControl
+from service.http.server.arriving_bodies import ArrivingBodies
+from service.http.server.connection import ServerRunner
+from service.http.server.deadlines import Deadlines
+from service.http.server.new_connections import NewConnections
+from service.http.server.rate_limit import RateLimiter
+from service.http.server.state import ServerState
+from service.http.server.unsent_responses import UnsentResponses
+from service.metrics import RequestMetrics
+from service.settings import HttpSettings
+
+_log = structlog.get_logger(__name__)
+
+_RELEASE_TIMEOUT: Final = 10.0
+"""Seconds of SHUTDOWN_TIMEOUT that are reserved for the release of the shards; requests in progress have the rest."""
+
+_RESERVED_DESCRIPTORS: Final = 64
+"""File descriptors that are reserved for the log and for Kafka."""
+
+_OPS_CONNECTIONS: Final = 32
+"""Connections of the operations port, and slots of its requests; probes and Prometheus need a few."""
+
+_POLL_INTERVAL: Final = 0.02
+"""Seconds between two checks for requests in progress."""
+
+_LINGER_TIMEOUT: Final = 1.0
+"""Seconds in which the last bytes of a response are sent at shutdown, or a rejected body is received."""
+
+_GC_THRESHOLDS: Final = (50_000, 50, 100)
+"""Arguments of `gc.set_threshold`. Requests create no cycles; the defaults reduce the throughput by a tenth."""
+
+_BACKLOG: Final = 1024
+"""Connections that may wait to be accepted; clients open many at the same time."""
+
+
+class PortTakenError(Exception):
+    """A port is in use; the message names the setting that changes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServer:
+    """The HTTP part of a process."""
+
+    state: ServerState
+    health: Health
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A port and the name of the setting that changes it."""
+
+    setting: str
+    number: int
+
+
+def run(work: Coroutine[Any, Any, None]) -> None:
+    """Run ``work`` on uvloop until it ends; raise the limit of open files, as each connection needs one."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(work)
+
+
+async def serve_until_stopped(settings: HttpSettings, server: HttpServer, stop: asyncio.Event) -> None:
+    """Serve until ``stop`` is set, then drain; the caller closes the ports."""
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
+    await stop.wait()
+    await drain(server, stop, delay=settings.shutdown_delay)
+    end_by_force(after=settings.shutdown_timeout)
+
+
+def end_by_force(*, after: float) -> None:
+    """End the process by SIGALRM after ``after`` seconds, even if a thread or a DNS lookup blocks it.
+
+    No event is lost: other processes take over its shards.
+    """
+    signal.setitimer(signal.ITIMER_REAL, after)
+
+
+def stop_signal() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def drain(server: HttpServer, stop: asyncio.Event, *, delay: float) -> None:
+    """Serve for ``delay`` seconds while readiness fails, so that load balancers react; a second signal skips this."""
+    _log.info("stopping", after=delay)
+    server.health.stopping = True
+    server.state.draining = True
+    stop.clear()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(delay):
+            await stop.wait()
+
+
+@asynccontextmanager
+async def open_ports(
+    settings: HttpSettings,
+    server: HttpServer,
+    registry: CollectorRegistry,
+    apps: Mapping[Port, web.Application],
+    *,
+    descriptors: int = 0,
+    stop_waiting: Callable[[], None] = lambda: None,
+) -> AsyncIterator[None]:
+    """Serve the applications and the operations port during the block; then complete the requests in progress.
+
+    Args:
+        settings: The limits.
+        server: The state of the server, and its health.
+        registry: The metrics of the operations port.
+        apps: The application of each port.
+        descriptors: File descriptors that the process needs besides those of clients.
+        stop_waiting: Ends the waits of requests in progress at shutdown.
+
+    Raises:
+        PortTakenError: A port is in use.
+    """
+    connections = _max_connections(settings, descriptors)
+    runners = {port: _runner(settings, app, server.state, connections) for port, app in apps.items()}
+    # The operations port has its own limits: load on the other port must not fail a liveness probe.
+    metrics = server.state.metrics
+    ops_state = build_state(settings, metrics, _OPS_CONNECTIONS, _OPS_CONNECTIONS)
+    ops = _runner(settings, create_ops_app(server.health, registry), ops_state, _OPS_CONNECTIONS)
+    async with supervised("ops admission", ops_state.admission.run, metrics.restarts):
+        try:
+            for port, runner in runners.items():
+                await _listen(runner, settings.host, port)
+            await _listen(ops, settings.host, Port("OPS_PORT", settings.ops_port))
+            yield
+        finally:
+            await _finish(runners.values(), server.state, settings, stop_waiting)
+            # The operations port closes last: a liveness probe that cannot connect would report a dead process.
+            for runner in runners.values():
+                await runner.cleanup()
+            ops_state.admission.close()
+            await ops.cleanup()
+
+
+def build_server(
+    settings: HttpSettings, metrics: RequestMetrics, health: Health, *, body_limit: int
+) -> HttpServer:
+    """Create the state of a server, whose request bodies have at most ``body_limit`` bytes."""
+    state = build_state(settings, metrics, settings.max_requests, settings.max_new_connections)
+    state.body_limit = body_limit
+    metrics.in_flight.set_function(lambda: state.admission.in_flight)
+    metrics.unsent.set_function(lambda: state.unsent.size)
+    return HttpServer(state, health)
+
+
+def build_state(
+    settings: HttpSettings, metrics: RequestMetrics, max_requests: int, max_new_connections: int
+) -> ServerState:
+    """Create the limits of a server."""
+    admission = AdmissionControl(max_requests)
+    return ServerState(
+        admission=admission,
+        arriving=ArrivingBodies(settings.arriving_limit, admission),
+        unsent=UnsentResponses(
+            settings.unsent_limit, settings.send_timeout, lambda reason: metrics.aborted.labels(reason).inc()
+        ),
+        new_connections=NewConnections(
+            max_new_connections,
+            settings.header_timeout,
+            lambda: metrics.aborted.labels("max_new_connections").inc(),
+        ),
+        rate_limiter=RateLimiter(max_requests),
+        deadlines=Deadlines(settings.request_timeout),
+        metrics=metrics,
+        body_timeout=settings.body_timeout,
+        body_limit=settings.body_limit,
+        links_base=settings.links_base,
+    )
+
+
+def _runner(
+    settings: HttpSettings, app: web.Application, state: ServerState, connections: int
+) -> ServerRunner:
+    return ServerRunner(
+        app,
+        state,
+        max_connections=connections,
+        access_log=None,
+        auto_decompress=False,  # a compressed body is rejected, not decompressed
+        keepalive_timeout=settings.keepalive_timeout,
+        lingering_time=_LINGER_TIMEOUT,
+        shutdown_timeout=_LINGER_TIMEOUT,
+    )
+
+
+def _max_connections(settings: HttpSettings, descriptors: int) -> int:
+    """Return MAX_CONNECTIONS, or less if the limit of open files is too small for it."""
+    allowed, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    reserved = _RESERVED_DESCRIPTORS + _OPS_CONNECTIONS + descriptors
+    return max(1, min(settings.max_connections, allowed - reserved))
+
+
+async def _finish(
+    runners: Iterable[web.AppRunner],
+    state: ServerState,
+    settings: HttpSettings,
+    stop_waiting: Callable[[], None],
+) -> None:
+    """Close the listening sockets and wait for the requests in progress, before `runner.cleanup` stops reading."""
+    # Closing a listening socket resets the connections in its backlog, so they are accepted first.
+    await asyncio.sleep(_POLL_INTERVAL)
+    for runner in runners:
+        for site in runner.sites:
+            await site.stop()
+    stop_waiting()
+    state.admission.close()
+    with suppress(TimeoutError):
+        async with asyncio.timeout(settings.shutdown_timeout - _RELEASE_TIMEOUT):
+            while state.admission.in_flight or len(state.unsent):
+                await asyncio.sleep(_POLL_INTERVAL)
+
+
+async def _listen(runner: web.AppRunner, host: str, port: Port) -> None:
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, port.number, backlog=_BACKLOG).start()
+    except OSError as error:
+        raise _port_taken(port, error) from None
+
+
+def check_ports_free(host: str, ports: Iterable[Port]) -> None:
+    """Check that ports are free, before the start of parts that take seconds.
+
+    Raises:
+        PortTakenError: A port is in use.
+    """
+    for port in ports:
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((host, port.number))
+            except OSError as error:
+                raise _port_taken(port, error) from None
+
+
+def _port_taken(port: Port, error: OSError) -> PortTakenError:
+    reason = os.strerror(error.errno or 0).lower()
+    return PortTakenError(
+        f"{port.setting}: the server cannot listen on port {port.number} ({reason}); set another port."
+    )
