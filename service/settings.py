@@ -42,7 +42,8 @@ class HttpSettings(SettingsGroup):
     )
     public_url: str = setting(
         "",
-        "Base URL of the API in the links that it returns; if empty, http://127.0.0.1:PORT.",
+        "Base URL of the API in the links that it returns, with the path prefix that a proxy removes; if empty, "
+        "http://127.0.0.1:PORT.",
         check=_OPTIONAL_HTTP_URL,
     )
     shutdown_delay: float = setting(

@@ -5,6 +5,7 @@ import json
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
@@ -175,7 +176,7 @@ async def test_the_page_has_a_strict_policy_and_shows_the_whole_document(site: S
     assert policy.startswith("default-src 'none'; style-src 'self';")
     tags = _Tags()
     tags.feed(response.raw.decode())
-    assert (tags.loads, tags.inline) == (["/docs/events.css"], [])
+    assert ([urljoin(PAGE, url) for url in tags.loads], tags.inline) == (["/docs/events.css"], [])
     document = (await site.send("GET", DOCUMENT, token="")).body
     for name, message in document["components"]["messages"].items():
         assert {name, *message["headers"]["properties"]} <= tags.texts

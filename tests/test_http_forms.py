@@ -32,6 +32,7 @@ CREATED: list[tuple[bytes, dict[str, Any]]] = [
     (b"rateLimit=5", {"rateLimit": None}),
     (b"rateLimit[count]=5", {"rateLimit": None}),
     (b"rateLimit=", {"rateLimit": None}),
+    (b"name=[backend]", {"name": "[backend]"}),
     (b"public=&secret=", {"isActive": True}),
     (b"browserSdkVersion=8.x", {"browserSdkVersion": "8.x"}),
     (b"browserSdkVersion=", {"browserSdkVersion": "10.x"}),
@@ -64,6 +65,27 @@ async def test_a_multipart_form_creates_a_key(
     response = await site.post(multipart(*fields), content_type=MULTIPART)
     assert response.status == 201
     assert {**response.body, **expected} == response.body
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"name":"x"}',
+        b' \r\n {"name": "a&b=c"}',
+        b'{"name":"x=y"}\n',
+        b"[1]",
+        b"%7B%22name%22%3A%22x%22%7D",
+        b"+%5B1%5D",
+    ],
+)
+async def test_json_without_its_content_type_is_rejected(site: Site, raw: bytes) -> None:
+    """Curl sends it as a form, in which no member has such a name, so that every value would be lost."""
+    async with storing_nothing(site):
+        response = await site.post(raw, content_type=FORM)
+    assert (response.status, response.body["detail"]) == (
+        400,
+        "The body looks like JSON; send it with the header Content-Type: application/json.",
+    )
 
 
 async def test_a_file_in_a_form_is_ignored(site: Site) -> None:

@@ -112,7 +112,7 @@ def redirect(method: str, url: str, slug: str) -> HttpError:
 
     Args:
         method: The method of the request.
-        url: The path and query of the request with the current slug.
+        url: The URL of the request with the current slug, without scheme and host.
         slug: The current slug of the project.
     """
     body = {"slug": slug, "detail": {"extra": {"url": url, "slug": slug}}}

@@ -15,6 +15,9 @@ from service.http.errors import HttpError
 _MAX_FIELDS: Final = 100
 """A bound of the time to parse; a key has fewer than twenty fields."""
 
+_MAX_INDENT: Final = 256
+"""Bytes of a form in which a first character ``{`` or ``[`` shows that it is JSON."""
+
 _MAX_PART_HEADERS: Final = 512
 """Bytes of the headers of one part: enough for a field name, a file name of 255 bytes and a media type."""
 
@@ -42,10 +45,14 @@ def parse_form(raw: bytes) -> dict[str, Any]:
     """Return the members of a body of the type ``application/x-www-form-urlencoded``.
 
     Raises:
-        HttpError: 400 if there are too many fields.
+        HttpError: 400 if there are too many fields, or ``raw`` is JSON, which curl sends as a form by default.
     """
     if raw.count(b"&") >= _MAX_FIELDS:
         raise _too_many_fields()
+    if _percent_decode(raw[:_MAX_INDENT]).lstrip().startswith(("{", "[")):
+        raise HttpError(
+            400, "The body looks like JSON; send it with the header Content-Type: application/json."
+        )
     pairs = (field.partition(b"=") for field in raw.split(b"&") if field)
     return _members((_percent_decode(name), _percent_decode(value)) for name, _, value in pairs)
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from service.http.request import joined_header
 from service.http.server.response import Response, bytes_response, empty_response, json_response
 
 
@@ -59,7 +60,7 @@ async def _readyz(request: web.Request) -> Response:
 
 async def _metrics(request: web.Request) -> Response:
     await request.app[HEALTH].before_scrape()
-    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    encode, content_type = choose_encoder(joined_header(request, "Accept"))
     return bytes_response(encode(request.app[REGISTRY]), content_type=content_type)
 
 

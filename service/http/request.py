@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import orjson
@@ -27,7 +28,9 @@ _MAX_DEPTH: Final = 64
 """Levels of nested arrays and objects; no valid body has more than three."""
 
 _TOO_DEEP: Final = f"arrays and objects are nested more than {_MAX_DEPTH} levels deep"
-_JSON_TYPES: Final = frozenset({"application/json", "application/*", "*/*"})
+_JSON_RANGES: Final = ("application/json", "application/*", "*/*")
+_NO_WEIGHT: Final = re.compile(r"q\s*=\s*0(\.0*)?")
+"""The weight of what a client does not accept: RFC 9110, section 12.4.2."""
 
 
 def query_parameter(request: web.Request, name: str) -> str | None:
@@ -37,8 +40,28 @@ def query_parameter(request: web.Request, name: str) -> str | None:
     return request.query.getall(name)[-1]
 
 
+def joined_header(request: web.BaseRequest, name: str) -> str:
+    """Return the value of a header that is a list; its lines are joined as in RFC 9110, section 5.3."""
+    return ", ".join(request.headers.getall(name, ()))
+
+
+def accepts(request: web.BaseRequest, name: str, candidates: Sequence[str]) -> bool:
+    """Return whether a header accepts a value: the first of ``candidates`` that it lists must have a weight above 0.
+
+    Args:
+        request: The request.
+        name: The header, for example Accept-Encoding.
+        candidates: The lower-case names of the value in the header, the most specific first.
+    """
+    accepted: dict[str, bool] = {}
+    for item in joined_header(request, name).lower().split(","):
+        candidate, *parameters = map(str.strip, item.split(";"))
+        accepted[candidate] = not any(map(_NO_WEIGHT.fullmatch, parameters))
+    return next((accepted[candidate] for candidate in candidates if candidate in accepted), False)
+
+
 def check_acceptable(request: web.Request) -> None:
-    """Check that the client accepts JSON, as it does without an Accept header; weights are ignored.
+    """Check that the client accepts JSON, as it does without an Accept header.
 
     Raises:
         HttpError: 404 if ``format`` names another format, 406 if ``Accept`` excludes JSON.
@@ -48,8 +71,7 @@ def check_acceptable(request: web.Request) -> None:
     accepted = request.headers.get("Accept")
     if accepted is None or accepted == "*/*":
         return
-    media_ranges = (media_range.partition(";")[0].strip().lower() for media_range in accepted.split(","))
-    if _JSON_TYPES.isdisjoint(media_ranges):
+    if not accepts(request, "Accept", _JSON_RANGES):
         raise HttpError(406, "Could not satisfy the request Accept header.")
 
 
@@ -122,7 +144,7 @@ def _reject_constant(name: str) -> None:
 
 
 async def _read(request: web.Request) -> bytes:
-    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if joined_header(request, "Content-Encoding").lower() not in {"", "identity"}:
         raise HttpError(
             415, "Unsupported content encoding; send the body uncompressed.", closes_connection=True
         )

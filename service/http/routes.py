@@ -148,8 +148,8 @@ class Dispatcher:
         try:
             return await self._respond(request)
         except MovedError as error:
-            path = _renamed(request, error.slug)
-            return error_response(redirect(request.method, path, error.slug), allow=self._allow)
+            url = self._state.path_prefix + _renamed(request, error.slug)
+            return error_response(redirect(request.method, url, error.slug), allow=self._allow)
         except (HttpError, ProjectKeyError) as error:
             if isinstance(error, BusyError | UnavailableError):
                 request[FAULT] = str(error)

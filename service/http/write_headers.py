@@ -9,10 +9,11 @@ from uuid import UUID
 from service.domain.idempotency import IdempotencyKey
 from service.http.context import RequestContext
 from service.http.errors import HttpError
+from service.http.request import joined_header
 from service.json_text import dump_json
 
 _KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_WAIT: Final = re.compile(r"(?:^|[,;])\s*wait\s*=\s*([0-9]{1,9})\s*(?:$|[,;])")
+_WAIT: Final = re.compile(r"""(?:^|[,;])\s*wait\s*=\s*("?)(?P<seconds>[0-9]{1,9})\1\s*(?:$|[,;])""")
 _MAX_WAIT: Final = 30
 """Seconds; a longer wait in the header Prefer is reduced to this."""
 
@@ -57,10 +58,10 @@ async def event_headers(
     if event_id is None:
         return {**headers, "Event-Status": "unchanged"}
     headers["Event-Id"] = str(event_id)
-    wait = _WAIT.search(context.request.headers.get("Prefer", "").lower())
+    wait = _WAIT.search(joined_header(context.request, "Prefer").lower())
     published = False
     if wait is not None:
-        seconds = min(int(wait[1]), _MAX_WAIT)
+        seconds = min(int(wait["seconds"]), _MAX_WAIT)
         headers["Preference-Applied"] = f"wait={seconds}"
         published = await _published(context, event_id, public_key, seconds)
     return {**headers, "Event-Status": "published" if published else "pending"}

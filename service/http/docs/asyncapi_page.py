@@ -16,13 +16,14 @@ from service.http.docs.static import Page, add_page
 
 DOCUMENT: Final = "/api/0/asyncapi.json"
 PAGE: Final = "/docs/events"
-_STYLE: Final = "/docs/events.css"
+_STYLE: Final = "events.css"
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The page consists of text and one style sheet of this service."""
 
+# All links are relative, so that the page also works behind a proxy that adds a prefix to the paths.
 _HTML: Final = """\
 <!doctype html>
 <html lang="en">
@@ -35,7 +36,7 @@ _HTML: Final = """\
 <body>
 <main>
 <h1>{title}</h1>
-<p>Version {version} · <a href="{document}">Download AsyncAPI (JSON)</a> · <a href="/docs">HTTP API</a></p>
+<p>Version {version} · <a href="{document}">Download AsyncAPI (JSON)</a> · <a href="../docs">HTTP API</a></p>
 {description}
 {channel}
 {messages}
@@ -53,7 +54,7 @@ def add_asyncapi_routes(app: web.Application, topic: Topic) -> None:
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     add_page(app, Page(DOCUMENT, "application/json", orjson.dumps(document)))
     add_page(app, Page(PAGE, "text/html; charset=utf-8", html.encode(), policy))
-    add_page(app, Page(_STYLE, "text/css; charset=utf-8", style))
+    add_page(app, Page(f"/docs/{_STYLE}", "text/css; charset=utf-8", style))
 
 
 def asyncapi_page(document: Mapping[str, Any]) -> str:
@@ -64,7 +65,7 @@ def asyncapi_page(document: Mapping[str, Any]) -> str:
         title=escape(info["title"]),
         style=_STYLE,
         version=escape(info["version"]),
-        document=DOCUMENT,
+        document=f"..{DOCUMENT}",
         description=_markdown(info["description"]),
         channel=_channel(channel),
         messages="\n".join(

@@ -5,7 +5,7 @@ from typing import Final
 
 INTRODUCTION: Final = """\
 Manages the client keys (DSNs) of projects; compatible with clients of Sentry's API. Each change of a key is \
-published to Kafka: see [the events](/docs/events).
+published to Kafka: see [the events](docs/events).
 
 - `{organization}` and `{project}` are each an id or a slug; digits alone are an id. `{key_id}` is the public key.
 - Paths end with a slash. `HEAD` responds as `GET` without a body. `OPTIONS` lists the methods in `Allow` and needs \

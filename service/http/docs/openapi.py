@@ -35,8 +35,11 @@ _SUCCESS: Final = {200: "Success.", 201: "Created.", 204: "Deleted."}
 
 
 @cache
-def api_document() -> Json:
-    """Return the document, a JSON object that callers must not change."""
+def api_document(path_prefix: str = "") -> Json:
+    """Return the document, a JSON object that callers must not change.
+
+    ``path_prefix`` is that of `ServerState`.
+    """
     plugin = MarshmallowPlugin(schema_name_resolver=_component_name)
     spec = APISpec(
         "projectkeys API",
@@ -47,9 +50,9 @@ def api_document() -> Json:
             "description": INTRODUCTION,
             "license": {"name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0"},
         },
-        servers=[{"url": "/"}],
+        servers=[{"url": path_prefix or "/"}],
         tags=[{"name": name, "description": text} for name, text in TAGS.items()],
-        externalDocs={"description": "Events", "url": "/docs/events"},
+        externalDocs={"description": "Events", "url": "../../docs/events"},
     )
     assert isinstance(plugin.converter, OpenAPIConverter), "APISpec initializes its plugins"
     plugin.converter.add_attribute_function(describe_field)

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,7 @@ from typing import Final
 from aiohttp import web
 
 from service.http.errors import method_not_allowed
+from service.http.request import accepts, joined_header
 from service.http.server.middleware import Middleware
 from service.http.server.response import (
     COMMON_HEADERS,
@@ -20,6 +22,7 @@ from service.http.server.response import (
 from service.http.server.state import SERVER_STATE
 
 _ALLOW: Final = "GET, HEAD, OPTIONS"
+_ETAG: Final = re.compile(r'"([^"]*)"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ class _PageHandler:
             return empty_response(status=200, allow=_ALLOW)
         if request.method not in {"GET", "HEAD"}:
             return error_response(method_not_allowed(request.method), allow=_ALLOW)
-        if any(etag.value in {self._tag, "*"} for etag in request.if_none_match or ()):
+        known = joined_header(request, "If-None-Match")
+        if known == "*" or self._tag in _ETAG.findall(known):
             return Response(self._not_modified, status=304)
-        accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "")
-        lines, body = self._gzip if accepts_gzip else self._plain
+        lines, body = self._gzip if accepts(request, "Accept-Encoding", ("gzip", "*")) else self._plain
         return Response(lines, body, is_constant=True)

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from service.http.docs.openapi import api_document
 from service.http.docs.static import Page, add_page
+from service.http.server.state import SERVER_STATE
 
 DOCUMENT: Final = "/api/0/openapi.json"
 PAGE: Final = "/docs"
@@ -24,6 +25,7 @@ _SWAGGER_UI: Final = _PACKAGE / "swagger_ui"
 _SCRIPT: Final = "text/javascript; charset=utf-8"
 _STYLE: Final = "text/css; charset=utf-8"
 
+# All links are relative, so that the page also works behind a proxy that adds a prefix to the paths.
 _HTML: Final = """\
 <!doctype html>
 <html lang="en">
@@ -33,12 +35,12 @@ _HTML: Final = """\
 <title>projectkeys API</title>
 <link rel="icon" href="data:,">
 <link rel="stylesheet" href="{swagger_style}">
-<link rel="stylesheet" href="/docs/page.css">
+<link rel="stylesheet" href="docs/page.css">
 <script src="{swagger_script}" defer></script>
-<script src="/docs/start.js" defer></script>
+<script src="docs/start.js" defer></script>
 </head>
 <body>
-<header><a href="{document}">Download OpenAPI (JSON)</a> · <a href="/docs/events">Kafka events</a></header>
+<header><a href="api/0/openapi.json">Download OpenAPI (JSON)</a> · <a href="docs/events">Kafka events</a></header>
 <noscript>This page requires JavaScript.</noscript>
 <div id="api"></div>
 </body>
@@ -49,16 +51,17 @@ _HTML: Final = """\
 def add_openapi_routes(app: web.Application) -> None:
     """Add the routes of the document, its page and the files that the page loads."""
     version = json.loads((_SWAGGER_UI / "ORIGIN.json").read_text())["version"]
-    script, style = (f"/docs/swagger-ui-{version}.{kind}" for kind in ("js", "css"))
-    html = _HTML.format(swagger_script=script, swagger_style=style, document=DOCUMENT)
+    script, style = (f"docs/swagger-ui-{version}.{kind}" for kind in ("js", "css"))
+    html = _HTML.format(swagger_script=script, swagger_style=style)
+    document = api_document(app[SERVER_STATE].path_prefix)
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     for page in (
-        Page(DOCUMENT, "application/json", orjson.dumps(api_document())),
+        Page(DOCUMENT, "application/json", orjson.dumps(document)),
         Page(PAGE, "text/html; charset=utf-8", html.encode(), policy),
         Page("/docs/start.js", _SCRIPT, (_PACKAGE / "start.js").read_bytes()),
         Page("/docs/page.css", _STYLE, (_PACKAGE / "page.css").read_bytes()),
-        Page(script, _SCRIPT, _vendored("swagger-ui-bundle.js"), is_compressed=True, is_immutable=True),
-        Page(style, _STYLE, _vendored("swagger-ui.css"), is_compressed=True, is_immutable=True),
+        Page(f"/{script}", _SCRIPT, _vendored("swagger-ui-bundle.js"), is_compressed=True, is_immutable=True),
+        Page(f"/{style}", _STYLE, _vendored("swagger-ui.css"), is_compressed=True, is_immutable=True),
     ):
         add_page(app, page)
 

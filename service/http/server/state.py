@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -29,7 +30,7 @@ class ServerState:
         metrics: The metrics of requests.
         body_timeout: Seconds in which a request body must arrive.
         body_limit: Bytes of a request body.
-        links_base: Scheme and host of the URLs in responses.
+        links_base: The base URL of the links in responses, without a trailing slash.
         draining: True while the process is about to stop; each response then closes its connection.
     """
 
@@ -44,6 +45,11 @@ class ServerState:
     body_limit: int
     links_base: str
     draining: bool = False
+
+    @property
+    def path_prefix(self) -> str:
+        """The path of `links_base`, which a proxy removes from the paths of requests; "" without such a proxy."""
+        return urlsplit(self.links_base).path
 
 
 SERVER_STATE: Final = web.AppKey("server_state", ServerState)
