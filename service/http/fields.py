@@ -45,6 +45,8 @@ def quoted(value: object) -> str:
 
 def character_errors(text: str) -> list[str]:
     """Return a message for each kind of character in ``text`` that PostgreSQL cannot store."""
+    if text.isprintable():  # neither null nor surrogate characters are printable
+        return []
     errors = []
     if "\x00" in text:
         errors.append("Null characters are not allowed.")
@@ -55,16 +57,16 @@ def character_errors(text: str) -> list[str]:
 
 
 class JsonField(fields.Field[Value]):
-    """A field that converts a JSON value with `_convert`."""
+    """A field that converts a JSON value with `convert`; a field that accepts null converts it to None."""
 
     def _deserialize(
         self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
     ) -> Value:
         del attr, data, kwargs
-        return self._convert(value)
+        return self.convert(value)
 
     @abstractmethod
-    def _convert(self, value: Any) -> Value:
+    def convert(self, value: Any) -> Value:
         """Return the converted value; raise `ValidationError` if ``value`` is not valid."""
 
 
@@ -82,7 +84,8 @@ class Text(JsonField[str | None]):
         super().__init__(allow_none=True, **options)
         self.max_length = max_length
 
-    def _convert(self, value: Any) -> str | None:
+    @override
+    def convert(self, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
@@ -104,8 +107,8 @@ class RequiredText(Text):
         self.allow_none = False
 
     @override
-    def _convert(self, value: Any) -> str | None:
-        text = super()._convert(value)
+    def convert(self, value: Any) -> str | None:
+        text = super().convert(value)
         if text is None:
             raise self.make_error("blank")
         return text
@@ -129,7 +132,8 @@ class Slug(JsonField[str]):
         super().__init__(**options)
         self.pattern = re.compile(pattern)
 
-    def _convert(self, value: Any) -> str:
+    @override
+    def convert(self, value: Any) -> str:
         if not isinstance(value, str) or not self.pattern.fullmatch(value):
             raise self.make_error("invalid")
         return value
@@ -143,7 +147,8 @@ class BaseUrl(JsonField[str | None]):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
 
-    def _convert(self, value: Any) -> str | None:
+    @override
+    def convert(self, value: Any) -> str | None:
         if value == "":
             return None
         if not isinstance(value, str) or not is_base_url(value):
@@ -163,7 +168,8 @@ class Hex32(JsonField[str | None]):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
 
-    def _convert(self, value: Any) -> str | None:
+    @override
+    def convert(self, value: Any) -> str | None:
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
@@ -191,7 +197,8 @@ class OptionalInteger(JsonField[int | None]):
         super().__init__(allow_none=True, **options)
         self.maximum = maximum
 
-    def _convert(self, value: Any) -> int | None:
+    @override
+    def convert(self, value: Any) -> int | None:
         if value == "":
             return None
         if isinstance(value, str) and len(value) > _MAX_NUMBER_LENGTH:
@@ -226,7 +233,8 @@ class Choice(JsonField[str]):
         super().__init__(**options)
         self.choices = choices
 
-    def _convert(self, value: Any) -> str:
+    @override
+    def convert(self, value: Any) -> str:
         if isinstance(value, str) and value in self.choices:
             return value
         raise ValidationError(f"{quoted(value)} is not a valid choice.")
@@ -238,7 +246,8 @@ class LenientBoolean(JsonField[bool]):
     default_error_messages = {"null": _NULL, "invalid": "Must be a valid boolean."}
     WORDS: Final = _TRUE | _FALSE
 
-    def _convert(self, value: Any) -> bool:
+    @override
+    def convert(self, value: Any) -> bool:
         if isinstance(value, bool):
             return value
         word = str(int(value)) if isinstance(value, float) and value in {0.0, 1.0} else str(value).lower()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError
+from typing_extensions import override
 
 from service.domain.model import (
     BROWSER_SDK_VERSIONS,
@@ -52,6 +53,41 @@ class Body(Schema, Generic[Command]):
 
     command_type: type[Command]
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._members = [
+            (field.data_key or attribute, attribute, field)
+            for attribute, field in self.load_fields.items()
+            if isinstance(field, JsonField)
+        ]
+
+    def convert(self, value: dict[str, Any]) -> dict[str, Any]:
+        """Return the converted members of ``value`` by attribute, as `load` does.
+
+        This function visits only the members that are present; `load` takes five times as long. It is called for a
+        body with an error, because its messages name all fields.
+
+        Raises:
+            ValidationError: A required member is absent, or the value of a member is not valid.
+        """
+        members: dict[str, Any] = {}
+        try:
+            for name, attribute, field in self._members:
+                if name in value:
+                    member = value[name]
+                    members[attribute] = (
+                        None if member is None and field.allow_none else field.convert(member)
+                    )
+                elif field.required:
+                    return self._loaded(value)
+        except ValidationError:
+            return self._loaded(value)
+        return members
+
+    def _loaded(self, value: dict[str, Any]) -> dict[str, Any]:
+        members: dict[str, Any] = self.load(value)
+        return members
+
     def command(self, members: dict[str, Any]) -> Command:
         """Return the command; ``members`` are the converted values by attribute."""
         return self.command_type(**members)
@@ -68,7 +104,7 @@ def load(body: Body[Command], value: Any) -> Command:
     if not isinstance(value, dict):
         raise HttpError(400, {"non_field_errors": [_not_an_object(value)]})
     try:
-        members: dict[str, Any] = body.load(value)
+        members = body.convert(value)
     except ValidationError as error:
         raise HttpError(400, error.messages) from None
     return body.command(members)
@@ -99,7 +135,8 @@ class RateLimitField(JsonField[RateLimit | Unset | None]):
     def __init__(self, *, allow_null: bool = False, **options: Any) -> None:
         super().__init__(allow_none=allow_null, **options)
 
-    def _convert(self, value: Any) -> RateLimit | Unset | None:
+    @override
+    def convert(self, value: Any) -> RateLimit | Unset | None:
         if not isinstance(value, dict):
             raise ValidationError({"non_field_errors": [_not_an_object(value)]})
         if not value.keys() & {"window", "count"}:
@@ -116,7 +153,8 @@ class LoaderOptionsField(JsonField[dict[str, bool]]):
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
 
-    def _convert(self, value: Any) -> dict[str, bool]:
+    @override
+    def convert(self, value: Any) -> dict[str, bool]:
         if isinstance(value, str) or (isinstance(value, list) and not _contains_option_name(value)):
             return {}
         if not isinstance(value, dict):
@@ -205,7 +243,8 @@ class NewProjectKeyBody(Body[NewProjectKey]):
     def command(self, members: dict[str, Any]) -> NewProjectKey:
         """Return the command without the use case, which has no effect: all keys of this API are user keys."""
         members.pop("use_case", None)
-        members["loader_options"] = LoaderOptions(**(members.get("loader_options") or {}))
+        if "loader_options" in members:
+            members["loader_options"] = LoaderOptions(**(members["loader_options"] or {}))
         if members.get("rate_limit") is Unset.UNSET:
             del members["rate_limit"]
         return self.command_type(**members)
