@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 from service.domain.model import Project
@@ -28,8 +28,7 @@ def is_base_url(text: str) -> bool:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Ingest:
+class Ingest(NamedTuple):  # a tuple: its hash, for the cache of endpoints, needs no Python function
     """The ingest URL of the installation and what is derived from it.
 
     Attributes:

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from operator import attrgetter
 from typing import Any, Final
 from uuid import UUID
 
@@ -17,8 +16,6 @@ SOURCE: Final = "/projectkeys"
 REPLAYED: Final = "replayed"
 """The header of replayed events; events of the key with the same or a lower version may still be unpublished."""
 
-_LOADER_VALUES: Final = attrgetter(*LOADER_OPTIONS.values())
-
 
 class EventType(StrEnum):
     """The types of key events."""
@@ -29,7 +26,7 @@ class EventType(StrEnum):
     """The payload is the last state of the key; a tombstone follows in the topic."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `NewProjectKey`
 class Event:
     """An event that announces one version of a key.
 
@@ -48,7 +45,7 @@ class Event:
     occurred_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `NewProjectKey`
 class OutboxRow:
     """A committed event that is not published yet; ``seq`` determines the order of the events of a key."""
 
@@ -68,9 +65,10 @@ def rate_limit_to_json(limit: RateLimit | None) -> dict[str, int] | None:
     return None if limit is None else {"window": limit.window, "count": limit.count}
 
 
+@lru_cache(maxsize=32)  # five options make 32 values
 def loader_options_to_json(options: LoaderOptions) -> dict[str, bool]:
-    """Return ``{"hasReplay": bool, …}`` with every option."""
-    return dict(zip(LOADER_OPTIONS, _LOADER_VALUES(options), strict=True))
+    """Return ``{"hasReplay": bool, …}`` with every option; do not modify it."""
+    return dict(zip(LOADER_OPTIONS, options, strict=True))
 
 
 def state_payload(key: ProjectKey, project: Project, endpoints: Endpoints) -> dict[str, Any]:

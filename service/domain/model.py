@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import Enum, auto
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 BROWSER_SDK_CHOICES: Final = ("10.x", "9.x", "8.x", "7.x")
 """The browser SDK versions that responses list, newest first."""
@@ -46,8 +46,7 @@ class RateLimit:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoaderOptions:
+class LoaderOptions(NamedTuple):  # a tuple: its hash, for the caches of its JSON, needs no Python function
     """The options of the browser SDK loader."""
 
     has_replay: bool = True
@@ -57,6 +56,8 @@ class LoaderOptions:
     has_logs_and_metrics: bool = False
 
 
+_DEFAULT_LOADER_OPTIONS: Final = LoaderOptions()
+
 LOADER_OPTIONS: Final = {
     "hasReplay": "has_replay",
     "hasPerformance": "has_performance",
@@ -64,7 +65,7 @@ LOADER_OPTIONS: Final = {
     "hasFeedback": "has_feedback",
     "hasLogsAndMetrics": "has_logs_and_metrics",
 }
-"""The attributes of `LoaderOptions` by their names in JSON."""
+"""The attributes of `LoaderOptions` in their order, by their names in JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,7 @@ class ProjectChange:
         return replace(project, name=self.name or project.name, slug=self.slug or project.slug)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, as all values of a create: a frozen one takes three times as long
 class NewProjectKey:
     """The contents of a request for a new key.
 
@@ -131,10 +132,10 @@ class NewProjectKey:
     secret_key: str | None = field(default=None, repr=False)
     rate_limit: RateLimit | None = None
     browser_sdk_version: str | None = None
-    loader_options: LoaderOptions = LoaderOptions()
+    loader_options: LoaderOptions = _DEFAULT_LOADER_OPTIONS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `NewProjectKey`
 class ProjectKey:
     """A client key of a project.
 
@@ -175,7 +176,7 @@ class ProjectKeyChange:
             is_active=key.is_active if self.is_active is None else self.is_active,
             rate_limit=key.rate_limit if isinstance(self.rate_limit, Unset) else self.rate_limit,
             browser_sdk_version=self.browser_sdk_version or key.browser_sdk_version,
-            loader_options=replace(key.loader_options, **self.loader_options),
+            loader_options=key.loader_options._replace(**self.loader_options),
         )
         return key if changed == key else next_version(changed)
 
@@ -200,7 +201,7 @@ class Principal:
     rate_limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `NewProjectKey`
 class Origin:
     """The origin of a write, as the audit log stores it; ``token_id`` None means the command line."""
 

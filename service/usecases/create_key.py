@@ -1,6 +1,7 @@
 """Creates keys, each committed together with its event."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -21,7 +22,7 @@ from service.domain.errors import (
 )
 from service.domain.events import EventType, OutboxRow
 from service.domain.idempotency import IdempotencyKey
-from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, new_key_half, utc_now
+from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, utc_now
 from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, remove_deleted_key
 from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_keys
@@ -44,7 +45,7 @@ _MAX_WORD_LENGTH: Final = 10
 """Maximum number of letters of each word of a generated name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CreatedKey:
     """A created key and the id of its event; ``replayed`` is True if an earlier request created the key."""
 
@@ -214,11 +215,12 @@ def prepare_key(
     idempotency_key: IdempotencyKey | None = None,
 ) -> PreparedKey:
     """Return a new key with its event; all values are chosen here, so that every attempt commits the same ones."""
+    random = os.urandom(48)  # one system call for both halves of the key and the id of the event
     key = ProjectKey(
         project_id=project.id,
         label=new_key.name or petname.generate(2, " ", letters=_MAX_WORD_LENGTH).title(),
-        public_key=new_key.public_key or new_key_half(),
-        secret_key=new_key.secret_key or new_key_half(),
+        public_key=new_key.public_key or random[:16].hex(),
+        secret_key=new_key.secret_key or random[16:32].hex(),
         is_active=True,
         rate_limit=new_key.rate_limit,
         browser_sdk_version=new_key.browser_sdk_version,
@@ -226,7 +228,8 @@ def prepare_key(
         version=1,
         created_at=created_at,
     )
-    event = events.create(EventType.CREATED, key, project, origin, occurred_at=created_at)
+    event_id = UUID(bytes=random[32:], version=4)
+    event = events.create(EventType.CREATED, key, project, origin, event_id=event_id, occurred_at=created_at)
     return PreparedKey(project=project, key=key, event=event, origin=origin, idempotency_key=idempotency_key)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID, uuid4
 
 import orjson
 
-from service.domain.dsn import Ingest, endpoints
+from service.domain.dsn import Ingest, project_endpoints
 from service.domain.events import REPLAYED, Event, EventType, state_payload
 from service.domain.model import Origin, Project, ProjectKey, utc_now
 from service.domain.partitioning import shard_of
@@ -20,7 +20,9 @@ class EventFactory:
 
     def state_of(self, key: ProjectKey, project: Project) -> dict[str, Any]:
         """Return the state of ``key`` as events contain it; see `state_payload`."""
-        return state_payload(key, project, endpoints(self._ingest, project))
+        organization = project.organization
+        endpoints = project_endpoints(self._ingest, organization.id, organization.ingest_url, project.id)
+        return state_payload(key, project, endpoints)
 
     def create(
         self,
