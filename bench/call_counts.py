@@ -99,7 +99,7 @@ async def count(database_url: str) -> dict[str, int]:
     settings = Settings(
         database_url=database_url,
         kafka_bootstrap_servers=("127.0.0.1:1",),
-        host="127.0.0.1",
+        host=("127.0.0.1",),
         port=free_port(),
         ops_port=free_port(),
         shutdown_delay=0.0,

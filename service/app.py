@@ -189,7 +189,7 @@ def _build_use_cases(
 
 @asynccontextmanager
 async def publishing(
-    service: Service, *, create_topic: bool = False, publish: bool = True
+    service: Service, *, create_topic: bool = False, publish: bool = True, check_topic: bool = True
 ) -> AsyncIterator[None]:
     """Run the connection pool, the jobs and the publisher until the end of the block; then release the shards.
 
@@ -197,10 +197,12 @@ async def publishing(
         service: The parts of the process.
         create_topic: Create the topic if it does not exist.
         publish: Whether to publish events; if False, other processes publish them.
+        check_topic: Whether a publisher checks the topic; if False, the caller has done so.
     """
     tasks = {"jobs": service.jobs.run}
     if publish:
         tasks["publisher"] = service.publisher.run
+    if publish and check_topic:
         tasks["topic"] = partial(
             watch_topic,
             kafka_connection(service.settings),

@@ -3,11 +3,19 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
-from typing import Any, TypeVar, cast
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
-from environs import EnvValidationError, FileAwareEnv
+from marshmallow import ValidationError
+from marshmallow.fields import Boolean, Float, Integer
 
 _T = TypeVar("_T")
+
+_QUOTES: Final = ("'", '"')
+
+_BOOLEAN: Final = Boolean(error_messages={"invalid": "'{input}' is not a boolean; use true or false."})
+_INTEGER: Final = Integer(error_messages={"invalid": "'{input}' is not a whole number; use digits alone."})
+_FLOAT: Final = Float(error_messages={"invalid": "'{input}' is not a number; use digits without a unit."})
 
 
 class SettingsError(Exception):
@@ -17,19 +25,20 @@ class SettingsError(Exception):
 @dataclass(frozen=True, slots=True)
 class _Metadata:
     description: str
-    check: Callable[[Any], object] | None
+    check: Callable[[Any], Any]
     is_secret: bool
 
 
 def setting(
-    default: _T, description: str, *, check: Callable[[_T], object] | None = None, secret: bool = False
+    default: _T, description: str, *, check: Callable[[_T], _T] = lambda value: value, secret: bool = False
 ) -> _T:
     """Declare a setting; the type of its default determines how its value is parsed.
 
     Args:
-        default: The value if the environment variable is not set.
+        default: The value if the environment variable is not set or empty.
         description: The text of `projectkeys config` and docs/settings.md.
-        check: Raises marshmallow's ValidationError if it receives an invalid value.
+        check: Returns a valid value in its usual form; raises marshmallow's ValidationError for another one. It also
+            receives an empty list if the variable of a list is set and empty.
         secret: Whether the value is masked in output.
     """
     metadata = {"setting": _Metadata(description, check, secret)}
@@ -39,6 +48,10 @@ def setting(
 @dataclass(frozen=True, kw_only=True)
 class SettingsGroup:
     """The base class of groups of settings; the environment variable of a field is its name in upper case."""
+
+    def mistakes(self) -> dict[str, str]:
+        """Return the values that contradict each other: an error for each name."""
+        return {}
 
 
 Group = TypeVar("Group", bound=SettingsGroup)
@@ -50,44 +63,52 @@ def read(group: type[Group]) -> Group:
     Raises:
         SettingsError: Some settings are invalid.
     """
-    env = FileAwareEnv(eager=False, strip_whitespace=True)
     mistakes: dict[str, str] = {}
     values: dict[str, object] = {}
     for declared in fields(group):
         name = declared.name.upper()
-        if os.environ.get(name) and os.environ.get(f"{name}_FILE"):
-            mistakes[name] = f"Set either {name} or {name}_FILE, not both."
-            continue
+        text = None
         try:
-            values[declared.name] = _parse(env, name, declared)
-        except ValueError as error:  # the file is unreadable
-            mistakes[name] = str(error)
-    try:
-        env.seal()
-    except EnvValidationError as error:
-        by_name = cast("Mapping[str, list[str]]", error.error_messages)
-        mistakes.update({name: " ".join(texts) for name, texts in by_name.items()})
-    if mistakes:
+            text = _text(name)
+            if text or (text is not None and isinstance(declared.default, tuple)):
+                values[declared.name] = _metadata(declared).check(_parse(text, declared.default))
+        except ValidationError as error:
+            hint = " Remove the quotes." if text and text.startswith(_QUOTES) else ""
+            mistakes[name] = " ".join(map(str, error.messages)) + hint
+    settings = replace(group(), **values)
+    if mistakes := mistakes or settings.mistakes():
         raise SettingsError("\n".join(f"{name}: {text}" for name, text in sorted(mistakes.items())))
-    return replace(group(), **values)
+    return settings
 
 
-def _parse(env: FileAwareEnv, name: str, declared: Field[Any]) -> object:
-    check = _metadata(declared).check
-    match declared.default:
-        case bool(default):
-            return env.bool(name, default, validate=check)
-        case int(default):
-            return env.int(name, default, validate=check)
-        case float(default):
-            return env.float(name, default, validate=check)
-        case tuple(default):
-            parts = env.list(name, list(default), validate=check) or ()  # None if it is invalid
-            return tuple(part.strip() for part in parts)
-        case str(default):
-            return env.str(name, default, validate=check)
-        case default:
-            raise TypeError(f"{name}: settings of the type {type(default).__name__} are not supported")
+def _text(name: str) -> str | None:
+    """Return the value of a variable, or the content of the file that NAME_FILE names; None if neither is set."""
+    text, file = os.environ.get(name), os.environ.get(f"{name}_FILE")
+    if not file:
+        return None if text is None else text.strip()
+    if text:
+        raise ValidationError(f"Set either {name} or {name}_FILE, not both.")
+    try:
+        return Path(file).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise ValidationError(f"{name}_FILE must name a readable file: {file!r}: {reason}.") from None
+
+
+def _parse(text: str, default: object) -> object:
+    match default:
+        case bool():
+            return _BOOLEAN.deserialize(text.lower())
+        case int():
+            return _INTEGER.deserialize(text)
+        case float():
+            return _FLOAT.deserialize(text)
+        case tuple():
+            return tuple(part for each in text.split(",") if (part := each.strip()))
+        case str():
+            return text
+        case _:
+            raise TypeError(f"settings of the type {type(default).__name__} are not supported")
 
 
 def _metadata(declared: Field[Any]) -> _Metadata:
@@ -98,12 +119,27 @@ def _metadata(declared: Field[Any]) -> _Metadata:
 def table(settings: SettingsGroup) -> list[tuple[str, str, str]]:
     """Return the name, value and description of every setting of a group; secrets are masked."""
     return [
-        (declared.name.upper(), _value_text(declared, settings), _metadata(declared).description)
-        for declared in fields(settings)
+        (
+            name,
+            "********" if _metadata(declared).is_secret and text else text,
+            _metadata(declared).description,
+        )
+        for name, text, declared in _texts(settings)
     ]
 
 
-def _value_text(declared: Field[Any], settings: SettingsGroup) -> str:
-    value = getattr(settings, declared.name)
-    text = ",".join(value) if isinstance(value, tuple) else str(value)
-    return "********" if _metadata(declared).is_secret and text else text
+def changed(settings: SettingsGroup) -> Mapping[str, str]:
+    """Return the environment variables that lead to ``settings``, secrets included."""
+    return {
+        name: text
+        for name, text, declared in _texts(settings)
+        if getattr(settings, declared.name) != declared.default
+    }
+
+
+def _texts(settings: SettingsGroup) -> list[tuple[str, str, Field[Any]]]:
+    values = [(declared, getattr(settings, declared.name)) for declared in fields(settings)]
+    return [
+        (declared.name.upper(), ",".join(value) if isinstance(value, tuple) else str(value), declared)
+        for declared, value in values
+    ]

@@ -2,13 +2,12 @@
 
 import asyncio
 import gc
-import os
 import resource
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -26,8 +25,9 @@ from service.http.server.new_connections import NewConnections
 from service.http.server.rate_limit import RateLimiter
 from service.http.server.state import ServerState
 from service.http.server.unsent_responses import UnsentResponses
+from service.http_settings import HttpSettings
 from service.metrics import RequestMetrics
-from service.settings import HttpSettings
+from service.sockets import listening_sockets
 
 _log = structlog.get_logger(__name__)
 
@@ -49,20 +49,14 @@ _LINGER_TIMEOUT: Final = 1.0
 _GC_THRESHOLDS: Final = (50_000, 50, 100)
 """Arguments of `gc.set_threshold`. Requests create no cycles; the defaults reduce the throughput by a tenth."""
 
-_BACKLOG: Final = 1024
-"""Connections that may wait to be accepted; clients open many at the same time."""
-
-
-class PortTakenError(Exception):
-    """A port is in use; the message names the setting that changes it."""
-
 
 @dataclass(frozen=True, slots=True)
 class HttpServer:
-    """The HTTP part of a process."""
+    """The HTTP part of a process; ``ports`` has the numbers of the open ports by the names of their settings."""
 
     state: ServerState
     health: Health
+    ports: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +132,7 @@ async def open_ports(
         stop_waiting: Ends the waits of requests in progress at shutdown.
 
     Raises:
+        SettingsError: As `listening_sockets`.
         PortTakenError: A port is in use.
     """
     connections = _max_connections(settings, descriptors)
@@ -146,11 +141,17 @@ async def open_ports(
     metrics = server.state.metrics
     ops_state = build_state(settings, metrics, _OPS_CONNECTIONS, _OPS_CONNECTIONS)
     ops = _runner(settings, create_ops_app(server.health, registry), ops_state, _OPS_CONNECTIONS)
-    async with supervised("ops admission", ops_state.admission.run, metrics.restarts):
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(
+            supervised("ops admission", ops_state.admission.run, metrics.restarts)
+        )
         try:
-            for port, runner in runners.items():
-                await _listen(runner, settings.host, port)
-            await _listen(ops, settings.host, Port("OPS_PORT", settings.ops_port))
+            opened = {**runners, Port("OPS_PORT", settings.ops_port): ops}
+            for port, runner in opened.items():
+                sockets = stack.enter_context(listening_sockets(settings.host, port.number, port.setting))
+                server.ports[port.setting] = sockets[0].getsockname()[1]
+                await _accept(runner, sockets)
+            server.state.links_base = settings.with_ports(server.ports).links_base
             yield
         finally:
             await _finish(runners.values(), server.state, settings, stop_waiting)
@@ -239,31 +240,19 @@ async def _finish(
                 await asyncio.sleep(_POLL_INTERVAL)
 
 
-async def _listen(runner: web.AppRunner, host: str, port: Port) -> None:
+async def _accept(runner: web.AppRunner, sockets: Iterable[socket.socket]) -> None:
     await runner.setup()
-    try:
-        await web.TCPSite(runner, host, port.number, backlog=_BACKLOG).start()
-    except OSError as error:
-        raise _port_taken(port, error) from None
+    for each in sockets:
+        await web.SockSite(runner, each).start()
 
 
-def check_ports_free(host: str, ports: Iterable[Port]) -> None:
+def check_ports_free(hosts: Sequence[str], ports: Iterable[Port]) -> None:
     """Check that ports are free, before the start of parts that take seconds.
 
     Raises:
+        SettingsError: As `listening_sockets`.
         PortTakenError: A port is in use.
     """
     for port in ports:
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((host, port.number))
-            except OSError as error:
-                raise _port_taken(port, error) from None
-
-
-def _port_taken(port: Port, error: OSError) -> PortTakenError:
-    reason = os.strerror(error.errno or 0).lower()
-    return PortTakenError(
-        f"{port.setting}: the server cannot listen on port {port.number} ({reason}); set another port."
-    )
+        with listening_sockets(hosts, port.number, port.setting):
+            pass

@@ -38,7 +38,7 @@ async def serve(
         publishing(service, create_topic=create_topic, publish=publish),
         listening(service, api=api) as server,
     ):
-        _log.info("serving", port=settings.port if api else None, ops_port=settings.ops_port)
+        _log.info("serving", port=server.ports.get("PORT"), ops_port=server.ports["OPS_PORT"])
         await serve_until_stopped(settings, server, stop)
 
 
@@ -47,6 +47,7 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[Http
     """Serve both ports until the end of the block; then complete the requests in progress.
 
     Raises:
+        SettingsError: As `listening_sockets`.
         PortTakenError: A port is in use.
     """
     settings, server = service.settings, build_http(service)

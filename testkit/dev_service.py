@@ -22,7 +22,7 @@ async def dev_service(
     """Run `projectkeys dev` on free ports and these servers during the block.
 
     Yields:
-        The variables of its environment file, and KAFKA_TOPIC.
+        The variables of its environment file.
 
     Raises:
         AssertionError: It exited, or is not ready after a minute.
@@ -45,7 +45,7 @@ async def dev_service(
             return file.exists() and "Ctrl-C" in process.output
 
         await poll_until(is_ready, timeout=_START_TIMEOUT)
-        yield {**parse_environment_file(file), "KAFKA_TOPIC": topic}
+        yield parse_environment_file(file)
 
 
 def parse_environment_file(file: Path) -> dict[str, str]:

@@ -111,7 +111,7 @@ class Site:
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ServerState, ClientSession]]:
     """Run the service on free ports, as in production but without its publisher, and a client session."""
-    service = build(replace(settings, host="127.0.0.1", port=free_port(), ops_port=free_port()))
+    service = build(replace(settings, host=("127.0.0.1",), port=free_port(), ops_port=free_port()))
     await service.database.start()
     session = ClientSession(
         f"http://127.0.0.1:{service.settings.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT)

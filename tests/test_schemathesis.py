@@ -50,7 +50,7 @@ _PINNED = """\
 @asynccontextmanager
 async def _running(settings: Settings, topic: str) -> AsyncIterator[tuple[Service, Project, str]]:
     """Start the service with its publisher, which `Prefer: wait` waits for; yield it with a project and a token."""
-    own = replace(settings, kafka_topic=topic, host="127.0.0.1", port=free_port(), ops_port=free_port())
+    own = replace(settings, kafka_topic=topic, host=("127.0.0.1",), port=free_port(), ops_port=free_port())
     service = build(own)
     async with publishing(service), listening(service):
         token = await service.use_cases.tokens.create("schemathesis", scopes=SCOPES)

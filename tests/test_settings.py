@@ -33,6 +33,7 @@ def test_settings_of_each_type_are_parsed(monkeypatch: pytest.MonkeyPatch) -> No
         "KAFKA_BOOTSTRAP_SERVERS": "a:1, b:2",
         "KAFKA_SASL_USERNAME": "keys",
         "PUBLIC_URL": "https://keys.example.com/base/",
+        "INGEST_URL": "https://sentry.example.com",
     }.items():
         monkeypatch.setenv(name, value)
     settings = read(Settings)
@@ -55,7 +56,7 @@ def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPat
         "OPS_PORT": "70000",
         "SHARD_LEASE": "nan",
         "DATABASE_PGBOUNCER": "perhaps",
-        "INGEST_URL": "https://sentry.io/",
+        "INGEST_URL": "https://sentry.io/?a=b",
         "LOG_LEVEL": "loud",
         "KAFKA_TOPIC": "two words",
         "KAFKA_SASL_PASSWORD_FILE": str(tmp_path / "absent"),
@@ -77,7 +78,7 @@ def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPat
         "PORT",
         "SHARD_LEASE",
     ]
-    assert "INGEST_URL: Must be an http or https URL without a trailing slash." in lines
+    assert "INGEST_URL: Must be an http or https URL without a query; remove it." in lines
     assert (
         "KAFKA_SASL_USERNAME: Set either KAFKA_SASL_USERNAME or KAFKA_SASL_USERNAME_FILE, not both." in lines
     )
@@ -101,6 +102,7 @@ def test_every_setting_can_be_read_from_a_file(
         "KAFKA_SASL_PASSWORD": "hunter2",
         "PORT": "9001",
         "LOG_LEVEL": "debug",
+        "INGEST_URL": "https://sentry.example.com",
     }
     value = values.get(name, defaults[name])
     file = tmp_path / "value"

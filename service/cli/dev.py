@@ -24,11 +24,12 @@ from service.cli.commands import (
     print_lines,
 )
 from service.cli.use_cases import build_organizations, build_projects
+from service.dev import lock
 from service.dev.errors import EmbeddedServerError
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.partitioning import SHARDS
 from service.domain.scopes import SCOPES
-from service.environment import read
+from service.environment import changed, read
 from service.kafka.errors import KafkaFailureError
 from service.kafka.topic import check_topic
 from service.kafka_connection import kafka_connection
@@ -44,10 +45,16 @@ if TYPE_CHECKING:
 
 _ORGANIZATION: Final = "the-interstellar-jurisdiction"
 _PROJECT: Final = "pump-station"
-_LOCAL_HOST: Final = "127.0.0.1"
+_LOCAL_ADDRESSES: Final = ("127.0.0.1", "::1")
 _DATA: Final = Path(".data")
 _CACHE: Final = Path(".cache")
 _ENVIRONMENT: Final = "dev.env"
+_LOCK_TIMEOUT: Final = 0.5  # seconds
+_SECOND_RUN: Final = (
+    "Stop it with Ctrl-C, or run a second one beside it: EPHEMERAL=1 PORT=0 OPS_PORT=0 make run, in a shell without "
+    "the variables of dev.env."
+)
+_SERVER_SETTINGS: Final = ("DATABASE_URL", "KAFKA_BOOTSTRAP_SERVERS")
 
 
 def add_to(commands: Commands) -> None:
@@ -64,7 +71,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _run() -> int:
-    settings = _with_local_host(read(Settings))
+    settings = _with_local_addresses(read(Settings))
     _import_embedded_servers()
     writer = logs.configure(level=settings.log_level, form=settings.log_format)
     try:
@@ -76,9 +83,9 @@ def _run() -> int:
     return 0
 
 
-def _with_local_host(settings: Settings) -> Settings:
-    """Return ``settings`` with the host 127.0.0.1 unless HOST is set: other machines must not reach the service."""
-    return settings if _is_set("HOST") else replace(settings, host=_LOCAL_HOST)
+def _with_local_addresses(settings: Settings) -> Settings:
+    """Return ``settings`` with local addresses unless HOST is set: other machines must not reach the service."""
+    return settings if _is_set("HOST") else replace(settings, host=_LOCAL_ADDRESSES)
 
 
 def _is_set(name: str) -> bool:
@@ -98,17 +105,17 @@ def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Ser
 async def _dev(configured: Settings) -> None:
     _cancel_on_signals()
     ports = (Port("PORT", configured.port), Port("OPS_PORT", configured.ops_port))
-    check_ports_free(configured.host, ports)
-    with _data_directory() as data:
+    async with _data_directory() as data:
+        check_ports_free(configured.host, ports)
         (data / _ENVIRONMENT).unlink(missing_ok=True)  # a killed process leaves it
         async with _servers(configured, data) as settings:
             await asyncio.gather(_migrate(settings), _create_topic(settings))
             service = build(settings)
-            async with publishing(service):
+            async with publishing(service, check_topic=False):
                 token = await _provision(service.database, settings, data / "token")
                 async with listening(service) as server:
                     stop = stop_signal()
-                    environment = _environment(settings, token)
+                    environment = _environment(settings.with_ports(server.ports), token)
                     with _environment_file(data, environment) as path:
                         print_lines(_banner(environment, path))
                         await stop.wait()
@@ -123,18 +130,25 @@ def _cancel_on_signals() -> None:
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
 
 
-@contextmanager
-def _data_directory() -> Iterator[Path]:
-    """Return `.data`, or with EPHEMERAL=1 a temporary directory that is deleted at the end of the block."""
-    if os.environ.get("EPHEMERAL", "0") in {"", "0"}:
-        _DATA.mkdir(exist_ok=True)
-        yield _DATA.absolute()
-        return
-    data = Path(tempfile.mkdtemp(prefix="projectkeys-"))
+@asynccontextmanager
+async def _data_directory() -> AsyncIterator[Path]:
+    """Lock `.data`, or with EPHEMERAL=1 a temporary directory that is deleted at the end of the block.
+
+    Raises:
+        EmbeddedServerError: Another process uses the directory.
+    """
+    is_ephemeral = os.environ.get("EPHEMERAL", "0") not in {"", "0"}
+    data = Path(tempfile.mkdtemp(prefix="projectkeys-")) if is_ephemeral else _DATA.absolute()
+    try:
+        descriptor = await lock.take(data, limit=_LOCK_TIMEOUT)
+    except EmbeddedServerError as error:
+        raise EmbeddedServerError(f"{error} {_SECOND_RUN}") from None
     try:
         yield data
     finally:
-        shutil.rmtree(data, ignore_errors=True)
+        if is_ephemeral:
+            shutil.rmtree(data, ignore_errors=True)
+        os.close(descriptor)
 
 
 @asynccontextmanager
@@ -225,25 +239,27 @@ def _environment_file(data: Path, environment: dict[str, str]) -> Iterator[Path]
 def _environment(settings: Settings, token: str) -> dict[str, str]:
     return {
         "API_URL": settings.links_base,
-        "OPS_URL": f"http://127.0.0.1:{settings.ops_port}",
+        "OPS_URL": settings.local_url(settings.ops_port),
         "TOKEN": token,
         "ORG": _ORGANIZATION,
         "PROJECT": _PROJECT,
-        "DATABASE_URL": settings.database_url,
-        "KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
+        **changed(settings),
     }
 
 
 def _banner(variables: dict[str, str], path: Path) -> str:
+    given = [name for name in _SERVER_SETTINGS if _is_set(name)]
+    note = f"Servers  from the environment: {', '.join(given)}\n" if given else ""
     return f"""
 API      {variables["API_URL"]}
 Ops      {variables["OPS_URL"]}  (/livez /readyz /metrics)
 Token    {variables["TOKEN"]}
-
+{note}
 Create a key:
 
-curl -i {variables["API_URL"]}/api/0/projects/{_ORGANIZATION}/{_PROJECT}/keys/ \\
-  -H 'Authorization: Bearer {variables["TOKEN"]}' -H 'Content-Type: application/json' -d '{{"name": "Fabulous Key"}}'
+curl -s {variables["API_URL"]}/api/0/projects/{_ORGANIZATION}/{_PROJECT}/keys/ \\
+  -H 'Authorization: Bearer {variables["TOKEN"]}' -H 'Content-Type: application/json' \\
+  -d '{{"name": "Fabulous Key"}}' | python3 -m json.tool
 
 Watch the events in a second terminal:
 

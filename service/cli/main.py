@@ -12,7 +12,7 @@ from service.domain.errors import ProjectKeyError, TakenError, UnavailableError
 from service.environment import SettingsError
 from service.kafka.errors import KafkaFailureError
 from service.postgres.schema import SchemaError
-from service.process import PortTakenError
+from service.sockets import PortTakenError
 
 EX_CONFIG: Final = 78
 """The exit code for invalid settings (sysexits.h)."""

@@ -146,7 +146,7 @@ class EmbeddedKafka:
             self._launch(jars, "kafka.Kafka", "server.properties", lock_fd=lock_fd)
             await self._process.until_ready(self._is_ready, limit=_READY_TIMEOUT)
         except BaseException:
-            self.kill()
+            await self._process.abort()
             raise
         finally:
             os.close(lock_fd)

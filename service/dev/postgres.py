@@ -108,7 +108,7 @@ class EmbeddedPostgres:
             self._launch("postgres", "-D", "data", f"--port={self._port}", *settings, lock_fd=lock_fd)
             await self._process.until_ready(self._is_ready, limit=_READY_TIMEOUT)
         except BaseException:
-            self.kill()
+            await self._process.abort()
             raise
         finally:
             os.close(lock_fd)

@@ -112,7 +112,12 @@ class ServerProcess:
         self.send(number)
         self.send(signal.SIGCONT)  # a stopped process handles a signal only after SIGCONT
         if not await self._ended(limit):
-            self.kill()
+            await self.abort()
+
+    async def abort(self) -> None:
+        """Kill the process and its children, and wait until the process has ended."""
+        self._kill_all()
+        await self._ended(_KILL_TIMEOUT)
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process if it runs, not to its children."""
@@ -120,11 +125,16 @@ class ServerProcess:
             self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill the process and its children, and wait until the process has ended.
+        """Kill the process and its children, and wait until the process has ended; this blocks the event loop.
 
         Raises:
             TimeoutExpired: The kernel has not removed the process after 10 s.
         """
+        self._kill_all()
+        if self._process is not None:
+            self._process.wait(_KILL_TIMEOUT)
+
+    def _kill_all(self) -> None:
         if self._process is None or self._status() is not None:
             return
         children = _children(self._process.pid)
@@ -132,7 +142,6 @@ class ServerProcess:
         for child in children:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
-        self._process.wait(_KILL_TIMEOUT)
 
     def _status(self) -> int | None:
         """Return the exit status: None while the process runs, 0 if none was started."""

@@ -74,7 +74,7 @@ def project_endpoints(
         scheme=parts.scheme,
         rest=f"{parts.netloc}{parts.path}/{project_id}",
         api=f"{base}/api/{project_id}",
-        loader=ingest.loader_cdn_url or f"{canonical}/js-sdk-loader/",
+        loader=f"{(ingest.loader_cdn_url or f'{canonical}/js-sdk-loader').rstrip('/')}/",
     )
 
 
