@@ -51,6 +51,8 @@ CREATE TABLE project_slug_redirect (
     project_id      bigint NOT NULL REFERENCES project ON DELETE CASCADE,
     PRIMARY KEY (organization_id, slug)
 );
+-- Finds the redirects to a project, which are deleted with it.
+CREATE INDEX project_slug_redirect_project ON project_slug_redirect (project_id);
 COMMENT ON TABLE project_slug_redirect IS 'Former slugs of projects; a project that has the slug now takes precedence.';
 
 -- Keys ------------------------------------------------------------------------------------------

@@ -43,6 +43,12 @@ _OUTCOME_UNKNOWN: Final = (
 """Errors after which a write may be committed: the response was lost. Every other error rolled it back."""
 
 _CONNECTIONS_ARE_STALE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError)
+_INDEX_SCANS_ONLY: Final = dict.fromkeys(
+    ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"), "off"
+)
+"""Every statement finds a few rows by an index, in the order of the index. Other plans are faster in small tables
+only; without statistics, or if they are cached, Postgres uses them in large tables too."""
+
 _CLOSE_TIMEOUT: Final = 1.0
 """Seconds for running statements when the pool closes; then their connections are terminated."""
 
@@ -100,9 +106,7 @@ class Database:
             else {
                 "application_name": "projectkeys",
                 "jit": "off",  # compiling a statement takes longer than executing it
-                # Plans are cached: a plan that was made for an empty table, a sequential scan, would also be used
-                # when the table has grown.
-                "enable_seqscan": "off",
+                **_INDEX_SCANS_ONLY,
                 "statement_timeout": _milliseconds(limits.statement),
                 "lock_timeout": _milliseconds(limits.lock),
                 "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),

@@ -109,8 +109,9 @@ async def lock_keys(
     return await _read_locked(connection, organization_id, rows), last
 
 
+# By an expression: in the order of the ids, Postgres would read all keys.
 _LOCK_BY_PUBLIC_KEYS: Final = """
-    SELECT id FROM project_key WHERE public_key = ANY($1::text[]) ORDER BY id FOR UPDATE
+    SELECT id FROM project_key WHERE public_key = ANY($1::text[]) ORDER BY id + 0 FOR UPDATE
 """
 
 

@@ -117,12 +117,18 @@ _PARK: Final = """
     RETURNING true
 """
 
-_IS_UNPUBLISHED: Final = "SELECT EXISTS (SELECT FROM outbox WHERE shard = $1 AND id = $2)"
+_IS_UNPUBLISHED: Final = """
+    SELECT coalesce(bool_or(id = $2), false) OR count(*) = $3
+    FROM (SELECT id FROM outbox WHERE shard = $1 ORDER BY seq LIMIT $3) AS oldest
+"""
+
+_SEARCHED: Final = 1_000
+"""Rows that are searched for an event; a longer backlog is not read, because waiting requests repeat the search."""
 
 
 async def is_unpublished(connection: Connection, *, shard: int, event_id: UUID) -> bool:
-    """Return whether a committed event is not yet acknowledged by Kafka."""
-    return bool(await connection.fetchval(_IS_UNPUBLISHED, shard, event_id))
+    """Return whether a committed event is not yet acknowledged by Kafka, or its shard has a long backlog."""
+    return bool(await connection.fetchval(_IS_UNPUBLISHED, shard, event_id, _SEARCHED))
 
 
 _COUNT: Final = f"""

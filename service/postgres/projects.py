@@ -16,17 +16,32 @@ PROJECT_COLUMNS: Final = f"""
 """
 """The columns of the tables project and organization that `project_from_row` reads."""
 
+_OF_PROJECT: Final = "id, organization_id, slug, name, default_browser_sdk_version, created_at"
+"""The columns of a subquery named project in a statement that selects `PROJECT_COLUMNS`."""
+
+# OFFSET 0 forces a lookup by the id, and ORDER BY one by the slug: without statistics, Postgres may read all projects
+# of the organization instead.
 _SELECT_PROJECT: Final = f"""
     SELECT {PROJECT_COLUMNS}
-    FROM project
-    JOIN organization ON organization.id = project.organization_id
+    FROM organization
+    CROSS JOIN LATERAL (
+        SELECT {_OF_PROJECT}
+        FROM project
+        WHERE project.id = coalesce($3, (
+            SELECT nearest.id
+            FROM (
+                SELECT named.id, named.slug
+                FROM project AS named
+                WHERE named.organization_id = organization.id AND named.slug >= $4 AND named.deleted_at IS NULL
+                ORDER BY named.slug
+                LIMIT 1
+            ) AS nearest
+            WHERE nearest.slug = $4
+        )) AND project.deleted_at IS NULL
+        OFFSET 0
+    ) AS project
     WHERE organization.id = coalesce($1, (SELECT id FROM organization WHERE slug = $2))
-      AND project.id = coalesce($3, (
-          SELECT named.id
-          FROM project AS named
-          WHERE named.organization_id = organization.id AND named.slug = $4 AND named.deleted_at IS NULL
-      ))
-      AND project.deleted_at IS NULL
+      AND project.organization_id = organization.id
 """
 
 
@@ -40,22 +55,30 @@ async def select_project(connection: Connection, *, organization: str, project: 
 # Ranges of the index, in its order: otherwise Postgres prefers to scan past the projects of other organizations.
 _SELECT_OLDER: Final = f"""
     SELECT {PROJECT_COLUMNS}
-    FROM project
+    FROM (
+        SELECT {_OF_PROJECT}
+        FROM project
+        WHERE (project.organization_id, project.id) <= ($1, $2) AND project.organization_id >= $1
+          AND project.deleted_at IS NULL
+        ORDER BY project.organization_id DESC, project.id DESC
+        OFFSET $3 LIMIT $4
+    ) AS project
     JOIN organization ON organization.id = project.organization_id
-    WHERE (project.organization_id, project.id) <= ($1, $2) AND project.organization_id >= $1
-      AND project.deleted_at IS NULL
-    ORDER BY project.organization_id DESC, project.id DESC
-    OFFSET $3 LIMIT $4
+    ORDER BY project.id DESC
 """
 
 _SELECT_NEWER: Final = f"""
     SELECT {PROJECT_COLUMNS}
-    FROM project
+    FROM (
+        SELECT {_OF_PROJECT}
+        FROM project
+        WHERE (project.organization_id, project.id) > ($1, $2) AND project.organization_id <= $1
+          AND project.deleted_at IS NULL
+        ORDER BY project.organization_id, project.id
+        OFFSET $3 LIMIT $4
+    ) AS project
     JOIN organization ON organization.id = project.organization_id
-    WHERE (project.organization_id, project.id) > ($1, $2) AND project.organization_id <= $1
-      AND project.deleted_at IS NULL
-    ORDER BY project.organization_id, project.id
-    OFFSET $3 LIMIT $4
+    ORDER BY project.id
 """
 
 
@@ -88,9 +111,9 @@ async def lock_project(connection: Connection, project: Project) -> Project | No
 _SELECT_REDIRECT: Final = """
     SELECT project.slug
     FROM project_slug_redirect AS redirect
-    JOIN organization ON organization.id = redirect.organization_id
     JOIN project ON project.id = redirect.project_id
-    WHERE (organization.id = $1 OR organization.slug = $2) AND redirect.slug = $3 AND project.deleted_at IS NULL
+    WHERE redirect.organization_id = coalesce($1, (SELECT id FROM organization WHERE slug = $2))
+      AND redirect.slug = $3 AND project.deleted_at IS NULL
 """
 
 
