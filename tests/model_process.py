@@ -1,6 +1,7 @@
 """A model of a publishing process around real `ShardQueue` objects, executed one step at a time in any order."""
 
 from collections.abc import Generator
+from datetime import datetime
 from random import Random
 from typing import TypeAlias
 
@@ -41,8 +42,8 @@ class Process:
         self._partition = partition
         self._network = network
         self._faults = faults
-        self._to_delete: list[tuple[ShardQueue, int]] = []
-        self._to_park: list[tuple[ShardQueue, OutboxRow]] = []
+        self._to_delete: list[tuple[ShardQueue, OutboxRow, datetime | None]] = []
+        self._to_park: list[tuple[ShardQueue, OutboxRow, datetime | None]] = []
         self._leasing: Steps | None = None
         self._processing: Steps | None = None
         self._sending: dict[ShardQueue, Steps] = {}
@@ -112,9 +113,9 @@ class Process:
 
     def _process(self) -> Steps:
         while self._to_park:
-            shard, row = self._to_park[0]
+            shard, row, server_started_at = self._to_park[0]
             yield
-            self._tables.park(row.seq, shard.epoch)
+            self._tables.park(row.seq, shard.epoch, server_started_at)
             yield
             if self._faults.occurs(0.1):
                 return
@@ -128,24 +129,31 @@ class Process:
     def _delete(self) -> Steps:
         rows, self._to_delete = self._to_delete, []
         yield
-        for shard, seq in rows:  # one statement
-            self._tables.delete([seq], shard.epoch)
+        for shard, row, server_started_at in rows:  # one statement
+            self._tables.delete([row.seq], shard.epoch, server_started_at)
+        present = self._tables.server_started_at
         yield
         if self._faults.occurs(0.1):
             self._to_delete = rows + self._to_delete
             return
-        for shard, seq in rows:
-            shard.remove_deleted(seq)
+        for shard, row, server_started_at in rows:
+            if present == server_started_at == shard.server_started_at:
+                shard.remove_deleted([row])
+        self.shards.replace_outdated(present)
 
     def _read(self, shard: ShardQueue) -> Steps:
         session = shard.begin_read()
         yield
-        rows = self._tables.select(WINDOW)
+        former = self._tables.former_primary
+        server = former if former is not None and self._faults.occurs(0.05) else self._tables
+        rows, server_started_at = server.select(WINDOW), server.server_started_at
         yield
         if self._faults.occurs(0.1):
             shard.request_read()
             return
         shard.finish_read(rows, session)
+        if rows:
+            self.shards.replace_outdated(server_started_at)
 
     def _next_work(self, shard: ShardQueue) -> Steps | None:
         if shard.draining:
@@ -163,10 +171,11 @@ class Process:
         fence = Request(self.name, session.epoch, ())
         responded = yield from self._request(fence)
         if responded and not fence.fenced:
-            newest_seq = self._tables.newest_seq_if_owner(self.name, shard.epoch)
+            state = self._tables.newest_seq_if_owner(self.name, shard.epoch)
             yield
-            if newest_seq is not None and not self._faults.occurs(0.1):
-                shard.finish_opening(session, newest_seq=newest_seq)
+            if state is not None and not self._faults.occurs(0.1):
+                newest_seq, server_started_at = state
+                shard.finish_opening(session, newest_seq=newest_seq, server_started_at=server_started_at)
                 return
         shard.fail(0.0)
 
@@ -186,10 +195,10 @@ class Process:
             shard.fail(0.0)
         elif request.rejected:
             if (row := shard.reject(0.0)) is not None:
-                self._to_park.append((shard, row))
+                self._to_park.append((shard, row, shard.server_started_at))
         else:
             records = shard.acknowledge(request.taken)
-            self._to_delete += [(shard, record.row.seq) for record in records]
+            self._to_delete += [(shard, record.row, shard.server_started_at) for record in records]
 
     def _request(self, request: Request) -> Generator[None, None, bool]:
         """Wait for the response; return False if it is lost or late, whether or not the request was processed."""

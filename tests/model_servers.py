@@ -1,7 +1,10 @@
 """Models of Postgres and Kafka for the publisher's protocol: one shard's rows, its lease and its partition."""
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from service.domain.events import OutboxRow
 from service.kafka.records import Part, parts_of
@@ -24,6 +27,23 @@ class Tables:
         self.owner: int | None = None
         self.epoch = 0
         self.expired = False
+        self.server_started_at = datetime(2026, 1, 1, tzinfo=UTC)
+        self._standby: dict[str, Any] = {}
+        self.former_primary: Tables | None = None
+        self.replicate()
+
+    def replicate(self) -> None:
+        """Let the standby catch up."""
+        state = {name: value for name, value in vars(self).items() if name != "_standby"}
+        self._standby = {**state, "rows": dict(self.rows), "parked": set(self.parked)}
+
+    def fail_over(self) -> None:
+        """Promote the standby: what happened since it caught up is lost; the former primary still answers reads."""
+        former = copy.copy(self)
+        vars(self).update(self._standby)
+        self.former_primary = former
+        self.server_started_at += timedelta(seconds=1)
+        self.replicate()
 
     def draw_seq(self) -> int:
         """Return the next seq; it is drawn in a transaction that may commit later or never."""
@@ -44,15 +64,19 @@ class Tables:
                     break
         return rows
 
-    def delete(self, seqs: Sequence[int], epoch: int) -> None:
-        """Delete rows, unless the shard's epoch has changed."""
-        if epoch == self.epoch:
+    def is_current(self, epoch: int, server_started_at: datetime | None) -> bool:
+        """Return whether neither the shard's epoch nor the server has changed."""
+        return (epoch, server_started_at) == (self.epoch, self.server_started_at)
+
+    def delete(self, seqs: Sequence[int], epoch: int, server_started_at: datetime | None) -> None:
+        """Delete rows, unless the shard's epoch or the server has changed."""
+        if self.is_current(epoch, server_started_at):
             for seq in seqs:
                 self.rows.pop(seq, None)
 
-    def park(self, seq: int, epoch: int) -> None:
-        """Park a row, unless the shard's epoch has changed."""
-        if epoch == self.epoch and seq in self.rows:
+    def park(self, seq: int, epoch: int, server_started_at: datetime | None) -> None:
+        """Park a row, unless the shard's epoch or the server has changed."""
+        if self.is_current(epoch, server_started_at) and seq in self.rows:
             self.parked.add(seq)
 
     def renew_or_claim(self, name: int) -> dict[int, int]:
@@ -69,9 +93,13 @@ class Tables:
         if self.owner == name:
             self.owner = None
 
-    def newest_seq_if_owner(self, name: int, epoch: int) -> int | None:
-        """Return the highest seq drawn so far, or None if ``name`` does not own the shard in ``epoch``."""
-        return self.newest if (self.owner, self.epoch) == (name, epoch) and not self.expired else None
+    def newest_seq_if_owner(self, name: int, epoch: int) -> tuple[int, datetime] | None:
+        """Return the highest seq drawn so far and when the server started.
+
+        None if ``name`` does not own the shard in ``epoch``.
+        """
+        is_owner = (self.owner, self.epoch) == (name, epoch) and not self.expired
+        return (self.newest, self.server_started_at) if is_owner else None
 
 
 @dataclass(slots=True, eq=False)

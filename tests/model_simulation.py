@@ -41,6 +41,7 @@ class Simulation:
             lambda: self._any_process().poll(),
             lambda: self._rarely(self._expire_lease),
             lambda: self._rarely(self._crash),
+            lambda: self._rarely(self._fail_over),
             lambda: self._rarely(lambda: self._any_process().drop_shards()),
             self._act_as_operator,
         )
@@ -109,6 +110,7 @@ class Simulation:
     def _commit(self, row: OutboxRow) -> None:
         self.tables.rows[row.seq] = self.partition.committed[row.seq] = row
         self._last[row.event.public_key] = row
+        self.tables.replicate()  # a standby that lacks commits of requests is not in this model
 
     def _report(self) -> None:
         if self._reports:
@@ -134,6 +136,11 @@ class Simulation:
         self._reports = [(process, row) for process, row in self._reports if process is not dead]
         for request in self.network:
             request.awaited = request.awaited and request.sender != dead.name
+
+    def _fail_over(self) -> None:
+        """Promote the standby; open transactions end."""
+        self._open.clear()
+        self.tables.fail_over()
 
     def _act_as_operator(self) -> None:
         """Retry or discard a parked row, as an operator."""

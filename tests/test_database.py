@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -187,7 +188,7 @@ async def test_cached_plans_use_the_indexes_of_the_outbox(service: Service, post
     await postgres.execute("VACUUM ANALYZE outbox")
     async with service.database.connection() as connection:
         for _ in range(8):  # the server caches a generic plan from the sixth execution on
-            await delete_published(connection, [(0, 1, 0)])
+            await delete_published(connection, [(0, 1, 0)], server_started_at=datetime.now(UTC))
             await select_unpublished(connection, shards=[0], limit=10)
             await count_outbox(connection, most=10)
         await connection.execute("SELECT pg_stat_force_next_flush()")

@@ -4,12 +4,14 @@ Real `ShardQueue` objects without input or output, between a model of Postgres a
 """
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from service.domain.events import OutboxRow
 from service.publisher import shard_queue
+from service.publisher.owned_shards import OwnedShards
 from service.publisher.shard_queue import PendingRecord, ShardQueue
 from tests import model_process
 from tests.model_servers import Partition, Request, Tables, ViolationError
@@ -86,6 +88,16 @@ def _acknowledge_rows_by_their_first_record(self: ShardQueue, count: int) -> lis
     return acknowledged
 
 
+def _ignore_failovers(self: Tables, epoch: int, server_started_at: datetime | None) -> bool:
+    del server_started_at
+    return epoch == self.epoch
+
+
+def _keep_queues_of_another_server(self: OwnedShards, server_started_at: datetime) -> list[int]:
+    del self, server_started_at
+    return []
+
+
 _select, _acknowledge = Tables.select, ShardQueue.acknowledge
 
 _BUGS: list[tuple[type, str, Callable[..., Any]]] = [
@@ -93,6 +105,8 @@ _BUGS: list[tuple[type, str, Callable[..., Any]]] = [
     (ShardQueue, "_is_first_of_key", _accept_late_first_versions_from_memory),
     (ShardQueue, "acknowledge", _acknowledge_rows_by_their_first_record),
     (Partition, "is_fenced", _no_fence),
+    (Tables, "is_current", _ignore_failovers),
+    (OwnedShards, "replace_outdated", _keep_queues_of_another_server),
     (Tables, "select", _do_not_block_behind_parked_rows),
     (Tables, "select", _read_only_above_the_last_seq),
 ]

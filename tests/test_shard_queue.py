@@ -29,7 +29,9 @@ def _row(seq: int, *, key: str = "", version: int = 1) -> OutboxRow:
 
 def _open_shard() -> ShardQueue:
     shard = ShardQueue(0, epoch=1)
-    shard.finish_opening(ProducerSession(0, producer_id=1, epoch=1, opened_at=0.0), newest_seq=0)
+    shard.finish_opening(
+        ProducerSession(0, producer_id=1, epoch=1, opened_at=0.0), newest_seq=0, server_started_at=_NOON
+    )
     shard.finish_read([], shard.begin_read())
     return shard
 
@@ -83,7 +85,7 @@ def test_a_held_row_is_not_enqueued_again() -> None:
     shard.acknowledge(1)
     _read(shard, _row(1))
     assert not shard.can_send
-    shard.remove_deleted(1)
+    shard.remove_deleted([_row(1)])
     assert shard.free_slots == WINDOW
 
 
@@ -107,7 +109,9 @@ def test_after_a_failure_all_unacknowledged_rows_are_read_again() -> None:
     assert shard.session is None
     assert not shard.can_send
     assert not shard.enqueue(_row(4), committed_at=0.0)
-    shard.finish_opening(ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0)
+    shard.finish_opening(
+        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0, server_started_at=_NOON
+    )
     assert shard.read_due
     _read(shard, _row(1), _row(2), _row(3), _row(4))
     assert _send(shard) == [2, 3, 4]
@@ -160,7 +164,9 @@ def test_both_records_of_a_deletion_are_sent_again_after_a_failure_between_them(
     shard.next_batch(1)
     shard.acknowledge(1)
     shard.fail(retry_at=0.0)
-    shard.finish_opening(ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=1)
+    shard.finish_opening(
+        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=1, server_started_at=_NOON
+    )
     _read(shard, _deletion(1))
     assert [record.part for record in shard.next_batch(1000)] == [Part.STATE, Part.TOMBSTONE]
 
@@ -178,8 +184,7 @@ def test_a_first_version_that_is_reported_late_is_not_accepted_from_memory() -> 
     _read(shard, _row(1, key="a" * 32), _row(3, key="a" * 32, version=2))
     _send(shard)
     shard.acknowledge(2)
-    shard.remove_deleted(1)
-    shard.remove_deleted(3)
+    shard.remove_deleted([_row(1), _row(3)])
     assert not shard.enqueue(_row(1, key="a" * 32), committed_at=0.0)
     assert not shard.enqueue(_row(2), committed_at=0.0)
     assert shard.enqueue(_row(4), committed_at=0.0)
@@ -188,7 +193,9 @@ def test_a_first_version_that_is_reported_late_is_not_accepted_from_memory() -> 
 def test_a_row_from_before_the_fence_is_not_accepted_from_memory() -> None:
     """An earlier owner may have sent it and later versions of its key."""
     shard = ShardQueue(0, epoch=2)
-    shard.finish_opening(ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=5)
+    shard.finish_opening(
+        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=5, server_started_at=_NOON
+    )
     assert not shard.enqueue(_row(5), committed_at=0.0)
     assert shard.enqueue(_row(6), committed_at=0.0)
 
@@ -215,7 +222,9 @@ def test_rows_that_were_session_an_earlier_session_are_not_enqueued() -> None:
     session = shard.begin_read()
     shard.fail(retry_at=0.0)
     shard.finish_read([_row(1)], session)
-    shard.finish_opening(ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0)
+    shard.finish_opening(
+        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0, server_started_at=_NOON
+    )
     shard.begin_read()
     shard.finish_read([_row(1)], session)
     assert shard.read_due
@@ -223,7 +232,9 @@ def test_rows_that_were_session_an_earlier_session_are_not_enqueued() -> None:
 
 
 def _reopen(shard: ShardQueue) -> None:
-    shard.finish_opening(ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0)
+    shard.finish_opening(
+        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0, server_started_at=_NOON
+    )
 
 
 def test_a_rejected_record_is_isolated() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -57,7 +58,7 @@ NOT_PARKED: Final = """
 
 _SELECT_UNPUBLISHED: Final = f"""
     SELECT row.seq, row.id, row.type, row.aggregateid, row.version, row.shard, row.payload, row.headers,
-           row.created_at
+           row.created_at, pg_postmaster_start_time() AS server_started_at
     FROM unnest($1::smallint[]) AS owned (shard)
     CROSS JOIN LATERAL (
         SELECT seq, id, type, aggregateid, version, shard, payload, headers, created_at
@@ -70,42 +71,60 @@ _SELECT_UNPUBLISHED: Final = f"""
 """
 
 
-async def select_unpublished(connection: Connection, *, shards: Sequence[int], limit: int) -> list[OutboxRow]:
+async def select_unpublished(
+    connection: Connection, *, shards: Sequence[int], limit: int
+) -> tuple[list[OutboxRow], datetime | None]:
     """Return the oldest rows of each of ``shards``, at most ``limit`` of each, ordered by seq.
 
     Reads always start with the lowest seq: a seq is drawn before its transaction commits, so a row with a lower seq
     than the rows already read can appear later. Parked rows and later rows of their keys are left out.
+
+    Returns:
+        The rows, and when the server that has them started; None without a row.
     """
-    return [_from_row(row) for row in await connection.fetch(_SELECT_UNPUBLISHED, shards, limit)]
+    rows = await connection.fetch(_SELECT_UNPUBLISHED, shards, limit)
+    return [_from_row(row) for row in rows], rows[0]["server_started_at"] if rows else None
 
 
 # OFFSET 0 forces an index lookup for each row: a plain join, under a cached plan that was made while the table was
 # empty, would read the whole table for each row.
 _DELETE_PUBLISHED: Final = """
-    DELETE FROM outbox
-    USING unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS acknowledged (shard, seq, epoch)
-          JOIN outbox_shard USING (shard, epoch)
-          CROSS JOIN LATERAL (
-              SELECT row.ctid
-              FROM outbox AS row
-              WHERE row.shard = acknowledged.shard AND row.seq = acknowledged.seq
-              OFFSET 0
-          ) AS found
-    WHERE outbox.ctid = found.ctid
+    WITH deleted AS (
+        DELETE FROM outbox
+        USING unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS acknowledged (shard, seq, epoch)
+              JOIN outbox_shard USING (shard, epoch)
+              CROSS JOIN LATERAL (
+                  SELECT row.ctid
+                  FROM outbox AS row
+                  WHERE row.shard = acknowledged.shard AND row.seq = acknowledged.seq
+                  OFFSET 0
+              ) AS found
+        WHERE outbox.ctid = found.ctid AND pg_postmaster_start_time() = $4
+    )
+    SELECT pg_postmaster_start_time()
 """
 
 
-async def delete_published(connection: Connection, acknowledged: Sequence[tuple[int, int, int]]) -> None:
+async def delete_published(
+    connection: Connection, acknowledged: Sequence[tuple[int, int, int]], *, server_started_at: datetime
+) -> datetime:
     """Delete rows that Kafka has acknowledged, except those of a shard whose epoch has changed.
 
     The deletion is durable on return: a row that came back after a crash of Postgres would be sent again, after newer
-    versions of its key whose rows are deleted already.
+    versions of its key whose rows are deleted already. After a failover a standby may lack the last transactions, so
+    that epochs and numbers are assigned again and deleted rows exist: nothing is deleted there.
 
     Args:
         connection: A connection outside a transaction.
         acknowledged: Shard, seq and the owner's epoch of each row.
+        server_started_at: When the server on which the rows were committed or read has started.
+
+    Returns:
+        When the present server has started; if this is another time, nothing was deleted.
     """
-    await connection.execute(_DELETE_PUBLISHED, *zip(*acknowledged, strict=True))
+    columns = zip(*acknowledged, strict=True)
+    started_at: datetime = await connection.fetchval(_DELETE_PUBLISHED, *columns, server_started_at)
+    return started_at
 
 
 _PARK: Final = """
@@ -113,7 +132,7 @@ _PARK: Final = """
     SET parked_at = clock_timestamp(), last_error = $4, attempts = attempts + 1
     FROM outbox_shard
     WHERE outbox.shard = $1 AND outbox.seq = $2 AND outbox.parked_at IS NULL
-      AND outbox_shard.shard = $1 AND outbox_shard.epoch = $3
+      AND outbox_shard.shard = $1 AND outbox_shard.epoch = $3 AND pg_postmaster_start_time() = $5
     RETURNING true
 """
 
@@ -176,7 +195,9 @@ class PostgresOutbox:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def select_unpublished(self, shards: Sequence[int], *, limit: int) -> list[OutboxRow]:
+    async def select_unpublished(
+        self, shards: Sequence[int], *, limit: int
+    ) -> tuple[list[OutboxRow], datetime | None]:
         """Return the oldest rows of each shard, see `select_unpublished`.
 
         Raises:
@@ -185,15 +206,24 @@ class PostgresOutbox:
         async with self._database.connection() as connection:
             return await select_unpublished(connection, shards=shards, limit=limit)
 
-    async def delete_published(self, acknowledged: Sequence[tuple[int, int, int]]) -> None:
+    async def delete_published(
+        self, acknowledged: Sequence[tuple[int, int, int]], *, server_started_at: datetime
+    ) -> datetime:
         """Delete rows given as (shard, seq, epoch), see `delete_published`."""
         async with self._database.connection() as connection:
-            await delete_published(connection, acknowledged)
+            return await delete_published(connection, acknowledged, server_started_at=server_started_at)
 
-    async def park(self, row: OutboxRow, *, epoch: int, reason: str) -> bool:
-        """Park a row that Kafka rejects; return False if its shard's epoch has changed or it is parked already."""
+    async def park(self, row: OutboxRow, *, epoch: int, server_started_at: datetime, reason: str) -> bool:
+        """Park a row that Kafka rejects.
+
+        Returns:
+            False if the shard's epoch or the server is another one, or if the row is parked already.
+        """
         async with self._database.connection() as connection:
-            return await connection.fetchval(_PARK, row.event.shard, row.seq, epoch, reason) is True
+            parked = await connection.fetchval(
+                _PARK, row.event.shard, row.seq, epoch, reason, server_started_at
+            )
+            return parked is True
 
     async def notify_publishers(self) -> None:
         """Notify other processes, see `notify_publishers`."""

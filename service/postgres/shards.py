@@ -1,7 +1,7 @@
 """The tables outbox_shard and outbox_publisher: which process publishes which shard, by the database's clock."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from service.postgres.database import Connection, Database
@@ -48,9 +48,11 @@ _CLAIM: Final = """
 """
 
 _NEWEST_SEQ_IF_OWNER: Final = """
-    SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq_seq)
+    SELECT (SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM outbox_seq_seq) AS newest_seq,
+           pg_postmaster_start_time() AS server_started_at
     FROM outbox_shard
     WHERE shard = $2 AND owner = $1 AND epoch = $3 AND lease_until >= clock_timestamp()
+    FOR SHARE OF outbox_shard -- fails on a server that is read-only since a failover
 """
 
 _RELEASE: Final = """
@@ -124,14 +126,14 @@ class PostgresShardOwnership:
             rows = await connection.fetch(_CLAIM, self._name, self._lease, limit, LONGEST_LEASE)
         return {row["shard"]: row["epoch"] for row in rows}
 
-    async def newest_seq_if_owner(self, shard: int, *, epoch: int) -> int | None:
-        """Return the highest seq drawn so far, by a row of any shard, committed or not.
+    async def newest_seq_if_owner(self, shard: int, *, epoch: int) -> tuple[int, datetime] | None:
+        """Return the highest seq drawn so far, by a row of any shard, committed or not, and when the server started.
 
         None if this publisher has no valid lease on ``shard`` in this ``epoch``.
         """
         async with self._database.connection() as connection:
-            newest: int | None = await connection.fetchval(_NEWEST_SEQ_IF_OWNER, self._name, shard, epoch)
-            return newest
+            row = await connection.fetchrow(_NEWEST_SEQ_IF_OWNER, self._name, shard, epoch)
+            return (row["newest_seq"], row["server_started_at"]) if row else None
 
     async def release(self, shards: Sequence[int]) -> None:
         """Release ``shards`` and notify the other publishers, so that they claim them at once."""

@@ -3,6 +3,9 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
 from typing import Final
 
 import structlog
@@ -26,6 +29,15 @@ _DELETE_DELAY: Final = 0.01
 
 _RETRY_DELAY: Final = 0.5
 """Seconds before the next attempt when the database is unavailable."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """Rows of a shard that Kafka acknowledged or rejected, and when the server started that had them then."""
+
+    shard: ShardQueue
+    server_started_at: datetime
+    rows: Sequence[OutboxRow]
 
 
 class OutboxWorker:
@@ -55,20 +67,20 @@ class OutboxWorker:
         self._signals = signals
         self._published = published
         self._metrics = metrics
-        self._to_park: list[tuple[ShardQueue, OutboxRow, RecordRejectedError]] = []
-        self._to_delete: list[tuple[ShardQueue, OutboxRow]] = []
+        self._to_park: list[tuple[_Sent, RecordRejectedError]] = []
+        self._to_delete: list[_Sent] = []
         self._processing = asyncio.Lock()
 
     def acknowledged(self, shard: ShardQueue, rows: Sequence[OutboxRow]) -> None:
         """Delete rows that Kafka acknowledged, together with others a few milliseconds later."""
         if not self._to_delete:
             asyncio.get_running_loop().call_later(_DELETE_DELAY, self._signals.outbox.set)
-        self._to_delete.extend((shard, row) for row in rows)
+        self._to_delete.append(_sent(shard, rows))
         self._published(rows)
 
     def rejected(self, shard: ShardQueue, row: OutboxRow, error: RecordRejectedError) -> None:
         """Park a row that Kafka rejects for good."""
-        self._to_park.append((shard, row, error))
+        self._to_park.append((_sent(shard, [row]), error))
         self._signals.outbox.set()
 
     async def run(self) -> None:
@@ -103,26 +115,41 @@ class OutboxWorker:
 
     async def _park(self) -> None:
         while self._to_park:
-            shard, row, error = self._to_park[0]
-            parked = await self._store.park(row, epoch=shard.epoch, reason=str(error))
+            sent, error = self._to_park[0]
+            parked = await self._store.park(
+                sent.rows[0],
+                epoch=sent.shard.epoch,
+                server_started_at=sent.server_started_at,
+                reason=str(error),
+            )
             del self._to_park[0]
             if parked:
                 self._metrics.rows_parked.labels(error.reason).inc()
-                event = row.event
-                details = {"shard": shard.number, "key": event.public_key, "version": event.version}
+                event = sent.rows[0].event
+                details = {"shard": event.shard, "key": event.public_key, "version": event.version}
                 _log.error("key_parked", **details, why=str(error))
 
     async def _delete(self) -> None:
-        rows, self._to_delete = self._to_delete, []
-        if not rows:
-            return
+        by_server: dict[datetime, list[_Sent]] = {}  # one server, except after a failover
+        for each in self._to_delete:
+            by_server.setdefault(each.server_started_at, []).append(each)
+        self._to_delete = []
         try:
-            await self._store.delete_published([(shard.number, row.seq, shard.epoch) for shard, row in rows])
+            while by_server:
+                server_started_at, sent = next(iter(by_server.items()))
+                await self._delete_of_server(server_started_at, sent)
+                del by_server[server_started_at]
         except BaseException:  # on cancellation too: otherwise the queues would hold the rows for ever
-            self._to_delete = rows + self._to_delete
+            self._to_delete = [*chain.from_iterable(by_server.values()), *self._to_delete]
             raise
-        for shard, row in rows:
-            shard.remove_deleted(row.seq)
+
+    async def _delete_of_server(self, server_started_at: datetime, sent: Sequence[_Sent]) -> None:
+        rows = [(each.shard.number, row.seq, each.shard.epoch) for each in sent for row in each.rows]
+        present = await self._store.delete_published(rows, server_started_at=server_started_at)
+        for each in sent:
+            if present == each.server_started_at == each.shard.server_started_at:
+                each.shard.remove_deleted(each.rows)
+        self._replace_outdated(present)
 
     async def _read(self, due: Sequence[ShardQueue]) -> None:
         if not due:
@@ -130,12 +157,27 @@ class OutboxWorker:
         reads = [(shard, shard.begin_read()) for shard in due]
         rows: dict[int, list[OutboxRow]] = {shard.number: [] for shard in due}
         try:
-            for row in await self._store.select_unpublished(list(rows), limit=WINDOW):
-                rows[row.event.shard].append(row)
+            selected, server_started_at = await self._store.select_unpublished(list(rows), limit=WINDOW)
         except BaseException:
             for shard in due:
                 shard.request_read()
             raise
+        for row in selected:
+            rows[row.event.shard].append(row)
         for shard, session in reads:
             shard.finish_read(rows[shard.number], session)
+        if (
+            server_started_at is not None
+        ):  # a former primary may answer reads: what it has is published already
+            self._replace_outdated(server_started_at)
         self._signals.sender.set()
+
+    def _replace_outdated(self, server_started_at: datetime) -> None:
+        if outdated := self._shards.replace_outdated(server_started_at):
+            _log.warning("shards_reopened", shards=outdated, reason="another database server")
+            self._signals.sender.set()
+
+
+def _sent(shard: ShardQueue, rows: Sequence[OutboxRow]) -> _Sent:
+    assert shard.server_started_at is not None, "a session was open"
+    return _Sent(shard, shard.server_started_at, rows)

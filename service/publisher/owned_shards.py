@@ -1,6 +1,7 @@
 """The shards that this process owns."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from service.publisher.shard_queue import ShardQueue
 
@@ -40,6 +41,17 @@ class OwnedShards:
         gained = [number for number in epochs if number not in self._queues]
         self._queues.update({number: ShardQueue(number, epochs[number]) for number in gained})
         return lost, gained
+
+    def replace_outdated(self, server_started_at: datetime) -> list[int]:
+        """Replace every queue with rows of a database server that did not start at this time by an empty one.
+
+        Returns:
+            The shards of these queues, which are published from the table from now on.
+        """
+        current = (None, server_started_at)
+        outdated = [queue for queue in self if queue.server_started_at not in current and not queue.draining]
+        self._queues.update({queue.number: ShardQueue(queue.number, queue.epoch) for queue in outdated})
+        return [queue.number for queue in outdated]
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Drop the queues of the shards ``numbers``."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from service.domain.events import OutboxRow
@@ -29,17 +29,27 @@ class Producer(Protocol):
 class OutboxStore(Protocol):
     """The outbox table and the notifications about it; every method may raise UnavailableError."""
 
-    async def select_unpublished(self, shards: Sequence[int], *, limit: int) -> list[OutboxRow]:
+    async def select_unpublished(
+        self, shards: Sequence[int], *, limit: int
+    ) -> tuple[list[OutboxRow], datetime | None]:
         """Return the oldest rows of each shard, at most ``limit`` of each, ordered by seq.
 
         Parked rows and later rows of the same keys are left out.
+
+        Returns:
+            The rows, and when the database server that has them started; None without a row.
         """
 
-    async def delete_published(self, acknowledged: Sequence[tuple[int, int, int]]) -> None:
-        """Delete rows given as (shard, seq, epoch); rows of a shard with another epoch stay."""
+    async def delete_published(
+        self, acknowledged: Sequence[tuple[int, int, int]], *, server_started_at: datetime
+    ) -> datetime:
+        """Delete rows given as (shard, seq, epoch); return when the database server started.
 
-    async def park(self, row: OutboxRow, *, epoch: int, reason: str) -> bool:
-        """Park a row that Kafka rejects; return False if the shard has another epoch."""
+        Rows of a shard with another epoch stay, and all rows if the server started at another time.
+        """
+
+    async def park(self, row: OutboxRow, *, epoch: int, server_started_at: datetime, reason: str) -> bool:
+        """Park a row that Kafka rejects; return False if the shard's epoch or the server is another one."""
 
     async def notify_publishers(self) -> None:
         """Notify the publishers of other processes that rows were committed."""
@@ -73,8 +83,11 @@ class ShardOwnership(Protocol):
     async def claim(self, *, limit: int) -> dict[int, int]:
         """Claim at most ``limit`` free shards; return their new epochs by shard."""
 
-    async def newest_seq_if_owner(self, shard: int, *, epoch: int) -> int | None:
-        """Return the highest seq drawn so far, or None if this publisher does not own the shard in ``epoch``."""
+    async def newest_seq_if_owner(self, shard: int, *, epoch: int) -> tuple[int, datetime] | None:
+        """Return the highest seq drawn so far and when the database server started.
+
+        None if this publisher does not own the shard in ``epoch``.
+        """
 
     async def release(self, shards: Sequence[int]) -> None:
         """Release shards and notify the other publishers."""

@@ -145,14 +145,15 @@ class Sender:
         try:
             session = await self._producer.open(shard.number)
             # Checked after the earlier sessions are fenced: a later owner fences this session in turn.
-            newest_seq = await self._ownership.newest_seq_if_owner(shard.number, epoch=shard.epoch)
+            state = await self._ownership.newest_seq_if_owner(shard.number, epoch=shard.epoch)
         except Exception as error:  # noqa: BLE001 -- the shard is retried after any error
             self._failed(shard, error)
             return
-        if newest_seq is None:
+        if state is None:
             self._failed(shard, FencedError("the shard has another owner"))
             return
-        shard.finish_opening(session, newest_seq=newest_seq)
+        newest_seq, server_started_at = state
+        shard.finish_opening(session, newest_seq=newest_seq, server_started_at=server_started_at)
         self._metrics.sessions_opened.inc()
         self._signals.outbox.set()
 

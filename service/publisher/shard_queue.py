@@ -7,6 +7,7 @@ orders of events.
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import Enum, auto
 from typing import Final
 
@@ -58,6 +59,7 @@ class ShardQueue:
         self.epoch: Final = epoch
         self._state = State.CLOSED
         self._session: ProducerSession | None = None
+        self._server_started_at: datetime | None = None
         self._failures = 0
         self._retry_at = 0.0
         self._draining = False
@@ -79,6 +81,15 @@ class ShardQueue:
     def session(self) -> ProducerSession | None:
         """The open producer session; None unless the state is OPEN."""
         return self._session
+
+    @property
+    def server_started_at(self) -> datetime | None:
+        """When the database server that has the rows started; None before the first session is open.
+
+        A server that started at another time is a promoted standby, which may lack the last transactions, or the same
+        server after a restart.
+        """
+        return self._server_started_at
 
     @property
     def failures(self) -> int:
@@ -133,13 +144,19 @@ class ShardQueue:
         """Start to open a session."""
         self._state = State.OPENING
 
-    def finish_opening(self, session: ProducerSession, *, newest_seq: int) -> None:
+    def finish_opening(
+        self, session: ProducerSession, *, newest_seq: int, server_started_at: datetime
+    ) -> None:
         """Use ``session`` from now on, beginning with the rows in the table.
 
         Args:
             session: The session; earlier ones are fenced.
             newest_seq: The highest seq drawn after that: an earlier owner may have sent rows up to it.
+            server_started_at: When the database server that returned ``newest_seq`` started.
         """
+        if server_started_at != self._server_started_at:
+            self._held_seqs.clear()  # acknowledged rows must be sent again, after earlier rows that came back
+            self._server_started_at = server_started_at
         self._session = session
         self._state = State.OPEN
         self._read_due = True
@@ -244,9 +261,9 @@ class ShardQueue:
         self._failures = 0
         return [record for record in acknowledged if record.ends_row]
 
-    def remove_deleted(self, seq: int) -> None:
-        """Drop a row that was deleted from the table."""
-        self._held_seqs.discard(seq)
+    def remove_deleted(self, rows: Sequence[OutboxRow]) -> None:
+        """Drop rows that were deleted from the table."""
+        self._held_seqs.difference_update(row.seq for row in rows)
 
     def fail(self, retry_at: float) -> None:
         """Close the session; all rows that are not acknowledged have to be read from the table again.
