@@ -18,7 +18,9 @@ from service.dev.process import ServerProcess
 
 _COPY_TIMEOUT: Final = 60.0
 _READY_TIMEOUT: Final = 60.0
-_CATCH_UP_TIMEOUT: Final = 20.0
+_SYNCHRONOUS_TIMEOUT: Final = 20.0
+
+_IS_SYNCHRONOUS: Final = "SELECT EXISTS (SELECT FROM pg_stat_replication WHERE sync_state = 'sync')"
 
 
 class Standby:
@@ -57,20 +59,17 @@ class Standby:
         finally:
             os.close(held)
 
-    async def catch_up(self) -> None:
-        """Wait until everything that the primary has committed is replayed.
+    async def until_synchronous(self) -> None:
+        """Wait until each commit on the primary waits for this standby.
 
         Raises:
             TimeoutError: This takes too long.
         """
-        async with asyncio.timeout(_CATCH_UP_TIMEOUT):
+        async with asyncio.timeout(_SYNCHRONOUS_TIMEOUT):
             primary = await asyncpg.connect(self._servers.postgres.url)
-            position = await primary.fetchval("SELECT pg_current_wal_flush_lsn()::text")
-            await primary.close()
-            standby = await asyncpg.connect(self._url())
-            while not await standby.fetchval("SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", position):
+            while not await primary.fetchval(_IS_SYNCHRONOUS):
                 await asyncio.sleep(0.02)
-            await standby.close()
+            await primary.close()
 
     async def promote(self) -> None:
         """Promote the standby to primary.

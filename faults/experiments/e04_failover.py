@@ -16,7 +16,7 @@ _POOL_SIZE: Final = 10
 
 
 async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
-    """Writes succeed within seconds without a restart; the standby was in sync, so nothing acknowledged is lost.
+    """Writes succeed within seconds without a restart; replication is synchronous, so nothing acknowledged is lost.
 
     Only new connections reach the standby, as after a change of a DNS name or a virtual address.
     """
@@ -27,10 +27,11 @@ async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
         standby = Standby(servers, servers.directory / f"standby-{uuid4().hex}")
         try:
             await standby.start()
+            await _alter_primary(servers, "synchronous_standby_names", "'*'")
+            await standby.until_synchronous()
             async with experiment.under_load():
                 await experiment.load.wait_for_acknowledged(50)
-                await _set_read_only(servers, "on")
-                await standby.catch_up()
+                await _alter_primary(servers, "default_transaction_read_only", "on")
                 await standby.promote()
                 postgres_proxy.target = standby.port
                 seconds = await experiment.load.wait_for_acknowledged(1, timeout=60)
@@ -47,14 +48,15 @@ async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
             for replica in experiment.replicas:
                 replica.kill()
             standby.kill()
-            await _set_read_only(servers, "off")
+            await _alter_primary(servers, "synchronous_standby_names", "''")
+            await _alter_primary(servers, "default_transaction_read_only", "off")
 
 
-async def _set_read_only(servers: SharedServers, value: str) -> None:
-    """Set the default of all sessions, existing ones included."""
+async def _alter_primary(servers: SharedServers, setting: str, value: str) -> None:
+    """Change a setting for all sessions, existing ones included."""
     connection = await asyncpg.connect(servers.postgres.url)
     await connection.execute("SET default_transaction_read_only = off")
-    await connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+    await connection.execute(f"ALTER SYSTEM SET {setting} = {value}")
     await connection.execute("SELECT pg_reload_conf()")
     await connection.close()
 
