@@ -185,14 +185,15 @@ async def publish(c: Connection) -> None:
     """Read, delete and park outbox rows."""
     await outbox.insert_events(c, _EVENTS)
     await outbox.select_unpublished(c, shards=[0, 1], limit=10)
-    await outbox.delete_published(c, [(1, 1, 0), (4, 4, 0)])
+    started_at = await c.fetchval("SELECT pg_postmaster_start_time()")
+    await outbox.delete_published(c, [(1, 1, 0), (4, 4, 0)], server_started_at=started_at)
     await outbox.is_unpublished(c, shard=1, event_id=_EVENT_ID)
     await outbox.count_outbox(c, most=20)
     await outbox.notify_publishers(c)
     pool: Any = _OneConnection(c)
     store = outbox.PostgresOutbox(pool)
-    row = (await store.select_unpublished([1], limit=1))[0]
-    await store.park(row, epoch=0, reason="refused")
+    [row], _ = await store.select_unpublished([1], limit=1)
+    await store.park(row, epoch=0, server_started_at=started_at, reason="refused")
     [parked, *_] = await outbox_admin.select_parked(c, limit=10)
     await outbox_admin.select_parked(c, key=parked.public_key, limit=10)
     await outbox_admin.count_blocked(c, parked)
