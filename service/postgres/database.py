@@ -44,7 +44,7 @@ _OUTCOME_UNKNOWN: Final = (
 
 _CONNECTIONS_ARE_STALE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError)
 _INDEX_SCANS_ONLY: Final = dict.fromkeys(
-    ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_hashjoin", "enable_mergejoin"), "off"
+    ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_mergejoin"), "off"
 )
 """Every statement finds a few rows by an index, in the order of the index. Other plans are faster in small tables
 only; without statistics, or if they are cached, Postgres uses them in large tables too."""

@@ -55,14 +55,14 @@ async def insert_result(connection: Connection, key: IdempotencyKey, *, target_i
 
 _DELETE_EXPIRED: Final = """
     DELETE FROM idempotency
-    WHERE (token_id, key) IN (
-        SELECT token_id, key
+    WHERE ctid = ANY (ARRAY(
+        SELECT ctid
         FROM idempotency
         WHERE created_at <= clock_timestamp() - $1::interval
         ORDER BY created_at
         LIMIT $2
         FOR UPDATE SKIP LOCKED
-    )
+    ))
 """
 
 

@@ -33,6 +33,7 @@ class PreparedKey:
     idempotency_key: IdempotencyKey | None = None
 
 
+# OFFSET 0 forces a lookup by the id: without statistics, Postgres may read all projects instead.
 _INSERT: Final = """
     WITH new AS (
         SELECT *
@@ -49,11 +50,13 @@ _INSERT: Final = """
             project_id, label, public_key, secret_key, rate_limit_count, rate_limit_window, browser_sdk_version,
             loader_options, version, created_at, updated_at
         )
-        SELECT project.id, label, public_key, secret_key, rate_limit_count, rate_limit_window, browser_sdk_version,
-               loader_options, version, new.created_at, new.created_at
+        SELECT new.project_id, label, public_key, secret_key, rate_limit_count, rate_limit_window,
+               browser_sdk_version, loader_options, version, new.created_at, new.created_at
         FROM new
-        JOIN project ON project.id = new.project_id AND project.organization_id = new.organization_id
-        WHERE project.deleted_at IS NULL
+        CROSS JOIN LATERAL (
+            SELECT organization_id FROM project WHERE id = new.project_id AND deleted_at IS NULL OFFSET 0
+        ) AS project
+        WHERE project.organization_id = new.organization_id
         ON CONFLICT DO NOTHING
         RETURNING id, public_key, version
     ),

@@ -28,16 +28,18 @@ PUBLIC_KEY: Final = 2
 KeyColumns: TypeAlias = tuple[Any, ...]
 """The values of `KEY_COLUMNS`."""
 
-# OFFSET 0 forces a lookup by the public key: without statistics, Postgres may read all keys of the project instead.
+# OFFSET 0 forces lookups by the public key and by the project's id: without statistics, Postgres may read all keys of
+# the project instead.
 _SELECT_KEYS: Final = f"""
     SELECT {KEY_COLUMNS}
     FROM unnest($1::bigint[], $2::bigint[], $3::text[]) AS wanted (organization_id, project_id, public_key)
     CROSS JOIN LATERAL (
         SELECT {KEY_COLUMNS} FROM project_key AS key WHERE key.public_key = wanted.public_key OFFSET 0
     ) AS key
-    JOIN project ON project.id = key.project_id
-    WHERE project.id = wanted.project_id AND project.organization_id = wanted.organization_id
-      AND project.deleted_at IS NULL
+    CROSS JOIN LATERAL (
+        SELECT organization_id FROM project WHERE id = key.project_id AND deleted_at IS NULL OFFSET 0
+    ) AS project
+    WHERE key.project_id = wanted.project_id AND project.organization_id = wanted.organization_id
 """
 
 

@@ -41,10 +41,12 @@ class ParkedRow:
 _SELECT_PARKED: Final = """
     SELECT shard, seq, aggregateid AS public_key, type, outbox.version, parked_at AS since, attempts,
            last_error AS reason,
-           coalesce((payload->>'organizationId')::bigint, deleted_key.organization_id) AS organization_id,
-           coalesce((payload->>'projectId')::bigint, deleted_key.project_id) AS project_id
+           coalesce((payload->>'organizationId')::bigint, deleted.organization_id) AS organization_id,
+           coalesce((payload->>'projectId')::bigint, deleted.project_id) AS project_id
     FROM outbox
-    LEFT JOIN deleted_key ON deleted_key.public_key = aggregateid
+    LEFT JOIN LATERAL (
+        SELECT organization_id, project_id FROM deleted_key WHERE public_key = outbox.aggregateid OFFSET 0
+    ) AS deleted ON true
     WHERE parked_at IS NOT NULL AND ($1::text IS NULL OR aggregateid = $1)
     ORDER BY parked_at, seq
     LIMIT $2
