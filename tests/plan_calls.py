@@ -81,7 +81,7 @@ async def read_keys(c: Connection) -> None:
     """Read keys and pages of keys."""
     await keys.select_keys(c, [(1, 1, public_key) for public_key in _PUBLIC_KEYS])
     await keys.select_by_row_id(c, organization_id=1, project_id=1, row_id=MIDDLE_KEY)
-    await keys.select_conflict(c, key_of(MIDDLE_KEY))
+    await keys.select_taken(c, key_of(MIDDLE_KEY))
     for page in _PAGES:
         for active in (None, False):
             pages = [KeyPage(1, 1, page, active), KeyPage(2, SMALL_PROJECT.id, page, active)]

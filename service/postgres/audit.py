@@ -34,8 +34,12 @@ async def insert_audit_record(connection: Connection, record: AuditRecord) -> No
     )
 
 
+# A lock is written to the WAL, so the commit waits for a synchronous standby; otherwise the change could be reported
+# although its own COMMIT was cancelled while it waited for the standby.
 _IS_RECORDED: Final = """
-    SELECT EXISTS (
+    SELECT true
+    FROM organization
+    WHERE id = $1 AND EXISTS (
         SELECT
         FROM (
             SELECT change_id
@@ -46,6 +50,7 @@ _IS_RECORDED: Final = """
         ) AS newest
         WHERE change_id = $2
     )
+    FOR KEY SHARE
 """
 
 _NEWEST: Final = 100_000
@@ -53,7 +58,7 @@ _NEWEST: Final = 100_000
 
 
 async def is_recorded(connection: Connection, *, organization_id: int, change_id: UUID) -> bool:
-    """Return whether a recent change was committed."""
+    """Return whether a recent change was committed; the commit of this transaction confirms it."""
     return bool(await connection.fetchval(_IS_RECORDED, organization_id, change_id, _NEWEST))
 
 

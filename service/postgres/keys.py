@@ -1,7 +1,6 @@
 """The table project_key: its columns, and statements that read single keys."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
@@ -72,37 +71,19 @@ async def select_by_row_id(
     return None if row is None else key_from_row(row)
 
 
-_SELECT_CONFLICT: Final = """
+_SELECT_TAKEN: Final = """
     SELECT coalesce(bool_or(public_key = $1), false) AS public_key,
-           coalesce(bool_or(secret_key = $2), false) AS secret_key,
-           coalesce(bool_or(public_key = $1 AND secret_key = $2 AND project_id = $3 AND created_at = $4), false)
-               AS is_same_key
+           coalesce(bool_or(secret_key = $2), false) AS secret_key
     FROM project_key
     WHERE public_key = $1 OR secret_key = $2
 """
 
 
-@dataclass(frozen=True, slots=True)
-class KeyConflict:
-    """Why a new key was not inserted.
-
-    Attributes:
-        taken: Those of ``public_key`` and ``secret_key`` whose values are in use, by any tenant.
-        is_same_key: Whether the existing key is the new key itself, which an earlier attempt has committed.
-    """
-
-    taken: tuple[str, ...]
-    is_same_key: bool
-
-
-async def select_conflict(connection: Connection, key: ProjectKey) -> KeyConflict:
-    """Return why ``key`` was not inserted: public and secret keys are unique in the installation."""
-    row = await connection.fetchrow(
-        _SELECT_CONFLICT, key.public_key, key.secret_key, key.project_id, key.created_at
-    )
+async def select_taken(connection: Connection, key: ProjectKey) -> list[str]:
+    """Return those of ``public_key`` and ``secret_key`` of a new key that are in use, by any tenant."""
+    row = await connection.fetchrow(_SELECT_TAKEN, key.public_key, key.secret_key)
     assert row is not None, "an aggregate has one row"
-    taken = tuple(name for name in ("public_key", "secret_key") if row[name])
-    return KeyConflict(taken=taken, is_same_key=row["is_same_key"])
+    return [name for name in ("public_key", "secret_key") if row[name]]
 
 
 _COUNT: Final = """

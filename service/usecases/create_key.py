@@ -26,7 +26,7 @@ from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, utc
 from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, remove_deleted_key
 from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_keys
-from service.postgres.keys import select_by_row_id, select_conflict
+from service.postgres.keys import select_by_row_id, select_taken
 from service.postgres.projects import select_project
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
@@ -134,7 +134,7 @@ class CreateKey:
                 return [
                     prepared
                     if prepared.key.public_key in inserted
-                    else await _find_conflict(connection, prepared) or prepared
+                    else await _find_conflict(connection, prepared)
                     for prepared in batch
                 ]
         except BatchRejectedError:
@@ -168,9 +168,9 @@ class CreateKey:
                 prepared = self._next_version(prepared, deleted)
             rows = await insert_keys(connection, [prepared])
             if not rows:
-                if conflict := await _find_conflict(connection, prepared):
-                    raise conflict
-                return prepared
+                if await write.was_committed(connection, organization_id):
+                    return prepared
+                raise await _find_conflict(connection, prepared)
             if await remove_deleted_key(connection, public_key, organization_id=organization_id) != deleted:
                 raise BusyError(f"the key {public_key} was deleted at the same time")
         self._on_committed(rows)
@@ -233,9 +233,7 @@ def prepare_key(
     return PreparedKey(project=project, key=key, event=event, origin=origin, idempotency_key=idempotency_key)
 
 
-async def _find_conflict(connection: Connection, prepared: PreparedKey) -> ProjectKeyError | None:
-    """Return the reason why a key was not inserted; None if an earlier attempt committed it."""
-    conflict = await select_conflict(connection, prepared.key)
-    if conflict.is_same_key:
-        return None
-    return TakenError(*conflict.taken) if conflict.taken else NotFoundError(f"project {prepared.project.id}")
+async def _find_conflict(connection: Connection, prepared: PreparedKey) -> ProjectKeyError:
+    """Return the reason why a key was not inserted."""
+    taken = await select_taken(connection, prepared.key)
+    return TakenError(*taken) if taken else NotFoundError(f"project {prepared.project.id}")
