@@ -13,6 +13,8 @@ BOUNDARY = "----b"
 MULTIPART = f"multipart/form-data; boundary={BOUNDARY}"
 LIMIT = {"window": 60, "count": 10}
 
+_PATTERN = "This value does not match the required pattern. The pattern is ^[a-f0-9]{32}$."
+
 
 def multipart(*fields: tuple[str, str]) -> bytes:
     """Return a form with these fields."""
@@ -122,7 +124,7 @@ TOO_MANY = {"detail": "The form has more than 100 fields."}
     ("raw", "content_type", "error"),
     [
         (b"rateLimit.count=5", FORM, {"rateLimit": {"window": ["This field is required."]}}),
-        (b"public=zz", FORM, {"public": ["This value does not match the required pattern."]}),
+        (b"public=zz", FORM, {"public": [_PATTERN]}),
         (b"name=a%00b", FORM, {"name": ["Null characters are not allowed."]}),
         (b"a=1&" * 101, FORM, TOO_MANY),
         (multipart(*[("a", "1")] * 101), MULTIPART, TOO_MANY),
@@ -141,7 +143,7 @@ TOO_MANY = {"detail": "The form has more than 100 fields."}
         (
             multipart(("public", "zz")),
             MULTIPART,
-            {"public": ["This value does not match the required pattern."]},
+            {"public": [_PATTERN]},
         ),
     ],
 )

@@ -30,6 +30,18 @@ async def test_a_repeated_create_is_answered_with_the_key_that_the_first_one_mad
     assert await stored(site) == with_more_keys(before, 1)
 
 
+async def test_a_replay_has_the_present_status_of_the_event(site: Site) -> None:
+    """The publisher has deleted the row when Kafka has the event; the request does not wait."""
+    headers = _once()
+    first = await site.create({"name": "Once"}, headers=headers)
+    again = await site.create({"name": "Once"}, headers=headers)
+    assert (first.headers["Event-Status"], again.headers["Event-Status"]) == ("pending", "pending")
+    await site.postgres.execute("DELETE FROM outbox WHERE id = $1", first.headers["Event-Id"])
+    for preference in ({}, {"Prefer": "wait=0"}):
+        later = await site.create({"name": "Once"}, headers={**headers, **preference})
+        assert (later.headers["Idempotent-Replayed"], later.headers["Event-Status"]) == ("true", "published")
+
+
 async def test_a_replay_shows_the_key_as_it_is_now(site: Site) -> None:
     """Not as it was: no answer is kept, for it holds a secret."""
     headers = _once()

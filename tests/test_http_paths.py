@@ -68,6 +68,9 @@ async def test_an_invalid_id_slug_or_key_is_404(site: Site, position: str, part:
         (f"/api/0/projects/{ORGANIZATION}/pump-station/keys/{KEY}/stats/", None),
         (f"/api/0/projects/{ORGANIZATION}//keys/", None),
         (f"/api/0//projects/{ORGANIZATION}/pump-station/keys/", None),
+        ("/api/0/nowhere", None),
+        ("/favicon.ico", None),
+        (f"/api/0/projects/{ORGANIZATION}/pump-station/keys/{KEY}/stats", None),
     ],
 )
 async def test_an_unknown_path_is_an_empty_404(site: Site, path: str, info: None) -> None:

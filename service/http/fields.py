@@ -161,7 +161,7 @@ class Hex32(JsonField[str | None]):
 
     default_error_messages = {
         "null": _NULL,
-        "invalid": "This value does not match the required pattern.",
+        "invalid": "This value does not match the required pattern. The pattern is ^[a-f0-9]{32}$.",
     }
     PATTERN: Final = re.compile(r"[a-f0-9]{32}")
 

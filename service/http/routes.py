@@ -103,6 +103,10 @@ RESOURCES: Final = (
 )
 
 
+_PATHS: Final = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", resource.path) for resource in RESOURCES))
+"""The paths of all resources."""
+
+
 def add_routes(
     app: web.Application, state: ServerState, use_cases: UseCases, key_serializer: KeySerializer
 ) -> None:
@@ -206,7 +210,7 @@ def _renamed(request: web.Request, slug: str) -> str:
 
 
 async def _no_such_path(request: web.Request) -> Response:
-    if request.path.endswith("/"):
+    if not _PATHS.fullmatch(f"{request.rel_url.raw_path}/"):
         return empty_response(status=404)
     suggestion = f"{request.path}/"
     if request.headers.get("Content-Type", "").startswith("application/json"):

@@ -64,6 +64,8 @@ async def event_headers(
         seconds = min(int(wait["seconds"]), _MAX_WAIT)
         headers["Preference-Applied"] = f"wait={seconds}"
         published = await _published(context, event_id, public_key, seconds)
+    if replayed and not published:  # the event may be from long ago
+        published = await context.use_cases.acknowledgements.is_published(event_id, public_key)
     return {**headers, "Event-Status": "published" if published else "pending"}
 
 

@@ -56,6 +56,10 @@ class Acknowledgements:
             self._waiting.pop(event_id, None)
         return False
 
+    async def is_published(self, event_id: UUID, public_key: str) -> bool:
+        """Return whether Kafka has acknowledged a committed event; False if Postgres is unavailable."""
+        return event_id in self._recent or not await self._is_unpublished(event_id, public_key)
+
     async def _wait_or_poll(self, future: asyncio.Future[None], event_id: UUID, public_key: str) -> bool:
         attempt = 0
         while not self._stopping:
