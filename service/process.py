@@ -17,10 +17,9 @@ from prometheus_client import CollectorRegistry
 
 from service.concurrency.supervisor import supervised
 from service.http.ops import Health, create_ops_app
-from service.http.server.admission import AdmissionControl
+from service.http.server.admission import AdmissionControl, Deadlines
 from service.http.server.arriving_bodies import ArrivingBodies
 from service.http.server.connection import ServerRunner
-from service.http.server.deadlines import Deadlines
 from service.http.server.new_connections import NewConnections
 from service.http.server.rate_limit import RateLimiter
 from service.http.server.state import ServerState

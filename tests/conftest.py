@@ -13,7 +13,7 @@ import structlog
 import uvloop
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
-from aiohttp.web import Application, Request
+from aiohttp.web import BaseRequest
 from pytest_aiohttp import AiohttpClient
 
 from service.app import Service, build, publishing
@@ -23,7 +23,7 @@ from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.migrate import migrate
 from service.settings import Settings
-from tests.http_service import Site, application_of, open_site
+from tests.http_service import ApiServer, Site, open_site
 from tests.kafka_harness import new_topic
 
 _TEMPLATE = "template_projectkeys"
@@ -174,7 +174,7 @@ async def postgres(database_url: str) -> AsyncIterator["asyncpg.Connection[async
 class Api:
     """A client of the application with a token."""
 
-    client: TestClient[Request, Application]
+    client: TestClient[BaseRequest, None]
     token: str
     project: Project
 
@@ -207,7 +207,7 @@ def make_api(aiohttp_client: AiohttpClient) -> MakeApi:
     async def make(service: Service) -> Api:
         project = await make_project(service)
         token = await service.use_cases.tokens.create("test", scopes=SCOPES)
-        client = await aiohttp_client(application_of(service), server_kwargs={"auto_decompress": False})
+        client: TestClient[BaseRequest, None] = await aiohttp_client(ApiServer(service))
         return Api(client, token, project)
 
     return make

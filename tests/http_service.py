@@ -8,12 +8,14 @@ from typing import Any
 
 import asyncpg
 from aiohttp import ClientSession, ClientTimeout
-from aiohttp.web import Application
+from aiohttp.test_utils import BaseTestServer
+from aiohttp.web import BaseRunner
 from yarl import URL
 
 from service.app import Service, build
 from service.dev.ports import free_port
 from service.domain.scopes import SCOPES
+from service.http.server.connection import ServerRunner
 from service.http.server.state import ServerState
 from service.server import build_app, build_http, listening
 from service.settings import Settings
@@ -123,9 +125,17 @@ async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ServerStat
         await service.database.close()
 
 
-def application_of(service: Service) -> Application:
-    """Return the application of ``service``, to be served by aiohttp's own connections."""
-    return build_app(service, build_http(service).state)
+class ApiServer(BaseTestServer):
+    """The API of a service, whose database is started, with the connections that it has in production."""
+
+    def __init__(self, service: Service) -> None:
+        super().__init__()
+        self._service = service
+
+    async def _make_runner(self, **_options: Any) -> BaseRunner:
+        state = build_http(self._service).state
+        app = build_app(self._service, state)
+        return ServerRunner(app, state, max_connections=100, access_log=None, auto_decompress=False)
 
 
 @asynccontextmanager

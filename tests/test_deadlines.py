@@ -6,7 +6,7 @@ from contextlib import suppress
 
 import pytest
 
-from service.http.server.deadlines import Deadlines
+from service.http.server.admission import Deadlines
 
 _DEADLINE = 0.05
 _TIMEOUT = 5.0

@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator
 
 import pytest
+from aiohttp.test_utils import TestClient
+from aiohttp.web import BaseRequest
 from pytest_aiohttp import AiohttpClient
 
 from service.app import Service, build
@@ -10,7 +12,7 @@ from service.settings import Settings
 from service.usecases.bulk_changes import BATCH_SIZE
 from tests.batch_jobs import finish, write_keys
 from tests.conftest import ORIGIN, Api, MakeApi
-from tests.http_service import NOT_FOUND, application_of
+from tests.http_service import NOT_FOUND, ApiServer
 from tests.outbox import Postgres
 
 REPEATED = {"Idempotency-Key": "one"}
@@ -31,7 +33,7 @@ async def replicas(
 ) -> tuple[Api, Api]:
     """Clients of two replicas, with the same token and the same project."""
     api = await make_api(service)
-    client = await aiohttp_client(application_of(other), server_kwargs={"auto_decompress": False})
+    client: TestClient[BaseRequest, None] = await aiohttp_client(ApiServer(other))
     return api, Api(client, api.token, api.project)
 
 
@@ -58,7 +60,7 @@ async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its
     ]
     for finished in (False, True):
         for method, path, body, headers in requests:
-            assert other.use_cases.projects.get_cached(first.project.organization.slug, first.project.slug)
+            assert other.use_cases.projects.cache.get((first.project.organization.slug, first.project.slug))
             answer = await second.request(method, path, json=body, headers=headers)
             assert (method, path, answer.status, await answer.json()) == (method, path, 404, NOT_FOUND)
         listed = await second.request(

@@ -21,7 +21,7 @@ from service.settings import Settings
 from testkit.polling import poll_until
 from tests.commands import run
 from tests.conftest import Api, make_project
-from tests.http_service import ORGANIZATION, application_of
+from tests.http_service import ORGANIZATION, ApiServer
 from tests.outbox import Postgres
 from tests.statements import statements
 
@@ -80,7 +80,7 @@ async def restricted_api(restricted_service: Service, service: Service, aiohttp_
     """A client of the restricted service, with a token created by the owner."""
     token = await service.use_cases.tokens.create("test", scopes=SCOPES)
     project = await make_project(restricted_service)
-    return Api(await aiohttp_client(application_of(restricted_service)), token, project)
+    return Api(await aiohttp_client(ApiServer(restricted_service)), token, project)
 
 
 async def test_the_service_works_with_the_privileges_of_its_role(

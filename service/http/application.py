@@ -8,9 +8,10 @@ from service.concurrency.supervisor import supervised
 from service.contract.asyncapi import Topic
 from service.http.docs.asyncapi_page import add_asyncapi_routes
 from service.http.docs.swagger_page import add_openapi_routes
-from service.http.routes import add_routes
+from service.http.routes import routes
 from service.http.serializers import KeySerializer
-from service.http.server.state import SERVER_STATE, ServerState
+from service.http.server.middleware import ROUTES
+from service.http.server.state import ServerState
 from service.usecases.use_cases import UseCases
 
 
@@ -26,10 +27,9 @@ def create_app(
         topic: The topic that the AsyncAPI document describes.
     """
     app = web.Application(client_max_size=state.body_limit)
-    app[SERVER_STATE] = state
-    add_openapi_routes(app)
-    add_asyncapi_routes(app, topic)
-    add_routes(app, state, use_cases, key_serializer)
+    app[ROUTES] = routes(state, use_cases, key_serializer)
+    add_openapi_routes(app[ROUTES], state)
+    add_asyncapi_routes(app[ROUTES], state, topic)
 
     async def run_background_tasks(_app: web.Application) -> AsyncIterator[None]:
         restarts = state.metrics.restarts

@@ -1,6 +1,7 @@
 """The argument of the handlers: a request that is authenticated and authorized."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,6 +27,7 @@ class RequestContext:
         key_serializer: The serializer of keys in responses.
         principal: The principal of the token.
         allow: The methods of the resource, for the header Allow.
+        names: The variables of the path.
         found_project: The project in the path; None if the path has none.
     """
 
@@ -35,6 +37,7 @@ class RequestContext:
     key_serializer: KeySerializer
     principal: Principal
     allow: str
+    names: Mapping[str, str]
     found_project: Project | None
 
     @property
@@ -46,12 +49,12 @@ class RequestContext:
     @property
     def organization_name(self) -> str:
         """The id or slug of the organization in the path."""
-        return self.request.match_info["organization"]
+        return self.names["organization"]
 
     @property
     def key_id(self) -> str:
         """The public key in the path."""
-        return self.request.match_info["key_id"]
+        return self.names["key_id"]
 
     @property
     def origin(self) -> Origin:

@@ -12,7 +12,7 @@ from aiohttp import web
 from service.http.errors import HttpError, body_too_large
 from service.http.fields import quoted
 from service.http.forms import parse_form, parse_multipart
-from service.http.server.state import PRINCIPAL, SERVER_STATE
+from service.http.server.state import PRINCIPAL, state_of
 
 _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
     "application/json": lambda raw, _: parse_json(raw),
@@ -155,7 +155,7 @@ async def _read(request: web.Request) -> bytes:
         if request.content.is_eof():  # the body arrived with the head
             return _bounded(request.content.read_nowait(), limit)
         expected = limit if request.content_length is None else request.content_length
-        state = request.app[SERVER_STATE]
+        state = state_of(request)
         with state.arriving.admit(request[PRINCIPAL].token_id, expected):
             async with asyncio.timeout(state.body_timeout):
                 return await request.read()

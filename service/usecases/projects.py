@@ -67,11 +67,8 @@ class Projects:
         self._on_committed = on_committed
         self._on_job_inserted = on_job_inserted
         self._clock = clock
-        self._cache = TtlCache[tuple[str, str], Project](seconds=_CACHE_SECONDS, max_size=_CACHE_SIZE)
-
-    def get_cached(self, organization: str, project: str) -> Project | None:
-        """Return the project with these ids or slugs if it is cached, otherwise None; `get` without the await."""
-        return self._cache.get((organization, project))
+        self.cache = TtlCache[tuple[str, str], Project](seconds=_CACHE_SECONDS, max_size=_CACHE_SIZE)
+        """Projects by their organization and themselves, each an id or a slug; if a project is absent, call `get`."""
 
     async def get(self, organization: str, project: str) -> Project:
         """Return the project with these ids or slugs.
@@ -81,10 +78,10 @@ class Projects:
             MovedError: The project has another slug now.
             UnavailableError: The database cannot be reached.
         """
-        found = self.get_cached(organization, project)
+        found = self.cache.get((organization, project))
         if found is None:
             found = await self._select(organization, project)
-            self._cache.put((organization, project), found)
+            self.cache.put((organization, project), found)
         return found
 
     async def _select(self, organization: str, project: str) -> Project:
@@ -176,7 +173,7 @@ class Projects:
         """
         write = WriteAttempt(origin, self._clock())
         updated = await retry_until_known(write, self._attempt_update, project, change, write)
-        self._cache.clear()
+        self.cache.clear()
         return updated
 
     async def _attempt_update(self, project: Project, change: ProjectChange, write: WriteAttempt) -> Project:
@@ -202,7 +199,7 @@ class Projects:
         """
         write = WriteAttempt(origin, self._clock())
         self._on_committed(await retry_until_known(write, self._attempt_delete, project, write))
-        self._cache.clear()
+        self.cache.clear()
         self._on_job_inserted()
 
     async def _attempt_delete(self, project: Project, write: WriteAttempt) -> Sequence[OutboxRow]:

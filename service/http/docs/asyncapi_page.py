@@ -9,10 +9,11 @@ from importlib.resources import files
 from typing import Any, Final
 
 import orjson
-from aiohttp import web
 
 from service.contract.asyncapi import Topic, asyncapi_document
 from service.http.docs.static import Page, add_page
+from service.http.server.middleware import Routes
+from service.http.server.state import ServerState
 
 DOCUMENT: Final = "/api/0/asyncapi.json"
 PAGE: Final = "/docs/events"
@@ -46,15 +47,15 @@ _HTML: Final = """\
 """
 
 
-def add_asyncapi_routes(app: web.Application, topic: Topic) -> None:
+def add_asyncapi_routes(routes: Routes, state: ServerState, topic: Topic) -> None:
     """Add the routes of the document, its page and the style sheet, whose contents are built once."""
     document = asyncapi_document(topic, version=version("projectkeys"))
     html = asyncapi_page(document)
     style = (files(__package__) / "asyncapi_page.css").read_bytes()
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-    add_page(app, Page(DOCUMENT, "application/json", orjson.dumps(document)))
-    add_page(app, Page(PAGE, "text/html; charset=utf-8", html.encode(), policy))
-    add_page(app, Page(f"/docs/{_STYLE}", "text/css; charset=utf-8", style))
+    add_page(routes, state, Page(DOCUMENT, "application/json", orjson.dumps(document)))
+    add_page(routes, state, Page(PAGE, "text/html; charset=utf-8", html.encode(), policy))
+    add_page(routes, state, Page(f"/docs/{_STYLE}", "text/css; charset=utf-8", style))
 
 
 def asyncapi_page(document: Mapping[str, Any]) -> str:

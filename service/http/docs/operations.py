@@ -7,9 +7,9 @@ from typing import Any, Final, Literal
 from marshmallow import Schema
 
 from service.http import schemas
+from service.http.dispatcher import Handler
 from service.http.docs import examples, response_schemas
 from service.http.handlers import audit, keys, tenants
-from service.http.routes import Handler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from service.http.errors import method_not_allowed
 from service.http.request import accepts, joined_header
-from service.http.server.middleware import Middleware
+from service.http.server.middleware import Middleware, Routes
 from service.http.server.response import (
     COMMON_HEADERS,
     Response,
@@ -19,7 +19,7 @@ from service.http.server.response import (
     error_response,
     header_lines,
 )
-from service.http.server.state import SERVER_STATE
+from service.http.server.state import ServerState
 
 _ALLOW: Final = "GET, HEAD, OPTIONS"
 _ETAG: Final = re.compile(r'"([^"]*)"')
@@ -46,10 +46,9 @@ class Page:
     is_immutable: bool = False
 
 
-def add_page(app: web.Application, page: Page) -> None:
+def add_page(routes: Routes, state: ServerState, page: Page) -> None:
     """Add the route of ``page``."""
-    handler = Middleware(app[SERVER_STATE], page.path, _PageHandler(page).respond).handle
-    app.router.add_route("*", page.path, handler)
+    routes.add(page.path, Middleware(state, page.path, _PageHandler(page).respond))
 
 
 class _PageHandler:

@@ -5,11 +5,11 @@ from importlib.resources import files
 from typing import Final
 
 import orjson
-from aiohttp import web
 
 from service.http.docs.openapi import api_document
 from service.http.docs.static import Page, add_page
-from service.http.server.state import SERVER_STATE
+from service.http.server.middleware import Routes
+from service.http.server.state import ServerState
 
 DOCUMENT: Final = "/api/0/openapi.json"
 PAGE: Final = "/docs"
@@ -48,12 +48,12 @@ _HTML: Final = """\
 """
 
 
-def add_openapi_routes(app: web.Application) -> None:
+def add_openapi_routes(routes: Routes, state: ServerState) -> None:
     """Add the routes of the document, its page and the files that the page loads."""
     version = json.loads((_SWAGGER_UI / "ORIGIN.json").read_text())["version"]
     script, style = (f"docs/swagger-ui-{version}.{kind}" for kind in ("js", "css"))
     html = _HTML.format(swagger_script=script, swagger_style=style)
-    document = api_document(app[SERVER_STATE].path_prefix)
+    document = api_document(state.path_prefix)
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     for page in (
         Page(DOCUMENT, "application/json", orjson.dumps(document)),
@@ -63,7 +63,7 @@ def add_openapi_routes(app: web.Application) -> None:
         Page(f"/{script}", _SCRIPT, _vendored("swagger-ui-bundle.js"), is_compressed=True, is_immutable=True),
         Page(f"/{style}", _STYLE, _vendored("swagger-ui.css"), is_compressed=True, is_immutable=True),
     ):
-        add_page(app, page)
+        add_page(routes, state, page)
 
 
 def _vendored(name: str) -> bytes:

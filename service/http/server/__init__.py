@@ -1,9 +1,9 @@
 """The HTTP server layer on top of aiohttp: connections, admission control, deadlines, rate limits and responses.
 
-The path of a request: `connection` (limits of the connection, framing, admission) → aiohttp's router → `middleware`
-(id, deadline, error responses, common headers, log) → a handler → `response`.
+The path of a request: `connection` (limits of the connection, framing, admission) → `middleware` (route, id,
+deadline, error responses, common headers, log) → a handler → `response`.
 
-aiohttp's own responses and middlewares are not used because they are slower. `web.Response` supports cookies,
+aiohttp's own responses, router and middlewares are not used because they are slower. `web.Response` supports cookies,
 compression, chunks and signals; to build its head takes four times as long, which is a tenth of the time of a GET. A
 chain of middlewares looks up the route of each request again. `python -m bench` prints the rate of GET and that of a
 plain aiohttp handler ("aiohttp with constant bytes"); the tests of `response` compare each response with

@@ -1,10 +1,11 @@
-"""Admission control: the limit on requests in progress and the rate of 503 responses to further requests."""
+"""The limits on requests in progress: their number, the rate of 503 responses to further requests, and their time."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -23,6 +24,10 @@ _REFUSALS_PER_INTERVAL: Final = 50
 
 _RELEASES_PER_INTERVAL: Final = 20
 """Refused connections that are read again, 1 000 per second: that uses a tenth of one processor."""
+
+
+_DEADLINE_INTERVAL: Final = 0.25
+"""Seconds between two checks of the deadlines; a request can exceed its timeout by as much."""
 
 
 class AdmissionControl:
@@ -157,3 +162,38 @@ def _wake(futures: deque[asyncio.Future[None]], count: int) -> None:
         future = futures.popleft()
         if not future.done():
             future.set_result(None)
+
+
+class Deadlines:
+    """The deadlines of requests, ``timeout`` seconds after their start; later, their tasks are cancelled.
+
+    One periodic check enforces them instead of a timer for each request.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        self._timeout = timeout
+        self._deadlines: dict[asyncio.Task[Any], float] = {}
+        self._cancelled: set[asyncio.Task[Any]] = set()
+
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """Set the deadline of the request that ``task`` handles."""
+        self._deadlines[task] = time.monotonic() + self._timeout
+
+    def end(self, task: asyncio.Task[Any]) -> bool:
+        """Remove the deadline of ``task``; return whether it cancelled the task, and undo that cancellation."""
+        self._deadlines.pop(task, None)
+        if task not in self._cancelled:
+            return False
+        self._cancelled.discard(task)
+        task.uncancel()
+        return True
+
+    async def run(self) -> None:
+        """Cancel the tasks whose deadline has passed, until cancelled."""
+        while True:
+            await asyncio.sleep(_DEADLINE_INTERVAL)
+            now = time.monotonic()
+            for task in [task for task, deadline in self._deadlines.items() if deadline <= now]:
+                del self._deadlines[task]
+                self._cancelled.add(task)
+                task.cancel()

@@ -8,7 +8,7 @@ This is the only module that uses private names of aiohttp; `pyproject.toml` pin
 - `RequestHandler._handle_request`: admits a request before its route is looked up;
 - `RequestHandler._waiter`: distinguishes an incomplete request head from a request in progress;
 - `RequestHandler._pause_transport_reading`, `_resume_transport_reading`, `_reading_paused`, `_buffer_paused`: read no
-  further requests while a response is unsent;
+  further requests while a response is unsent, and resume only what was paused;
 - `BaseRequest._message`: ends the connection after a request for an upgrade.
 
 Memory of a connection, measured with CPython 3.11: 9 KiB with one request in progress; 90 KiB with an incomplete
@@ -31,7 +31,7 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 
 from service.domain.errors import BusyError
 from service.http.errors import HttpError, internal_error
-from service.http.server.middleware import new_request_id
+from service.http.server.middleware import ROUTES, new_request_id
 from service.http.server.response import Response, error_response, header_lines
 from service.http.server.state import ServerState
 from service.http.server.unsent_responses import UnsentConnection
@@ -58,6 +58,8 @@ _Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 class ServerRunner(web.AppRunner):
     """The runner of an application whose connections obey the limits of a `ServerState`.
 
+    An application with `ROUTES` is served without aiohttp's router.
+
     Args:
         app: The application.
         state: The limits.
@@ -73,14 +75,17 @@ class ServerRunner(web.AppRunner):
         self._max_connections = max_connections
 
     async def _make_server(self) -> web.Server:
-        return _Server(await super()._make_server(), self._state, self._max_connections)
+        base, routes = await super()._make_server(), self.app.get(ROUTES)
+        # The requests are of the type that `Routes` expects: the factory of the base creates them.
+        handler = base.request_handler if routes is None else cast("_Handler", routes.handle)
+        return _Server(base, handler, self._state, self._max_connections)
 
 
 class _Server(web.Server):
-    """A server with the handler and the options of ``base`` that creates connections of this module."""
+    """A server with the options of ``base`` that creates connections of this module."""
 
-    def __init__(self, base: web.Server, state: ServerState, max_connections: int) -> None:
-        super().__init__(base.request_handler, request_factory=base.request_factory, **base._kwargs)  # noqa: SLF001 -- see the module's docstring
+    def __init__(self, base: web.Server, handler: _Handler, state: ServerState, max_connections: int) -> None:
+        super().__init__(handler, request_factory=base.request_factory, **base._kwargs)  # noqa: SLF001 -- see the module's docstring
         self._state = state
         self._max_connections = max_connections
 
@@ -101,13 +106,13 @@ class _RejectedConnection(asyncio.Protocol):
 class _ClientConnection(web.RequestHandler, UnsentConnection):
     """The connection of a client; at most one of its responses is unsent."""
 
-    __slots__ = ("_app_handler", "_head_size", "_is_new", "_state", "response_size")
+    __slots__ = ("_app_handler", "_head_size", "_is_new", "response_size", "server_state")
 
     def __init__(
         self, server: web.Server, state: ServerState, *, loop: asyncio.AbstractEventLoop, **options: object
     ) -> None:
         super().__init__(server, loop=loop, **options)  # type: ignore[arg-type]  # -- the options of AppRunner
-        self._state = state
+        self.server_state = state
         self._app_handler: _Handler = server.request_handler
         self._is_new = True
         self._head_size = 0
@@ -116,7 +121,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the connection; abort it if its client network has too many connections without a request."""
         peer = transport.get_extra_info("peername")
-        if not self._state.new_connections.add(self, peer[0] if peer else ""):
+        if not self.server_state.new_connections.add(self, peer[0] if peer else ""):
             cast("asyncio.Transport", transport).abort()
             return
         # With 0 the transport pauses writing until the kernel has accepted all bytes.
@@ -128,8 +133,8 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Stop counting the connection and its response."""
-        self._state.new_connections.remove(self)
-        self._state.unsent.remove(self)
+        self.server_state.new_connections.remove(self)
+        self.server_state.unsent.remove(self)
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -141,18 +146,23 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
             return
         self._head_size += len(data)
         if self._head_size > _HEAD_LIMIT:
-            self._state.metrics.aborted.labels("head_limit").inc()
+            self.server_state.metrics.aborted.labels("head_limit").inc()
             self.abort()
+
+    def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- the signature of aiohttp
+        """Resume reading if it is paused; aiohttp calls this function twice for each body, and parses b"" again."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     def pause_writing(self) -> None:
         """Count the response as unsent, and read no requests until it is sent."""
         super().pause_writing()
         self._pause_transport_reading()
-        self._state.unsent.add(self)
+        self.server_state.unsent.add(self)
 
     def resume_writing(self) -> None:
         """Stop counting the response as unsent."""
-        self._state.unsent.remove(self)
+        self.server_state.unsent.remove(self)
         if not (self._reading_paused or self._buffer_paused):
             self._resume_transport_reading()
         super().resume_writing()
@@ -168,7 +178,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
     ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
         if self._is_new:
             self._is_new = False
-            self._state.new_connections.remove(self)
+            self.server_state.new_connections.remove(self)
         message = request._message  # noqa: SLF001 -- its public name is deprecated
         if message.upgrade:
             # The parser discards the bytes after such a request, so it is the last one of its connection. The server
@@ -182,7 +192,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
 
     async def _handle_admitted(self, request: web.BaseRequest) -> web.StreamResponse:
         """Run the application if a slot is free; the slot is released before the response is sent."""
-        admission = self._state.admission
+        admission = self.server_state.admission
         if not (admission.try_acquire() or await admission.acquire()):
             return self._refuse(request)
         try:
@@ -197,17 +207,17 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         """Return 503. To use little CPU, it looks up no route and logs no line."""
         response = error_response(BusyError("no free slot"))
         response.header_lines += header_lines({"X-Request-Id": new_request_id()})
-        response.header_lines += self._state.rate_limiter.header_lines(None, free_slots=0)
+        response.header_lines += self.server_state.rate_limiter.header_lines(None, free_slots=0)
         response.after_send = partial(self._defer_refused, request)
-        if self._state.draining:
+        if self.server_state.draining:
             response.force_close()
-        self._state.metrics.observe("refused", "OTHER", response.status, 0.0)
+        self.server_state.metrics.observe("refused", "OTHER", response.status, 0.0)
         return response
 
     async def _defer_refused(self, request: web.BaseRequest) -> None:
         if request.content.is_eof():  # otherwise the connection is about to be closed
             await request.release()  # the bodies of many refused requests would fill the memory
-            await self._state.admission.defer_refused()
+            await self.server_state.admission.defer_refused()
 
     async def _reject_framing(self, request: web.BaseRequest) -> web.StreamResponse:
         return self.handle_error(request, _BAD_REQUEST)
@@ -237,7 +247,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         response = error_response(error)
         response.header_lines += header_lines({"X-Request-Id": request_id})
         response.force_close()
-        self._state.metrics.observe("unreadable", "OTHER", response.status, 0.0)
+        self.server_state.metrics.observe("unreadable", "OTHER", response.status, 0.0)
         return response
 
 

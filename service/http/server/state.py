@@ -1,15 +1,15 @@
 """The state that connections and handlers of one server share, and the keys of values stored in requests."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol, cast
 from urllib.parse import urlsplit
 
 from aiohttp import web
 
 from service.domain.model import Principal
-from service.http.server.admission import AdmissionControl
+from service.http.server.admission import AdmissionControl, Deadlines
 from service.http.server.arriving_bodies import ArrivingBodies
-from service.http.server.deadlines import Deadlines
 from service.http.server.new_connections import NewConnections
 from service.http.server.rate_limit import RateLimiter
 from service.http.server.unsent_responses import UnsentResponses
@@ -54,10 +54,21 @@ class ServerState:
 
 SERVER_STATE: Final = web.AppKey("server_state", ServerState)
 
+
+class Connection(Protocol):
+    """A connection of the server."""
+
+    server_state: ServerState
+
+
+def state_of(request: web.BaseRequest) -> ServerState:
+    """Return the state of the server that receives ``request``."""
+    return cast("Connection", request.protocol).server_state
+
+
+PATH_VARIABLES: Final = web.RequestKey("path_variables", Mapping[str, str])
+
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 
 PRINCIPAL: Final = web.RequestKey("principal", Principal)
 """The principal of the request; absent before authentication."""
-
-FAULT: Final = web.RequestKey("fault", str)
-"""The reason for the status 503; it is logged and not sent to the client."""
