@@ -9,11 +9,13 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
+from service.concurrency.outage import Outage
 from service.concurrency.supervisor import supervised
 from service.concurrency.tenant_queue import TenantSlots
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS
+from service.environment import SettingsError, reread
 from service.kafka.producer import FencedProducer
 from service.kafka.topic import watch_topic
 from service.kafka_connection import kafka_connection
@@ -29,6 +31,7 @@ from service.postgres.database import Database, Limits, PostgresError
 from service.postgres.outbox import PostgresOutbox
 from service.postgres.outbox_admin import select_backlog
 from service.postgres.schema import SchemaError, problem_with, select_schema_state
+from service.postgres.session import check_session
 from service.postgres.shards import PostgresShardOwnership
 from service.publisher.publisher import Publisher, publisher_name
 from service.settings import DatabaseSettings, DsnSettings, Settings
@@ -68,8 +71,12 @@ class Service:
     use_cases: UseCases
 
 
-def open_database(settings: DatabaseSettings) -> Database:
-    """Create the connection pool of the database; `Database.start` connects."""
+def open_database(settings: DatabaseSettings, outage: Outage | None = None) -> Database:
+    """Create the connection pool of the database, which connects when it is used; ``outage`` logs failures.
+
+    Raises:
+        SettingsError: The URL or a PG* variable has a parameter that is not supported.
+    """
     limits = Limits(
         pool_size=settings.database_pool_size,
         connect=settings.connect_timeout,
@@ -78,7 +85,15 @@ def open_database(settings: DatabaseSettings) -> Database:
         lock=settings.lock_timeout,
         idle_in_transaction=settings.idle_in_transaction_timeout,
     )
-    return Database(settings.database_url, limits, through_pgbouncer=settings.database_pgbouncer)
+    try:
+        return Database(
+            lambda: reread(settings).database_url,
+            limits,
+            through_pgbouncer=settings.database_pgbouncer,
+            outage=outage,
+        )
+    except ValueError as error:
+        raise SettingsError(str(error)) from None
 
 
 def ingest_from(settings: DsnSettings) -> Ingest:
@@ -95,7 +110,7 @@ def build(settings: Settings) -> Service:
     # The library would add a second time series, the time of creation, for each counter.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # -- the library lacks its annotation
     registry = CollectorRegistry()
-    database = open_database(settings)
+    database = open_database(settings, Outage("postgres"))
     PoolMetrics(registry, database.sizes)
     LoopMetrics(registry)
     producer = _build_producer(settings)
@@ -224,17 +239,20 @@ async def publishing(
 
 async def check_dependencies(service: Service) -> dict[str, str]:
     """Return the state of Postgres and Kafka by name: "ok" or the problem."""
-    return {"postgres": await _check_postgres(service.database), "kafka": service.publisher.condition()}
+    return {**await _check_postgres(service.database), "kafka": service.publisher.condition()}
 
 
-async def _check_postgres(database: Database) -> str:
+async def _check_postgres(database: Database) -> dict[str, str]:
+    """Return the state of Postgres and, as ``postgres_session``, parameters that differ from those needed."""
     try:
         async with database.connection() as connection:
-            return problem_with(await select_schema_state(connection)) or "ok"
-    except SchemaError as error:
-        return str(error)
+            problem = problem_with(await select_schema_state(connection))
+            differing = await check_session(connection, database.session_parameters)
+    except (SchemaError, PostgresError) as error:
+        return {"postgres": str(error)}
     except UnavailableError as error:
-        return f"unreachable: {error}"
+        return {"postgres": f"unavailable: {error}"}
+    return {"postgres": problem or "ok", **({"postgres_session": differing} if differing else {})}
 
 
 async def update_outbox_metrics(service: Service) -> None:

@@ -81,6 +81,26 @@ def read(group: type[Group]) -> Group:
     return settings
 
 
+def reread(settings: Group) -> Group:
+    """Return ``settings`` with the present contents of the files from which texts were read.
+
+    An empty file is being rewritten and changes nothing.
+
+    Raises:
+        SettingsError: A file cannot be read or has an invalid value.
+    """
+    values: dict[str, object] = {}
+    for declared in fields(settings):
+        name = declared.name.upper()
+        if isinstance(declared.default, str) and os.environ.get(f"{name}_FILE"):
+            try:
+                if text := _text(name):
+                    values[declared.name] = _metadata(declared).check(text)
+            except ValidationError as error:
+                raise SettingsError(f"{name}: {error.messages[0]}") from None
+    return replace(settings, **values)
+
+
 def _text(name: str) -> str | None:
     """Return the value of a variable, or the content of the file that NAME_FILE names; None if neither is set."""
     text, file = os.environ.get(name), os.environ.get(f"{name}_FILE")

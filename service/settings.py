@@ -32,7 +32,7 @@ class DatabaseSettings(SettingsGroup):
 
     database_url: str = setting(
         "",
-        "URL, postgresql://…; if empty, the PG* variables of libpq apply.",
+        "URL, postgresql://…; what it leaves out is taken from the PG* variables of libpq.",
         check=_DATABASE_URL,
         secret=True,
     )

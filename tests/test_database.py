@@ -18,7 +18,7 @@ from tests.outbox import Postgres
 
 @asynccontextmanager
 async def _opened(url: str, limits: Limits) -> AsyncIterator[Database]:
-    database = Database(url, limits)
+    database = Database(lambda: url, limits)
     await database.start()
     try:
         yield database

@@ -160,15 +160,15 @@ async def test_a_postgres_that_does_not_respond_is_503_within_the_acquire_timeou
         await asyncio.start_server(_send_nothing, "127.0.0.1", 0) as silent_server,
     ):
         address = silent_server.sockets[0].getsockname()[1]
-        pool = site.service.database._pool
-        assert pool is not None
-        await pool.expire_connections()
-        pool.set_connect_args(f"postgresql://u@127.0.0.1:{address}/d")
+        database = site.service.database
+        assert database._pool is not None
+        await database._pool.expire_connections()
+        database._read_url = lambda: f"postgresql://u@127.0.0.1:{address}/d"
         started = time.monotonic()
         async with storing_nothing(site):
             assert _is_unavailable(await site.create({}))
         assert time.monotonic() - started < seconds + _SLACK
-        pool.set_connect_args(settings.database_url)
+        database._read_url = lambda: settings.database_url
 
 
 async def _send_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

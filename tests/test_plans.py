@@ -39,6 +39,7 @@ _NOT_MEASURED = {
     "migrate._UNLOCK": "`migrate`, reads no table",
     "schema._SELECT_STATE": "reads tables with a row for each migration",
     "schema._SELECT_VERSION": "reads a table with a row for each version",
+    "session._SELECT": "reads no table",
     "tokens._SELECT_ALL": "`token list`, a command that shows all tokens",
 }
 
@@ -49,7 +50,8 @@ _NAMES = {statement.text: statement.name for statement in statements()}
 async def measured(database_url: str, postgres: Postgres) -> AsyncIterator[Postgres]:
     """A connection with the settings of the service to a database whose tables are empty and never analyzed."""
     await forbid_autovacuum(postgres)
-    connection = await asyncpg.connect(**Database(database_url, Limits())._connect_arguments())
+    parameters = Database(lambda: database_url, Limits()).session_parameters
+    connection = await asyncpg.connect(database_url, server_settings=parameters)
     yield connection
     await connection.close()
 

@@ -37,9 +37,9 @@ async def lossy(
     settings: Settings, losses: Losses, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Service]:
     """The service with a database whose connections break, without its publisher."""
-    database = LossyDatabase(settings.database_url, Limits())
+    database = LossyDatabase(lambda: settings.database_url, Limits())
     database.losses = losses
-    monkeypatch.setattr("service.app.open_database", lambda _: database)
+    monkeypatch.setattr("service.app.open_database", lambda *_: database)
     service = build(settings)
     await database.start()
     yield service

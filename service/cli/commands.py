@@ -9,11 +9,11 @@ from typing import Any, Final, TypeAlias
 
 from service.app import open_database
 from service.domain.model import Origin
-from service.environment import SettingsError, read
+from service.environment import read
 from service.json_text import dump_json
 from service.postgres.command_errors import command_errors
 from service.postgres.database import Database
-from service.settings import DATABASE_URL_FORM, DatabaseSettings
+from service.settings import DatabaseSettings
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no public name
 """The object that subcommands are added to."""
@@ -107,19 +107,11 @@ async def connect_database(settings: DatabaseSettings | None = None) -> AsyncIte
     await database.start()
     try:
         with command_errors():
-            await _connect(database)
+            async with database.connection():  # fails before the command has done anything
+                pass
             yield database
     finally:
         await database.close()
-
-
-async def _connect(database: Database) -> None:
-    """Connect once, since the driver reports an invalid URL when it connects."""
-    try:
-        async with database.connection():
-            return
-    except ValueError:  # its message can contain a part of the password
-        raise SettingsError(f"DATABASE_URL: {DATABASE_URL_FORM}") from None
 
 
 def command_line_origin() -> Origin:

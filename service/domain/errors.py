@@ -1,5 +1,7 @@
 """Errors of the domain; the HTTP layer maps each to a status."""
 
+import logging
+
 
 class ProjectKeyError(Exception):
     """Base class of the errors for which clients receive a response of their own."""
@@ -26,7 +28,22 @@ class BusyError(ProjectKeyError):
 
 
 class UnavailableError(ProjectKeyError):
-    """The database is unreachable or did not respond in time; the client should retry."""
+    """The database is unreachable or did not respond in time; the client should retry.
+
+    ``log_level`` is the level at which background tasks log it.
+    """
+
+    log_level = logging.WARNING
+
+
+class UnreachableError(UnavailableError):
+    """No connection to the database could be opened; the connection pool logs the reason, once for all tasks."""
+
+    log_level = logging.DEBUG
+
+
+class ConflictError(UnavailableError):
+    """The database rolled a transaction back because of a concurrent one; repeating it succeeds."""
 
 
 class UncertainError(UnavailableError):

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from service.domain.errors import (
     BusyError,
+    ConflictError,
     GoneError,
     IdempotencyKeyInUseError,
     IdempotencyKeyReusedError,
@@ -15,6 +16,7 @@ from service.domain.errors import (
     TokenInvalidError,
     UnavailableError,
     UncertainError,
+    UnreachableError,
 )
 
 RETRY_AFTER: Final = {"Retry-After": "1"}
@@ -81,6 +83,7 @@ def request_timed_out() -> HttpError:
     return HttpError(503, "The request timed out. Try again.", RETRY_AFTER)
 
 
+_UNAVAILABLE: Final = (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER)
 _RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, str]]]] = {
     NotFoundError: (404, NOT_FOUND, {}),
     TokenInvalidError: (401, "Invalid token", _CHALLENGE),
@@ -89,8 +92,10 @@ _RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, st
     IdempotencyKeyReusedError: (422, "This Idempotency-Key was used for another request.", {}),
     GoneError: (410, "The resource created by the original request was deleted.", {}),
     BusyError: (503, "The service is busy. Try again.", RETRY_AFTER),
-    UnavailableError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
-    UncertainError: (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER),
+    UnavailableError: _UNAVAILABLE,
+    UnreachableError: _UNAVAILABLE,
+    ConflictError: _UNAVAILABLE,
+    UncertainError: _UNAVAILABLE,
 }
 """Status, text and headers of the domain errors whose response depends only on their type."""
 

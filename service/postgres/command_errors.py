@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
+from service.domain.errors import UnavailableError
 from service.postgres.schema import SchemaError, SchemaState, problem_with
 
 
@@ -18,7 +19,10 @@ def command_errors() -> Iterator[None]:
     """
     try:
         yield
-    except asyncpg.UndefinedTableError:
-        raise SchemaError(problem_with(SchemaState()) or "") from None
-    except asyncpg.PostgresError as error:
-        raise ValueError(f"Postgres reported an error: {error.args[0]}") from None
+    except (asyncpg.PostgresError, UnavailableError) as error:
+        cause = error.__cause__ if isinstance(error, UnavailableError) else error
+        if isinstance(cause, asyncpg.UndefinedTableError):
+            raise SchemaError(problem_with(SchemaState()) or "") from None
+        if cause is error or isinstance(cause, asyncpg.SyntaxOrAccessError | asyncpg.InvalidCatalogNameError):
+            raise ValueError(f"Postgres reported an error: {cause.args[0]}") from None
+        raise

@@ -1,8 +1,8 @@
 """The connection pool: every wait has a timeout, and every failure of the database raises one exception."""
 
 import asyncio
-import re
-import ssl
+import os
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from service.domain.errors import UnavailableError, UncertainError
+from service.concurrency.outage import Outage
+from service.domain.errors import UnavailableError, UnreachableError
+from service.postgres.connection_url import ConnectionParameters, connection_parameters
+from service.postgres.failures import failure_of_statement, makes_connections_stale, reason
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 """A connection, pooled or not."""
@@ -19,30 +22,9 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProx
 PostgresError: TypeAlias = asyncpg.PostgresError
 """Raised for a rejected statement, for example of a database without the schema."""
 
-_UNAVAILABLE: Final = (
-    OSError,  # refused, reset, no route; TimeoutError is one of these
-    asyncpg.InterfaceError,  # the connection broke during a statement
-    asyncpg.InternalClientError,  # the same, detected earlier
-    asyncpg.PostgresConnectionError,  # 08xxx
-    asyncpg.OperatorInterventionError,  # 57xxx: shutdown, start-up, cancelled by a timeout
-    asyncpg.InsufficientResourcesError,  # 53xxx: disk full, out of memory, too many connections
-    asyncpg.LockNotAvailableError,  # 55P03: lock_timeout
-    asyncpg.IdleInTransactionSessionTimeoutError,  # 25P03
-    asyncpg.ReadOnlySQLTransactionError,  # 25006: a demoted primary
-    asyncpg.DeadlockDetectedError,  # 40P01: the other transaction continues
-    asyncpg.InvalidAuthorizationSpecificationError,  # 28xxx: while a password is being changed
-)
-_OUTCOME_UNKNOWN: Final = (
-    OSError,
-    asyncpg.InterfaceError,
-    asyncpg.InternalClientError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.AdminShutdownError,  # 57P01: possible after the commit, during the wait for a standby
-    asyncpg.CrashShutdownError,  # 57P02
-)
-"""Errors after which a write may be committed: the response was lost. Every other error rolled it back."""
+_LONGEST_PAUSE: Final = 0.25
+"""Seconds of a backoff that a request waits for, so that one failure does not fail the requests that follow it."""
 
-_CONNECTIONS_ARE_STALE: Final = (asyncpg.ReadOnlySQLTransactionError, asyncpg.AdminShutdownError)
 _INDEX_SCANS_ONLY: Final = dict.fromkeys(
     ("enable_seqscan", "enable_bitmapscan", "enable_sort", "enable_mergejoin"), "off"
 )
@@ -69,49 +51,90 @@ class Database:
     """A connection pool of one Postgres.
 
     It starts while the database is unavailable and recovers without a restart. With ``through_pgbouncer``, for the
-    transaction mode of PgBouncer, it uses no named prepared statements and sends no startup parameters; the timeouts
-    of the server then have to be set on the role.
+    transaction mode of PgBouncer, it uses no named prepared statements and sends no startup parameters; those of
+    `session_parameters` then have to be set on the role.
+
+    Args:
+        read_url: Returns the present URL; called for each connection, since its password may change.
+        limits: The size of the pool, and timeouts.
+        through_pgbouncer: As above; a parameter of the URL can say so too.
+        outage: Records failures to connect, and delays further attempts.
+
+    Raises:
+        ValueError: The URL or a PG* variable has parameters that are not supported; each line names one.
     """
 
-    def __init__(self, url: str, limits: Limits, *, through_pgbouncer: bool = False) -> None:
-        self._url = url
+    def __init__(
+        self,
+        read_url: Callable[[], str],
+        limits: Limits,
+        *,
+        through_pgbouncer: bool = False,
+        outage: Outage | None = None,
+    ) -> None:
+        self._read_url = read_url
+        self._parameters = connection_parameters(read_url(), os.environ)
         self._limits = limits
-        self._through_pgbouncer = through_pgbouncer
+        self._through_pgbouncer = through_pgbouncer or self._parameters.through_pgbouncer
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
+        self._outage = outage or Outage()
         # The queue of the pool itself is not fair: a later request can get a connection before an earlier one.
         self._turns = asyncio.Semaphore(limits.pool_size)
 
     async def start(self) -> None:
-        """Create the pool without a connection.
-
-        Raises:
-            ValueError: The URL is not valid.
-        """
+        """Create the pool without a connection."""
         self._pool = await asyncpg.create_pool(
-            min_size=0,
-            max_size=self._limits.pool_size,
-            reset=_leave_no_transaction,
-            **self._connect_arguments(),
+            min_size=0, max_size=self._limits.pool_size, reset=_leave_no_transaction, connect=self._connect
         )
 
-    def _connect_arguments(self) -> dict[str, Any]:
+    @property
+    def session_parameters(self) -> dict[str, str]:
+        """The parameters of Postgres that every session must have."""
         limits = self._limits
         return {
-            "dsn": self._url or None,
-            "timeout": limits.connect,
-            "command_timeout": limits.statement + 1,
-            "statement_cache_size": 0 if self._through_pgbouncer else 200,
-            "server_settings": {}
-            if self._through_pgbouncer
-            else {
-                "application_name": "projectkeys",
-                "jit": "off",  # compiling a statement takes longer than executing it
-                **_INDEX_SCANS_ONLY,
-                "statement_timeout": _milliseconds(limits.statement),
-                "lock_timeout": _milliseconds(limits.lock),
-                "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),
-            },
+            "default_transaction_isolation": "read committed",  # writes lock rows; they do not repeat transactions
+            "jit": "off",  # compiling a statement takes longer than executing it
+            **_INDEX_SCANS_ONLY,
+            "standard_conforming_strings": "on",
+            "statement_timeout": _milliseconds(limits.statement),
+            "lock_timeout": _milliseconds(limits.lock),
+            "idle_in_transaction_session_timeout": _milliseconds(limits.idle_in_transaction),
         }
+
+    async def _connect(self, dsn: str | None = None, **options: Any) -> "asyncpg.Connection[asyncpg.Record]":
+        """Open a connection, with ``options`` of the pool; its caller reports a failure by `_unreachable`.
+
+        Raises:
+            UnreachableError: An attempt has failed and the next one is not due.
+            Exception: The files of the settings or the server prevent it.
+        """
+        del dsn  # the pool passes it
+        if left := self._outage.seconds_left:
+            if left > _LONGEST_PAUSE:
+                raise UnreachableError(self._outage.reason)
+            await asyncio.sleep(left)
+        parameters = self._parameters = connection_parameters(self._read_url(), os.environ)
+        connection: asyncpg.Connection[asyncpg.Record] = await asyncpg.connect(
+            **parameters.arguments,
+            **options,
+            ssl=parameters.context and parameters.context(),
+            timeout=parameters.timeout or self._limits.connect,
+            command_timeout=self._limits.statement + 1,
+            statement_cache_size=0 if self._through_pgbouncer else 200,
+            server_settings=parameters.server_settings
+            | ({} if self._through_pgbouncer else self.session_parameters),
+        )
+        _set_socket_options(connection, parameters)
+        self._outage.ended()
+        return connection
+
+    def _unreachable(self, error: Exception) -> UnreachableError:
+        """Record a failure to connect; return the exception that callers receive instead of ``error``."""
+        if isinstance(error, UnreachableError):
+            return error
+        text = "the server did not respond in time" if isinstance(error, TimeoutError) else reason(error)
+        self._outage.failed(text, host=self._parameters.host, port=self._parameters.port)
+        return UnreachableError(text)
 
     async def close(self) -> None:
         """Close every connection; terminate statements that do not end in time."""
@@ -127,8 +150,10 @@ class Database:
         """Acquire a connection for the block; each statement is a transaction of its own.
 
         Raises:
+            UnreachableError: No connection could be opened, for whatever reason.
             UnavailableError: No connection was free in time, or the database failed during a statement.
-            UncertainError: The same, and a write of the block may be committed or not.
+            ConflictError: A concurrent transaction prevented that of the block, which was rolled back.
+            UncertainError: The database failed, and a write of the block may be committed or not.
             PostgresError: Postgres rejected a statement.
         """
         task = asyncio.current_task()
@@ -144,18 +169,16 @@ class Database:
             async with self._pool.acquire(timeout=self._limits.acquire) as connection:
                 in_use = True
                 yield connection
-        except _UNAVAILABLE as error:
+        except Exception as error:
+            failure = failure_of_statement(error) if in_use else self._unreachable(error)
+            if failure is error:
+                raise
             if task.cancelling() > cancellations:
                 # The task was cancelled, and the error of the rollback replaced the cancellation.
                 raise asyncio.CancelledError from error
-            if isinstance(error, _CONNECTIONS_ARE_STALE):
+            if in_use and makes_connections_stale(error):
                 await self._pool.expire_connections()
-            uncertain = in_use and isinstance(error, _OUTCOME_UNKNOWN)
-            kind = UncertainError if uncertain else UnavailableError
-            raise kind(_reason(error)) from error
-        except asyncpg.PostgresError as error:
-            remove_values(error)
-            raise
+            raise failure from error
         finally:
             self._turns.release()
 
@@ -188,7 +211,10 @@ class Database:
             UnavailableError: The connection could not be opened, or broke.
         """
         try:
-            connection = await asyncpg.connect(**self._connect_arguments())
+            connection = await self._connect()
+        except Exception as error:
+            raise self._unreachable(error) from error
+        try:
             try:
                 for channel, callback in callbacks.items():
                     await connection.add_listener(channel, _listener(callback))
@@ -199,8 +225,11 @@ class Database:
                 yield alive
             finally:
                 connection.terminate()
-        except _UNAVAILABLE as error:
-            raise UnavailableError(_reason(error)) from error
+        except Exception as error:
+            failure = failure_of_statement(error)
+            if failure is error:
+                raise
+            raise failure from error
 
     @property
     def has_session(self) -> bool:
@@ -212,33 +241,19 @@ class Database:
         return (0, 0) if self._pool is None else (self._pool.get_size(), self._pool.get_idle_size())
 
 
-def _reason(error: Exception) -> str:
-    """Return the text of ``error``, with advice where that text alone does not help."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            return (
-                f"the server certificate is not valid: {error.verify_message}; check the host and sslrootcert in "
-                "DATABASE_URL, or PGHOST and PGSSLROOTCERT"
-            )
-        case FileNotFoundError():
-            return "a file does not exist: check sslrootcert and similar parameters in DATABASE_URL, or PGSSLROOTCERT"
-        case _:
-            return f"{type(error).__name__}: {error}"
-
-
-_ARGUMENT: Final = re.compile(r"(invalid input for query argument \$\d+).*", re.DOTALL)
-
-
-def remove_values(error: Exception) -> None:
-    """Remove values of rows and arguments from an error, which the log will contain: they may be secrets."""
-    if isinstance(error, asyncpg.PostgresError):
-        error.detail = None
-        error.args = tuple(_ARGUMENT.sub(r"\1", str(text)) for text in error.args)
-
-
 def row_count(status: str) -> int:
     """Return the number of rows in a command tag, such as `UPDATE 3`."""
     return int(status.rpartition(" ")[2])
+
+
+def _set_socket_options(
+    connection: "asyncpg.Connection[asyncpg.Record]", parameters: ConnectionParameters
+) -> None:
+    transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 -- no public name
+    kernel = transport.get_extra_info("socket")
+    if kernel.family != socket.AF_UNIX:
+        for option in parameters.socket_options:
+            kernel.setsockopt(*option)
 
 
 def _listener(callback: Callable[[], None]) -> Callable[..., None]:

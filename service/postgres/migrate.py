@@ -14,6 +14,7 @@ from service.postgres.database import Connection
 from service.postgres.grants import check_role, grant_rights
 from service.postgres.migration_files import Migration, current_schema, known_migrations
 from service.postgres.schema import CURRENT, SchemaError, problem_with, select_schema_state
+from service.postgres.session import REQUIRED_ENCODING
 
 Report = Callable[[str], None]
 """Receives a line for each step and for each wait."""
@@ -80,10 +81,16 @@ async def migrate(
         The names of the applied migrations, or `FRESH` alone for a database that was empty.
 
     Raises:
-        SchemaError: The database is newer than this program, another migration runs, a lock could not be taken, or
-            the role is missing or unsuitable.
+        SchemaError: The database is not in UTF-8 or newer than this program, another migration runs, a lock could not
+            be taken, or the role is missing or unsuitable.
     """
     known = known_migrations() if migrations is None else migrations
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != REQUIRED_ENCODING:
+        raise SchemaError(
+            f"the database has the encoding {encoding}, which lacks characters of names: create it with "
+            f"ENCODING '{REQUIRED_ENCODING}' TEMPLATE template0"
+        )
     async with _only_migration(connection, wait, report):
         if grant_to is not None:
             await check_role(connection, grant_to)

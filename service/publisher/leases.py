@@ -67,7 +67,7 @@ class Leases:
             try:
                 await self.rebalance()
             except UnavailableError as error:
-                _log.warning("leases_not_renewed", error=str(error))
+                _log.log(error.log_level, "leases_not_renewed", error=str(error))
                 self._drop_if_expired()
             try:
                 async with asyncio.timeout(self._renewal_interval * random.uniform(0.9, 1)):  # noqa: S311 -- jitter is no secret

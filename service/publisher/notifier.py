@@ -47,7 +47,7 @@ class Notifier:
         try:
             await self._store.notify_publishers()
         except UnavailableError as error:
-            _log.info("publishers_not_notified", error=str(error))
+            _log.log(error.log_level, "publishers_not_notified", error=str(error))
 
     async def run(self) -> None:
         """Listen until cancelled; only wait if the connection does not support LISTEN."""
@@ -55,7 +55,9 @@ class Notifier:
             try:
                 await self._listen()
             except UnavailableError as error:
-                _log.info("postgres_listen_failed", error=str(error), retry_in=_RECONNECT_INTERVAL)
+                _log.log(
+                    error.log_level, "postgres_listen_failed", error=str(error), retry_in=_RECONNECT_INTERVAL
+                )
             await asyncio.sleep(_RECONNECT_INTERVAL)
         await asyncio.Event().wait()
 

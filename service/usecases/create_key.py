@@ -14,6 +14,7 @@ from service.concurrency.batcher import Batcher
 from service.concurrency.tenant_queue import TenantSlots
 from service.domain.errors import (
     BusyError,
+    ConflictError,
     GoneError,
     NotFoundError,
     ProjectKeyError,
@@ -112,8 +113,9 @@ class CreateKey:
                 else:
                     try:
                         await self._batcher.submit(prepared, tenant=project.organization.id)
-                    except UncertainError:
-                        prepared = await self._commit_alone(prepared, uncertain=True)
+                    except (ConflictError, UncertainError) as error:
+                        uncertain = isinstance(error, UncertainError)
+                        prepared = await self._commit_alone(prepared, uncertain=uncertain)
                 return CreatedKey(prepared.key, prepared.event.id)
         key = await self._select_stored(project, request.stored.target_id)
         return CreatedKey(key, request.stored.event_id, replayed=True)

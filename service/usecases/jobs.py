@@ -22,8 +22,9 @@ from service.postgres.batch_jobs import (
     postpone_job,
     seconds_until_due,
 )
-from service.postgres.database import Connection, Database, remove_values
+from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import lock_deleted_keys
+from service.postgres.failures import remove_values
 from service.postgres.idempotency import delete_expired
 from service.postgres.key_locks import KeyRange, LockedKey, lock_keys
 from service.postgres.projects import ProjectNotEmptyError, delete_project
@@ -88,7 +89,7 @@ class Jobs:
             try:
                 pause = await self._round()
             except UnavailableError as error:
-                _log.warning("job_poll_failed", error=str(error))
+                _log.log(error.log_level, "job_poll_failed", error=str(error))
                 pause = _POLL_INTERVAL
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):

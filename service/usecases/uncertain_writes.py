@@ -1,4 +1,4 @@
-"""Retries writes whose outcome is unknown because the connection failed at COMMIT."""
+"""Retries writes that a concurrent transaction prevented, or whose outcome is unknown because COMMIT failed."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 from service.concurrency.backoff import Backoff
 from service.domain.audit import Action, AuditRecord
-from service.domain.errors import UnavailableError, UncertainError
+from service.domain.errors import ConflictError, UnavailableError, UncertainError
 from service.domain.events import Event, EventType
 from service.domain.model import Organization, Origin, Project, ProjectKey
 from service.postgres.audit import insert_audit_record, is_recorded
@@ -86,21 +86,22 @@ async def retry_until_known(
     *args: Parameters.args,
     **kwargs: Parameters.kwargs,
 ) -> Result:
-    """Call ``attempt`` until the outcome of ``write`` is known; return its result.
+    """Call ``attempt`` until ``write`` meets no concurrent transaction and its outcome is known; return its result.
 
     After an attempt with an unknown outcome, the next attempt must check whether it was committed; see
     `WriteAttempt.was_committed`.
 
     Raises:
-        UnavailableError: The first attempt was not committed, or the outcome is unknown after the last attempt.
+        UnavailableError: The first attempt was not committed, or the last one met a concurrent transaction or has an
+            unknown outcome.
     """
     for number in range(1, _MAX_ATTEMPTS):
         try:
             return await attempt(*args, **kwargs)
         except UncertainError:
             write.uncertain = True
-        except UnavailableError:
-            if not write.uncertain:
+        except UnavailableError as error:
+            if not (write.uncertain or isinstance(error, ConflictError)):
                 raise
         await asyncio.sleep(_BACKOFF.delay(number))
     return await attempt(*args, **kwargs)
