@@ -21,10 +21,12 @@ from service.dev.kafka import EmbeddedKafka
 from service.dev.servers import Servers, embedded_servers
 from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
+from service.postgres.database import Limits
 from service.postgres.migrate import migrate
 from service.settings import Settings
 from tests.http_service import ApiServer, Site, open_site
 from tests.kafka_harness import new_topic
+from tests.lossy_database import Losses, LossyDatabase
 
 _TEMPLATE = "template_projectkeys"
 CACHE = Path(__file__).parents[1] / ".cache"
@@ -234,3 +236,23 @@ async def make_project(
         owner, slug=slug, name=slug, default_key=False, origin=ORIGIN
     )
     return created
+
+
+@pytest.fixture
+def losses() -> Losses:
+    """The connections that break during the test."""
+    return Losses()
+
+
+@pytest.fixture
+async def lossy(
+    settings: Settings, losses: Losses, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Service]:
+    """The service with a database whose connections break, without its publisher."""
+    database = LossyDatabase(lambda: settings.database_url, Limits())
+    database.losses = losses
+    monkeypatch.setattr("service.app.open_database", lambda *_: database)
+    service = build(settings)
+    await database.start()
+    yield service
+    await database.close()

@@ -27,11 +27,14 @@ def _row(seq: int, *, key: str = "", version: int = 1) -> OutboxRow:
     return OutboxRow(seq=seq, event=event)
 
 
+def _open(shard: ShardQueue, *, newest_seq: int = 0) -> None:
+    session = ProducerSession(0, producer_id=1, epoch=1, opened_at=0.0)
+    shard.finish_opening(session, newest_seq=newest_seq, server_started_at=_NOON)
+
+
 def _open_shard() -> ShardQueue:
     shard = ShardQueue(0, epoch=1)
-    shard.finish_opening(
-        ProducerSession(0, producer_id=1, epoch=1, opened_at=0.0), newest_seq=0, server_started_at=_NOON
-    )
+    _open(shard)
     shard.finish_read([], shard.begin_read())
     return shard
 
@@ -109,9 +112,7 @@ def test_after_a_failure_all_unacknowledged_rows_are_read_again() -> None:
     assert shard.session is None
     assert not shard.can_send
     assert not shard.enqueue(_row(4), committed_at=0.0)
-    shard.finish_opening(
-        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0, server_started_at=_NOON
-    )
+    _open(shard)
     assert shard.read_due
     _read(shard, _row(1), _row(2), _row(3), _row(4))
     assert _send(shard) == [2, 3, 4]
@@ -164,9 +165,7 @@ def test_both_records_of_a_deletion_are_sent_again_after_a_failure_between_them(
     shard.next_batch(1)
     shard.acknowledge(1)
     shard.fail(retry_at=0.0)
-    shard.finish_opening(
-        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=1, server_started_at=_NOON
-    )
+    _open(shard, newest_seq=1)
     _read(shard, _deletion(1))
     assert [record.part for record in shard.next_batch(1000)] == [Part.STATE, Part.TOMBSTONE]
 
@@ -193,9 +192,7 @@ def test_a_first_version_that_is_reported_late_is_not_accepted_from_memory() -> 
 def test_a_row_from_before_the_fence_is_not_accepted_from_memory() -> None:
     """An earlier owner may have sent it and later versions of its key."""
     shard = ShardQueue(0, epoch=2)
-    shard.finish_opening(
-        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=5, server_started_at=_NOON
-    )
+    _open(shard, newest_seq=5)
     assert not shard.enqueue(_row(5), committed_at=0.0)
     assert shard.enqueue(_row(6), committed_at=0.0)
 
@@ -222,19 +219,11 @@ def test_rows_that_were_session_an_earlier_session_are_not_enqueued() -> None:
     session = shard.begin_read()
     shard.fail(retry_at=0.0)
     shard.finish_read([_row(1)], session)
-    shard.finish_opening(
-        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0, server_started_at=_NOON
-    )
+    _open(shard)
     shard.begin_read()
     shard.finish_read([_row(1)], session)
     assert shard.read_due
     assert not shard.can_send
-
-
-def _reopen(shard: ShardQueue) -> None:
-    shard.finish_opening(
-        ProducerSession(0, producer_id=1, epoch=2, opened_at=0.0), newest_seq=0, server_started_at=_NOON
-    )
 
 
 def test_a_rejected_record_is_isolated() -> None:
@@ -244,14 +233,14 @@ def test_a_rejected_record_is_isolated() -> None:
     _read(shard, *rows)
     _send(shard, 3)
     assert shard.reject(retry_at=0.0) is None
-    _reopen(shard)
+    _open(shard)
     _read(shard, *rows)
     assert _send(shard) == [1]
     shard.acknowledge(1)
     assert _send(shard) == [2]
     assert shard.reject(retry_at=0.0) == rows[1]
     assert shard.failures == 0, "isolating it is not a failure"
-    _reopen(shard)
+    _open(shard)
     _read(shard, *rows[2:])
     assert _send(shard) == [3]
     shard.acknowledge(1)

@@ -1,13 +1,12 @@
 """Writes whose connection breaks at COMMIT: each is executed exactly once, and its response is correct."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
 
 import asyncpg
 import pytest
 
-from service.app import Service, build
+from service.app import Service
 from service.domain.errors import NotFoundError, TakenError, UnavailableError, UncertainError
 from service.domain.model import (
     NewProjectKey,
@@ -15,35 +14,13 @@ from service.domain.model import (
     ProjectChange,
     ProjectKeyChange,
 )
-from service.postgres.database import Limits
-from service.settings import Settings
 from service.usecases.create_key import CreatedKey
 from tests.conftest import ORIGIN, make_organization, make_project
-from tests.lossy_database import Loss, Losses, LossyDatabase
+from tests.lossy_database import Loss, Losses
 
 Postgres: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 BOTH = pytest.mark.parametrize("loss", list(Loss))
-
-
-@pytest.fixture
-def losses() -> Losses:
-    """The connections that break during the test."""
-    return Losses()
-
-
-@pytest.fixture
-async def lossy(
-    settings: Settings, losses: Losses, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Service]:
-    """The service with a database whose connections break, without its publisher."""
-    database = LossyDatabase(lambda: settings.database_url, Limits())
-    database.losses = losses
-    monkeypatch.setattr("service.app.open_database", lambda *_: database)
-    service = build(settings)
-    await database.start()
-    yield service
-    await database.close()
 
 
 async def _events(postgres: Postgres) -> list[tuple[str, int]]:
@@ -267,42 +244,3 @@ async def test_an_unreachable_database_is_reported_without_a_retry(lossy: Servic
         await asyncio.wait_for(lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN), 5)
     assert not isinstance(raised.value, UncertainError)
     assert losses.suffered == 0
-
-
-@pytest.fixture
-async def synchronous_standby(postgres: Postgres, losses: Losses) -> AsyncIterator[None]:
-    """From the first fault on, a COMMIT waits for a synchronous standby that does not exist."""
-
-    async def wait_for(name: str) -> None:
-        await postgres.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{name}'")
-        await postgres.execute("SELECT pg_reload_conf()")
-        async with asyncio.timeout(10):
-            while await postgres.fetchval("SHOW synchronous_standby_names") != name:
-                await asyncio.sleep(0.01)
-
-    losses.meanwhile = lambda: wait_for("absent")
-    yield
-    await wait_for("")
-
-
-@pytest.mark.usefixtures("synchronous_standby")
-@pytest.mark.parametrize("action", ["create", "update", "delete"])
-async def test_a_change_whose_replication_was_cancelled_is_not_reported_as_done(
-    lossy: Service, losses: Losses, action: str
-) -> None:
-    """The retry finds the change on the primary, and a promoted standby would not have it."""
-    project = await make_project(lossy)
-    use_cases = lossy.use_cases
-    key = (await use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
-    changes: dict[str, Callable[[], Awaitable[object]]] = {
-        "create": lambda: use_cases.create_key.execute(NewProjectKey(), project, ORIGIN),
-        "update": lambda: use_cases.update_key.execute(
-            project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
-        ),
-        "delete": lambda: use_cases.delete_key.execute(project, key.public_key, ORIGIN),
-    }
-    losses.next.append(Loss.AFTER_COMMIT)
-    with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.5):
-            await changes[action]()
-    assert losses.suffered == 1
