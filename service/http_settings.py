@@ -56,6 +56,12 @@ class HttpSettings(SettingsGroup):
         "Maximum size of a request body (bytes); the body of a key has less than 1000.",
         check=Range(min=1024, max=2**24),
     )
+    header_limit: int = setting(
+        8190,
+        "Maximum size of a request header and of the URL (bytes); larger ones get 431 or 414. All headers together "
+        "may have four times as much.",
+        check=Range(min=1024, max=2**16),
+    )
     arriving_limit: int = setting(
         2**24,
         "Maximum size of all request bodies that are being received (bytes); each counts as at least 16384. Further "

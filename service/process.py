@@ -193,6 +193,7 @@ def build_state(
         metrics=metrics,
         body_timeout=settings.body_timeout,
         body_limit=settings.body_limit,
+        header_limit=settings.header_limit,
         links_base=settings.links_base,
     )
 

@@ -21,6 +21,7 @@ from testkit.http_client import exchange
 _PRIVATE_NAMES: Final = {
     (web.AppRunner, "_make_server"): "create a server with our connections",
     (web.RequestHandler, "_handle_request"): "admit a request before its route is looked up",
+    (web.RequestHandler, "_messages"): "report a request head that exceeds the limit",
     (web.RequestHandler, "_waiter"): "distinguish an incomplete request head from a request in progress",
     (web.RequestHandler, "_pause_transport_reading"): "stop reading while a response is unsent",
     (web.RequestHandler, "_resume_transport_reading"): "continue reading after the response is sent",

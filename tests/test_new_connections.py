@@ -81,8 +81,7 @@ async def test_a_head_has_a_limit_of_its_size(site: Site, before: bytes) -> None
             writer.write(before)
             await reader.readuntil(b"HTTP/1.1 404 ")
         writer.write(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(_HEADERS))
-        with pytest.raises(ConnectionResetError):
-            await reader.read()
+        assert b" 431 " in await reader.read()
     writer.close()
 
 

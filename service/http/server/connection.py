@@ -7,30 +7,35 @@ This is the only module that uses private names of aiohttp; `pyproject.toml` pin
 - `Server._connections`: counts the connections;
 - `RequestHandler._handle_request`: admits a request before its route is looked up;
 - `RequestHandler._waiter`: distinguishes an incomplete request head from a request in progress;
+- `RequestHandler._messages` and `_ErrInfo`: report a request head that exceeds the limit;
 - `RequestHandler._pause_transport_reading`, `_resume_transport_reading`, `_reading_paused`, `_buffer_paused`: read no
   further requests while a response is unsent, and resume only what was paused;
 - `BaseRequest._message`: ends the connection after a request for an upgrade.
 
 Memory of a connection, measured with CPython 3.11: 9 KiB with one request in progress; 90 KiB with an incomplete
-head of 28 KiB, of which the limit is 32 KiB; 60 KiB with pipelined requests; 520 KiB with pipelined requests of 100
-short headers each, the worst case: one read returns about 32 KiB, and aiohttp parses at most 32 requests in
-advance. The connections of the process need at most MAX_CONNECTIONS times as much: 16 000 connections need 150 MB in
-normal use and up to 8 GB under attack, so MAX_CONNECTIONS must fit the memory limit (2 000 per GiB) unless a proxy
-parses the requests first.
+head of 28 KiB, of which the limit is 32 KiB by default; 60 KiB with pipelined requests; 520 KiB with pipelined
+requests of 100 short headers each, the worst case: one read returns about 32 KiB, and aiohttp parses at most 32
+requests in advance. The connections of the process need at most MAX_CONNECTIONS times as much: 16 000 connections
+need 150 MB in normal use and up to 8 GB under attack, so MAX_CONNECTIONS must fit the memory limit (2 000 per GiB)
+unless a proxy parses the requests first.
 """
 
 import asyncio
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
 from functools import partial
 from typing import Any, Final, cast
 
 import structlog
-from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp import HttpVersion11, web
+from aiohttp.streams import EMPTY_PAYLOAD
+from aiohttp.web_protocol import _ErrInfo
 
 from service.domain.errors import BusyError
-from service.http.errors import HttpError, internal_error
+from service.http.errors import internal_error
+from service.http.server import invalid_requests
 from service.http.server.middleware import ROUTES, new_request_id
 from service.http.server.response import Response, error_response, header_lines
 from service.http.server.state import ServerState
@@ -40,8 +45,8 @@ _log = structlog.get_logger(__name__)
 
 _BAD_REQUEST: Final = 400
 
-_HEAD_LIMIT: Final = 32 * 1024
-"""Bytes of a request head. The parser limits the size of one header, and all headers only to a megabyte."""
+_LINGER_TIMEOUT: Final = 1.0
+"""Seconds in which the rest of a rejected request is received."""
 
 _UNSENT_IN_KERNEL: Final = 64 * 1024
 """Bytes that the kernel buffers unsent for each connection; by default it buffers megabytes."""
@@ -70,7 +75,13 @@ class ServerRunner(web.AppRunner):
     def __init__(
         self, app: web.Application, state: ServerState, *, max_connections: int, **options: Any
     ) -> None:
-        super().__init__(app, **options)
+        super().__init__(
+            app,
+            max_headers=invalid_requests.MAX_HEADERS,
+            max_field_size=state.header_limit,
+            max_line_size=invalid_requests.url_limit(state.header_limit),
+            **options,
+        )
         self._state = state
         self._max_connections = max_connections
 
@@ -106,7 +117,15 @@ class _RejectedConnection(asyncio.Protocol):
 class _ClientConnection(web.RequestHandler, UnsentConnection):
     """The connection of a client; at most one of its responses is unsent."""
 
-    __slots__ = ("_app_handler", "_head_size", "_is_new", "response_size", "server_state")
+    __slots__ = (
+        "_app_handler",
+        "_discards_input",
+        "_head_size",
+        "_is_new",
+        "_lost",
+        "response_size",
+        "server_state",
+    )
 
     def __init__(
         self, server: web.Server, state: ServerState, *, loop: asyncio.AbstractEventLoop, **options: object
@@ -115,6 +134,8 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         self.server_state = state
         self._app_handler: _Handler = server.request_handler
         self._is_new = True
+        self._discards_input = False
+        self._lost = asyncio.Event()
         self._head_size = 0
         self.response_size = 0
 
@@ -135,19 +156,23 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         """Stop counting the connection and its response."""
         self.server_state.new_connections.remove(self)
         self.server_state.unsent.remove(self)
+        self._lost.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Parse ``data``; abort the connection if its request head exceeds the limit."""
+        """Parse ``data``; reject a request whose head exceeds the limit."""
+        if self._discards_input:
+            return
         super().data_received(data)
         waiter = self._waiter
         if waiter is None or waiter.done():  # a complete request has arrived
             self._head_size = 0
             return
         self._head_size += len(data)
-        if self._head_size > _HEAD_LIMIT:
-            self.server_state.metrics.aborted.labels("head_limit").inc()
-            self.abort()
+        if self._head_size > invalid_requests.head_limit(self.server_state.header_limit):
+            error = _ErrInfo(_BAD_REQUEST, exc=invalid_requests.HeadTooLargeError(message=""), message="")
+            self._messages.append((error, EMPTY_PAYLOAD))
+            waiter.set_result(None)
 
     def resume_reading(self, resume_parser: bool = True) -> None:  # noqa: FBT001, FBT002 -- the signature of aiohttp
         """Resume reading if it is paused; aiohttp calls this function twice for each body, and parses b"" again."""
@@ -184,7 +209,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
             # The parser discards the bytes after such a request, so it is the last one of its connection. The server
             # offers no other protocol and ignores the header Upgrade.
             request._message = message._replace(should_close=True)  # noqa: SLF001 -- see above
-        if request.version != HttpVersion11 and not _has_valid_framing(request):
+        if request.version != HttpVersion11 and not invalid_requests.has_valid_framing(request):
             request_handler = self._reject_framing
         elif request_handler is self._app_handler:  # otherwise it reports an error of the parser
             request_handler = self._handle_admitted
@@ -194,14 +219,21 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         """Run the application if a slot is free; the slot is released before the response is sent."""
         admission = self.server_state.admission
         if not (admission.try_acquire() or await admission.acquire()):
-            return self._refuse(request)
-        try:
-            return await self._app_handler(request)
-        except web.HTTPBadRequest as error:
-            # No handler raises it: later versions of aiohttp report errors of the parser by this exception.
-            return self.handle_error(request, _BAD_REQUEST, error)
-        finally:
-            admission.release()
+            response: web.StreamResponse = self._refuse(request)
+        else:
+            try:
+                response = await self._app_handler(request)
+            except web.HTTPException as error:
+                # No handler raises it. aiohttp does for an unknown Expect and for a target without a path, and later
+                # versions for errors of the parser.
+                response = self.handle_error(request, error.status, error)
+            finally:
+                admission.release()
+        if not request.content.is_eof() and request.content_length is None:
+            # To parse unread chunks of one byte, of which one read returns thousands, takes up to 80 ms.
+            response.force_close()
+            self._discards_input = True
+        return response
 
     def _refuse(self, request: web.BaseRequest) -> Response:
         """Return 503. To use little CPU, it looks up no route and logs no line."""
@@ -219,6 +251,15 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
             await request.release()  # the bodies of many refused requests would fill the memory
             await self.server_state.admission.defer_refused()
 
+    async def _receive_rest(self) -> None:
+        """Discard the rest of a rejected request: to close with unread bytes can discard the response too."""
+        self._discards_input = True
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write_eof()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LINGER_TIMEOUT):
+                    await self._lost.wait()
+
     async def _reject_framing(self, request: web.BaseRequest) -> web.StreamResponse:
         return self.handle_error(request, _BAD_REQUEST)
 
@@ -229,7 +270,7 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return 400 for invalid HTTP, 500 for an internal error; omit ``message``, which can contain a token.
+        """Return the response to invalid HTTP or to an internal error; omit what ``exc`` quotes, perhaps a token.
 
         Raises:
             ConnectionError: A part of another response has been sent.
@@ -238,22 +279,15 @@ class _ClientConnection(web.RequestHandler, UnsentConnection):
         if request.writer.output_size > 0:
             raise ConnectionError("a part of a response has been sent")
         request_id = new_request_id()
-        if status == _BAD_REQUEST:
+        error = invalid_requests.rejection(status, exc, self.server_state.header_limit)
+        if error is not None:
             _log.info("request_unreadable", error=type(exc).__name__, request_id=request_id)
-            error = HttpError(status, "The request is not valid HTTP.", closes_connection=True)
         else:
             _log.error("request_failed", request_id=request_id, exc_info=exc)
             error = internal_error(request_id)
         response = error_response(error)
+        response.after_send = self._receive_rest
         response.header_lines += header_lines({"X-Request-Id": request_id})
         response.force_close()
         self.server_state.metrics.observe("unreadable", "OTHER", response.status, 0.0)
         return response
-
-
-def _has_valid_framing(request: web.BaseRequest) -> bool:
-    """Return whether the end of a request other than HTTP/1.1 is unambiguous: only HTTP/1.0 without chunks.
-
-    The parser accepts all versions. In HTTP/1.0, Transfer-Encoding is faulty framing: RFC 9112, section 6.1.
-    """
-    return request.version == HttpVersion10 and "Transfer-Encoding" not in request.headers

@@ -30,6 +30,7 @@ class ServerState:
         metrics: The metrics of requests.
         body_timeout: Seconds in which a request body must arrive.
         body_limit: Bytes of a request body.
+        header_limit: Bytes of a request header and of the URL.
         links_base: The base URL of the links in responses, without a trailing slash.
         draining: True while the process is about to stop; each response then closes its connection.
     """
@@ -43,6 +44,7 @@ class ServerState:
     metrics: RequestMetrics
     body_timeout: float
     body_limit: int
+    header_limit: int
     links_base: str
     draining: bool = False
 
