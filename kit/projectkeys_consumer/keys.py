@@ -7,19 +7,19 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import Any, Self, Unpack
+
+from aiokafka.errors import KafkaError
 
 from projectkeys_consumer.client_options import Security, client_options
 from projectkeys_consumer.errors import NotReadyError
 from projectkeys_consumer.read_progress import Lag
 from projectkeys_consumer.state import Change, KeyState, pack_key
 from projectkeys_consumer.subscription import Subscription
-from projectkeys_consumer.synchronizer import Synchronizer
+from projectkeys_consumer.synchronizer import DEFAULT_MAX_AGE, Synchronizer
 from projectkeys_consumer.view import Counts
 
 _log = logging.getLogger(__name__)
-
-_HOUR: Final = 3600.0
 
 OnChange = Callable[[Change], Awaitable[None]]
 
@@ -40,7 +40,9 @@ class ProjectKeys:
         snapshot_interval: seconds.
         snapshot_max_age: seconds since the last complete read after which the whole topic is read. It must be less
             than the topic's ``delete.retention.ms``, after which Kafka removes the tombstones of deleted keys. The
-            default is half of Kafka's default.
+            default is half of Kafka's default; None is half of the topic's value, which needs DescribeConfigs.
+        serve_outdated_snapshot: whether a snapshot older than ``snapshot_max_age`` serves lookups while Kafka is
+            unavailable at the start.
         **security: TLS and SASL options, see `Security`.
 
     Raises:
@@ -55,7 +57,8 @@ class ProjectKeys:
         client_id: str = "projectkeys-consumer",
         snapshot: str | Path | None = None,
         snapshot_interval: float = 300.0,
-        snapshot_max_age: float = 12 * _HOUR,
+        snapshot_max_age: float | None = DEFAULT_MAX_AGE,
+        serve_outdated_snapshot: bool = False,
         **security: Unpack[Security],
     ) -> None:
         self._topic = topic
@@ -65,6 +68,7 @@ class ProjectKeys:
             topic,
             file=None if snapshot is None else Path(snapshot),
             max_age=snapshot_max_age,
+            serves_outdated=serve_outdated_snapshot,
             on_change=self._publish_changes,
         )
         self._view = self._synchronizer.view
@@ -92,6 +96,7 @@ class ProjectKeys:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._synchronizer.close()
         try:
             await self.save()
         except OSError as problem:
@@ -123,6 +128,11 @@ class ProjectKeys:
         return self._synchronizer.ready.is_set()
 
     @property
+    def is_complete(self) -> bool:
+        """Whether lookups are possible: the topic has been read once, or a snapshot is used."""
+        return self._view.complete
+
+    @property
     def problem(self) -> str | None:
         """Why the topic cannot be read at present; None if it can."""
         return self._synchronizer.problem
@@ -139,6 +149,39 @@ class ProjectKeys:
             raise NotReadyError(self.problem or "the topic is being read")
         key = pack_key(public_key)
         return None if key is None else self._view.table.get(key)
+
+    def value(self, public_key: str) -> bytes | None:
+        """Return the value of a key's newest record, undecoded JSON; None if the key does not exist.
+
+        Raises:
+            NotReadyError: as `get`.
+        """
+        if not self._view.complete:
+            raise NotReadyError(self.problem or "the topic is being read")
+        key = pack_key(public_key)
+        return None if key is None else self._view.table.value(key)
+
+    def version(self, public_key: str) -> int:
+        """Return the newest known version of a key, also of a deleted one; 0 if none is known."""
+        key = pack_key(public_key)
+        return 0 if key is None else self._view.version(key)
+
+    async def catch_up(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 -- part of the public API
+        """Wait until everything that was in the topic at the time of this call has been applied.
+
+        Calls at the same time share one request to Kafka.
+
+        Args:
+            timeout: seconds.
+
+        Raises:
+            NotReadyError: Kafka did not respond, or the records were not read in time.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._synchronizer.catch_up()
+        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
+            raise NotReadyError(self.problem or str(error) or "Kafka did not respond in time") from None
 
     async def wait_for(self, public_key: str, version: int, timeout: float = 10.0) -> KeyState | None:  # noqa: ASYNC109 -- part of the public API
         """Wait for a version of a key or a newer one, and return the key's state; None if it has been deleted.

@@ -14,11 +14,14 @@ class Lag:
             normal operation; grows while Kafka is unavailable; None before the topic has been read once.
         idle_seconds: Seconds since the newest record (an event or a heartbeat) of the partition that has been without
             records for longest; None if a partition has had none. With heartbeats it shows that the service runs.
+        delivery_seconds: Seconds from the timestamp of the record read last to its arrival, by this machine's clock;
+            negative if this clock is behind that of the service. None before the first new record.
     """
 
     records: int | None
     seconds: float | None
     idle_seconds: float | None
+    delivery_seconds: float | None = None
 
 
 class ReadProgress:
@@ -35,6 +38,7 @@ class ReadProgress:
     def __init__(self) -> None:
         self.positions: dict[int, int] = {}
         self.complete_as_of: float | None = None
+        self.delivery_seconds: float | None = None
         self._ends: dict[int, int] = {}
         self._target: dict[int, int] = {}
         self._target_time = 0.0

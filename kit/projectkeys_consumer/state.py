@@ -38,6 +38,8 @@ class KeyState:
 
     If ``is_active`` is False, events sent with this key are to be rejected. ``dsn`` is the public DSN. A
     ``rate_limit`` of None means no limit. ``browser_sdk_version`` and ``loader_options`` are for the browser loader.
+    ``key_id`` is the number of the key; None if the event is of a release that did not publish it. After
+    ``expires_at`` the key is disabled; None means never.
     """
 
     public_key: str
@@ -51,6 +53,8 @@ class KeyState:
     browser_sdk_version: str
     loader_options: LoaderOptions
     created_at: datetime
+    key_id: int | None = None
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,8 @@ def _parse_state(members: dict[str, Any]) -> KeyState:
         browser_sdk_version=_typed(str, members["browserSdkVersion"]),
         loader_options=_parse_loader_options(members["dynamicSdkLoaderOptions"]),
         created_at=datetime.fromisoformat(members["dateCreated"]),
+        key_id=_optional(int, members.get("keyId")),
+        expires_at=_parse_time(_optional(str, members.get("expiresAt"))),
     )
 
 
@@ -111,6 +117,19 @@ def _parse_loader_options(members: dict[str, Any]) -> LoaderOptions:
         has_feedback=_typed(bool, members["hasFeedback"]),
         has_logs_and_metrics=_typed(bool, members["hasLogsAndMetrics"]),
     )
+
+
+def _parse_time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    time = datetime.fromisoformat(text)
+    if time.tzinfo is None:
+        raise ValueError(f"{text!r:.40} has no time zone")
+    return time
+
+
+def _optional(expected: type[_Type], value: Any) -> _Type | None:
+    return None if value is None else _typed(expected, value)
 
 
 def _typed(expected: type[_Type], value: Any) -> _Type:

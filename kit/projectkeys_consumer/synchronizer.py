@@ -5,17 +5,26 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from projectkeys_consumer.backoff import Backoff
+from projectkeys_consumer.catch_up import CatchUp
 from projectkeys_consumer.errors import ResyncRequiredError, SnapshotError
 from projectkeys_consumer.read_progress import Lag, ReadProgress
 from projectkeys_consumer.snapshot import Snapshot, read_snapshot, write_snapshot
 from projectkeys_consumer.table import KeyTable
-from projectkeys_consumer.topic_reader import TopicReader, open_topic_reader
+from projectkeys_consumer.topic_reader import (
+    EndOffsets,
+    TopicReader,
+    open_topic_reader,
+    request_delete_retention,
+)
 from projectkeys_consumer.view import KeyView
 
 _log = logging.getLogger(__name__)
+
+DEFAULT_MAX_AGE: Final = 12 * 3600.0
+"""Seconds: half of Kafka's default of ``delete.retention.ms``."""
 
 
 class Synchronizer:
@@ -25,7 +34,9 @@ class Synchronizer:
         options: keyword arguments for aiokafka's clients.
         topic: the topic's name.
         file: the snapshot file; None: no snapshot.
-        max_age: seconds after which known positions are not used any more, because tombstones may have been removed.
+        max_age: seconds after which known positions are not used any more, because tombstones may have been removed;
+            None: half of the topic's ``delete.retention.ms``, or of Kafka's default if it must not be read.
+        serves_outdated: whether a snapshot that is older than ``max_age`` is served while Kafka is unavailable.
         on_change: called with the keys that changed and with whether the whole table was replaced, in which case any
             key may have changed.
     """
@@ -36,19 +47,24 @@ class Synchronizer:
         topic: str,
         *,
         file: Path | None,
-        max_age: float,
+        max_age: float | None,
+        serves_outdated: bool = False,
         on_change: Callable[[list[bytes], bool], None],
     ) -> None:
         self._options = options
         self._topic = topic
         self._file = file
-        self._max_age = max_age
+        self._max_age = DEFAULT_MAX_AGE if max_age is None else max_age
+        self._derives_max_age = max_age is None
+        self._serves_outdated = serves_outdated
         self._on_change = on_change
         self._cluster: str | None = None
         self._loaded: Snapshot | None = None
         self._progress = ReadProgress()
         self._complete_as_of: float | None = None
         self._saved_positions: dict[int, int] = {}
+        self._end_offsets = EndOffsets(options, topic)
+        self._catch_up = CatchUp(self._request_ends, self._is_applied)
         self.view = KeyView()
         self.ready = asyncio.Event()
         self.problem: str | None = None
@@ -81,10 +97,10 @@ class Synchronizer:
         if loaded is not None and loaded.topic != self._topic:
             _log.warning("The snapshot %s is not used: it is of the topic %s", self._file, loaded.topic)
             return None
-        if loaded is not None and time.time() - loaded.as_of > self._max_age:
-            _log.warning("The snapshot %s is not used: it is older than snapshot_max_age", self._file)
-            return None
         return loaded
+
+    def _is_outdated(self, loaded: Snapshot) -> bool:
+        return time.time() - loaded.as_of > self._max_age
 
     def _restore(self, loaded: Snapshot) -> None:
         self.view.restore(KeyTable(loaded.states, loaded.deleted))
@@ -96,6 +112,12 @@ class Synchronizer:
 
     async def _begin(self, reader: TopicReader) -> None:
         """Check that the known positions are valid for this cluster and topic, and start reading there."""
+        if self._derives_max_age:
+            retention = await request_delete_retention(self._options, self._topic)
+            self._max_age = DEFAULT_MAX_AGE if retention is None else retention / 2
+        if self._loaded is not None and self._is_outdated(self._loaded):
+            _log.warning("The snapshot %s is not used: it is older than snapshot_max_age", self._file)
+            self._loaded = None
         if self._loaded is not None and self._loaded.cluster == reader.cluster:
             self._restore(self._loaded)
         elif self._loaded is not None:
@@ -122,6 +144,8 @@ class Synchronizer:
         # No await from here to `_on_change`: the view and the positions stay consistent for other tasks.
         for record in records:
             self._progress.add_record(record.partition, record.timestamp / 1000)
+        if records and not self.view.rebuilding:
+            self._progress.delivery_seconds = time.time() - records[-1].timestamp / 1000
         changed = self.view.apply(records)
         replaced = False
         if self._progress.advance(positions, reader.known_ends(), responded_at=reader.responded_at):
@@ -132,6 +156,7 @@ class Synchronizer:
             self.ready.set()
         if changed or replaced:
             self._on_change(changed, replaced)
+        self._catch_up.wake()
         await asyncio.sleep(0)  # `read` does not suspend while fetched records are available
 
     def _check_age(self) -> None:
@@ -150,15 +175,40 @@ class Synchronizer:
     def _handle_failure(self, error: Exception) -> None:
         self.problem = str(error) or type(error).__name__
         _log.warning("Cannot read the topic %s; it is retried: %s", self._topic, self.problem)
-        if self._loaded is not None:
+        if self._loaded is None:
+            return
+        if self._serves_outdated or not self._is_outdated(self._loaded):
             _log.warning("Serving the snapshot %s until Kafka is available", self._file)
             self._restore(self._loaded)
+
+    async def catch_up(self) -> None:
+        """Wait until everything that was in the topic at the time of this call has been applied to the view.
+
+        Raises:
+            KafkaError: Kafka cannot be reached.
+            TimeoutError: Kafka did not respond.
+        """
+        await self._catch_up.wait()
+
+    async def _request_ends(self) -> dict[int, int]:
+        return await self._end_offsets.request(self._progress.positions)
+
+    def _is_applied(self, ends: Mapping[int, int]) -> bool:
+        positions = self._progress.positions
+        if self.view.rebuilding or not ends:
+            return False
+        return all(positions.get(partition, 0) >= end for partition, end in ends.items())
+
+    async def close(self) -> None:
+        """Close the connections that do not belong to `run`."""
+        await self._end_offsets.close()
 
     def lag(self) -> Lag:
         """Return how far the view is behind the topic."""
         now = time.time()
         seconds = None if self._complete_as_of is None else max(0.0, now - self._complete_as_of)
-        return Lag(self._progress.unread_records, seconds, self._progress.idle_seconds(now))
+        progress = self._progress
+        return Lag(progress.unread_records, seconds, progress.idle_seconds(now), progress.delivery_seconds)
 
     async def save(self) -> None:
         """Write the snapshot if the view is complete and records have been read since the last one.

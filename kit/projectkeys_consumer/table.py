@@ -77,8 +77,13 @@ class KeyTable:
 
     def get(self, key: bytes) -> KeyState | None:
         """Return the state of a key; None if it does not exist."""
+        value = self.value(key)
+        return None if value is None else decode_state(value)
+
+    def value(self, key: bytes) -> bytes | None:
+        """Return the undecoded state of a key; None if it does not exist."""
         state = self.states.get(key)
-        return None if state is None else decode_state(state[_VERSION.size :])
+        return None if state is None else state[_VERSION.size :]
 
     def existing_keys(self) -> list[bytes]:
         """Return the keys that exist."""

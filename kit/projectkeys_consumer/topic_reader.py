@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -15,6 +15,7 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
     for_code,
 )
+from aiokafka.protocol.admin import DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
 from projectkeys_consumer.errors import ResyncRequiredError
@@ -28,6 +29,12 @@ _STOP_TIMEOUT: Final = 5.0
 _SILENCE_TIMEOUT: Final = 30.0
 """Seconds without a response for some partition, after which `read` fails and the caller reconnects to the bootstrap
 servers: aiokafka itself only asks the brokers that it knows, all of which may have been replaced."""
+
+_ENDS_TIMEOUT: Final = 2.0
+"""Seconds for a request of `EndOffsets`."""
+
+_TOPIC_RESOURCE: Final = 2
+"""The type of topics in requests for configurations."""
 
 _MAX_RECORDS: Final = 500
 """Records returned at a time; processing them blocks the event loop for about 10 ms."""
@@ -131,6 +138,60 @@ async def open_topic_reader(options: Mapping[str, Any], topic: str) -> AsyncIter
     finally:
         with suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(consumer.stop(), _STOP_TIMEOUT)
+
+
+class EndOffsets:
+    """Requests end offsets over connections of its own.
+
+    A broker answers the requests of one connection in order, so behind a fetch they would wait for up to 0.3 s.
+
+    Args:
+        options: keyword arguments for aiokafka's clients.
+        topic: the topic's name.
+    """
+
+    def __init__(self, options: Mapping[str, Any], topic: str) -> None:
+        self._options = {**options, "request_timeout_ms": int(_REQUEST_TIMEOUT * 1000)}
+        self._topic = topic
+        self._consumer: AIOKafkaConsumer | None = None
+
+    async def request(self, partitions: Iterable[int]) -> dict[int, int]:
+        """Request the offset after the last record of each partition.
+
+        Raises:
+            KafkaError: Kafka cannot be reached.
+            TimeoutError: Kafka did not respond within 2 s.
+        """
+        wanted = [TopicPartition(self._topic, partition) for partition in partitions]
+        try:
+            async with asyncio.timeout(_ENDS_TIMEOUT):
+                if self._consumer is None:
+                    self._consumer = AIOKafkaConsumer(**self._options)
+                    await self._consumer.start()
+                return _by_number(await self._consumer.end_offsets(wanted))
+        except BaseException:
+            await self.close()  # the next request connects to the bootstrap servers
+            raise
+
+    async def close(self) -> None:
+        """Close the connections."""
+        consumer, self._consumer = self._consumer, None
+        if consumer is not None:
+            with suppress(KafkaError, TimeoutError):
+                await asyncio.wait_for(consumer.stop(), _STOP_TIMEOUT)
+
+
+async def request_delete_retention(options: Mapping[str, Any], topic: str) -> float | None:
+    """Request the topic's ``delete.retention.ms``; return it in seconds, or None if it must not be read.
+
+    Raises:
+        KafkaError: Kafka cannot be reached.
+    """
+    request = DescribeConfigsRequest([(_TOPIC_RESOURCE, topic, ["delete.retention.ms"])])
+    async with asyncio.timeout(_REQUEST_TIMEOUT):
+        [found] = (await _request_any(options, request)).to_object()["resources"]
+    values = [entry["config_value"] for entry in found["config_entries"]]
+    return int(values[0]) / 1000 if not found["error_code"] and values else None
 
 
 async def _find_partitions(options: Mapping[str, Any], topic: str) -> tuple[str, list[int]]:
