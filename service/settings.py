@@ -7,6 +7,7 @@ from typing import Final
 
 from marshmallow.validate import Range, Regexp
 
+from service.edge_settings import EdgeSettings
 from service.environment import SettingsGroup, setting
 from service.http_settings import HttpSettings
 from service.setting_checks import SECONDS, TIMEOUT, base_url, bootstrap_servers, one_of, topic_name
@@ -180,7 +181,12 @@ class ReconcileSettings(DsnSettings, KafkaSettings, DatabaseSettings):
 
 # A dataclass has the fields of its last base class first.
 @dataclass(frozen=True, kw_only=True)
-class Settings(LogSettings, DsnSettings, PublisherSettings, KafkaSettings, DatabaseSettings, HttpSettings):
+class EdgeProcessSettings(LogSettings, EdgeSettings, KafkaSettings, HttpSettings):
+    """The settings of the edge, which does not use the database."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(EdgeProcessSettings, DsnSettings, PublisherSettings, DatabaseSettings):
     """All settings."""
 
 
@@ -190,6 +196,7 @@ GROUPS: Final[Mapping[str, type[SettingsGroup]]] = {
     "Apache Kafka": KafkaSettings,
     "Publisher": PublisherSettings,
     "DSNs": DsnSettings,
+    "Edge": EdgeSettings,
     "Log": LogSettings,
 }
 """The groups of `Settings`, by title."""

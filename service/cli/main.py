@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
-from service.cli import audit, config, dev, events, migrate, serve, tenants, tokens
+from service.cli import audit, config, dev, edge, events, migrate, serve, tenants, tokens
 from service.cli.commands import print_error
 from service.dev.errors import EmbeddedServerError
 from service.domain.errors import ProjectKeyError, TakenError, UnavailableError
@@ -32,6 +32,7 @@ examples:
   projectkeys migrate                   create or update the database schema
   projectkeys token create ci --scope project:write
   projectkeys serve                     run the API and the publisher
+  projectkeys edge                      serve the keys to relays and proxies
 
 Settings are environment variables; `projectkeys config` lists them.
 """
@@ -72,6 +73,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"projectkeys {version('projectkeys')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (serve, dev, migrate, tokens, tenants, events, audit, config):
+    for module in (serve, edge, dev, migrate, tokens, tenants, events, audit, config):
         module.add_to(commands)
     return parser

@@ -83,7 +83,7 @@ async def read_body(request: web.Request) -> Any:
             arrive within BODY_TIMEOUT, 413 if it is too large, 415 if its media type is not supported.
         BusyError: Too many bodies are arriving, or the body has arrived and no slot is free.
     """
-    raw = await _read(request)
+    raw = await read_bytes(request, share=request[PRINCIPAL].token_id)
     content_type = request.headers.get("Content-Type", "")
     if raw and len(content_type) > _MAX_CONTENT_TYPE:
         raise HttpError(400, f"The Content-Type is longer than {_MAX_CONTENT_TYPE} characters.")
@@ -143,7 +143,18 @@ def _reject_constant(name: str) -> None:
     raise ValueError(f"Out of range float values are not JSON compliant: {name!r}")
 
 
-async def _read(request: web.Request) -> bytes:
+async def read_bytes(request: web.Request, *, share: int) -> bytes:
+    """Return the undecoded body.
+
+    Args:
+        request: The request.
+        share: A number of the client; the bodies of one client may use a part of the limit on arriving bodies.
+
+    Raises:
+        HttpError: 400 if the connection ends, 408 if the body does not arrive in time, 413 if it is too large, 415 if
+            it is compressed.
+        BusyError: As `read_body`.
+    """
     if joined_header(request, "Content-Encoding").lower() not in {"", "identity"}:
         raise HttpError(
             415, "Unsupported content encoding; send the body uncompressed.", closes_connection=True
@@ -156,7 +167,7 @@ async def _read(request: web.Request) -> bytes:
             return _bounded(request.content.read_nowait(), limit)
         expected = limit if request.content_length is None else request.content_length
         state = state_of(request)
-        with state.arriving.admit(request[PRINCIPAL].token_id, expected):
+        with state.arriving.admit(share, expected):
             async with asyncio.timeout(state.body_timeout):
                 return await request.read()
     except TimeoutError:

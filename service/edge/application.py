@@ -1,0 +1,126 @@
+"""The application of the edge: its routes and their background tasks."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Mapping
+from typing import Final
+
+from aiohttp import web
+from typing_extensions import override
+
+from service.concurrency.supervisor import supervised
+from service.edge.authorization import Authorization
+from service.edge.known_relays import KnownRelays
+from service.edge.lookups import EdgeToken, Lookups
+from service.edge.original_requests import PATH
+from service.edge.relay_requests import RelayRequests
+from service.http.errors import RETRY_AFTER, HttpError, method_not_allowed
+from service.http.server.middleware import ROUTES, Handler, Middleware, Routes
+from service.http.server.response import Response, empty_response, header_lines
+from service.http.server.state import ServerState
+
+BODY_LIMIT: Final = 2**20
+"""Bytes of a request body."""
+
+_INGEST_PATH: Final = re.compile(r"/api/[1-9][0-9]*/")
+_DECISION_PATH: Final = re.compile(rf"{PATH}(?:[/?]|$)")
+_NO_TOKEN: Final = header_lines({"X-Auth-Status": "403", "X-Auth-Reason": "edge_token"})
+
+
+def create_edge_app(
+    state: ServerState,
+    relays: KnownRelays,
+    requests: RelayRequests,
+    authorization: Authorization,
+    lookups: Lookups,
+    token: EdgeToken,
+) -> web.Application:
+    """Create the application."""
+    app = web.Application(client_max_size=state.body_limit)
+    app[ROUTES] = _EdgeRoutes(state, authorization, token)
+    for path, handlers in _resources(requests, lookups).items():
+        allow = ", ".join([*handlers, "OPTIONS"])
+        app[ROUTES].add(path, Middleware(state, path, _by_method(handlers, allow), allow))
+
+    async def run_background_tasks(_app: web.Application) -> AsyncIterator[None]:
+        restarts = state.metrics.restarts
+        async with (
+            supervised("deadlines", state.deadlines.run, restarts),
+            supervised("admission", state.admission.run, restarts),
+            supervised("relays", relays.watch, restarts),
+        ):
+            yield
+
+    app.cleanup_ctx.append(run_background_tasks)
+    return app
+
+
+def _resources(requests: RelayRequests, lookups: Lookups) -> Mapping[str, Mapping[str, Handler]]:
+    """Return the handler of each method of each path, other than /auth."""
+    relay_path = "/api/0/relays/"
+    return {
+        f"{relay_path}projectconfigs/": {"POST": requests.project_configs},
+        f"{relay_path}live/": {"GET": requests.live},
+        f"{relay_path}register/challenge/": {"POST": requests.challenge},
+        f"{relay_path}register/response/": {"POST": requests.response},
+        f"{relay_path}publickeys/": {"POST": requests.public_keys},
+        f"{relay_path}outcomes/": {"POST": requests.outcomes},
+        "/keys/lookup": {"POST": lookups.get_keys},
+        "/keys/{public_key}": {"GET": lookups.get_key},
+    }
+
+
+def _by_method(handlers: Mapping[str, Handler], allow: str) -> Handler:
+    """Return a handler that calls the one of the method; HEAD is that of GET."""
+
+    async def respond(request: web.Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        if method == "OPTIONS":
+            return empty_response(status=200, allow=allow)
+        if method not in handlers:
+            raise method_not_allowed(request.method)
+        return await handlers[method](request)
+
+    return respond
+
+
+class _EdgeRoutes(Routes):
+    """The routes. Decisions need no middleware, which would take longer than they do.
+
+    Args:
+        state: The state of the server.
+        authorization: Decides for proxies.
+        token: The token that proxies must send.
+    """
+
+    def __init__(self, state: ServerState, authorization: Authorization, token: EdgeToken) -> None:
+        super().__init__(Middleware(state, "unknown", _no_such_path))
+        self._state = state
+        self._authorization = authorization
+        self._token = token
+
+    @override
+    def handle(self, request: web.Request) -> Awaitable[Response]:
+        if _DECISION_PATH.match(request.raw_path):
+            return self._decide(request)
+        return super().handle(request)
+
+    async def _decide(self, request: web.Request) -> Response:
+        if self._token and not self._token.is_in(request):
+            response = Response(_NO_TOKEN, b'{"detail":"edge_token"}', status=403)
+        else:
+            response = await self._authorization.respond(request)
+        if self._state.draining:
+            response.force_close()
+        return response
+
+
+async def _no_such_path(request: web.Request) -> Response:
+    """Return 404; for an envelope 503, so that a relay keeps it: after 404 or 500 it would discard it."""
+    if not _INGEST_PATH.match(request.path):
+        return empty_response(status=404)
+    raise HttpError(
+        503,
+        "The edge receives no events: route /api/<project id>/ to the ingest service.",
+        RETRY_AFTER,
+        closes_connection=True,
+    )
