@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
+from service.domain.errors import CommandError
 from service.environment import SettingsError
 
 _BACKLOG: Final = 1024
@@ -18,7 +19,7 @@ _EVERY_IPV4_ADDRESS: Final = "0.0.0.0"  # noqa: S104 -- is included in ::
 _Address = tuple[socket.AddressFamily, tuple[Any, ...]]
 
 
-class PortTakenError(Exception):
+class PortTakenError(CommandError):
     """A port is in use; the message names the setting that changes it."""
 
 

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from service.app import Service, build, publishing
-from service.cli.use_cases import build_reconcile
+from service.command_app import build_reconcile
 from service.domain.differences import Difference, Kind
 from service.domain.model import NewProjectKey
 from service.domain.partitioning import shard_of

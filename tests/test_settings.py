@@ -112,14 +112,17 @@ def test_every_setting_can_be_read_from_a_file(
     assert (",".join(parsed) if isinstance(parsed, tuple) else str(parsed)) == value
 
 
-def test_a_defect_of_a_command_ends_it_with_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("error", [KeyError, ValueError])
+def test_a_defect_of_a_command_ends_it_with_a_traceback(
+    error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Only expected errors are reported as one line: the text of a KeyError explains nothing."""
 
     def fail(_: object) -> None:
-        raise KeyError("defect")
+        raise error("defect")
 
     monkeypatch.setattr("service.cli.config.table", fail)
-    with pytest.raises(KeyError, match="defect"):
+    with pytest.raises(error, match="defect"):
         main(["config"])
 
 

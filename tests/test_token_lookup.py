@@ -9,7 +9,8 @@ import pytest
 from service.app import Service
 from service.domain.errors import TokenInvalidError
 from service.domain.scopes import SCOPES
-from service.postgres.tokens import TokenRow, select_by_hashes
+from service.domain.tokens import TokenRow
+from service.postgres.tokens import select_by_hashes
 from service.usecases import tokens
 
 

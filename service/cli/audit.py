@@ -12,13 +12,14 @@ from service.cli.commands import (
     add_command,
     add_group,
     add_json_option,
-    connect_database,
     print_json,
     print_lines,
     printable,
     whole_number,
 )
+from service.command_app import connect_database
 from service.domain.audit import ACTIONS, AuditEntry, AuditSearch, audit_entry_to_json
+from service.domain.errors import CommandError
 from service.domain.events import time_to_json
 from service.domain.pagination import Page
 from service.json_text import dump_json
@@ -113,7 +114,7 @@ async def _project_id(audit: Audit, organization: str | None, project: str | Non
     if project is None or project.isdecimal():
         return None if project is None else int(project)
     if organization is None:
-        raise ValueError("--project with a slug needs --org: a slug is unique only within its organization")
+        raise CommandError("--project with a slug needs --org: a slug is unique only within its organization")
     return await audit.project_id(organization, project)
 
 

@@ -1,19 +1,15 @@
 """The functions that the subcommands share: declaration, argument types, the database connection, and output."""
 
 import argparse
+import os
 import secrets
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from service.app import open_database
+from service.domain.errors import CommandError
 from service.domain.model import Origin
-from service.environment import read
 from service.json_text import dump_json
-from service.postgres.command_errors import command_errors
-from service.postgres.database import Database
-from service.settings import DatabaseSettings
 
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no public name
 """The object that subcommands are added to."""
@@ -93,36 +89,26 @@ def display_name(text: str) -> str:
     return name
 
 
-@asynccontextmanager
-async def connect_database(settings: DatabaseSettings | None = None) -> AsyncIterator[Database]:
-    """Connect to the database of ``settings``, or of the environment if None, for the duration of the block.
-
-    Raises:
-        SettingsError: The settings are invalid.
-        SchemaError: The database does not have the schema.
-        UnavailableError: The database is unavailable.
-        ValueError: Postgres rejected a statement.
-    """
-    database = open_database(settings or read(DatabaseSettings))
-    await database.start()
-    try:
-        with command_errors():
-            async with database.connection():  # fails before the command has done anything
-                pass
-            yield database
-    finally:
-        await database.close()
-
-
 def command_line_origin() -> Origin:
     """Return the origin that the audit log stores for changes by a command, with a random request id."""
     return Origin(token_id=None, request_id=f"cli-{secrets.token_hex(8)}")
 
 
 def print_lines(*lines: str) -> None:
-    """Print lines to standard output."""
-    for line in lines:
-        print(line, flush=True)  # noqa: T201 -- a command's output
+    """Print lines to standard output.
+
+    Raises:
+        BrokenPipeError: The reader of a pipe has ended.
+        CommandError: The output cannot be written for another reason.
+    """
+    try:
+        for line in lines:
+            print(line, flush=True)  # noqa: T201 -- a command's output
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail too
+        if isinstance(error, BrokenPipeError):
+            raise
+        raise CommandError(f"the output cannot be written: {error.strerror}") from None
 
 
 def print_json(value: Mapping[str, Any]) -> None:

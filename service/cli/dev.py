@@ -19,26 +19,21 @@ from service.cli.commands import (
     Commands,
     add_command,
     command_line_origin,
-    connect_database,
     print_error,
     print_lines,
 )
-from service.cli.use_cases import build_organizations, build_projects
+from service.command_app import connect_database, create_topic
 from service.dev import lock
 from service.dev.errors import EmbeddedServerError
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
-from service.domain.partitioning import SHARDS
 from service.domain.scopes import SCOPES
 from service.environment import changed, read
-from service.kafka.errors import KafkaFailureError
-from service.kafka.topic import check_topic
-from service.kafka_connection import kafka_connection
-from service.postgres.database import Database
-from service.postgres.migrate import migrate
 from service.process import Port, check_ports_free, drain, run, stop_signal
 from service.server import listening
 from service.settings import Settings
+from service.usecases.migrations import Migrations
 from service.usecases.tokens import Tokens
+from service.usecases.use_cases import UseCases
 
 if TYPE_CHECKING:
     from service.dev.servers import Servers
@@ -109,10 +104,10 @@ async def _dev(configured: Settings) -> None:
         check_ports_free(configured.host, ports)
         (data / _ENVIRONMENT).unlink(missing_ok=True)  # a killed process leaves it
         async with _servers(configured, data) as settings:
-            await asyncio.gather(_migrate(settings), _create_topic(settings))
+            await asyncio.gather(_migrate(settings), create_topic(settings))
             service = build(settings)
             async with publishing(service, check_topic=False):
-                token = await _provision(service.database, settings, data / "token")
+                token = await _provision(service.use_cases, data / "token")
                 async with listening(service) as server:
                     stop = stop_signal()
                     environment = _environment(settings.with_ports(server.ports), token)
@@ -173,21 +168,13 @@ async def _servers(settings: Settings, data: Path) -> AsyncIterator[Settings]:
 
 
 async def _migrate(settings: Settings) -> None:
-    async with connect_database(settings) as database, database.connection() as connection:
-        await migrate(connection)
+    async with connect_database(settings) as database:
+        await Migrations(database).apply()
 
 
-async def _create_topic(settings: Settings) -> None:
-    state = await check_topic(
-        kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=True
-    )
-    if state.problems:
-        raise KafkaFailureError(" ".join(state.problems))
-
-
-async def _provision(database: Database, settings: Settings, token_file: Path) -> str:
+async def _provision(use_cases: UseCases, token_file: Path) -> str:
     """Create the organization, its project and a token with all scopes unless they exist; return the token."""
-    organizations, projects = build_organizations(database), build_projects(database, settings)
+    organizations, projects = use_cases.organizations, use_cases.projects
     origin = command_line_origin()
     try:
         organization = await organizations.get(_ORGANIZATION)
@@ -201,7 +188,7 @@ async def _provision(database: Database, settings: Settings, token_file: Path) -
         await projects.create(
             organization, slug=_PROJECT, name="Pump Station", default_key=True, origin=origin
         )
-    return await _token(Tokens(database), token_file)
+    return await _token(use_cases.tokens, token_file)
 
 
 async def _token(tokens: Tokens, file: Path) -> str:

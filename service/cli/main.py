@@ -1,30 +1,19 @@
 """The command line: declares all commands, and reports their errors."""
 
 import argparse
+import io
+import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
 from service.cli import audit, config, dev, edge, events, migrate, serve, tenants, tokens
 from service.cli.commands import print_error
-from service.dev.errors import EmbeddedServerError
-from service.domain.errors import ProjectKeyError, TakenError, UnavailableError
+from service.domain.errors import CommandError, ProjectKeyError, TakenError, UnavailableError
 from service.environment import SettingsError
-from service.kafka.errors import KafkaFailureError
-from service.postgres.schema import SchemaError
-from service.sockets import PortTakenError
 
 EX_CONFIG: Final = 78
 """The exit code for invalid settings (sysexits.h)."""
-
-_EXPECTED_ERRORS: Final = (
-    ProjectKeyError,
-    KafkaFailureError,
-    SchemaError,
-    PortTakenError,
-    EmbeddedServerError,
-    ValueError,
-)
 
 _EPILOG: Final = """\
 examples:
@@ -40,15 +29,20 @@ Settings are environment variables; `projectkeys config` lists them.
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command of ``arguments``, or of the process's arguments if None; return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a test may replace it
+            stream.reconfigure(errors="backslashreplace")  # its encoding may lack characters of names
     options = _parser().parse_args(arguments)
     try:
         code: int = options.run(options)
     except SettingsError as error:
         print_error(f"Some settings are invalid:\n{error}")
         return EX_CONFIG
-    except _EXPECTED_ERRORS as error:
+    except (ProjectKeyError, CommandError) as error:
         print_error(f"projectkeys: {_message(error)}")
         return 1
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        return 0
     except KeyboardInterrupt:
         return 130
     return code

@@ -5,11 +5,10 @@ import asyncio
 import time
 from typing import Final
 
-from service.cli.commands import Commands, add_command, connect_database, print_lines
+from service.cli.commands import Commands, add_command, print_lines
+from service.command_app import connect_database
 from service.domain.errors import UnavailableError
-from service.postgres.database import Database
-from service.postgres.migrate import FRESH, migrate
-from service.postgres.schema import CURRENT, SchemaError, problem_with, select_schema_state
+from service.usecases.migrations import Migrations
 
 _CONNECT_POLL: Final = 0.5
 """Seconds between two attempts to connect."""
@@ -70,10 +69,12 @@ async def _run(options: argparse.Namespace) -> int:
     deadline = time.monotonic() + options.wait
     await _wait_for_database(deadline)
     async with connect_database() as database:
+        migrations = Migrations(database)
         if options.check:
-            await _check(database)
+            await migrations.check()
+            print_lines(f"The schema is current (version {migrations.version}).")
         else:
-            await _migrate(database, max(deadline - time.monotonic(), 0.0), options.grant_to)
+            await _migrate(migrations, max(deadline - time.monotonic(), 0.0), options.grant_to)
     return 0
 
 
@@ -91,28 +92,14 @@ async def _wait_for_database(deadline: float) -> None:
         await asyncio.sleep(min(_CONNECT_POLL, max(deadline - time.monotonic(), 0.0)))
 
 
-async def _migrate(database: Database, wait: float, role: str | None) -> None:
-    if not database.has_session:
-        raise SchemaError(
-            "migrate holds a lock of its session, which PgBouncer does not keep: connect to Postgres directly, with "
-            "DATABASE_PGBOUNCER=false"
-        )
-    async with database.connection() as connection:
-        applied = await migrate(connection, wait=wait, grant_to=role, report=print_lines)
-    match applied:
-        case []:
-            print_lines(f"The schema is already current (version {CURRENT}).")
-        case [name] if name == FRESH:
-            print_lines(f"Created the schema (version {CURRENT}).")
-        case names:
-            print_lines(f"Applied {', '.join(names)}; the schema is current (version {CURRENT}).")
+async def _migrate(migrations: Migrations, wait: float, role: str | None) -> None:
+    applied = await migrations.apply(wait=wait, grant_to=role, report=print_lines)
+    if applied.created:
+        print_lines(f"Created the schema (version {migrations.version}).")
+    elif applied.names:
+        names = ", ".join(applied.names)
+        print_lines(f"Applied {names}; the schema is current (version {migrations.version}).")
+    else:
+        print_lines(f"The schema is already current (version {migrations.version}).")
     if role is not None:
         print_lines(f"The role {role} has the rights that the service needs, and no others.")
-
-
-async def _check(database: Database) -> None:
-    async with database.connection() as connection:
-        problem = problem_with(await select_schema_state(connection))
-    if problem:
-        raise SchemaError(problem)
-    print_lines(f"The schema is current (version {CURRENT}).")

@@ -10,13 +10,12 @@ from service.cli.commands import (
     add_group,
     add_json_option,
     command_line_origin,
-    connect_database,
     print_error,
     print_json,
     print_lines,
 )
-from service.domain.events import EventType, time_to_json
-from service.postgres.outbox_admin import ParkedRow
+from service.command_app import connect_database
+from service.domain.events import EventType, ParkedRow, time_to_json
 from service.usecases.parked import Parked
 
 _MAX_ROWS: Final = 1000

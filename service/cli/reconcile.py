@@ -11,12 +11,11 @@ from service.cli.commands import (
     add_command,
     add_json_option,
     command_line_origin,
-    connect_database,
     print_json,
     print_lines,
 )
 from service.cli.progress import progress_of
-from service.cli.use_cases import build_reconcile
+from service.command_app import build_reconcile, connect_database
 from service.domain.differences import Difference, Kind
 from service.environment import read
 from service.settings import ReconcileSettings

@@ -9,7 +9,6 @@ from service.cli.commands import (
     add_command,
     add_json_option,
     command_line_origin,
-    connect_database,
     print_error,
     print_json,
     print_lines,
@@ -17,9 +16,10 @@ from service.cli.commands import (
     whole_number,
 )
 from service.cli.progress import Progress
+from service.command_app import connect_database
 from service.domain.errors import UnavailableError
 from service.domain.events import time_to_json
-from service.postgres.batch_jobs import JobState
+from service.domain.jobs import JobState
 from service.usecases.replays import Replays
 
 _POLL: Final = 0.5

@@ -11,33 +11,24 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
-from aiokafka.errors import KafkaError
 
 from service.cli.commands import (
     Commands,
     add_command,
     add_json_option,
-    connect_database,
     print_error,
     print_json,
     print_lines,
     project_path,
 )
-from service.domain.events import EventType, time_to_json
+from service.command_app import connect_database, tail
+from service.domain.events import EventType, TopicMessage, time_to_json
 from service.environment import read
-from service.kafka.client import KafkaClient, error_name
-from service.kafka.config import KafkaConnection
-from service.kafka.errors import KafkaUnavailableError
-from service.kafka.reader import TopicMessage, tail_topic
-from service.kafka_connection import kafka_connection
 from service.settings import KafkaSettings
 from service.usecases.audit import Audit
 
 _TYPE_PREFIX: Final = "projectkey."
 """The prefix of the types of events; the other records of the topic are control records."""
-
-_METADATA_TIMEOUT: Final = 5.0
-"""Seconds."""
 
 _EXAMPLE: Final = """\
 projectkeys events tail
@@ -56,7 +47,11 @@ _RESET: Final = "\x1b[0m"
 def add_to(group: Commands) -> None:
     """Declare the command."""
     parser = add_command(
-        group, "tail", summary="print events as they are published", example=_EXAMPLE, run=_run
+        group,
+        "tail",
+        summary="print events as they are published",
+        example=_EXAMPLE,
+        run=lambda options: asyncio.run(_tail(options)),
     )
     parser.add_argument(
         "--from",
@@ -131,23 +126,11 @@ class _Filter:
         return selected
 
 
-def _run(options: argparse.Namespace) -> int:
-    try:
-        asyncio.run(_tail(options))
-    except BrokenPipeError:  # the reader, such as `head`, has ended; the flush at exit must not fail
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except (KafkaError, OSError) as error:
-        raise KafkaUnavailableError(f"Kafka cannot be read: {error}; check the KAFKA_* settings") from None
-    return 0
-
-
-async def _tail(options: argparse.Namespace) -> None:
+async def _tail(options: argparse.Namespace) -> int:
     settings = read(KafkaSettings)
-    connection, topic = kafka_connection(settings), settings.kafka_topic
     wanted = _Filter(await _project_id(options.project), frozenset(options.key), frozenset(options.type))
-    await _check_topic(connection, topic)
-    async with tail_topic(connection, topic, from_beginning=options.start == "beginning") as messages:
-        print_error(f"Reading {topic}; press Ctrl-C to stop.")
+    async with tail(settings, from_beginning=options.start == "beginning") as messages:
+        print_error(f"Reading {settings.kafka_topic}; press Ctrl-C to stop.")
         tasks = [asyncio.create_task(_print(messages, wanted, as_json=options.json))]
         if stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode):
             tasks.append(asyncio.create_task(_wait_for_reader_exit(sys.stdout.fileno())))
@@ -157,6 +140,7 @@ async def _tail(options: argparse.Namespace) -> None:
         finally:
             for task in tasks:
                 task.cancel()
+    return 0
 
 
 async def _project_id(project: int | tuple[str, str] | None) -> int | None:
@@ -164,19 +148,6 @@ async def _project_id(project: int | tuple[str, str] | None) -> int | None:
         return project
     async with connect_database() as database:
         return await Audit(database).project_id(*project)
-
-
-async def _check_topic(connection: KafkaConnection, topic: str) -> None:
-    """Raise an error if the topic does not exist: a consumer would wait for it, or make the brokers create it."""
-    client = KafkaClient(connection, request_timeout=_METADATA_TIMEOUT)
-    try:
-        metadata = await client.topic_metadata(topic)
-    finally:
-        await client.close()
-    if metadata.error:
-        raise KafkaUnavailableError(
-            f"the topic {topic} cannot be read ({error_name(metadata.error)}): check KAFKA_TOPIC"
-        )
 
 
 async def _print(messages: AsyncIterator[TopicMessage], wanted: _Filter, *, as_json: bool) -> None:

@@ -10,11 +10,10 @@ from service.cli.commands import (
     add_command,
     add_group,
     command_line_origin,
-    connect_database,
     display_name,
     print_lines,
 )
-from service.cli.use_cases import build_organizations, build_projects
+from service.command_app import build_organizations, build_projects, connect_database
 from service.domain.dsn import is_base_url
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG
 from service.environment import read

@@ -14,14 +14,15 @@ from service.cli.commands import (
     add_command,
     add_group,
     command_line_origin,
-    connect_database,
     display_name,
     print_error,
     print_lines,
     whole_number,
 )
+from service.command_app import connect_database
+from service.domain.errors import CommandError
 from service.domain.scopes import SCOPES
-from service.postgres.tokens import TokenRow
+from service.domain.tokens import TokenRow
 from service.usecases.tokens import Tokens
 
 _MAX_DAYS: Final = 36_500
@@ -160,10 +161,10 @@ def _read_token(path: str) -> str:
             with Path(path).open("rb") as file:
                 raw = _read(file, path)
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+        raise CommandError(f"{path} cannot be read: {error.strerror}") from None
     text = raw.decode(errors="replace").strip()
     if not text:
-        raise ValueError(f"{path} contains no token")
+        raise CommandError(f"{path} contains no token")
     return text
 
 

@@ -1,6 +1,10 @@
-"""Errors of the domain; the HTTP layer maps each to a status."""
+"""Errors of the domain; the HTTP layer maps each `ProjectKeyError` to a status."""
 
 import logging
+
+
+class CommandError(Exception):
+    """A failure that a command reports in one line, without a traceback: what is wrong, and what to do."""
 
 
 class ProjectKeyError(Exception):

@@ -53,6 +53,47 @@ class OutboxRow:
     event: Event
 
 
+@dataclass(frozen=True, slots=True)
+class ParkedRow:
+    """A row that Kafka rejects; the later rows of its key stay in the outbox too.
+
+    Attributes:
+        shard: The shard.
+        seq: The row's number.
+        public_key: The key.
+        type: The event's type.
+        version: The key's version in this event.
+        since: When it was parked.
+        attempts: How often Kafka rejected it.
+        reason: Kafka's last error.
+        organization_id: The key's organization; None if neither the payload nor a row of `deleted_key` contains it.
+        project_id: The key's project; None in the same case.
+    """
+
+    shard: int
+    seq: int
+    public_key: str
+    type: str
+    version: int
+    since: datetime
+    attempts: int
+    reason: str
+    organization_id: int | None
+    project_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class TopicMessage:
+    """A record of the topic with its position."""
+
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: str
+    headers: dict[str, str]
+    value: bytes | None
+
+
 @lru_cache(maxsize=256)  # a write formats one timestamp up to three times
 def time_to_json(timestamp: datetime) -> str:
     """Return ``timestamp`` as ISO 8601 in UTC with ``Z``, and with six fractional digits unless they are zero."""

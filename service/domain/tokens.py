@@ -1,7 +1,9 @@
-"""The format of tokens, and the rules for tokens that were generated outside the service."""
+"""Tokens: what is known about one, their format, and the rules for tokens that were generated elsewhere."""
 
 import re
 import secrets
+from dataclasses import dataclass
+from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
@@ -19,6 +21,26 @@ MIN_DIFFERENT_CHARACTERS: Final = 8
 
 _FORM: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _COMMON_WORDS: Final = ("password", "passwd", "changeme", "secret", "example", "placeholder", "letmein")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A row of the table without the hash; ``organization_slug`` None means a token of all organizations.
+
+    ``rate_limit`` is in requests per second and process; None means no limit. ``last_used_at`` is up to a minute old.
+    """
+
+    id: int
+    name: str
+    organization_id: int | None
+    organization_slug: str | None
+    last_four: str
+    scopes: tuple[str, ...]
+    created_at: datetime
+    rate_limit: int | None
+    expires_at: datetime | None
+    last_used_at: datetime | None
+    revoked_at: datetime | None
 
 
 def new_token() -> str:

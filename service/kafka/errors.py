@@ -1,7 +1,9 @@
 """Failures of Kafka; each class requires another reaction of the caller."""
 
+from service.domain.errors import CommandError
 
-class KafkaFailureError(Exception):
+
+class KafkaFailureError(CommandError):
     """The base class of all failures of Kafka."""
 
 

@@ -2,18 +2,19 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from projectkeys_consumer.errors import MalformedRecordError, ResyncRequiredError
 from projectkeys_consumer.records import parse_record
 from projectkeys_consumer.topic_reader import open_topic_reader
 from service.domain.differences import TopicRecord
+from service.domain.events import TopicMessage
+from service.kafka.client import KafkaClient, error_name
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 
@@ -27,18 +28,6 @@ _STOP_TIMEOUT: Final = 1.0
 """Seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class TopicMessage:
-    """A record of the topic with its position."""
-
-    partition: int
-    offset: int
-    timestamp_ms: int
-    key: str
-    headers: dict[str, str]
-    value: bytes | None
-
-
 @asynccontextmanager
 async def tail_topic(
     connection: KafkaConnection, topic: str, *, from_beginning: bool
@@ -46,36 +35,63 @@ async def tail_topic(
     """Read every record from now on, or from the beginning; the iterator does not end.
 
     Raises:
-        KafkaError: Kafka is unreachable.
-        KafkaUnavailableError: The topic does not exist.
-        TimeoutError: Kafka does not return the end offsets in time.
+        KafkaUnavailableError: Kafka is unreachable or does not respond, or the topic does not exist; also while the
+            records are read.
     """
-    # Without a group this consumer gets all partitions, and Kafka stores nothing about it.
-    consumer = AIOKafkaConsumer(
-        topic,
-        **connection.client_options(),
-        auto_offset_reset="earliest",
-        fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
-    )
+    with _kafka_errors(topic):
+        consumer = AIOKafkaConsumer(  # without a group, Kafka stores nothing about it
+            **connection.client_options(),
+            auto_offset_reset="earliest",
+            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
+        )
     try:
-        async with asyncio.timeout(_START_TIMEOUT):
-            await consumer.start()
-            await _seek(consumer, topic, from_beginning=from_beginning)
-        yield (_message(record) async for record in consumer)
+        with _kafka_errors(topic):
+            async with asyncio.timeout(_START_TIMEOUT):
+                partitions = await _partitions(connection, topic)
+                await consumer.start()
+                offsets = await (consumer.beginning_offsets if from_beginning else consumer.end_offsets)(
+                    partitions
+                )
+        # No task runs between the two steps. A consumer with partitions and without positions fetches records from a
+        # position that it chooses, and a change of position would race with that fetch: records were returned twice.
+        consumer.assign(partitions)
+        for partition, offset in offsets.items():
+            consumer.seek(partition, offset)
+        yield _messages(consumer, topic)
     finally:
         with suppress(KafkaError, TimeoutError):
             await asyncio.wait_for(consumer.stop(), _STOP_TIMEOUT)
 
 
-async def _seek(consumer: AIOKafkaConsumer, topic: str, *, from_beginning: bool) -> None:
-    partitions = consumer.assignment()
-    if not partitions:
-        raise KafkaUnavailableError(f"there is no topic {topic}")
-    if from_beginning:
-        await consumer.seek_to_beginning()
-        return
-    for partition, end in (await consumer.end_offsets(partitions)).items():
-        consumer.seek(partition, end)  # seek_to_end would determine the end at the first fetch
+async def _partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
+    """Return the partitions of a topic that exists: a consumer would make the brokers create a missing one."""
+    client = KafkaClient(connection, request_timeout=_START_TIMEOUT)
+    try:
+        metadata = await client.topic_metadata(topic)
+    finally:
+        await client.close()
+    if metadata.error:
+        raise KafkaUnavailableError(
+            f"the topic {topic} cannot be read ({error_name(metadata.error)}): check KAFKA_TOPIC"
+        )
+    return [TopicPartition(topic, number) for number in range(metadata.partitions)]
+
+
+async def _messages(consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[TopicMessage]:
+    with _kafka_errors(topic):
+        async for record in consumer:
+            yield _message(record)
+
+
+@contextmanager
+def _kafka_errors(topic: str) -> Iterator[None]:
+    """Translate the errors of aiokafka within the block."""
+    try:
+        yield
+    except (KafkaError, OSError, ResyncRequiredError) as error:  # TimeoutError is an OSError
+        raise KafkaUnavailableError(
+            f"the topic {topic} cannot be read: {str(error) or 'no response in time'}; check the KAFKA_* settings"
+        ) from None
 
 
 def _message(record: Any) -> TopicMessage:
@@ -105,7 +121,7 @@ async def read_topic(
     Raises:
         KafkaUnavailableError: Kafka is unreachable or denies access, or the topic does not exist.
     """
-    try:
+    with _kafka_errors(topic):
         async with open_topic_reader(connection.client_options(), topic) as reader:
             begins, ends = await reader.beginnings(), await reader.ends()
             reader.seek(begins)
@@ -117,10 +133,6 @@ async def read_topic(
                 positions = await reader.positions()
                 left = sum(max(0, end - positions[partition]) for partition, end in ends.items())
                 progress(total - left, total)
-    except (KafkaError, OSError, ResyncRequiredError) as error:  # TimeoutError is an OSError
-        raise KafkaUnavailableError(
-            f"the topic {topic} cannot be read: {error}; check the KAFKA_* settings"
-        ) from None
 
 
 def _decode(record: Any) -> TopicRecord | None:

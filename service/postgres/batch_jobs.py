@@ -8,6 +8,7 @@ from typing import Final
 
 import asyncpg
 
+from service.domain.jobs import JobState
 from service.domain.model import Origin
 from service.postgres.database import Connection
 
@@ -187,30 +188,6 @@ def _job(row: asyncpg.Record) -> Job:
     values = dict(row.items())
     origin = Origin(token_id=values.pop("token_id"), request_id=values.pop("request_id"))
     return Job(**{**values, "kind": JobKind(row["kind"]), "origin": origin})
-
-
-@dataclass(frozen=True, slots=True)
-class JobState:
-    """The progress of a job.
-
-    ``organization`` and ``project`` are slugs, None if the job has none or they are deleted. ``total`` is the number
-    of keys at the start, None if they were not counted. ``failures`` is the number of consecutive failed batches,
-    ``last_error`` the class of the last error. ``waits`` is the number of seconds until the next batch.
-    """
-
-    id: int
-    kind: str
-    organization: str | None
-    project: str | None
-    rate: int | None
-    done: int
-    total: int | None
-    failures: int
-    last_error: str | None
-    waits: float
-    created_at: datetime
-    finished_at: datetime | None
-    cancelled: bool
 
 
 _STATE: Final = """

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import asyncpg
 
-from service.domain.errors import UnavailableError
+from service.domain.errors import CommandError, UnavailableError
 from service.postgres.schema import SchemaError, SchemaState, problem_with
 
 
@@ -15,7 +15,7 @@ def command_errors() -> Iterator[None]:
 
     Raises:
         SchemaError: The database does not have the schema.
-        ValueError: Postgres rejected a statement.
+        CommandError: Postgres rejected a statement.
     """
     try:
         yield
@@ -24,5 +24,5 @@ def command_errors() -> Iterator[None]:
         if isinstance(cause, asyncpg.UndefinedTableError):
             raise SchemaError(problem_with(SchemaState()) or "") from None
         if cause is error or isinstance(cause, asyncpg.SyntaxOrAccessError | asyncpg.InvalidCatalogNameError):
-            raise ValueError(f"Postgres reported an error: {cause.args[0]}") from None
+            raise CommandError(f"Postgres reported an error: {cause.args[0]}") from None
         raise

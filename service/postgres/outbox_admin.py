@@ -2,41 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
+from service.domain.events import ParkedRow
 from service.postgres.database import Connection, row_count
 from service.postgres.outbox import NOT_PARKED
-
-
-@dataclass(frozen=True, slots=True)
-class ParkedRow:
-    """A row that Kafka rejects; the later rows of its key stay in the outbox too.
-
-    Attributes:
-        shard: The shard.
-        seq: The row's number.
-        public_key: The key.
-        type: The event's type.
-        version: The key's version in this event.
-        since: When it was parked.
-        attempts: How often Kafka rejected it.
-        reason: Kafka's last error.
-        organization_id: The key's organization; None if neither the payload nor a row of `deleted_key` contains it.
-        project_id: The key's project; None in the same case.
-    """
-
-    shard: int
-    seq: int
-    public_key: str
-    type: str
-    version: int
-    since: datetime
-    attempts: int
-    reason: str
-    organization_id: int | None
-    project_id: int | None
-
 
 _SELECT_PARKED: Final = """
     SELECT shard, seq, aggregateid AS public_key, type, outbox.version, parked_at AS since, attempts,

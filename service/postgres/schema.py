@@ -5,6 +5,7 @@ from typing import Final
 
 import asyncpg
 
+from service.domain.errors import CommandError
 from service.postgres.database import Connection
 from service.postgres.migration_files import known_migrations
 
@@ -26,7 +27,7 @@ _NO_RIGHTS: Final = (
 )
 
 
-class SchemaError(Exception):
+class SchemaError(CommandError):
     """This program cannot work with the schema of the database; the message says what to do."""
 
 

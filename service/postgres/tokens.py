@@ -1,35 +1,14 @@
 """The table api_token."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 import asyncpg
 
 from service.domain.errors import TakenError
+from service.domain.tokens import TokenRow
 from service.postgres.database import Connection
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """A row of the table without the hash; ``organization_slug`` None means a token of all organizations.
-
-    ``rate_limit`` is in requests per second and process; None means no limit. ``last_used_at`` is up to a minute old.
-    """
-
-    id: int
-    name: str
-    organization_id: int | None
-    organization_slug: str | None
-    last_four: str
-    scopes: tuple[str, ...]
-    created_at: datetime
-    rate_limit: int | None
-    expires_at: datetime | None
-    last_used_at: datetime | None
-    revoked_at: datetime | None
-
 
 _ROWS: Final = """
     token.id, token.name, token.organization_id, organization.slug AS organization_slug, token.last_four,

@@ -4,12 +4,12 @@ from uuid import uuid4
 
 from service.domain.audit import AuditRecord
 from service.domain.errors import NotFoundError
+from service.domain.events import ParkedRow
 from service.domain.model import Origin
 from service.postgres.audit import insert_audit_record
 from service.postgres.database import Database
 from service.postgres.outbox import notify_publishers
 from service.postgres.outbox_admin import (
-    ParkedRow,
     count_blocked,
     discard_parked,
     select_parked,

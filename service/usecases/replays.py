@@ -1,10 +1,10 @@
 """Creates, lists and cancels replays, which republish keys and the tombstones of deleted keys."""
 
 from service.domain.errors import NotFoundError
+from service.domain.jobs import JobState
 from service.domain.model import Origin
 from service.postgres.batch_jobs import (
     JobKind,
-    JobState,
     NewJob,
     cancel_replay,
     insert_job,

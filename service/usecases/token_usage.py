@@ -9,8 +9,9 @@ import structlog
 
 from service.domain.errors import UnavailableError
 from service.domain.model import utc_now
+from service.domain.tokens import TokenRow
 from service.postgres.database import Database
-from service.postgres.tokens import TokenRow, note_use
+from service.postgres.tokens import note_use
 
 _log = structlog.get_logger(__name__)
 

@@ -10,14 +10,14 @@ from uuid import uuid4
 from service.concurrency.batcher import Batcher
 from service.concurrency.ttl_cache import TtlCache
 from service.domain.audit import Action, AuditRecord
-from service.domain.errors import NotFoundError, TokenExpiredError, TokenInvalidError
+from service.domain.errors import CommandError, NotFoundError, TokenExpiredError, TokenInvalidError
 from service.domain.events import time_to_json
 from service.domain.model import Origin, Principal, utc_now
 from service.domain.scopes import expand
-from service.domain.tokens import new_token, violated_rule
+from service.domain.tokens import TokenRow, new_token, violated_rule
 from service.postgres.audit import insert_audit_record
 from service.postgres.database import Connection, Database
-from service.postgres.tokens import TokenRow, insert_token, revoke_token, select_all, select_by_hashes
+from service.postgres.tokens import insert_token, revoke_token, select_all, select_by_hashes
 from service.usecases.tenants import find_organization
 from service.usecases.token_usage import TokenUsage
 
@@ -143,7 +143,8 @@ class Tokens:
         Raises:
             NotFoundError: There is no such organization.
             TakenError: The token exists already, perhaps expired or revoked.
-            ValueError: A scope does not exist, or ``token`` is too weak.
+            ValueError: A scope does not exist.
+            CommandError: ``token`` is too weak.
         """
         expand(scopes)
         text = new_token() if token is None else _checked(token)
@@ -226,7 +227,7 @@ async def _record(
 
 def _checked(token: str) -> str:
     if rule := violated_rule(token):
-        raise ValueError(f"the token is too weak or malformed: it must {rule}")
+        raise CommandError(f"the token is too weak or malformed: it must {rule}")
     return token
 
 
