@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib.metadata import version
 from typing import Final
 
 from prometheus_client import CollectorRegistry, disable_created_metrics
@@ -19,11 +20,14 @@ from service.environment import SettingsError, reread
 from service.kafka.producer import FencedProducer
 from service.kafka.topic import watch_topic
 from service.kafka_connection import kafka_connection
+from service.logs import LineWriter
 from service.metrics import (
+    DependencyMetrics,
     JobMetrics,
     LoopMetrics,
     OutboxMetrics,
     PoolMetrics,
+    ProcessMetrics,
     PublisherMetrics,
     RequestMetrics,
 )
@@ -67,6 +71,7 @@ class Service:
     database: Database
     publisher: Publisher
     producer: FencedProducer
+    kafka_outage: Outage
     jobs: Jobs
     use_cases: UseCases
 
@@ -110,10 +115,21 @@ def build(settings: Settings) -> Service:
     # The library would add a second time series, the time of creation, for each counter.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # -- the library lacks its annotation
     registry = CollectorRegistry()
-    database = open_database(settings, Outage("postgres"))
+    postgres_outage, kafka_outage = Outage("postgres"), Outage("kafka")
+    database = open_database(settings, postgres_outage)
     PoolMetrics(registry, database.sizes)
     LoopMetrics(registry)
-    producer = _build_producer(settings)
+    ProcessMetrics(registry, version=version("projectkeys"), dropped_lines=lambda: LineWriter.dropped)
+    DependencyMetrics(
+        registry,
+        {"postgres": lambda: not postgres_outage.ongoing, "kafka": lambda: not kafka_outage.ongoing},
+    )
+    producer = FencedProducer(
+        kafka_connection(settings),
+        topic=settings.kafka_topic,
+        request_timeout=settings.kafka_request_timeout,
+        outage=kafka_outage,
+    )
     acknowledgements = Acknowledgements(database)
     publisher = _build_publisher(settings, registry, database, producer, acknowledgements)
     events = EventFactory(ingest_from(settings))
@@ -127,6 +143,7 @@ def build(settings: Settings) -> Service:
         database=database,
         publisher=publisher,
         producer=producer,
+        kafka_outage=kafka_outage,
         jobs=jobs,
         use_cases=_build_use_cases(
             database, events, bulk_changes, publisher, acknowledgements, jobs, _build_slots(settings)
@@ -144,14 +161,6 @@ def _build_slots(settings: Settings) -> TenantSlots:
         slots=max(1, settings.database_pool_size // 2),
         max_waiting=_MAX_WAITING_WRITES,
         max_wait=settings.acquire_timeout,
-    )
-
-
-def _build_producer(settings: Settings) -> FencedProducer:
-    return FencedProducer(
-        kafka_connection(settings),
-        topic=settings.kafka_topic,
-        request_timeout=settings.kafka_request_timeout,
     )
 
 
@@ -224,6 +233,7 @@ async def publishing(
             service.settings.kafka_topic,
             partitions=SHARDS,
             create=create_topic,
+            outage=service.kafka_outage,
         )
     async with AsyncExitStack() as stack:
         await service.database.start()
@@ -239,7 +249,9 @@ async def publishing(
 
 async def check_dependencies(service: Service) -> dict[str, str]:
     """Return the state of Postgres and Kafka by name: "ok" or the problem."""
-    return {**await _check_postgres(service.database), "kafka": service.publisher.condition()}
+    outage = service.kafka_outage
+    kafka = f"unavailable: {outage.reason}" if outage.ongoing else service.publisher.condition()
+    return {**await _check_postgres(service.database), "kafka": kafka}
 
 
 async def _check_postgres(database: Database) -> dict[str, str]:

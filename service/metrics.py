@@ -6,8 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import accumulate
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
@@ -181,6 +189,41 @@ class OutboxMetrics:
         self._depth.set(sum(depth for depth, _ in shards.values()))
         self._oldest_age.set(max((age for _, age in shards.values()), default=0))
         self._parked.set(parked)
+
+
+class ProcessMetrics(Collector):
+    """The process, the interpreter, the release and the log; ``dropped_lines`` returns a number that only grows."""
+
+    def __init__(
+        self, registry: CollectorRegistry, *, version: str, dropped_lines: Callable[[], int]
+    ) -> None:
+        self._dropped_lines = dropped_lines
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        Info("projectkeys_build", "The release of the service.", registry=registry).info({"version": version})
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the number of lines that the log has lost."""
+        yield CounterMetricFamily(
+            "projectkeys_log_lines_dropped",
+            "Log lines dropped because their reader did not read.",
+            self._dropped_lines(),
+        )
+
+
+class DependencyMetrics:
+    """The dependencies, by name; ``is_up`` returns whether the last attempt to connect to one succeeded."""
+
+    def __init__(self, registry: CollectorRegistry, is_up: Mapping[str, Callable[[], bool]]) -> None:
+        up = Gauge(
+            "projectkeys_dependency_up",
+            "Whether the last attempt to connect succeeded (1) or failed (0), by dependency.",
+            ("dependency",),
+            registry=registry,
+        )
+        for name, check in is_up.items():
+            up.labels(name).set_function(check)
 
 
 class LoopMetrics:

@@ -103,7 +103,22 @@ class KafkaSettings(SettingsGroup):
         check=one_of("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"),
     )
     kafka_sasl_username: str = setting("", "SASL user name.")
-    kafka_sasl_password: str = setting("", "SASL password; for OAUTHBEARER the token.", secret=True)
+    kafka_sasl_password: str = setting("", "SASL password.", secret=True)
+    kafka_sasl_oauthbearer_token: str = setting(
+        "",
+        "Token for OAUTHBEARER. The file of KAFKA_SASL_OAUTHBEARER_TOKEN_FILE is read again for each connection.",
+        secret=True,
+    )
+    kafka_sasl_oauthbearer_token_endpoint_url: str = setting(
+        "",
+        "URL at which tokens are requested by client credentials, instead of KAFKA_SASL_OAUTHBEARER_TOKEN.",
+        check=base_url,
+    )
+    kafka_sasl_oauthbearer_client_id: str = setting("", "Client id for the token endpoint.")
+    kafka_sasl_oauthbearer_client_secret: str = setting(
+        "", "Client secret for the token endpoint.", secret=True
+    )
+    kafka_sasl_oauthbearer_scope: str = setting("", "Scope of the requested tokens.")
     kafka_ssl_cafile: str = setting(
         "", "File with the CA certificates of the brokers; if empty, the system's CA certificates apply."
     )
@@ -114,6 +129,17 @@ class KafkaSettings(SettingsGroup):
         "Timeout for one request to Kafka (s); a broker that does not respond delays all shards of the same batch.",
         check=TIMEOUT,
     )
+
+    def mistakes(self) -> dict[str, str]:
+        """Return the values that contradict each other: an error for each name."""
+        found, endpoint = super().mistakes(), self.kafka_sasl_oauthbearer_token_endpoint_url
+        for name in ("kafka_sasl_oauthbearer_client_id", "kafka_sasl_oauthbearer_client_secret"):
+            if endpoint and not getattr(self, name):
+                found[name.upper()] = "Needed with KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL."
+        if endpoint and self.kafka_sasl_oauthbearer_token:
+            other = "KAFKA_SASL_OAUTHBEARER_TOKEN_ENDPOINT_URL"
+            found[other] = "Set either this or KAFKA_SASL_OAUTHBEARER_TOKEN, not both."
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,13 +5,23 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
+from service.concurrency.outage import Outage
 from service.dev.ports import free_port
 from service.kafka.broker_connections import Address, _ConnectionKey
+from service.kafka.client import KafkaClient
 from service.kafka.config import KafkaConnection
-from service.kafka.errors import FencedError, KafkaFailureError, KafkaUnavailableError, RecordRejectedError
+from service.kafka.errors import (
+    FencedError,
+    KafkaFailureError,
+    KafkaUnavailableError,
+    KafkaUnreachableError,
+    RecordRejectedError,
+)
 from service.kafka.producer import FencedProducer
 from service.kafka.types import Outcome, ProducerSession
+from testkit.polling import poll_until
 from tests.kafka_harness import (
     FreshTopic,
     fresh_topic,
@@ -77,6 +87,29 @@ async def test_a_cancelled_send_makes_the_session_unusable(topic: FreshTopic) ->
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(sending, 0.2)
         assert isinstance((await send(topic.producer, session, "more")).error, KafkaUnavailableError)
+
+
+async def test_an_outage_of_kafka_is_one_log_event_and_its_end_another(kafka_bootstrap: str) -> None:
+    """During the backoff requests fail with the same reason, without an attempt."""
+    with capture_logs() as events:
+        connection = KafkaConnection(("127.0.0.1:1",))
+        client = KafkaClient(connection, request_timeout=5.0, outage=Outage("kafka"))
+        for _ in range(3):
+            with pytest.raises(KafkaUnreachableError, match=r"127\.0\.0\.1:1"):
+                await client.topic_metadata("any")
+        client._connections._bootstrap = [kafka_bootstrap]
+        await poll_until(lambda: _responds(client))
+        await client.close()
+    assert [event["event"] for event in events] == ["kafka_unavailable", "kafka_recovered"]
+    assert (events[0]["host"], events[0]["port"], events[0]["attempt"]) == ("127.0.0.1", "1", 1)
+
+
+async def _responds(client: KafkaClient) -> bool:
+    try:
+        await client.topic_metadata("any")
+    except KafkaUnreachableError:  # of the backoff
+        return False
+    return True
 
 
 async def test_an_unreachable_kafka_is_an_error_within_the_timeout() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import trustme
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -18,6 +19,8 @@ from projectkeys_consumer import NotReadyError, ProjectKeys
 from service.app import build, publishing
 from service.dev.ports import free_port
 from service.environment import SettingsError
+from service.kafka.errors import KafkaUnavailableError
+from service.kafka.producer import FencedProducer
 from service.kafka_connection import kafka_connection
 from service.settings import Settings
 from testkit.polling import poll_until
@@ -148,8 +151,9 @@ async def test_invalid_credentials_are_an_error_with_the_reason(
     ):
         assert await tail.wait_for_exit(timeout=_ENDS_WITHIN) == 1
         assert words in tail.errors
-        await poll_until(lambda: _has_event(publisher.errors, "shard_failed", words))
-        assert _has_event(publisher.errors, "topic_not_checked", words)
+        await poll_until(lambda: _has_event(publisher.errors, "kafka_unavailable", words))
+        assert not _has_event(publisher.errors, "topic_not_checked", "")
+        assert publisher.errors.count('"shard_failed"') == 0
         publisher.signal(signal.SIGTERM)
         assert await publisher.wait_for_exit(timeout=_ENDS_WITHIN) == 0
         for said in (tail.output, tail.errors, publisher.output, publisher.errors):
@@ -180,6 +184,33 @@ async def test_a_consumer_with_invalid_credentials_gets_the_reason(
     assert (given.kafka_sasl_password or _WRONG) not in caplog.text + str(refused.value)
 
 
+async def test_a_renewed_client_certificate_is_used_for_the_next_connection(
+    secured: SecuredKafka, settings: Settings, tmp_path: Path
+) -> None:
+    """By the publisher too, without a restart."""
+    files = {"kafka_ssl_certfile": tmp_path / "client.pem", "kafka_ssl_keyfile": tmp_path / "client.key"}
+    other = trustme.CA().issue_cert("client.example.com")
+    files["kafka_ssl_certfile"].write_bytes(other.cert_chain_pems[0].bytes())
+    files["kafka_ssl_keyfile"].write_bytes(other.private_key_pem.bytes())
+    topic = await new_topic(secured.plain)
+    way = {**_certificate(secured), **{name: str(path) for name, path in files.items()}}
+    producer = FencedProducer(kafka_connection(_named(settings, way)), topic=topic)
+    with pytest.raises(KafkaUnavailableError, match="client certificate"):
+        await producer.open(0)
+    files["kafka_ssl_certfile"].write_bytes(secured.certificate.read_bytes())
+    files["kafka_ssl_keyfile"].write_bytes(secured.key.read_bytes())
+    await poll_until(lambda: _opens(producer))
+    await producer.close()
+
+
+async def _opens(producer: FencedProducer) -> bool:
+    try:
+        await producer.open(0)
+    except KafkaUnavailableError:  # of the backoff
+        return False
+    return True
+
+
 async def test_settings_that_no_broker_can_accept_are_an_error(
     secured: SecuredKafka, settings: Settings, tmp_path: Path
 ) -> None:
@@ -191,7 +222,7 @@ async def test_settings_that_no_broker_can_accept_are_an_error(
     certificate = {"kafka_ssl_certfile": str(secured.certificate)}
     for given, names in (
         (sasl, ["KAFKA_SASL_USERNAME", "KAFKA_SASL_PASSWORD"]),
-        ({**sasl, "kafka_sasl_mechanism": "OAUTHBEARER"}, ["KAFKA_SASL_PASSWORD"]),
+        ({**sasl, "kafka_sasl_mechanism": "OAUTHBEARER"}, ["KAFKA_SASL_OAUTHBEARER_TOKEN"]),
         ({**tls, "kafka_ssl_cafile": str(tmp_path / "none")}, ["KAFKA_SSL_CAFILE"]),
         ({**tls, "kafka_ssl_cafile": str(secured.key)}, ["KAFKA_SSL_CAFILE"]),
         ({**tls, **certificate}, ["KAFKA_SSL_CERTFILE"]),

@@ -96,3 +96,19 @@ async def test_an_unreachable_kafka_is_an_error_within_the_timeout() -> None:
     connection = KafkaConnection((f"127.0.0.1:{port}",))
     with pytest.raises(KafkaUnavailableError, match=f"127.0.0.1:{port}"):
         await check_topic(connection, "anything", partitions=PARTITIONS, create=True, timeout=2)
+
+
+async def test_settings_that_a_broker_does_not_report_are_a_warning(
+    kafka_bootstrap: str, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Some brokers do not report every setting; the others are checked."""
+
+    async def reported(_client: KafkaClient, _topic: str) -> tuple[int, dict[str, str]]:
+        return 0, {"cleanup.policy": "delete"}
+
+    monkeypatch.setattr(KafkaClient, "topic_config", reported)
+    state = await check_topic(KafkaConnection((kafka_bootstrap,)), topic, partitions=PARTITIONS, create=False)
+    assert [problem for problem in state.problems if "cleanup.policy=delete" not in problem] == []
+    assert len(state.problems) == 1
+    [warning] = [text for text in state.warnings if "does not report" in text]
+    assert "min.insync.replicas, max.message.bytes" in warning

@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -91,7 +92,7 @@ async def test_a_full_buffer_is_written_immediately(configure: Configure) -> Non
     configure(level="info", form="json", stream=stream)
     for _ in range(1200):
         structlog.get_logger().info("request")
-    assert len(stream.lines) == 1000
+    await poll_until(lambda: asyncio.sleep(0, result=len(stream.lines) == 1000))
 
 
 def test_without_an_event_loop_a_line_is_written_immediately(configure: Configure) -> None:
@@ -217,6 +218,35 @@ def test_a_traceback_shows_no_variables(form: str, configure: Configure) -> None
     assert "Traceback" in stream.getvalue()
     assert "OSError: 7 characters" in stream.getvalue()
     assert secret not in stream.getvalue()
+
+
+async def test_a_stream_that_blocks_delays_nothing_and_lines_beyond_the_limit_are_dropped(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are counted, and their number is logged when the reader continues."""
+    monkeypatch.setattr(logs, "_MAX_UNWRITTEN", 10_000)
+    reader, blocked = os.pipe()
+    configure(level="info", form="json", stream=os.fdopen(blocked, "w"))
+    before, started = logs.LineWriter.dropped, time.monotonic()
+    for _ in range(5):
+        for number in range(1000):
+            structlog.get_logger().info("request", number=number, text="x" * 100)
+        await asyncio.sleep(0.01)
+    assert time.monotonic() - started < 2
+    dropped = logs.LineWriter.dropped - before
+    assert dropped > 1000
+    read = await asyncio.to_thread(_read_until, reader, b'"log_lines_dropped"')
+    lines = [orjson.loads(line) for line in read.splitlines()]
+    assert lines[-1]["lines"] == dropped
+    assert len(lines) - 1 == 5000 - dropped
+
+
+def _read_until(descriptor: int, words: bytes) -> bytes:
+    """Read whole lines until one contains ``words``; lines that end the buffer make the writer continue."""
+    read = b""
+    while words not in read or not read.endswith(b"\n"):
+        read += os.read(descriptor, 1_000_000)
+    return read
 
 
 def test_errors_of_the_stream_are_ignored() -> None:

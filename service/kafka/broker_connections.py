@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 from aiokafka.conn import AIOKafkaConnection, CloseReason, collect_hosts, create_conn
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
+from service.concurrency.outage import Outage
 from service.kafka.config import KafkaConnection
-from service.kafka.errors import KafkaUnavailableError
+from service.kafka.errors import KafkaUnavailableError, KafkaUnreachableError
 
 _IDLE_MS = 540_000  # a minute before the brokers, whose default is ten, would close the connection
 _CLOSE_TIMEOUT = 1.0  # seconds; a broker that does not close its side must not delay the end of the process
@@ -49,15 +50,17 @@ class BrokerConnections:
         brokers: The known brokers of the cluster; set by the client from each metadata response.
     """
 
-    def __init__(self, connection: KafkaConnection, *, request_timeout: float) -> None:
+    def __init__(
+        self, connection: KafkaConnection, *, request_timeout: float, outage: Outage | None = None
+    ) -> None:
         """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
-        Raises:
-            OSError: A certificate or key file cannot be read or is not valid.
+        `outage` records that no broker responds, and delays further attempts.
         """
         self.brokers: list[Address] = []
         self._bootstrap = list(connection.bootstrap_servers)
-        self._options = connection.security_options()
+        self._connection = connection
+        self._outage = outage or Outage()
         self._timeout = request_timeout
         self._connections: dict[_ConnectionKey, AIOKafkaConnection] = {}
         self._locks: defaultdict[_ConnectionKey, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -86,8 +89,10 @@ class BrokerConnections:
         """Send a request to the first broker that responds: connected ones, then known ones, then bootstrap servers.
 
         Raises:
-            KafkaUnavailableError: No broker responds.
+            KafkaUnreachableError: No broker responds.
         """
+        if self._outage.seconds_left:
+            raise KafkaUnreachableError(self._outage.reason)
         connected = [
             key.address
             for key, connection in self._connections.items()
@@ -99,12 +104,25 @@ class BrokerConnections:
         for address in dict.fromkeys([*connected, *known, *bootstrap]):
             try:
                 async with asyncio.timeout(self._timeout * _BROKER_TIMEOUT_SHARE):
-                    return await self.request(address, request)
+                    response = await self.request(address, request)
             except TimeoutError:
                 reasons.append(f"{address}: no response")
             except KafkaUnavailableError as error:
                 reasons.append(str(error))
-        raise KafkaUnavailableError("; ".join(reasons))
+            else:
+                return response
+        raise self.unreachable("; ".join(reasons))
+
+    def unreachable(self, reason: str) -> KafkaUnreachableError:
+        """Record that no broker can be used; return the exception that callers receive."""
+        servers = [Address(host, port) for host, port, _ in collect_hosts(self._bootstrap)]
+        hosts, ports = (",".join(str(server[part]) for server in servers) for part in (0, 1))
+        self._outage.failed(reason, host=hosts, port=ports)
+        return KafkaUnreachableError(reason)
+
+    def reachable(self) -> None:
+        """Record that a broker has accepted the credentials."""
+        self._outage.ended()
 
     async def close(self) -> None:
         """Close every connection; pending requests fail. Takes at most one second."""
@@ -128,7 +146,10 @@ class BrokerConnections:
         timeout_ms = int(self._timeout * 1000)
         try:
             return await create_conn(
-                *address, request_timeout_ms=timeout_ms, max_idle_ms=_IDLE_MS, **self._options
+                *address,
+                request_timeout_ms=timeout_ms,
+                max_idle_ms=_IDLE_MS,
+                **self._connection.security_options(),
             )
         except (ConnectionResetError, KafkaConnectionError) as error:
             raise KafkaUnavailableError(f"{address}: {_message(error)}; {_SECURITY_MISMATCH_HINT}") from None

@@ -15,6 +15,7 @@ from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.protocol.transaction import InitProducerIdRequest
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
+from service.concurrency.outage import Outage
 from service.kafka.broker_connections import Address, BrokerConnections
 from service.kafka.config import KafkaConnection
 from service.kafka.types import Record
@@ -75,20 +76,21 @@ def encode_batch(
 class KafkaClient:
     """Sends requests to the brokers, one per call; nothing is retried."""
 
-    def __init__(self, connection: KafkaConnection, *, request_timeout: float) -> None:
+    def __init__(
+        self, connection: KafkaConnection, *, request_timeout: float, outage: Outage | None = None
+    ) -> None:
         """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
-        Raises:
-            OSError: A certificate or key file cannot be read or is not valid.
+        `outage` records that no broker responds, and delays further attempts.
         """
-        self._connections = BrokerConnections(connection, request_timeout=request_timeout)
+        self._connections = BrokerConnections(connection, request_timeout=request_timeout, outage=outage)
         self._broker_timeout_ms = int(request_timeout * _BROKER_TIMEOUT_SHARE * 1000)
 
     async def topic_metadata(self, topic: str) -> TopicMetadata:
         """Return the topic's metadata; a missing topic is not created.
 
         Raises:
-            KafkaUnavailableError: No broker responds.
+            KafkaUnreachableError: No broker responds or accepts the credentials.
         """
         response = (
             await self._connections.request_any(MetadataRequest([topic], allow_auto_topic_creation=False))
@@ -96,6 +98,9 @@ class KafkaClient:
         nodes = {node["node_id"]: Address(node["host"], node["port"]) for node in response["brokers"]}
         self._connections.brokers = list(nodes.values())
         [described] = response["topics"]
+        if described["error_code"] == _NOT_AUTHENTICATED:
+            raise self._connections.unreachable(error_name(_NOT_AUTHENTICATED))
+        self._connections.reachable()
         partitions = described["partitions"]
         return TopicMetadata(
             error=described["error_code"],
@@ -143,6 +148,7 @@ class KafkaClient:
         response = await self._connections.request_any(
             FindCoordinatorRequest(transactional_id, _TRANSACTIONAL_ID)
         )
+        self._connections.reachable()
         return response.error_code, Address(response.host, response.port)
 
     async def init_producer_id(self, coordinator: Address, transactional_id: str) -> tuple[int, int, int]:

@@ -1,10 +1,14 @@
 """Failures of Kafka; each class requires another reaction of the caller."""
 
+import logging
+
 from service.domain.errors import CommandError
 
 
 class KafkaFailureError(CommandError):
-    """The base class of all failures of Kafka."""
+    """The base class of all failures of Kafka; ``log_level`` is the level at which background tasks log it."""
+
+    log_level = logging.WARNING
 
 
 class KafkaUnavailableError(KafkaFailureError):
@@ -12,6 +16,12 @@ class KafkaUnavailableError(KafkaFailureError):
 
     Records of a failed produce request may be in the log or not.
     """
+
+
+class KafkaUnreachableError(KafkaUnavailableError):
+    """No broker responds or accepts the credentials; the connections log the reason, once for all shards."""
+
+    log_level = logging.DEBUG
 
 
 class FencedError(KafkaFailureError):

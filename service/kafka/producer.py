@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from service.concurrency.outage import Outage
 from service.kafka.broker_connections import Address
 from service.kafka.client import KafkaClient, encode_batch, error_name
 from service.kafka.config import KafkaConnection
@@ -56,18 +57,23 @@ class _EncodedBatch:
 class FencedProducer:
     """Opens sessions of shards and sends their records."""
 
-    def __init__(self, connection: KafkaConnection, *, topic: str, request_timeout: float = 10.0) -> None:
+    def __init__(
+        self,
+        connection: KafkaConnection,
+        *,
+        topic: str,
+        request_timeout: float = 10.0,
+        outage: Outage | None = None,
+    ) -> None:
         """Store the settings; `open` connects.
 
         Args:
             connection: The connection settings.
             topic: The topic; must exist.
             request_timeout: The longest wait in seconds for a connection, for a response, and for `open` as a whole.
-
-        Raises:
-            OSError: A certificate or key file cannot be read or is not valid.
+            outage: Records that no broker responds, and delays further attempts.
         """
-        self._client = KafkaClient(connection, request_timeout=request_timeout)
+        self._client = KafkaClient(connection, request_timeout=request_timeout, outage=outage)
         self._topic = topic
         self._timeout = request_timeout
         self._leaders: dict[int, Address] = {}

@@ -7,6 +7,7 @@ from typing import Final
 
 import structlog
 
+from service.concurrency.outage import Outage
 from service.kafka.client import KafkaClient, TopicMetadata, error_name
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaFailureError, KafkaUnavailableError
@@ -33,6 +34,13 @@ TOPIC_CONFIG: Mapping[str, str] = {
 
 _NONE, _TOPIC_UNKNOWN, _TOPIC_EXISTS = 0, 3, 36
 _FORBIDDEN = {29, 30, 31}
+_CHECKED = {
+    "cleanup.policy": "compact",
+    "min.insync.replicas": "0",
+    "max.message.bytes": str(MAX_RECORD_BYTES),
+}
+"""The parts of the configuration that are checked, with values without problem for those that are not reported."""
+
 _DEFAULT_REPLICAS = 3
 _SAFE_IN_SYNC = 2
 
@@ -60,6 +68,7 @@ async def check_topic(
     create: bool,
     replication_factor: int | None = None,
     timeout: float = 10.0,  # noqa: ASYNC109 -- a bound for all requests together
+    outage: Outage | None = None,
 ) -> TopicState:
     """Compare the topic with the service's requirements.
 
@@ -70,12 +79,12 @@ async def check_topic(
         create: Whether to create a missing topic.
         replication_factor: Of a topic that is created; None: three, or the number of brokers if there are fewer.
         timeout: The longest wait in seconds, for all requests together.
+        outage: Records that no broker responds, and delays further attempts.
 
     Raises:
         KafkaUnavailableError: Kafka is unreachable or does not respond in time.
-        OSError: A certificate or key file cannot be read or is not valid.
     """
-    client = KafkaClient(connection, request_timeout=timeout)
+    client = KafkaClient(connection, request_timeout=timeout, outage=outage)
     try:
         async with asyncio.timeout(timeout):
             metadata = await client.topic_metadata(topic)
@@ -125,7 +134,11 @@ async def _inspect(client: KafkaClient, topic: str, partitions: int, metadata: T
         )
         return TopicState(created=False, problems=tuple(problems), warnings=(warning,))
     problems += _config_problems(topic, metadata.replication_factor, config)
-    warnings = _warnings(int(config["min.insync.replicas"]))
+    warnings = _warnings(int(config.get("min.insync.replicas") or _SAFE_IN_SYNC))
+    if missing := [name for name in _CHECKED if not config.get(name)]:
+        warnings += (
+            f"This Kafka does not report {', '.join(missing)} of the topic {topic}: check it yourself.",
+        )
     return TopicState(created=False, problems=tuple(problems), warnings=warnings)
 
 
@@ -141,8 +154,8 @@ def _partition_problems(topic: str, partitions: int, metadata: TopicMetadata) ->
 
 def _config_problems(topic: str, replicas: int, config: Mapping[str, str]) -> list[str]:
     problems = []
-    policy, in_sync = config["cleanup.policy"], int(config["min.insync.replicas"])
-    largest = int(config["max.message.bytes"])
+    policy, *numbers = (config.get(name) or default for name, default in _CHECKED.items())
+    in_sync, largest = map(int, numbers)
     if policy != "compact":
         problems.append(
             f"The topic {topic} has cleanup.policy={policy}, which forgets keys that do not change: "
@@ -175,7 +188,9 @@ def _problem(message: str) -> TopicState:
     return TopicState(created=False, problems=(message,), warnings=())
 
 
-async def watch_topic(connection: KafkaConnection, topic: str, *, partitions: int, create: bool) -> None:
+async def watch_topic(
+    connection: KafkaConnection, topic: str, *, partitions: int, create: bool, outage: Outage
+) -> None:
     """Check the topic, retrying while Kafka is unavailable, and log its problems and warnings once.
 
     Args:
@@ -183,12 +198,13 @@ async def watch_topic(connection: KafkaConnection, topic: str, *, partitions: in
         topic: The topic's name.
         partitions: The required number of partitions.
         create: Whether to create a missing topic.
+        outage: As `check_topic`.
     """
     while True:
         try:
-            state = await check_topic(connection, topic, partitions=partitions, create=create)
-        except (KafkaFailureError, OSError) as error:
-            _log.warning("topic_not_checked", error=str(error), retry_in=_RETRY_DELAY)
+            state = await check_topic(connection, topic, partitions=partitions, create=create, outage=outage)
+        except KafkaFailureError as error:
+            _log.log(error.log_level, "topic_not_checked", error=str(error), retry_in=_RETRY_DELAY)
             await asyncio.sleep(_RETRY_DELAY)
             continue
         for problem in state.problems:

@@ -1,6 +1,7 @@
 """Opens producer sessions and sends batches, in order for each key."""
 
 import asyncio
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Coroutine, Hashable, Sequence
@@ -198,4 +199,5 @@ class Sender:
     def _schedule_retry(self, shard: ShardQueue, error: Exception, delay: float) -> None:
         asyncio.get_running_loop().call_later(delay, self._signals.sender.set)
         self._metrics.failures.labels(type(error).__name__).inc()
-        _log.warning("shard_failed", shard=shard.number, error=str(error), retry_in=round(delay, 2))
+        level = getattr(error, "log_level", logging.WARNING)
+        _log.log(level, "shard_failed", shard=shard.number, error=str(error), retry_in=round(delay, 2))
