@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from service.concurrency.outage import Outage
 from service.concurrency.supervisor import supervised
-from service.concurrency.tenant_queue import TenantSlots
+from service.concurrency.tenant_slots import TenantSlots
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
 from service.domain.partitioning import SHARDS

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from queue import SimpleQueue
 from typing import Any, ClassVar, Final, TextIO, cast
 
@@ -218,11 +219,14 @@ def _json_logger(level: int) -> type:
     return type("JsonLogger", (_ToJson, structlog.make_filtering_bound_logger(level)), methods)
 
 
+@lru_cache(maxsize=1)  # most lines are of the second of the line before
+def _second_text(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
+
+
 def _json_line(event: _Event) -> str:
     seconds, level, name, values = event
-    time_text = (
-        datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
-    )
+    time_text = f"{_second_text(int(seconds))}.{int(seconds % 1 * 1e6):06d}Z"
     text = dump_json({"timestamp": time_text, "level": level, "event": name, **values}, default=str).decode()
     if text.isascii() and "\x7f" not in text:  # the usual case, which is fast to recognize
         return text

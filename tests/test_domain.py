@@ -10,7 +10,7 @@ from aiokafka.partitioner import DefaultPartitioner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from service.domain.dsn import Ingest, dsn_urls, endpoints, public_dsn
+from service.domain.dsn import Ingest, dsn_urls, endpoints
 from service.domain.events import state_payload, time_to_json
 from service.domain.model import (
     ORGANIZATION_SLUG,
@@ -234,7 +234,7 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
         "name": "Fabulous Key",
         "isActive": False,
         "rateLimit": {"window": 60, "count": 5},
-        "dsn": {"public": public_dsn(at, _PUBLIC)},
+        "dsn": {"public": at.dsn % _PUBLIC},
         "browserSdkVersion": "8.x",
         "dynamicSdkLoaderOptions": {
             "hasReplay": True,

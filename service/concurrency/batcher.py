@@ -1,10 +1,10 @@
-"""Batching of concurrent calls: calls that arrive while a batch is running share the next one."""
+"""Batching of concurrent calls: those that arrive while a batch is running share the next one; tenants take turns."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
-from service.concurrency.tenant_queue import TenantQueue
 from service.domain.errors import BusyError
 
 Item = TypeVar("Item")
@@ -12,6 +12,62 @@ Result = TypeVar("Result")
 
 RunBatch = Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]]
 """Processes the items of a batch; returns for each item its result, or the exception that its caller receives."""
+
+
+_MAX_EXCESS: Final = 1
+"""Items that the longest queue may have more than another: without it, two tenants would displace each other."""
+
+
+class TenantQueue(Generic[Item]):
+    """A bounded queue: tenants take turns, and the items of a tenant keep their order.
+
+    Args:
+        max_size: Maximum number of items of all tenants together.
+    """
+
+    def __init__(self, max_size: int) -> None:
+        self._max_size = max_size
+        self._length = 0
+        # The queues that are not empty, and their tenants in the order of the next turns.
+        self._queues: dict[int, deque[Item]] = {}
+        self._turns: deque[int] = deque()
+
+    def put(self, tenant: int, item: Item) -> Item | None:
+        """Add an item; return the item that it replaces if the queue is full, otherwise None.
+
+        The replaced item is the newest item of the tenant with the most items.
+
+        Raises:
+            BusyError: The queue is full, and no other tenant has at least two items more in it.
+        """
+        removed = self._remove_newest_of_longest(tenant) if self._length >= self._max_size else None
+        queue = self._queues.get(tenant)
+        if queue is None:
+            queue = self._queues[tenant] = deque()
+            self._turns.append(tenant)
+        queue.append(item)
+        self._length += 1
+        return removed
+
+    def take(self, max_items: int) -> list[Item]:
+        """Remove and return the next items, at most ``max_items``; tenants take turns."""
+        taken: list[Item] = []
+        while self._turns and len(taken) < max_items:
+            queue = self._queues[self._turns[0]]
+            taken.append(queue.popleft())
+            if queue:
+                self._turns.rotate(-1)
+            else:
+                del self._queues[self._turns.popleft()]
+        self._length -= len(taken)
+        return taken
+
+    def _remove_newest_of_longest(self, tenant: int) -> Item:
+        longest = max(self._queues.values(), key=len)
+        if len(longest) - len(self._queues.get(tenant, ())) <= _MAX_EXCESS:
+            raise BusyError(f"the queue is full: {self._max_size} calls are waiting")
+        self._length -= 1
+        return longest.pop()
 
 
 class Batcher(Generic[Item, Result]):

@@ -47,14 +47,12 @@ class Endpoints:
     """The parts of a project's URLs that do not depend on the key.
 
     Attributes:
-        scheme: The scheme of the DSN: http or https.
-        rest: The part of the DSN after ``@``: host, path and project id.
+        dsn: The DSN that clients are configured with, with ``%s`` in place of the public key.
         api: The base URL of the ingest endpoints, without a trailing slash.
         loader: The base URL of the browser SDK loader, with a trailing slash.
     """
 
-    scheme: str
-    rest: str
+    dsn: str
     api: str
     loader: str
 
@@ -71,8 +69,7 @@ def project_endpoints(
     base = ingest_url or canonical
     parts = urlsplit(base)
     return Endpoints(
-        scheme=parts.scheme,
-        rest=f"{parts.netloc}{parts.path}/{project_id}",
+        dsn=f"{parts.scheme}://%s@{parts.netloc}{parts.path}/{project_id}",
         api=f"{base}/api/{project_id}",
         loader=f"{(ingest.loader_cdn_url or f'{canonical}/js-sdk-loader').rstrip('/')}/",
     )
@@ -84,16 +81,11 @@ def endpoints(ingest: Ingest, project: Project) -> Endpoints:
     return project_endpoints(ingest, organization.id, organization.ingest_url, project.id)
 
 
-def public_dsn(endpoints: Endpoints, public_key: str) -> str:
-    """Return the DSN that clients are configured with."""
-    return f"{endpoints.scheme}://{public_key}@{endpoints.rest}"
-
-
 def dsn_urls(endpoints: Endpoints, public_key: str, secret_key: str) -> dict[str, str]:
     """Return all URLs of a key by their names in responses, in the order of responses."""
     return {
-        "secret": f"{endpoints.scheme}://{public_key}:{secret_key}@{endpoints.rest}",
-        "public": public_dsn(endpoints, public_key),
+        "secret": endpoints.dsn % f"{public_key}:{secret_key}",
+        "public": endpoints.dsn % public_key,
         "csp": f"{endpoints.api}/csp-report/?sentry_key={public_key}",
         "security": f"{endpoints.api}/security/?sentry_key={public_key}",
         "minidump": f"{endpoints.api}/minidump/?sentry_key={public_key}",

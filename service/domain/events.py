@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID
 
-from service.domain.dsn import Endpoints, public_dsn
+from service.domain.dsn import Endpoints
 from service.domain.model import LOADER_OPTIONS, LoaderOptions, Project, ProjectKey, RateLimit
 
 SOURCE: Final = "/projectkeys"
@@ -122,7 +122,7 @@ def state_payload(key: ProjectKey, project: Project, endpoints: Endpoints) -> di
         "name": key.label,
         "isActive": key.is_active,
         "rateLimit": rate_limit_to_json(key.rate_limit),
-        "dsn": {"public": public_dsn(endpoints, key.public_key)},
+        "dsn": {"public": endpoints.dsn % key.public_key},
         "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
         "dateCreated": time_to_json(key.created_at),

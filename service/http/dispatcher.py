@@ -1,14 +1,16 @@
-"""The checks of a request, whose order decides which error a client receives, and the call of its handler."""
+"""Requests as handlers receive them, and the checks before: their order decides which error a client receives."""
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from aiohttp import web
 
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
-from service.domain.model import Principal, Project
-from service.http.context import RequestContext
+from service.domain.idempotency import IdempotencyKey
+from service.domain.model import Origin, Principal, Project
 from service.http.errors import (
     NO_CREDENTIALS,
     NO_PERMISSION,
@@ -21,10 +23,9 @@ from service.http.errors import (
 from service.http.request import check_acceptable
 from service.http.serializers import KeySerializer
 from service.http.server.response import Response, empty_response
-from service.http.server.state import PATH_VARIABLES, PRINCIPAL, ServerState
+from service.http.server.state import PATH_VARIABLES, PRINCIPAL, REQUEST_ID, ServerState
+from service.json_text import dump_json
 from service.usecases.use_cases import UseCases
-
-Handler = Callable[[RequestContext], Awaitable[Response]]
 
 Scopes = Mapping[str, tuple[str, ...]]
 """By method: the scopes, any one of which permits it."""
@@ -38,6 +39,80 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token that this service does not issue
 
 _SCHEME_AND_TOKEN: Final = 2
+
+_TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+"""The format of a W3C trace context; any other value is ignored."""
+
+_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+@dataclass(slots=True)  # not frozen: each request creates one, and a frozen one takes twice as long
+class RequestContext:
+    """An authorized request with what its handler needs.
+
+    Args:
+        request: The request.
+        server: The state of the server.
+        use_cases: The use cases.
+        key_serializer: The serializer of keys in responses.
+        principal: The principal of the token.
+        allow: The methods of the resource, for the header Allow.
+        names: The variables of the path.
+        project: The project in the path; it is not set if the path has none.
+    """
+
+    request: web.Request
+    server: ServerState
+    use_cases: UseCases
+    key_serializer: KeySerializer
+    principal: Principal
+    allow: str
+    names: Mapping[str, str]
+    project: Project = field(init=False)
+
+    @property
+    def organization_name(self) -> str:
+        """The id or slug of the organization in the path."""
+        return self.names["organization"]
+
+    @property
+    def key_id(self) -> str:
+        """The public key in the path."""
+        return self.names["key_id"]
+
+    @property
+    def origin(self) -> Origin:
+        """The origin that audit entries and events record."""
+        traceparent = self.request.headers.get("traceparent", "")
+        return Origin(
+            token_id=self.principal.token_id,
+            request_id=self.request[REQUEST_ID],
+            remote_address=self.request.remote,
+            traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
+        )
+
+    def idempotency_key(self, body: Any) -> IdempotencyKey | None:
+        """Return the ``Idempotency-Key`` of the request, with or without quotes; None if it is absent.
+
+        Raises:
+            HttpError: 400 if the header is malformed or repeated.
+        """
+        values = self.request.headers.getall("Idempotency-Key", [])
+        if not values:
+            return None
+        text = values[0].strip()
+        if len(text) > 1 and text[0] == text[-1] == '"':
+            text = text[1:-1]
+        if len(values) > 1 or not _IDEMPOTENCY_KEY.fullmatch(text):
+            raise HttpError(400, "The Idempotency-Key must be 1 to 255 visible ASCII characters.")
+        return IdempotencyKey(self.principal.token_id, text, self._fingerprint(body))
+
+    def _fingerprint(self, body: Any) -> bytes:
+        head = f"{self.request.method} {self.request.path}\n".encode(errors="surrogatepass")
+        return hashlib.sha256(head + dump_json(body, sort_keys=True)).digest()
+
+
+Handler = Callable[[RequestContext], Awaitable[Response]]
 
 
 class Dispatcher:
@@ -87,26 +162,16 @@ class Dispatcher:
         request[PRINCIPAL] = principal
         if principal.rate_limit is not None:
             self._server.rate_limiter.count(principal)
-        handler = self._permitted_handler(principal, method)
-        _check_names(principal, names)
-        project: Project | None = None
+        handler = self._permitted_handler(principal, method, names)
+        context = RequestContext(
+            request, self._server, self._use_cases, self._key_serializer, principal, self._allow, names
+        )
         if self._is_in_project:
             project = self._use_cases.projects.cache.get((names["organization"], names["project"]))
-            project = project or await self._find_project(request, names)
+            context.project = project or await self._find_project(request, names)
         if method == "DELETE":  # for POST and PUT, `read_body` checks it
             check_acceptable(request)
-        response = await handler(
-            RequestContext(
-                request,
-                self._server,
-                self._use_cases,
-                self._key_serializer,
-                principal,
-                self._allow,
-                names,
-                project,
-            )
-        )
+        response = await handler(context)
         if method in {"GET", "HEAD"}:  # 404 takes precedence over 406
             check_acceptable(request)
         return response
@@ -126,11 +191,13 @@ class Dispatcher:
                 raise unauthenticated("Invalid org token") from None
             raise
 
-    def _permitted_handler(self, principal: Principal, method: str) -> Handler:
-        """Return the handler of ``method``.
+    def _permitted_handler(self, principal: Principal, method: str, names: Mapping[str, str]) -> Handler:
+        """Return the handler of ``method`` if the principal may use it for what the path names.
 
         Raises:
-            HttpError: 403, the token has none of the scopes that permit the method; 405, there is no such method.
+            HttpError: 403, the token has none of the scopes that permit the method, or it is bound to another
+                organization, which may exist or not; 405, there is no such method.
+            NotFoundError: A name contains invalid characters.
         """
         needed = self._scopes.get(method)
         if needed is not None and principal.scopes.isdisjoint(needed):
@@ -138,6 +205,12 @@ class Dispatcher:
         handler = self._handlers.get(method)
         if handler is None:
             raise method_not_allowed(method)
+        if principal.organization_id is not None and "organization" in names:
+            allowed = {principal.organization_slug, str(principal.organization_id)}
+            if names["organization"] not in allowed:
+                raise HttpError(403, NO_PERMISSION)
+        if not all(map(_NAME.fullmatch, names.values())):
+            raise NotFoundError("an id, slug or public key in the path contains invalid characters")
         return handler
 
     async def _find_project(self, request: web.Request, names: Mapping[str, str]) -> Project:
@@ -168,21 +241,6 @@ def bearer_token(request: web.Request) -> str:
     if len(parts) > _SCHEME_AND_TOKEN:
         raise unauthenticated("Invalid token header. Token string should not contain spaces.")
     return parts[1]
-
-
-def _check_names(principal: Principal, names: Mapping[str, str]) -> None:
-    """Check the variables of the path.
-
-    Raises:
-        HttpError: 403; the token is bound to another organization. It does not depend on whether this one exists.
-        NotFoundError: A name contains invalid characters.
-    """
-    if principal.organization_id is not None and "organization" in names:
-        allowed = {principal.organization_slug, str(principal.organization_id)}
-        if names["organization"] not in allowed:
-            raise HttpError(403, NO_PERMISSION)
-    if not all(map(_NAME.fullmatch, names.values())):
-        raise NotFoundError("an id, slug or public key in the path contains invalid characters")
 
 
 def _renamed(request: web.Request, slug: str) -> str:

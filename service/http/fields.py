@@ -45,8 +45,6 @@ def quoted(value: object) -> str:
 
 def character_errors(text: str) -> list[str]:
     """Return a message for each kind of character in ``text`` that PostgreSQL cannot store."""
-    if text.isprintable():  # neither null nor surrogate characters are printable
-        return []
     errors = []
     if "\x00" in text:
         errors.append("Null characters are not allowed.")
@@ -89,7 +87,9 @@ class Text(JsonField[str | None]):
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
-        errors = character_errors(text)
+        errors = (
+            [] if text.isprintable() else character_errors(text)
+        )  # the printable characters can be stored
         if len(text) > self.max_length:
             errors.insert(0, f"Ensure this field has no more than {self.max_length} characters.")
         if errors:
@@ -170,13 +170,14 @@ class Hex32(JsonField[str | None]):
 
     @override
     def convert(self, value: Any) -> str | None:
+        invalid = self.error_messages["invalid"]
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise self.make_error("invalid")
+            raise ValidationError(invalid)  # `make_error` would format the braces of the pattern
         text = str(value).strip()
         if not text:
             raise ValidationError("This field may not be blank.")
         if not self.PATTERN.fullmatch(text):
-            raise ValidationError([*character_errors(text), self.error_messages["invalid"]])
+            raise ValidationError([*character_errors(text), invalid])
         return text
 
 

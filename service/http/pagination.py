@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 from service.domain.model import MAX_BIGINT
 from service.domain.pagination import Page
-from service.http.context import RequestContext
+from service.http.dispatcher import RequestContext
 from service.http.errors import HttpError
 from service.http.request import query_parameter
 

@@ -14,13 +14,6 @@ from service.http.fields import quoted
 from service.http.forms import parse_form, parse_multipart
 from service.http.server.state import PRINCIPAL, state_of
 
-_PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
-    "application/json": lambda raw, _: parse_json(raw),
-    "application/x-www-form-urlencoded": lambda raw, _: parse_form(raw),
-    "multipart/form-data": parse_multipart,
-}
-"""The parser of each media type. Its arguments are the body and the whole Content-Type."""
-
 _MAX_CONTENT_TYPE: Final = 256
 """Characters: enough for the type, a boundary of at most 70 characters (RFC 2046) and a charset."""
 
@@ -94,7 +87,7 @@ async def read_body(request: web.Request) -> Any:
     return parse(raw, content_type) if raw and parse is not None else {}
 
 
-def parse_json(raw: bytes) -> Any:
+def parse_json(raw: bytes, _content_type: str = "") -> Any:
     """Return the JSON value in ``raw``.
 
     The standard library parses again what orjson rejects: its error messages are those of Sentry's API, and it
@@ -143,6 +136,10 @@ def _reject_constant(name: str) -> None:
     raise ValueError(f"Out of range float values are not JSON compliant: {name!r}")
 
 
+def _is_uncompressed(request: web.Request) -> bool:
+    return joined_header(request, "Content-Encoding").lower() in {"", "identity"}
+
+
 async def read_bytes(request: web.Request, *, share: int) -> bytes:
     """Return the undecoded body.
 
@@ -155,16 +152,19 @@ async def read_bytes(request: web.Request, *, share: int) -> bytes:
             it is compressed.
         BusyError: As `read_body`.
     """
-    if joined_header(request, "Content-Encoding").lower() not in {"", "identity"}:
+    if "Content-Encoding" in request.headers and not _is_uncompressed(request):
         raise HttpError(
             415, "Unsupported content encoding; send the body uncompressed.", closes_connection=True
         )
     limit = request.client_max_size
-    if (request.content_length or 0) > limit:
-        raise body_too_large(limit)
     try:
         if request.content.is_eof():  # the body arrived with the head
-            return _bounded(request.content.read_nowait(), limit)
+            raw = request.content.read_nowait()
+            if len(raw) > limit:
+                raise body_too_large(limit)
+            return raw
+        if (request.content_length or 0) > limit:
+            raise body_too_large(limit)
         expected = limit if request.content_length is None else request.content_length
         state = state_of(request)
         with state.arriving.admit(share, expected):
@@ -180,7 +180,9 @@ async def read_bytes(request: web.Request, *, share: int) -> bytes:
         ) from None
 
 
-def _bounded(raw: bytes, limit: int) -> bytes:
-    if len(raw) > limit:
-        raise body_too_large(limit)
-    return raw
+_PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {
+    "application/json": parse_json,
+    "application/x-www-form-urlencoded": lambda raw, _: parse_form(raw),
+    "multipart/form-data": parse_multipart,
+}
+"""The parser of each media type. Its arguments are the body and the whole Content-Type."""

@@ -37,7 +37,9 @@ class KeySerializer:
 
     def serialize_written(self, key: ProjectKey, project: Project) -> bytes:
         """Return the JSON of a new version of a key; do not cache it, as it may never be read."""
-        return self._serialize((key, _project_values(project)))
+        organization = project.organization
+        endpoints = project_endpoints(self._ingest, organization.id, organization.ingest_url, project.id)
+        return orjson.dumps(key_to_json(key, endpoints, project.default_browser_sdk_version))
 
     def serialize(self, key: ProjectKey, project: Project) -> bytes:
         """Return the JSON of a key."""

@@ -107,7 +107,7 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
         NotFoundError: The project of the only row is being deleted.
     """
     # One document: asyncpg takes longer for 22 arrays than Postgres takes to read it.
-    rows = orjson.dumps([_row(prepared) for prepared in batch]).decode()
+    rows = orjson.dumps(list(map(_row, batch))).decode()
     try:
         records = await connection.fetch(_INSERT, rows)
     except asyncpg.PostgresError as error:
@@ -122,11 +122,8 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
                 raise NotFoundError("the project is being deleted") from None
         raise
     seqs: dict[str, int] = {record["aggregateid"]: record["seq"] for record in records}
-    return [
-        OutboxRow(seq=seqs[prepared.event.public_key], event=prepared.event)
-        for prepared in batch
-        if prepared.event.public_key in seqs
-    ]
+    events = [prepared.event for prepared in batch]
+    return [OutboxRow(seqs[event.public_key], event) for event in events if event.public_key in seqs]
 
 
 def _row(prepared: PreparedKey) -> dict[str, object]:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service.concurrency.tenant_queue import TenantSlots
+from service.concurrency.tenant_slots import TenantSlots
 from service.domain.audit import changed_values
 from service.domain.errors import NotFoundError
 from service.domain.events import EventType, OutboxRow, loader_options_to_json, rate_limit_to_json

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -11,7 +12,7 @@ from uuid import UUID
 import petname
 
 from service.concurrency.batcher import Batcher
-from service.concurrency.tenant_queue import TenantSlots
+from service.concurrency.tenant_slots import TenantSlots
 from service.domain.errors import (
     BusyError,
     ConflictError,
@@ -30,7 +31,7 @@ from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_
 from service.postgres.keys import select_by_row_id, select_taken
 from service.postgres.projects import select_project
 from service.usecases.event_factory import EventFactory
-from service.usecases.idempotency import Idempotency
+from service.usecases.idempotency import Idempotency, IdempotentRequest
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _MAX_RUNNING_BATCHES: Final = 1
@@ -44,6 +45,9 @@ _MAX_QUEUE_SIZE: Final = 1024
 
 _MAX_WORD_LENGTH: Final = 10
 """Maximum number of letters of each word of a generated name."""
+
+_NO_KEY: Final = nullcontext(IdempotentRequest())
+"""The context of a request without an idempotency key."""
 
 
 @dataclass(slots=True)
@@ -103,7 +107,8 @@ class CreateKey:
             BusyError: Too many creates are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        async with self._idempotency.request(idempotency_key) as request:
+        request_context = _NO_KEY if idempotency_key is None else self._idempotency.request(idempotency_key)
+        async with request_context as request:
             if request.stored is None:
                 prepared = prepare_key(
                     self._events, new_key, project, origin, self._clock(), idempotency_key=idempotency_key

@@ -76,7 +76,10 @@ class Tokens:
             TokenExpiredError: The token has expired.
         """
         found = self._cache.get(_hash(token))
-        return None if found is None else self._unexpired(*found)
+        if found is None:
+            return None
+        principal, expires_at = found
+        return principal if expires_at is None else self._unexpired(principal, expires_at)
 
     async def authenticate(self, token: str) -> Principal:
         """Return the principal of ``token``.

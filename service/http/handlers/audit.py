@@ -2,7 +2,7 @@
 
 from service.domain.audit import ACTIONS, AuditSearch, audit_entry_to_json
 from service.domain.model import MAX_BIGINT
-from service.http.context import RequestContext
+from service.http.dispatcher import RequestContext
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import query_parameter

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from service.domain.pagination import Page
-from service.http.context import RequestContext
+from service.http.dispatcher import RequestContext
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import query_parameter, read_body
 from service.http.schemas import NewProjectKeyBody, ProjectKeyChangeBody, load
 from service.http.server.response import Response, bytes_response, empty_response
-from service.http.write_headers import event_headers, idempotency_key
+from service.http.write_headers import event_headers
 
 _STATUSES: Final[Mapping[str, bool | None]] = {"": None, "active": True, "inactive": False}
 """By value of the query parameter ``status``: whether the listed keys are active; None lists all keys."""
@@ -24,7 +24,7 @@ async def create_key(context: RequestContext) -> Response:
     body = await read_body(context.request)
     new_key = load(_NEW_KEY, body)
     created = await context.use_cases.create_key.execute(
-        new_key, context.project, context.origin, idempotency_key(context, body)
+        new_key, context.project, context.origin, context.idempotency_key(body)
     )
     return bytes_response(
         context.key_serializer.serialize_written(created.key, context.project),

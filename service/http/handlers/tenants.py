@@ -3,7 +3,7 @@
 from typing import Final
 
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, slug_of
-from service.http.context import RequestContext
+from service.http.dispatcher import RequestContext
 from service.http.errors import NO_PERMISSION, HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import read_body
@@ -16,7 +16,7 @@ from service.http.schemas import (
 )
 from service.http.serializers import organization_to_json, project_to_json
 from service.http.server.response import Response, empty_response, json_response
-from service.http.write_headers import REPLAYED, idempotency_key
+from service.http.write_headers import REPLAYED
 
 _NEW_ORGANIZATION: Final = NewOrganizationBody()
 _ORGANIZATION_CHANGE: Final = OrganizationChangeBody()
@@ -40,7 +40,7 @@ async def create_organization(context: RequestContext) -> Response:
         name=new.name,
         origin=context.origin,
         ingest_url=new.ingest_url,
-        idempotency_key=idempotency_key(context, body),
+        idempotency_key=context.idempotency_key(body),
     )
     headers = REPLAYED if replayed else {}
     return json_response(organization_to_json(organization), status=201, allow=context.allow, headers=headers)
@@ -84,7 +84,7 @@ async def create_project(context: RequestContext) -> Response:
         name=new.name,
         default_key=new.default_key,
         origin=context.origin,
-        idempotency_key=idempotency_key(context, body),
+        idempotency_key=context.idempotency_key(body),
     )
     headers = REPLAYED if replayed else {}
     return json_response(project_to_json(project), status=201, allow=context.allow, headers=headers)

@@ -43,7 +43,8 @@ class AdmissionControl:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._free = limit
+        self.free = limit
+        """The number of free slots; negative if requests continue after a wait while all slots are occupied."""
         self._in_flight = 0
         self._waiting_for_kafka = 0
         self._refusals_left = _REFUSALS_PER_INTERVAL
@@ -57,22 +58,17 @@ class AdmissionControl:
         """The number of requests in progress, including those that wait without a slot."""
         return self._in_flight
 
-    @property
-    def free(self) -> int:
-        """The number of free slots; negative if requests continue after a wait while all slots are occupied."""
-        return self._free
-
     def try_acquire(self) -> bool:
         """Occupy a slot for a request; return False if none is free."""
-        if self._free < 1:
+        if self.free < 1:
             return False
-        self._free -= 1
+        self.free -= 1
         self._in_flight += 1
         return True
 
     async def acquire(self) -> bool:
         """Occupy a slot; if none is free, wait until the request may be refused and return False."""
-        while self._free < 1 and self._refusals_left < 1 and not self._closing:
+        while self.free < 1 and self._refusals_left < 1 and not self._closing:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._queue.append(turn)
             await turn
@@ -84,7 +80,7 @@ class AdmissionControl:
 
     def release(self) -> None:
         """End a request for which `try_acquire` or `acquire` returned True."""
-        self._free += 1
+        self.free += 1
         self._in_flight -= 1
 
     @contextmanager
@@ -96,7 +92,7 @@ class AdmissionControl:
         """
         with self._slot_freed():
             yield
-        if self._free < 0:
+        if self.free < 0:
             raise BusyError("no free slot for a request whose body has arrived")
 
     @contextmanager
@@ -115,11 +111,11 @@ class AdmissionControl:
 
     @contextmanager
     def _slot_freed(self) -> Iterator[None]:
-        self._free += 1
+        self.free += 1
         try:
             yield
         finally:
-            self._free -= 1
+            self.free -= 1
 
     async def defer_refused(self) -> None:
         """Wait, after a refusal, until the connection may be read again."""
@@ -143,12 +139,12 @@ class AdmissionControl:
             await asyncio.sleep(_INTERVAL)
             now = loop.time()
             self._refusals_left = _REFUSALS_PER_INTERVAL
-            _wake(self._queue, min(len(self._queue), max(self._free, _REFUSALS_PER_INTERVAL)))
+            _wake(self._queue, min(len(self._queue), max(self.free, _REFUSALS_PER_INTERVAL)))
             due = 0
             while due < min(_RELEASES_PER_INTERVAL, len(self._refused)) and self._refused[due][0] <= now:
                 due += 1
             # A quarter of the slots is reserved for the next requests of connections that were not refused.
-            self._release_refused(max(due, min(self._free - self._limit // 4, len(self._refused))))
+            self._release_refused(max(due, min(self.free - self._limit // 4, len(self._refused))))
             if self._unlogged_refusals and now - last_logged > _RETRY_AFTER:
                 _log.warning("requests_refused", count=self._unlogged_refusals, in_flight=self._in_flight)
                 self._unlogged_refusals, last_logged = 0, now

@@ -46,6 +46,7 @@ class Middleware:
         self._route = route
         self._handler = handler
         self._allow = allow
+        self._log = _log.bind()  # `_log` itself looks the configured logger up for each line
 
     async def handle(self, request: web.Request) -> Response:
         """Return the response of the handler, or an error response if it fails or exceeds the deadline."""
@@ -93,7 +94,7 @@ class Middleware:
             "milliseconds": int(seconds * 1e5) / 100,
             "request_id": request_id,
         }
-        _log.info("request", **(values if fault is None else {**values, "fault": fault}))
+        self._log.info("request", **(values if fault is None else {**values, "fault": fault}))
 
 
 class Routes:

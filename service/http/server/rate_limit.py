@@ -39,7 +39,8 @@ class RateLimiter:
         limit = principal.rate_limit
         if limit is None:
             return
-        self._start_second()
+        if int(self._clock()) != self._second:
+            self._start_second()
         used = self._counts.get(principal.token_id, 0)
         if used >= limit:
             raise HttpError(
@@ -57,7 +58,8 @@ class RateLimiter:
             principal: The principal of the request; None before authentication.
             free_slots: How many more requests may be in progress; reported as at least 0 and at most the limit.
         """
-        self._start_second()
+        if int(self._clock()) != self._second:
+            self._start_second()
         limit = remaining = _UNLIMITED
         if principal is not None and principal.rate_limit is not None:
             limit = principal.rate_limit
@@ -66,10 +68,8 @@ class RateLimiter:
         return _header_lines(self._concurrent_limit, free_slots, limit, remaining, self._second + 1)
 
     def _start_second(self) -> None:
-        second = int(self._clock())
-        if second != self._second:
-            self._second = second
-            self._counts.clear()
+        self._second = int(self._clock())
+        self._counts.clear()
 
 
 @lru_cache(maxsize=1024)  # every response needs them; there are few combinations in a second

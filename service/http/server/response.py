@@ -4,6 +4,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
 from functools import cache, lru_cache
+from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import HttpVersion11, web
@@ -29,6 +30,8 @@ _WITHOUT_LENGTH: Final = frozenset({204, 304})
 """Statuses without a Content-Length: 204 has no body, and in a 304 it would be the length of the 200 response
 (RFC 9110, section 8.6)."""
 
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+
 
 def header_lines(headers: Mapping[str, str]) -> str:
     """Return ``headers`` as they are sent, each line with its CR LF.
@@ -37,17 +40,21 @@ def header_lines(headers: Mapping[str, str]) -> str:
         ValueError: A name or a value contains a character that cannot be printed. A client would read the text after
             a line end as another header or another response.
     """
-    lines = [f"{name}: {value}" for name, value in headers.items()]
-    if not "".join(lines).isprintable():
-        raise ValueError("a header contains a character that cannot be printed")
-    return "\r\n".join([*lines, ""])
+    lines = ""
+    for name, value in headers.items():
+        line = f"{name}: {value}"
+        if not line.isprintable():
+            raise ValueError("a header contains a character that cannot be printed")
+        lines += f"{line}\r\n"
+    return lines
 
 
 class Response(web.StreamResponse):
     """A status, header lines and a body, sent in one piece.
 
-    The attribute ``headers`` of the base class is ignored. aiohttp calls ``prepare``, then ``write_eof``, and then
-    handles the next request of the connection. ``write_eof`` awaits ``after_send``.
+    aiohttp calls ``prepare``, then ``write_eof``, which awaits ``after_send``, and then handles the next request of
+    the connection if ``keep_alive`` is true. It uses nothing else of the base class, whose constructor is not called
+    because it creates headers and a state.
 
     Args:
         headers: Lines from `header_lines`; more of them may be added to the attribute ``header_lines``.
@@ -56,32 +63,33 @@ class Response(web.StreamResponse):
         is_constant: The process keeps ``body`` permanently, so an unread response needs no further memory.
     """
 
+    status: int = 200
+    keep_alive: bool = True
+
     def __init__(
         self, headers: str, body: bytes = b"", *, status: int = 200, is_constant: bool = False
     ) -> None:
-        super().__init__(status=status)
+        self.status = status
         self.header_lines = headers
         self._response_body = body
         self._is_constant = is_constant
-        self._keeps_connection = False
         self.after_send: Callable[[], Awaitable[None]] | None = None
 
-    @property
-    def keep_alive(self) -> bool | None:
-        """Whether the connection stays open after this response."""
-        return self._keeps_connection
+    def force_close(self) -> None:
+        """Close the connection after this response."""
+        self.keep_alive = False
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the response; wait while the client does not read."""
-        self._keeps_connection = request.keep_alive and super().keep_alive is not False
-        head = self._head(is_http_1_1=request.version >= HttpVersion11)
+        self.keep_alive = self.keep_alive and request.keep_alive
+        writer, head = request.writer, self._head(is_http_1_1=request.version >= HttpVersion11)
         if request.method == "HEAD":
-            await request.writer.write_eof(head)
+            await writer.write_eof(head)
         elif len(self._response_body) < LARGE:
-            await request.writer.write_eof(head + self._response_body)
+            await writer.write_eof(head + self._response_body)
         else:
             await self._write_large(request, head)
-        return request.writer
+        return writer
 
     async def _write_large(self, request: web.BaseRequest, head: bytes) -> None:
         """Send the head and the body separately: joined, the body would be in memory twice until it is sent."""
@@ -104,11 +112,11 @@ class Response(web.StreamResponse):
     def _head(self, *, is_http_1_1: bool) -> bytes:
         status = self.status
         length = "" if status in _WITHOUT_LENGTH else f"Content-Length: {len(self._response_body)}\r\n"
-        connection = "" if self._keeps_connection else "Connection: close\r\n"
-        if self._keeps_connection and not is_http_1_1:  # HTTP/1.0 closes by default: RFC 9112, section 9.3
+        connection = "" if self.keep_alive else "Connection: close\r\n"
+        if self.keep_alive and not is_http_1_1:  # HTTP/1.0 closes by default: RFC 9112, section 9.3
             connection = "Connection: keep-alive\r\n"
         return (
-            f"HTTP/{'1.1' if is_http_1_1 else '1.0'} {status} {self.reason}\r\n"
+            f"HTTP/{'1.1' if is_http_1_1 else '1.0'} {status} {_REASONS.get(status, '')}\r\n"
             f"{self.header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
         ).encode()
 

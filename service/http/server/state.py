@@ -54,9 +54,6 @@ class ServerState:
         return urlsplit(self.links_base).path
 
 
-SERVER_STATE: Final = web.AppKey("server_state", ServerState)
-
-
 class Connection(Protocol):
     """A connection of the server."""
 

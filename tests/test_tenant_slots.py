@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from service.app import build
-from service.concurrency.tenant_queue import TenantSlots
+from service.concurrency.tenant_slots import TenantSlots
 from service.domain.errors import BusyError
 from service.domain.model import NewProjectKey, ProjectKeyChange
 from service.settings import Settings
