@@ -1,6 +1,8 @@
-"""The alerts in deploy/ and the metrics of the service."""
+"""The alerts in deploy/: they use metrics of the service, and promtool evaluates each with recorded series."""
 
+import asyncio
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ from prometheus_client import generate_latest
 
 from service.app import build
 from service.settings import Settings
+from testkit.debian import require_program
 
 _FILE = Path(__file__).resolve().parent.parent / "deploy" / "alerts.yaml"
 _NAME = re.compile(r"\bprojectkeys_\w+")
@@ -42,3 +45,132 @@ def test_alerts_have_a_severity_a_summary_and_an_action(rule: dict[str, Any]) ->
     assert set(rule["annotations"]) == {"summary", "action"}
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert rule["annotations"]["summary"].endswith(".")
+
+
+@dataclass(frozen=True)
+class _Case:
+    """Series of one sample a minute, in promtool's notation, and the summary of the alert after 20 minutes.
+
+    An empty summary means that the alert does not fire.
+    """
+
+    alert: str
+    series: dict[str, str]
+    summary: str = ""
+
+
+_REQUESTS = "projectkeys_http_request_duration_seconds_count"
+_NO_REPLICA = "Prometheus receives metrics of no replica."
+_OWNED = 'projectkeys_shards_owned{job="keys/keys",pod="a"}'
+_CASES = [
+    _Case("ProjectKeysServiceDown", {}, _NO_REPLICA),
+    _Case("ProjectKeysServiceDown", {_OWNED: "6x10"}, _NO_REPLICA),
+    _Case("ProjectKeysServiceDown", {_OWNED: "6x10 stale"}, _NO_REPLICA),
+    _Case(
+        "ProjectKeysServiceDown",
+        {"projectkeys_edge_configs": "1x30"},
+        "Prometheus receives metrics of no replica.",
+    ),
+    _Case("ProjectKeysServiceDown", {_OWNED: "6x10 stale", 'projectkeys_shards_owned{pod="b"}': "12x30"}),
+    _Case(
+        "ProjectKeysPostgresUnavailable",
+        {
+            'projectkeys_dependency_up{dependency="postgres",pod="a"}': "1x10 0x20",
+            'projectkeys_dependency_up{dependency="postgres",pod="b"}': "0x30",
+            'projectkeys_dependency_up{dependency="kafka",pod="a"}': "1x30",
+        },
+        "No replica can connect to Postgres.",
+    ),
+    _Case(
+        "ProjectKeysPostgresUnavailable",
+        {
+            'projectkeys_dependency_up{dependency="postgres",pod="a"}': "1x30",
+            'projectkeys_dependency_up{dependency="postgres",pod="b"}': "0x30",
+        },
+    ),
+    _Case(
+        "ProjectKeysEventsDelayed",
+        {'projectkeys_outbox_oldest_age_seconds{pod="a"}': "0+60x30"},
+        "The oldest unpublished event is 20m 0s old.",
+    ),
+    _Case("ProjectKeysEventsDelayed", {"projectkeys_outbox_oldest_age_seconds": "2x30"}),
+    _Case(
+        "ProjectKeysRequestsFailing",
+        {f'{_REQUESTS}{{status="200"}}': "0+57x30", f'{_REQUESTS}{{status="503"}}': "0+3x30"},
+        "5% of the requests fail with status 5xx.",
+    ),
+    _Case(
+        "ProjectKeysRequestsFailing",
+        {f'{_REQUESTS}{{status="200"}}': "0+999x30", f'{_REQUESTS}{{status="503"}}': "0+1x30"},
+    ),
+    _Case(
+        "ProjectKeysEventsParked",
+        {'projectkeys_outbox_parked{pod="a"}': "0x10 3x20", 'projectkeys_outbox_parked{pod="b"}': "0x30"},
+        "Kafka rejects 3 events for good; they block the later events of their keys.",
+    ),
+    _Case("ProjectKeysEventsParked", {"projectkeys_outbox_parked": "0x30"}),
+    _Case(
+        "ProjectKeysBackgroundTaskRestarts",
+        {'projectkeys_background_restarts_total{work="jobs"}': "0+1x30"},
+        "Background tasks failed and were restarted 15 times in 15 minutes.",
+    ),
+    _Case(
+        "ProjectKeysBackgroundTaskRestarts",
+        {
+            'projectkeys_background_restarts_total{work="jobs"}': "_x10 1+1x30"
+        },  # counted from its first sample on
+        "Background tasks failed and were restarted 11 times in 15 minutes.",
+    ),
+    _Case("ProjectKeysBackgroundTaskRestarts", {"projectkeys_background_restarts_total": "0x10 2x20"}),
+    _Case(
+        "ProjectKeysJobsFailing",
+        {'projectkeys_job_failures_total{kind="replay",error="x"}': "0+1x30"},
+        "Batches of a job failed 15 times in 15 minutes.",
+    ),
+    _Case("ProjectKeysJobsFailing", {"projectkeys_job_failures_total": "0x10 2x20"}),
+    _Case(
+        "ProjectKeysLogLinesDropped",
+        {"projectkeys_log_lines_dropped_total": "0+10x30"},
+        "The log lost 150 lines in 15 minutes.",
+    ),
+    _Case("ProjectKeysLogLinesDropped", {"projectkeys_log_lines_dropped_total": "7x30"}),
+]
+
+
+def _as_promtool(number: int, case: _Case) -> dict[str, Any]:
+    [rule] = [each for each in rules() if each["alert"] == case.alert]
+    expected = {
+        "exp_labels": rule["labels"],
+        "exp_annotations": {"summary": case.summary, "action": rule["annotations"]["action"]},
+    }
+    return {
+        "name": f"{number} {case.alert}",
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in case.series.items()],
+        "alert_rule_test": [
+            {"eval_time": "20m", "alertname": case.alert, "exp_alerts": [expected] if case.summary else []}
+        ],
+    }
+
+
+async def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) -> None:
+    """Also if there are no series, if series end, and whatever the name of the job is."""
+    promtool = await require_program("promtool", package="prometheus")
+    file = tmp_path / "cases.yaml"
+    cases = [_as_promtool(number, case) for number, case in enumerate(_CASES)]
+    file.write_text(yaml.safe_dump({"rule_files": [str(_FILE)], "evaluation_interval": "1m", "tests": cases}))
+    for command in (["check", "rules", str(_FILE)], ["test", "rules", str(file)]):
+        process = await asyncio.create_subprocess_exec(
+            promtool, *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+        )
+        async with asyncio.timeout(60):
+            output, _ = await process.communicate()
+        assert process.returncode == 0, output.decode()
+
+
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
+    """A new alert needs both."""
+    for fires in (True, False):
+        assert {case.alert for case in _CASES if bool(case.summary) is fires} == {
+            rule["alert"] for rule in rules()
+        }
