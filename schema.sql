@@ -40,9 +40,10 @@ CREATE TABLE project (
     -- batch job deletes its keys.
     deleted_at      timestamptz
 );
--- Prevents two projects with one slug in an organization, except those being deleted. Finds a project by its path.
+-- Prevents two projects with one slug in an organization, except those being deleted. Finds a project by its path, and
+-- lists an organization's projects.
 CREATE UNIQUE INDEX project_slug_taken ON project (organization_id, slug) WHERE deleted_at IS NULL;
--- Lists an organization's projects newest first, one page at a time, without a sort.
+-- Finds the projects of an organization whose keys are listed.
 CREATE INDEX project_newest_first ON project (organization_id, id) WHERE deleted_at IS NULL;
 
 CREATE TABLE project_slug_redirect (

@@ -17,6 +17,7 @@ from service.domain.events import EventType
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import MAX_BIGINT, next_version
 from service.domain.pagination import Page
+from service.domain.project_search import ProjectSearch
 from service.postgres import (
     audit,
     batch_jobs,
@@ -95,12 +96,15 @@ async def read_tenants(c: Connection) -> None:
         await organizations.select_organization(c, organization)
         await projects.select_project(c, organization=organization, project=project)
         await projects.select_redirect(c, organization=organization, slug="former-1000")
-    for page in _PAGES:
-        await projects.select_projects(c, organization_id=2, page=page)
+    for after in ("", "p-1000"):
+        await projects.select_projects(c, organization_id=2, search=ProjectSearch(), limit=20, after=after)
+    for search in (ProjectSearch(slugs=["p-1000"]), ProjectSearch(ids=[3, 1000])):
+        await projects.select_projects(c, organization_id=2, search=search, limit=20)
+    await projects.select_projects_of_keys(c, organization_id=2, public_keys=_PUBLIC_KEYS)
     await tokens.select_by_hashes(c, [sha256(b"1").digest(), b"unknown"])
     for page in _PAGES:
-        for search in _SEARCHES:
-            await audit.select_entries(c, 1, search, page)
+        for conditions in _SEARCHES:
+            await audit.select_entries(c, 1, conditions, page)
     await audit.is_recorded(c, organization_id=2000, change_id=_EVENT_ID)
 
 

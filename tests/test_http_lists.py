@@ -1,4 +1,4 @@
-"""Lists of keys and projects: pages, cursors and filters."""
+"""Lists of keys: pages, cursors and filters."""
 
 from typing import Any
 
@@ -240,26 +240,6 @@ async def test_lists_of_an_organization_require_org_scopes(site: Site, path: str
         assert (await site.send("GET", base, token=await site.new_token(scope))).status == status
     missing = await site.send("GET", f"{ORGANIZATIONS}no-such-organization/{path}/")
     assert (missing.status, missing.body) == (404, NOT_FOUND)
-
-
-async def test_projects_are_listed_newest_first_page_by_page(site: Site) -> None:
-    """Each as a read of the project returns it."""
-    await site.send("POST", ORGANIZATIONS, json={"name": "Many", "slug": "many"})
-    path = f"{ORGANIZATIONS}many/projects/"
-    created = [
-        (await site.send("POST", path, json={"name": f"p{number}", "defaultKey": False})).body
-        for number in range(5)
-    ]
-    down, last = await walk(site, f"{path}?per_page=2", "next")
-    assert down == created[::-1]
-    previous, more = cursors(await site.send("GET", f"{path}?per_page=2&cursor={last}"))["previous"]
-    assert more
-    assert (await walk(site, f"{path}?per_page=2", "previous", cursor=previous))[0] == created[1:]
-    assert (await site.send("GET", f"/api/0/projects/many/{created[2]['slug']}/")).body == created[2]
-    assert (await site.send("DELETE", f"/api/0/projects/many/{created[2]['id']}/")).status == 204
-    assert [project["id"] for project in (await site.send("GET", path)).body] == [
-        created[number]["id"] for number in (4, 3, 1, 0)
-    ]
 
 
 async def test_pages_contain_each_lasting_key_once_during_creates_and_deletes(site: Site) -> None:

@@ -91,8 +91,8 @@ async def test_an_organizations_projects_are_found_among_all_others(
             owner,
         )
     await postgres.execute("VACUUM ANALYZE project")
-    end = await postgres.fetchval("SELECT max(id) FROM project")
-    assert await _blocks(postgres, projects._SELECT_OLDER, organization_id, end, 0, 11) < 20
+    search = [None] * 4
+    assert await _blocks(postgres, projects._SELECT_BY_SLUG, organization_id, *search, "p-5", 0, 11) < 20
 
 
 async def test_an_organizations_audit_is_found_among_all_others(full: tuple[Postgres, int, int]) -> None:

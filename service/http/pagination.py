@@ -4,6 +4,7 @@ A cursor has the format ``value:offset:direction`` of Sentry's API; clients send
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
@@ -17,7 +18,7 @@ _DEFAULT_PAGE_SIZE: Final = 10
 _FIRST_PAGE: Final = Page(size=_DEFAULT_PAGE_SIZE)
 _MAX_PAGE_SIZE: Final = 100
 _MAX_OFFSET: Final = 10_000
-"""Rows that a cursor may skip; the cursors of this service skip at most one page."""
+"""Rows that a cursor may skip; the cursors of lists of keys and of audit entries skip at most one page."""
 
 _RESULTS: Final = {False: "false", True: "true"}
 
@@ -30,14 +31,15 @@ def requested_page(context: RequestContext) -> Page:
     """
     if not context.request.query:
         return _FIRST_PAGE
-    size = _page_size(query_parameter(context.request, "per_page"))
+    size = _page_size(context, _DEFAULT_PAGE_SIZE)
     cursor = query_parameter(context.request, "cursor")
     return _page(cursor, size) if cursor else Page(size=size)
 
 
-def _page_size(per_page: str | None) -> int:
+def _page_size(context: RequestContext, default: int) -> int:
+    per_page = query_parameter(context.request, "per_page")
     if per_page is None:
-        return _DEFAULT_PAGE_SIZE
+        return default
     try:
         size = int(per_page)
     except ValueError:
@@ -48,6 +50,12 @@ def _page_size(per_page: str | None) -> int:
 
 
 def _page(cursor: str, size: int) -> Page:
+    value, offset, direction = _cursor_parts(cursor)
+    newer = direction != 0
+    return Page(size=size, start=value if value or newer else None, skip=offset, newer=newer)
+
+
+def _cursor_parts(cursor: str) -> tuple[int, int, int]:
     invalid = HttpError(400, "Invalid cursor parameter.")
     try:
         value, offset, direction = (int(part) for part in cursor.split(":"))
@@ -55,8 +63,45 @@ def _page(cursor: str, size: int) -> Page:
         raise invalid from None
     if abs(value) > MAX_BIGINT or not 0 <= offset <= _MAX_OFFSET:
         raise invalid
-    newer = direction != 0
-    return Page(size=size, start=value if value or newer else None, skip=offset, newer=newer)
+    return value, offset, direction
+
+
+@dataclass(frozen=True, slots=True)
+class OffsetPage:
+    """A page of a list whose cursors are ``size:number:direction``.
+
+    Attributes:
+        size: Maximum number of rows.
+        number: The number of pages before it.
+        skip: The number of rows before it.
+    """
+
+    size: int
+    number: int = 0
+    skip: int = 0
+
+
+def requested_offset_page(context: RequestContext) -> OffsetPage:
+    """Return the page that ``cursor`` and ``per_page`` select; it has `_MAX_PAGE_SIZE` rows by default.
+
+    Raises:
+        HttpError: 400 if one of them is invalid, or the page starts after `_MAX_OFFSET` rows.
+    """
+    size = _page_size(context, _MAX_PAGE_SIZE)
+    cursor = query_parameter(context.request, "cursor")
+    if not cursor:
+        return OffsetPage(size)
+    value, number, _ = _cursor_parts(cursor)
+    if not 0 <= value * number < _MAX_OFFSET:
+        raise HttpError(400, "Invalid cursor parameter.")
+    return OffsetPage(size, number, value * number)
+
+
+def offset_link_header(context: RequestContext, page: OffsetPage, *, has_next: bool) -> str:
+    """Return the Link header of ``page``; ``has_next`` says whether there are rows after it."""
+    size, number = page.size, page.number
+    has_next = has_next and size * (number + 1) < _MAX_OFFSET
+    return _link_header(context, (f"{size}:{number - 1}:1", number > 0), (f"{size}:{number + 1}:0", has_next))
 
 
 def link_header(context: RequestContext, page: Page, ids: Sequence[int]) -> str:
@@ -67,11 +112,17 @@ def link_header(context: RequestContext, page: Page, ids: Sequence[int]) -> str:
         page: The requested page.
         ids: The ids of the selected rows, at most ``page.limit``, in descending order.
     """
+    return _link_header(context, _previous(page, ids), _next(page, ids))
+
+
+def _link_header(
+    context: RequestContext, previous_page: tuple[str, bool], next_page: tuple[str, bool]
+) -> str:
+    """Return the header with the cursors of the adjacent pages, each with whether that page has rows."""
     others = [(name, value) for name, value in context.request.query.items() if name != "cursor"]
     # The path of a list needs no quoting: its parts consist of letters, digits, "-" and "_".
     url = f"{context.server.links_base}{context.request.path}?{urlencode(others)}&cursor="
-    previous, has_previous = _previous(page, ids)
-    following, has_following = _next(page, ids)
+    (previous, has_previous), (following, has_following) = previous_page, next_page
     return (
         f'<{url}{previous}>; rel="previous"; results="{_RESULTS[has_previous]}"; cursor="{previous}", '
         f'<{url}{following}>; rel="next"; results="{_RESULTS[has_following]}"; cursor="{following}"'

@@ -1,12 +1,13 @@
 """The tables project and project_slug_redirect."""
 
+from collections.abc import Collection
 from typing import Final
 
 import asyncpg
 
 from service.domain.errors import TakenError
 from service.domain.model import Organization, Project
-from service.domain.pagination import Page
+from service.domain.project_search import ProjectSearch
 from service.postgres.database import Connection
 from service.postgres.organizations import ORGANIZATION_COLUMNS, id_and_slug, organization_from_row
 
@@ -52,42 +53,97 @@ async def select_project(connection: Connection, *, organization: str, project: 
     return None if row is None else project_from_row(row)
 
 
-# Ranges of the index, in its order: otherwise Postgres prefers to scan past the projects of other organizations.
-_SELECT_OLDER: Final = f"""
+_MATCHES: Final = """
+    ($2::bigint[] IS NULL OR project.id = ANY ($2)) AND ($3::text[] IS NULL OR project.slug = ANY ($3))
+    AND ($4::text[] IS NULL OR project.name = ANY ($4))
+    AND ($5::text IS NULL OR position(lower($5) IN lower(project.name)) > 0
+                          OR position(lower($5) IN project.slug) > 0)
+    AND project.organization_id = $1 AND project.slug > $6
+"""
+
+# A range of the index, in its order: otherwise Postgres prefers to scan past the projects of other organizations.
+_SELECT_BY_SLUG: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM (
         SELECT {_OF_PROJECT}
         FROM project
-        WHERE (project.organization_id, project.id) <= ($1, $2) AND project.organization_id >= $1
+        WHERE (project.organization_id, project.slug) > ($1, $6) AND project.organization_id <= $1 AND {_MATCHES}
           AND project.deleted_at IS NULL
-        ORDER BY project.organization_id DESC, project.id DESC
-        OFFSET $3 LIMIT $4
+        ORDER BY project.organization_id, project.slug
+        OFFSET $7 LIMIT $8
     ) AS project
     JOIN organization ON organization.id = project.organization_id
-    ORDER BY project.id DESC
+    ORDER BY project.slug
 """
 
-_SELECT_NEWER: Final = f"""
+_SELECT_CHOSEN: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM (
-        SELECT {_OF_PROJECT}
-        FROM project
-        WHERE (project.organization_id, project.id) > ($1, $2) AND project.organization_id <= $1
-          AND project.deleted_at IS NULL
-        ORDER BY project.organization_id, project.id
-        OFFSET $3 LIMIT $4
+        SELECT unnest($2::bigint[]) AS id
+        UNION
+        SELECT nearest.id
+        FROM unnest($3::text[]) AS wanted (slug)
+        CROSS JOIN LATERAL (
+            SELECT named.id, named.slug
+            FROM project AS named
+            WHERE named.organization_id = $1 AND named.slug >= wanted.slug AND named.deleted_at IS NULL
+            ORDER BY named.slug
+            LIMIT 1
+        ) AS nearest
+        WHERE nearest.slug = wanted.slug
+    ) AS chosen
+    CROSS JOIN LATERAL (
+        SELECT {_OF_PROJECT} FROM project WHERE project.id = chosen.id AND project.deleted_at IS NULL OFFSET 0
     ) AS project
     JOIN organization ON organization.id = project.organization_id
-    ORDER BY project.id
+    WHERE {_MATCHES}
+    ORDER BY project.slug
+    OFFSET $7 LIMIT $8
 """
 
 
-async def select_projects(connection: Connection, *, organization_id: int, page: Page) -> list[Project]:
-    """Return existing projects of an organization, newest first, and the next one if it exists."""
-    statement = _SELECT_NEWER if page.newer else _SELECT_OLDER
-    rows = await connection.fetch(statement, organization_id, page.first, page.skip, page.limit)
-    projects = [project_from_row(row) for row in rows]
-    return projects[::-1] if page.newer else projects
+async def select_projects(
+    connection: Connection,
+    *,
+    organization_id: int,
+    search: ProjectSearch,
+    limit: int,
+    skip: int = 0,
+    after: str = "",
+) -> list[Project]:
+    """Return existing projects of an organization in the order of their slugs.
+
+    Args:
+        connection: A connection.
+        organization_id: The organization.
+        search: The conditions; `select_projects_of_keys` must have replaced public keys by ids.
+        limit: The maximum number of projects.
+        skip: The number of projects that are left out.
+        after: Only projects with higher slugs.
+    """
+    is_chosen = search.ids is not None or search.slugs is not None
+    conditions = (search.ids, search.slugs, search.names, search.text)
+    statement = _SELECT_CHOSEN if is_chosen else _SELECT_BY_SLUG
+    rows = await connection.fetch(statement, organization_id, *conditions, after, skip, limit)
+    return [project_from_row(row) for row in rows]
+
+
+_SELECT_OF_KEYS: Final = """
+    SELECT key.project_id
+    FROM unnest($2::text[]) AS wanted (public_key)
+    CROSS JOIN LATERAL (SELECT project_id FROM project_key WHERE public_key = wanted.public_key OFFSET 0) AS key
+    CROSS JOIN LATERAL (
+        SELECT id FROM project WHERE id = key.project_id AND organization_id = $1 OFFSET 0
+    ) AS project
+"""
+
+
+async def select_projects_of_keys(
+    connection: Connection, *, organization_id: int, public_keys: Collection[str]
+) -> set[int]:
+    """Return the ids of the projects of an organization to which these public keys belong."""
+    rows = await connection.fetch(_SELECT_OF_KEYS, organization_id, public_keys)
+    return {row["project_id"] for row in rows}
 
 
 _LOCK_PROJECT: Final = f"""

@@ -1,6 +1,8 @@
 """Creates, finds, updates and deletes projects, with their keys."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -18,7 +20,7 @@ from service.domain.model import (
     ProjectChange,
     utc_now,
 )
-from service.domain.pagination import Page
+from service.domain.project_search import ProjectSearch
 from service.postgres.database import Connection, Database
 from service.postgres.idempotency import insert_result
 from service.postgres.key_writes import PreparedKey, insert_keys
@@ -27,6 +29,7 @@ from service.postgres.projects import (
     lock_project,
     select_project,
     select_projects,
+    select_projects_of_keys,
     select_redirect,
     update_project,
 )
@@ -35,6 +38,12 @@ from service.usecases.create_key import prepare_key
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
+
+_MAX_PROJECTS: Final = 10_000
+"""Projects in a list of all."""
+
+_LIST_SIZE: Final = 1_000
+"""Projects that one step of the event loop decodes, which takes 10 ms."""
 
 _CACHE_SECONDS: Final = 5.0
 """Seconds for which a project is cached: a replica can use a former state for that long."""
@@ -67,6 +76,7 @@ class Projects:
         self._on_committed = on_committed
         self._on_job_inserted = on_job_inserted
         self._clock = clock
+        self._finding_all = asyncio.Lock()  # a list of all has megabytes
         self.cache = TtlCache[tuple[str, str], Project](seconds=_CACHE_SECONDS, max_size=_CACHE_SIZE)
         """Projects by their organization and themselves, each an id or a slug; if a project is absent, call `get`."""
 
@@ -94,14 +104,45 @@ class Projects:
             raise MovedError(new_slug)
         raise NotFoundError(f"project {project} of {organization}")
 
-    async def page(self, organization: Organization, page: Page) -> list[Project]:
-        """Return the projects of a page of ``organization`` and the next project, if there is any; newest first.
+    async def find(
+        self, organization: Organization, search: ProjectSearch, *, skip: int, limit: int
+    ) -> list[Project]:
+        """Return at most ``limit`` projects after the first ``skip``, in the order of their slugs.
 
         Raises:
             UnavailableError: The database cannot be reached.
         """
         async with self._database.connection() as connection:
-            return await select_projects(connection, organization_id=organization.id, page=page)
+            search = await _with_ids(connection, organization, search)
+            return await select_projects(
+                connection, organization_id=organization.id, search=search, skip=skip, limit=limit
+            )
+
+    async def find_all(
+        self, organization: Organization, search: ProjectSearch
+    ) -> AsyncGenerator[list[Project], None]:
+        """Yield all projects, at most `_MAX_PROJECTS`, in lists in the order of their slugs; one call at a time.
+
+        Raises:
+            UnavailableError: The database cannot be reached.
+        """
+        after = ""
+        async with self._finding_all:
+            for _ in range(_MAX_PROJECTS // _LIST_SIZE):
+                async with self._database.connection() as connection:
+                    search = await _with_ids(connection, organization, search)
+                    projects = await select_projects(
+                        connection,
+                        organization_id=organization.id,
+                        search=search,
+                        limit=_LIST_SIZE,
+                        after=after,
+                    )
+                if projects:
+                    yield projects
+                    after = projects[-1].slug
+                if len(projects) < _LIST_SIZE:
+                    return
 
     async def create(
         self,
@@ -212,6 +253,19 @@ class Projects:
                 raise NotFoundError(f"project {project.id}")
             await write.record(connection, "project.remove", locked.slug, {"name": locked.name}, locked)
             return await self._bulk_changes.delete_project(connection, locked, write.origin)
+
+
+async def _with_ids(
+    connection: Connection, organization: Organization, search: ProjectSearch
+) -> ProjectSearch:
+    """Return ``search`` with the ids of the projects of its public keys instead of these."""
+    if search.public_keys is None:
+        return search
+    found = await select_projects_of_keys(
+        connection, organization_id=organization.id, public_keys=search.public_keys
+    )
+    ids = found if search.ids is None else found.intersection(search.ids)
+    return replace(search, ids=ids, public_keys=None)
 
 
 async def _find_committed(

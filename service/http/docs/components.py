@@ -13,12 +13,13 @@ _EMPTY: Final = {"const": ""}
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A parameter in the path, the query or the headers of a request."""
+    """A parameter in the path, the query or the headers of a request; its name is by default that in `PARAMETERS`."""
 
     location: Literal["path", "query", "header"]
     description: str
     schema: JsonSchema
     example: Any
+    name: str = ""
 
 
 PARAMETERS: Final[Mapping[str, Parameter]] = {
@@ -45,6 +46,31 @@ PARAMETERS: Final[Mapping[str, Parameter]] = {
         "The start of the page, from the `Link` header of another page.",
         {"type": "string", "pattern": "^(-?[0-9]{1,18}:[0-9]{1,4}:-?[0-9]{1,4})?$"},
         "15:0:0",
+    ),
+    "query": Parameter(
+        "query",
+        "Only projects that match every word: `slug:`, `id:`, `name:` or `dsn:` (a public key) with a value, or a "
+        "part of the name or the slug. Quotes enclose spaces; of the words with the same prefix one must match. Any "
+        "other word with a colon matches no project.",
+        {"type": "string"},
+        "pump",
+    ),
+    "projects_per_page": Parameter(
+        "query",
+        "Projects per page; 100 by default.",
+        {"type": "integer", "minimum": 1, "maximum": 100},
+        100,
+        name="per_page",
+    ),
+    "projects_cursor": Parameter(
+        "query",
+        "The page, from the `Link` header of another page; at most 10000 projects come before it.",
+        {"type": "string", "pattern": "^((100|[0-9]{1,2}):[0-9]{1,2}:-?[0-9]{1,4})?$"},
+        "100:1:0",
+        name="cursor",
+    ),
+    "all_projects": Parameter(
+        "query", "`1`: all projects in one page, at most 10000.", {"type": "string"}, "1"
     ),
     "event": Parameter("query", "Only entries with this event.", {"type": "string"}, "projectkey.create"),
     "actor": Parameter(

@@ -96,7 +96,12 @@ def _add_components(spec: APISpec) -> None:
         spec.components.parameter(
             name,
             parameter.location,
-            {"description": parameter.description, "schema": parameter.schema, "example": parameter.example},
+            {
+                "name": parameter.name or name,
+                "description": parameter.description,
+                "schema": parameter.schema,
+                "example": parameter.example,
+            },
         )
     for name, header in HEADERS.items():
         spec.components.header(name, _header(header))

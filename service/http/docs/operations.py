@@ -106,11 +106,11 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
     tenants.list_projects: Operation(
         id="listProjects",
         tag="projects",
-        summary="List the projects of an organization, newest first",
+        summary="List the projects of an organization, sorted by slug",
         response=response_schemas.Project,
         many=True,
         response_example=[examples.PROJECT],
-        parameters=_PAGINATION,
+        parameters=("query", "all_projects", "projects_per_page", "projects_cursor"),
         response_headers=("Link",),
     ),
     tenants.create_project: Operation(

@@ -1,5 +1,7 @@
 """The handler of the audit log of an organization."""
 
+from typing import Final
+
 from service.domain.audit import ACTIONS, AuditSearch, audit_entry_to_json
 from service.domain.model import MAX_BIGINT
 from service.http.dispatcher import RequestContext
@@ -7,6 +9,9 @@ from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import query_parameter
 from service.http.server.response import Response, json_response
+
+_UNSUPPORTED: Final = ("start", "end", "statsPeriod")
+"""Parameters of Sentry's API: if they were ignored, the client would take all entries for those of the period."""
 
 
 async def list_entries(context: RequestContext) -> Response:
@@ -24,6 +29,9 @@ async def list_entries(context: RequestContext) -> Response:
 
 
 def _search(context: RequestContext) -> AuditSearch:
+    for name in _UNSUPPORTED:
+        if query_parameter(context.request, name):
+            raise HttpError(400, {name: ["The audit log cannot be filtered by time."]})
     return AuditSearch(
         action=_text(query_parameter(context.request, "event")),
         token_id=_number(query_parameter(context.request, "actor")),

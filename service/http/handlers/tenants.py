@@ -1,12 +1,15 @@
 """The handlers of organizations and projects."""
 
+from collections.abc import Sequence
+from contextlib import aclosing
 from typing import Final
 
-from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, slug_of
+from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, Project, slug_of
 from service.http.dispatcher import RequestContext
 from service.http.errors import NO_PERMISSION, HttpError
-from service.http.pagination import link_header, requested_page
-from service.http.request import read_body
+from service.http.pagination import OffsetPage, offset_link_header, requested_offset_page
+from service.http.project_query import project_search
+from service.http.request import query_parameter, read_body
 from service.http.schemas import (
     NewOrganizationBody,
     NewProjectBody,
@@ -15,8 +18,11 @@ from service.http.schemas import (
     load,
 )
 from service.http.serializers import organization_to_json, project_to_json
-from service.http.server.response import Response, empty_response, json_response
+from service.http.server.response import Response, bytes_response, empty_response, json_response
 from service.http.write_headers import REPLAYED
+from service.json_text import dump_json
+
+_YES: Final = frozenset({"1", "true"})
 
 _NEW_ORGANIZATION: Final = NewOrganizationBody()
 _ORGANIZATION_CHANGE: Final = OrganizationChangeBody()
@@ -62,15 +68,28 @@ async def update_organization(context: RequestContext) -> Response:
 
 
 async def list_projects(context: RequestContext) -> Response:
-    """``GET /api/0/organizations/{organization}/projects/``: newest first."""
+    """``GET /api/0/organizations/{organization}/projects/``: those that ``query`` selects, in the order of slugs."""
     organization = await context.use_cases.organizations.get(context.organization_name)
-    page = requested_page(context)
-    projects = await context.use_cases.projects.page(organization, page)
-    return json_response(
-        [project_to_json(project) for project in page.of(projects)],
-        allow=context.allow,
-        headers={"Link": link_header(context, page, [project.id for project in projects])},
-    )
+    page = requested_offset_page(context)
+    search = project_search(query_parameter(context.request, "query") or "")
+    chunks: list[bytes] = []
+    has_next = False
+    if search is not None and query_parameter(context.request, "all_projects") in _YES:
+        page = OffsetPage(page.size)
+        async with aclosing(context.use_cases.projects.find_all(organization, search)) as lists:
+            chunks = [_json_items(projects) async for projects in lists]
+    elif search is not None:
+        limit = page.size + 1
+        projects = await context.use_cases.projects.find(organization, search, skip=page.skip, limit=limit)
+        has_next = len(projects) > page.size
+        chunks = [_json_items(projects[: page.size])]
+    link = offset_link_header(context, page, has_next=has_next)
+    return bytes_response(b"[%s]" % b",".join(chunks), allow=context.allow, headers={"Link": link})
+
+
+def _json_items(projects: Sequence[Project]) -> bytes:
+    """Return the JSON of projects, separated by commas."""
+    return dump_json([project_to_json(project) for project in projects])[1:-1]
 
 
 async def create_project(context: RequestContext) -> Response:
