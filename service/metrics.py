@@ -2,7 +2,7 @@
 
 import asyncio
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Final
 
@@ -10,7 +10,6 @@ from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
-    Histogram,
     Info,
     PlatformCollector,
     ProcessCollector,
@@ -26,7 +25,7 @@ _PUBLISH_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5
 class RequestMetrics(Collector):
     """HTTP requests by route, method and status; the route is a template, never a path.
 
-    `observe` adds a duration to a histogram of this class, which costs a third of the library's histogram.
+    `observe` adds a duration to a histogram of this module, which costs a third of the library's histogram.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -58,9 +57,8 @@ class RequestMetrics(Collector):
         labels = (route, method, status)
         times = self._times.get(labels)
         if times is None:
-            times = self._times[labels] = _Times()
-        times.counts[bisect_left(_REQUEST_BUCKETS, seconds)] += 1
-        times.seconds += seconds
+            times = self._times[labels] = _Times(_REQUEST_BUCKETS)
+        times.observe(seconds)
 
     def collect(self) -> Iterable[Metric]:
         """Return the histogram of the durations."""
@@ -77,28 +75,29 @@ class RequestMetrics(Collector):
 class _Times:
     """A histogram: the sum of the durations, and the number of durations in each bucket."""
 
-    __slots__ = ("counts", "seconds")
+    __slots__ = ("_bounds", "counts", "seconds")
 
-    def __init__(self) -> None:
-        self.counts = [0] * (len(_REQUEST_BUCKETS) + 1)
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self._bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
         self.seconds = 0.0
+
+    def observe(self, seconds: float) -> None:
+        """Add a duration."""
+        self.counts[bisect_left(self._bounds, seconds)] += 1
+        self.seconds += seconds
 
     def buckets(self) -> list[tuple[str, float]]:
         """Return each upper bound with the number of durations up to it."""
-        bounds = [*map(floatToGoString, _REQUEST_BUCKETS), "+Inf"]
+        bounds = [*map(floatToGoString, self._bounds), "+Inf"]
         return list(zip(bounds, accumulate(self.counts), strict=True))
 
 
-class PublisherMetrics:
-    """The publisher: from the outbox to Kafka."""
+class PublisherMetrics(Collector):
+    """The publisher: from the outbox to Kafka. ``publish_seconds`` is one of the faster histograms of this module."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.publish_seconds = Histogram(
-            "projectkeys_publish_seconds",
-            "Time from an event's commit to Kafka's acknowledgement.",
-            buckets=_PUBLISH_BUCKETS,
-            registry=registry,
-        )
+        self.publish_seconds = _Times(_PUBLISH_BUCKETS)
         self.sessions_opened = Counter(
             "projectkeys_producer_sessions_opened",
             "Producer sessions opened, one per shard and more after failures.",
@@ -123,6 +122,17 @@ class PublisherMetrics:
         )
         self.shards_owned = Gauge(
             "projectkeys_shards_owned", "Shards owned by this process.", registry=registry
+        )
+        registry.register(self)
+
+    def collect(self) -> Iterable[Metric]:
+        """Return the histogram of the times of publishing."""
+        times = self.publish_seconds
+        yield HistogramMetricFamily(
+            "projectkeys_publish_seconds",
+            "Time from an event's commit to Kafka's acknowledgement.",
+            buckets=times.buckets(),
+            sum_value=times.seconds,
         )
 
 

@@ -1,7 +1,7 @@
 """The publisher's contract with its producer: each test runs with a fake one and with Apache Kafka."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -57,7 +57,7 @@ async def _reaches(log: list[tuple[int, Record]], number: int) -> bool:
     return len(log) >= number
 
 
-def _published(shard: int, key: bytes, headers: tuple[tuple[str, bytes], ...]) -> Published:
+def _published(shard: int, key: bytes, headers: Sequence[tuple[str, bytes]]) -> Published:
     values = {name: value.decode() for name, value in headers}
     return Published(shard, key.decode(), values["ce_id"], int(values["ce_sequence"]))
 

@@ -16,7 +16,7 @@ from service.edge.relay_requests import RelayRequests
 from service.http.errors import RETRY_AFTER, HttpError, method_not_allowed
 from service.http.server.middleware import ROUTES, Handler, Middleware, Routes
 from service.http.server.response import Response, empty_response, header_lines
-from service.http.server.state import ServerState
+from service.http.server.state import Request, ServerState
 
 BODY_LIMIT: Final = 2**20
 """Bytes of a request body."""
@@ -35,7 +35,7 @@ def create_edge_app(
     token: EdgeToken,
 ) -> web.Application:
     """Create the application."""
-    app = web.Application(client_max_size=state.body_limit)
+    app = web.Application()
     app[ROUTES] = _EdgeRoutes(state, authorization, token)
     for path, handlers in _resources(requests, lookups).items():
         allow = ", ".join([*handlers, "OPTIONS"])
@@ -72,7 +72,7 @@ def _resources(requests: RelayRequests, lookups: Lookups) -> Mapping[str, Mappin
 def _by_method(handlers: Mapping[str, Handler], allow: str) -> Handler:
     """Return a handler that calls the one of the method; HEAD is that of GET."""
 
-    async def respond(request: web.Request) -> Response:
+    async def respond(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         if method == "OPTIONS":
             return empty_response(status=200, allow=allow)
@@ -99,12 +99,12 @@ class _EdgeRoutes(Routes):
         self._token = token
 
     @override
-    def handle(self, request: web.Request) -> Awaitable[Response]:
+    def handle(self, request: Request) -> Awaitable[Response]:
         if _DECISION_PATH.match(request.raw_path):
             return self._decide(request)
         return super().handle(request)
 
-    async def _decide(self, request: web.Request) -> Response:
+    async def _decide(self, request: Request) -> Response:
         if self._token and not self._token.is_in(request):
             response = Response(_NO_TOKEN, b'{"detail":"edge_token"}', status=403)
         else:
@@ -114,7 +114,7 @@ class _EdgeRoutes(Routes):
         return response
 
 
-async def _no_such_path(request: web.Request) -> Response:
+async def _no_such_path(request: Request) -> Response:
     """Return 404; for an envelope 503, so that a relay keeps it: after 404 or 500 it would discard it."""
     if not _INGEST_PATH.match(request.path):
         return empty_response(status=404)

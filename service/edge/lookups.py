@@ -14,7 +14,7 @@ from service.edge.relay_requests import parse_object
 from service.http.errors import NOT_FOUND, RETRY_AFTER, HttpError
 from service.http.request import read_bytes
 from service.http.server.response import Response, bytes_response, json_response
-from service.http.server.state import PATH_VARIABLES
+from service.http.server.state import Request
 
 _TOKEN_HEADER: Final = istr("X-Edge-Token")
 _MAX_KEYS: Final = 500
@@ -56,10 +56,10 @@ class Lookups:
         self._token = token
         self._is_open = is_open
 
-    async def get_key(self, request: web.Request) -> Response:
+    async def get_key(self, request: Request) -> Response:
         """Return the state of a key as in the topic."""
         self._check_token(request)
-        value = self._value(request[PATH_VARIABLES]["public_key"])
+        value = self._value(request.path_variables["public_key"])
         if value is None:
             raise HttpError(404, NOT_FOUND)
         return bytes_response(value)

@@ -26,7 +26,7 @@ def create_app(
         key_serializer: The serializer of keys in responses.
         topic: The topic that the AsyncAPI document describes.
     """
-    app = web.Application(client_max_size=state.body_limit)
+    app = web.Application()
     app[ROUTES] = routes(state, use_cases, key_serializer)
     add_openapi_routes(app[ROUTES], state)
     add_asyncapi_routes(app[ROUTES], state, topic)

@@ -6,8 +6,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from aiohttp import web
-
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Origin, Principal, Project
@@ -23,7 +21,7 @@ from service.http.errors import (
 from service.http.request import check_acceptable
 from service.http.serializers import KeySerializer
 from service.http.server.response import Response, empty_response
-from service.http.server.state import PATH_VARIABLES, PRINCIPAL, REQUEST_ID, ServerState
+from service.http.server.state import Request, ServerState
 from service.json_text import dump_json
 from service.usecases.use_cases import UseCases
 
@@ -61,7 +59,7 @@ class RequestContext:
         project: The project in the path; it is not set if the path has none.
     """
 
-    request: web.Request
+    request: Request
     server: ServerState
     use_cases: UseCases
     key_serializer: KeySerializer
@@ -86,7 +84,7 @@ class RequestContext:
         traceparent = self.request.headers.get("traceparent", "")
         return Origin(
             token_id=self.principal.token_id,
-            request_id=self.request[REQUEST_ID],
+            request_id=self.request.request_id,
             remote_address=self.request.remote,
             traceparent=traceparent if _TRACEPARENT.fullmatch(traceparent) else None,
         )
@@ -147,19 +145,19 @@ class Dispatcher:
         self._handlers = {"HEAD": handlers["GET"], **handlers} if "GET" in handlers else dict(handlers)
         self._is_in_project = path.startswith(PROJECT_PATH)
 
-    async def dispatch(self, request: web.Request) -> Response:
+    async def dispatch(self, request: Request) -> Response:
         """Return the response to ``request``.
 
         Raises:
             HttpError: The request is rejected.
             ProjectKeyError: The handler failed.
         """
-        method, names = request.method, request[PATH_VARIABLES]
+        method, names = request.method, request.path_variables
         if method == "OPTIONS":
             return empty_response(status=200, allow=self._allow)
         token = bearer_token(request)
         principal = self._use_cases.tokens.cached(token) or await self._authenticate(token)
-        request[PRINCIPAL] = principal
+        request.principal = principal
         if principal.rate_limit is not None:
             self._server.rate_limiter.count(principal)
         handler = self._permitted_handler(principal, method, names)
@@ -213,7 +211,7 @@ class Dispatcher:
             raise NotFoundError("an id, slug or public key in the path contains invalid characters")
         return handler
 
-    async def _find_project(self, request: web.Request, names: Mapping[str, str]) -> Project:
+    async def _find_project(self, request: Request, names: Mapping[str, str]) -> Project:
         """Return the project in the path.
 
         Raises:
@@ -227,7 +225,7 @@ class Dispatcher:
             raise redirect(request.method, path, error.slug) from None
 
 
-def bearer_token(request: web.Request) -> str:
+def bearer_token(request: Request) -> str:
     """Return the token that a request carries.
 
     Raises:
@@ -243,7 +241,7 @@ def bearer_token(request: web.Request) -> str:
     return parts[1]
 
 
-def _renamed(request: web.Request, slug: str) -> str:
+def _renamed(request: Request, slug: str) -> str:
     """Return the path and query of ``request`` with ``slug`` as the name of the project."""
     url = request.rel_url
     parts = url.raw_path.split("/")

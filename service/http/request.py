@@ -12,7 +12,7 @@ from aiohttp import web
 from service.http.errors import HttpError, body_too_large
 from service.http.fields import quoted
 from service.http.forms import parse_form, parse_multipart
-from service.http.server.state import PRINCIPAL, state_of
+from service.http.server.state import Request, state_of
 
 _MAX_CONTENT_TYPE: Final = 256
 """Characters: enough for the type, a boundary of at most 70 characters (RFC 2046) and a charset."""
@@ -68,7 +68,7 @@ def check_acceptable(request: web.Request) -> None:
         raise HttpError(406, "Could not satisfy the request Accept header.")
 
 
-async def read_body(request: web.Request) -> Any:
+async def read_body(request: Request) -> Any:
     """Return the decoded body: any JSON value, or an object for a form; ``{}`` if the body is empty.
 
     Raises:
@@ -76,7 +76,8 @@ async def read_body(request: web.Request) -> Any:
             arrive within BODY_TIMEOUT, 413 if it is too large, 415 if its media type is not supported.
         BusyError: Too many bodies are arriving, or the body has arrived and no slot is free.
     """
-    raw = await read_bytes(request, share=request[PRINCIPAL].token_id)
+    assert request.principal is not None, "a handler reads the body of an authenticated request"
+    raw = await read_bytes(request, share=request.principal.token_id)
     content_type = request.headers.get("Content-Type", "")
     if raw and len(content_type) > _MAX_CONTENT_TYPE:
         raise HttpError(400, f"The Content-Type is longer than {_MAX_CONTENT_TYPE} characters.")

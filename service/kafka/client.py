@@ -66,7 +66,7 @@ def encode_batch(
     )
     count = 0
     for record in records:
-        headers = list(record.headers)
+        headers = list(record.headers)  # aiokafka accepts no other sequence
         if builder.append(count, record.timestamp_ms, record.key, record.value, headers) is None:
             break
         count += 1

@@ -3,6 +3,7 @@
 import uuid
 from datetime import UTC, datetime
 from enum import Enum, auto
+from functools import lru_cache
 from typing import Final
 
 import orjson
@@ -16,8 +17,9 @@ _SCHEMA_MAJOR: Final = 1
 _NO_STATE: Final = "null"
 """The payload of a replayed deletion: the key's last state is gone, so only the tombstone is published."""
 
-_VALUE_HEADERS: Final = ("ce_dataschema", "content-type")
-"""Headers that describe the value; a record without a value has none of them."""
+_SPECVERSION: Final = ("ce_specversion", b"1.0")
+_SOURCE: Final = ("ce_source", SOURCE.encode())
+_CONTENT_TYPE: Final = ("content-type", b"application/json")
 
 
 class Part(Enum):
@@ -42,34 +44,42 @@ def record_of(row: OutboxRow, part: Part = Part.STATE) -> Record:
     partitionkey and sequence, and our own extension keyversion: a tombstone has no value that could hold it.
     """
     event = row.event
-    headers = {
-        "ce_specversion": "1.0",
-        "ce_id": _event_id(event, part),
-        "ce_source": SOURCE,
-        "ce_type": event.type,
-        "ce_time": time_to_json(event.occurred_at),
-        "ce_subject": event.public_key,
-        "ce_dataschema": f"urn:projectkeys:schema:{event.type}:{_SCHEMA_MAJOR}",
-        "ce_partitionkey": event.public_key,
-        "ce_sequence": f"{row.seq:020d}",  # sequences are compared as text
-        "ce_keyversion": str(event.version),
-        "content-type": "application/json",
-        **event.headers,
-    }
-    if part is Part.TOMBSTONE:
-        for name in _VALUE_HEADERS:
-            del headers[name]
+    key, has_value = event.public_key.encode(), part is Part.STATE
+    type_header, schema_header = _type_headers(event.type)
+    # The second record of a deletion has an id derived from the event's, since no two records share an id.
+    has_own_id = has_value or event.payload == _NO_STATE
+    event_id = event.id if has_own_id else uuid.uuid5(event.id, part.name.lower())
+    headers = [
+        _SPECVERSION,
+        ("ce_id", str(event_id).encode()),
+        _SOURCE,
+        type_header,
+        ("ce_time", time_to_json(event.occurred_at).encode()),
+        ("ce_subject", key),
+        schema_header,
+        ("ce_partitionkey", key),
+        ("ce_sequence", b"%020d" % row.seq),  # sequences are compared as text
+        ("ce_keyversion", b"%d" % event.version),
+        _CONTENT_TYPE,
+    ]
+    if not has_value:  # nothing to describe
+        headers.remove(schema_header)
+        headers.remove(_CONTENT_TYPE)
+    for name, value in event.headers.items():
+        headers.append((name, value.encode()))
     return Record(
-        key=event.public_key.encode(),
-        value=event.payload.encode() if part is Part.STATE else None,
-        headers=tuple((name, value.encode()) for name, value in headers.items()),
+        key=key,
+        value=event.payload.encode() if has_value else None,
+        headers=headers,
         timestamp_ms=int(event.occurred_at.timestamp() * 1000),
     )
 
 
-def _event_id(event: Event, part: Part) -> str:
-    """Return the event's id; for its second record an id derived from it, since no two records share an id."""
-    return str(event.id if part is parts_of(event)[0] else uuid.uuid5(event.id, part.name.lower()))
+@lru_cache(maxsize=16)  # there are three types, and those that a newer release has added
+def _type_headers(event_type: str) -> tuple[tuple[str, bytes], tuple[str, bytes]]:
+    """Return the headers of a type: the type itself, and the schema of the value."""
+    schema = f"urn:projectkeys:schema:{event_type}:{_SCHEMA_MAJOR}"
+    return ("ce_type", event_type.encode()), ("ce_dataschema", schema.encode())
 
 
 def fence_record() -> Record:
@@ -95,5 +105,5 @@ def _control_record(name: str, value: dict[str, str]) -> Record:
         "ce_time": time_to_json(now),
         "content-type": "application/json",
     }
-    encoded = tuple((header, text.encode()) for header, text in headers.items())
+    encoded = [(header, text.encode()) for header, text in headers.items()]
     return Record(f"_{name}".encode(), orjson.dumps(value), encoded, int(now.timestamp() * 1000))

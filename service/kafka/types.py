@@ -8,13 +8,13 @@ from service.kafka.errors import KafkaFailureError
 _MAX_SEQUENCE = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `service.domain.model.NewProjectKey`
 class Record:
     """One Kafka record; `value` None is a tombstone, `timestamp_ms` counts from 1970."""
 
     key: bytes
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: Sequence[tuple[str, bytes]]
     timestamp_ms: int
 
 

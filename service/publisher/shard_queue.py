@@ -21,7 +21,7 @@ WINDOW: Final = 400
 _FIRST_VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: see `service.domain.model.NewProjectKey`
 class PendingRecord:
     """A record to be sent.
 
@@ -186,7 +186,9 @@ class ShardQueue:
         """
         if row.seq in self._held_seqs:
             return True
-        if self.free_slots <= 0 or (committed_at is not None and not self._accepts_from_memory(row)):
+        if len(self._held_seqs) >= WINDOW or (
+            committed_at is not None and not self._accepts_from_memory(row)
+        ):
             self._read_due = True
             return False
         if committed_at is None:

@@ -33,9 +33,10 @@ class Acknowledgements:
         """Record that Kafka has acknowledged these rows."""
         for row in rows:
             self._recent[row.event.id] = None
-            future = self._waiting.get(row.event.id)
-            if future is not None and not future.done():
-                future.set_result(None)
+            if self._waiting:  # few requests wait
+                future = self._waiting.get(row.event.id)
+                if future is not None and not future.done():
+                    future.set_result(None)
         for _ in range(len(self._recent) - _MAX_RECENT):
             del self._recent[next(iter(self._recent))]
 

@@ -38,7 +38,7 @@ from service.http.errors import internal_error
 from service.http.server import invalid_requests
 from service.http.server.middleware import ROUTES, new_request_id
 from service.http.server.response import Response, error_response, header_lines
-from service.http.server.state import ServerState
+from service.http.server.state import Request, ServerState
 from service.http.server.unsent_responses import UnsentConnection
 
 _log = structlog.get_logger(__name__)
@@ -87,16 +87,16 @@ class ServerRunner(web.AppRunner):
 
     async def _make_server(self) -> web.Server:
         base, routes = await super()._make_server(), self.app.get(ROUTES)
-        # The requests are of the type that `Routes` expects: the factory of the base creates them.
         handler = base.request_handler if routes is None else cast("_Handler", routes.handle)
         return _Server(base, handler, self._state, self._max_connections)
 
 
 class _Server(web.Server):
-    """A server with the options of ``base`` that creates connections of this module."""
+    """A server with the options of ``base`` that creates connections of this module and requests of `Request`."""
 
     def __init__(self, base: web.Server, handler: _Handler, state: ServerState, max_connections: int) -> None:
-        super().__init__(handler, request_factory=base.request_factory, **base._kwargs)  # noqa: SLF001 -- see the module's docstring
+        new_request = partial(Request, loop=asyncio.get_running_loop(), client_max_size=state.body_limit)
+        super().__init__(handler, request_factory=new_request, **base._kwargs)  # noqa: SLF001 -- see the module's docstring
         self._state = state
         self._max_connections = max_connections
 

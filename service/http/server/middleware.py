@@ -14,7 +14,7 @@ from multidict import istr
 from service.domain.errors import BusyError, ProjectKeyError, UnavailableError
 from service.http.errors import HttpError, internal_error, request_timed_out
 from service.http.server.response import Response, error_response
-from service.http.server.state import PATH_VARIABLES, PRINCIPAL, REQUEST_ID, ServerState
+from service.http.server.state import Request, ServerState
 
 _log = structlog.get_logger(__name__)
 
@@ -23,7 +23,7 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """The methods that are labels of metrics; for others, a client could create any number of labels."""
 
-Handler = Callable[[web.Request], Awaitable[Response]]
+Handler = Callable[[Request], Awaitable[Response]]
 
 
 def new_request_id() -> str:
@@ -48,12 +48,12 @@ class Middleware:
         self._allow = allow
         self._log = _log.bind()  # `_log` itself looks the configured logger up for each line
 
-    async def handle(self, request: web.Request) -> Response:
+    async def handle(self, request: Request) -> Response:
         """Return the response of the handler, or an error response if it fails or exceeds the deadline."""
         started = time.perf_counter()
         client_id = request.headers.get(_REQUEST_ID_HEADER)
         request_id = client_id if client_id and _REQUEST_ID.fullmatch(client_id) else new_request_id()
-        request[REQUEST_ID] = request_id
+        request.request_id = request_id
         task, deadlines, fault = asyncio.current_task(), self._state.deadlines, None
         assert task is not None, "a handler runs in a task"
         deadlines.begin(task)
@@ -73,7 +73,7 @@ class Middleware:
             deadlines.end(task)
         # The slot of this request is released before the response is sent.
         free_slots = self._state.admission.free + 1
-        rates = self._state.rate_limiter.header_lines(request.get(PRINCIPAL), free_slots=free_slots)
+        rates = self._state.rate_limiter.header_lines(request.principal, free_slots=free_slots)
         # The format of the id has no character that must not be in a header.
         response.header_lines = f"{response.header_lines}X-Request-Id: {request_id}\r\n{rates}"
         if self._state.draining:
@@ -82,7 +82,7 @@ class Middleware:
         return response
 
     def _record(
-        self, request: web.Request, status: int, request_id: str, seconds: float, fault: str | None
+        self, request: Request, status: int, request_id: str, seconds: float, fault: str | None
     ) -> None:
         """Count the request in the metrics and log it; ``fault`` is the reason for the status 503."""
         method = request.method
@@ -118,7 +118,7 @@ class Routes:
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
         self._routes.append((re.compile(pattern), middleware))
 
-    def handle(self, request: web.Request) -> Awaitable[Response]:
+    def handle(self, request: Request) -> Awaitable[Response]:
         """Return the response to ``request``.
 
         Raises:
@@ -128,14 +128,14 @@ class Routes:
         for pattern, middleware in self._routes:
             match = pattern.fullmatch(path)
             if match is not None:
-                request[PATH_VARIABLES], found = match.groupdict(), middleware
+                request.path_variables, found = match.groupdict(), middleware
                 break
         if not path.startswith("/"):
             raise web.HTTPNotFound
         return _continue(request, found) if hdrs.EXPECT in request.headers else found.handle(request)
 
 
-async def _continue(request: web.Request, middleware: Middleware) -> Response:
+async def _continue(request: Request, middleware: Middleware) -> Response:
     """Ask for the body, as the header Expect requires (RFC 9110, section 10.1.1), and handle the request.
 
     Raises:
