@@ -42,7 +42,7 @@ from service.settings import DatabaseSettings, DsnSettings, Settings
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
-from service.usecases.change_keys import DeleteKey, UpdateKey
+from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
 from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
@@ -190,7 +190,7 @@ def _build_use_cases(
     jobs: Jobs,
     slots: TenantSlots,
 ) -> UseCases:
-    idempotency, on_committed = Idempotency(database), publisher.enqueue
+    idempotency, read_keys, on_committed = Idempotency(database), ReadKeys(database), publisher.enqueue
     return UseCases(
         tokens=Tokens(database),
         organizations=Organizations(database, idempotency, on_job_inserted=jobs.wake),
@@ -203,9 +203,8 @@ def _build_use_cases(
             on_job_inserted=jobs.wake,
         ),
         create_key=CreateKey(database, events, idempotency, slots=slots, on_committed=on_committed),
-        update_key=UpdateKey(database, events, slots=slots, on_committed=on_committed),
-        delete_key=DeleteKey(database, events, slots=slots, on_committed=on_committed),
-        read_keys=ReadKeys(database),
+        change_keys=ChangeKeys(database, events, read_keys, slots=slots, on_committed=on_committed),
+        read_keys=read_keys,
         acknowledgements=acknowledgements,
         audit=Audit(database),
     )
@@ -245,6 +244,7 @@ async def publishing(
         with suppress(TimeoutError):
             async with asyncio.timeout(_DRAIN_TIMEOUT):
                 await service.use_cases.create_key.drain()
+                await service.use_cases.change_keys.drain()
 
 
 async def check_dependencies(service: Service) -> dict[str, str]:

@@ -23,6 +23,7 @@ from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.database import Limits
 from service.postgres.migrate import migrate
+from service.publisher.notifier import Notifier
 from service.settings import Settings
 from tests.http_service import ApiServer, Site, open_site
 from tests.kafka_harness import new_topic
@@ -252,6 +253,8 @@ async def lossy(
     database = LossyDatabase(lambda: settings.database_url, Limits())
     database.losses = losses
     monkeypatch.setattr("service.app.open_database", lambda *_: database)
+    # A notification in the background would use one of the connections.
+    monkeypatch.setattr(Notifier, "notify", lambda _: None)
     service = build(settings)
     await database.start()
     yield service

@@ -32,13 +32,13 @@ class ReconcileSetup:
 
     async def rename(self, key: str) -> None:
         """Write a new version of a key to both."""
-        await self.service.use_cases.update_key.execute(
+        await self.service.use_cases.change_keys.update(
             self.project, key, ProjectKeyChange(name="Newer"), ORIGIN
         )
 
     async def delete(self, key: str) -> None:
         """Delete a key in both."""
-        await self.service.use_cases.delete_key.execute(self.project, key, ORIGIN)
+        await self.service.use_cases.change_keys.delete(self.project, key, ORIGIN)
 
     async def published(self) -> None:
         """Wait until all events are published."""

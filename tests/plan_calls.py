@@ -24,6 +24,7 @@ from service.postgres import (
     deleted_keys,
     full_scan,
     idempotency,
+    key_changes,
     key_locks,
     key_pages,
     key_writes,
@@ -38,6 +39,7 @@ from service.postgres import (
 from service.postgres.batch_jobs import Job, JobKind, NewJob
 from service.postgres.database import Connection
 from service.postgres.deleted_keys import DeletedVersion
+from service.postgres.key_changes import PreparedChange
 from service.postgres.key_locks import KeyRange, LockedKey
 from service.postgres.key_pages import KeyPage
 from service.postgres.key_writes import PreparedKey
@@ -124,7 +126,15 @@ async def create_keys(c: Connection) -> None:
 async def change_keys(c: Connection) -> None:
     """Change and delete keys."""
     await key_locks.lock_key(c, PROJECT, _PUBLIC_KEYS[1])
-    await key_writes.update_key(c, PROJECT, next_version(key_of(MIDDLE_KEY)), _EVENTS[1])
+    update, deletion = (
+        PreparedChange(
+            PROJECT, next_version(locked.key), replace(event, type=kind), ORIGIN, "projectkey.edit", {}
+        )
+        for locked, event, kind in zip(
+            _LOCKED[:2], _EVENTS, (EventType.UPDATED, EventType.DELETED), strict=False
+        )
+    )
+    assert len(await key_changes.change_keys(c, [update, deletion])) == 2
     record = AuditRecord(
         organization_id=1,
         project_id=1,

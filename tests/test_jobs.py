@@ -130,7 +130,7 @@ async def test_a_change_that_waited_for_the_new_dsn_tells_of_it(service: Service
     async with postgres.transaction():
         await postgres.execute("UPDATE project_key SET version = 2 WHERE public_key = $1", key)
         change = ProjectKeyChange(name="Renamed")
-        task = asyncio.create_task(service.use_cases.update_key.execute(project, key, change, ORIGIN))
+        task = asyncio.create_task(service.use_cases.change_keys.update(project, key, change, ORIGIN))
         await poll_until(lambda: wait_for_locks(postgres))
         await postgres.execute("UPDATE organization SET ingest_url = 'https://in.example.com'")
     await task

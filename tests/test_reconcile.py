@@ -148,7 +148,7 @@ async def test_keys_with_unpublished_events_are_no_differences(service: Service,
         (await service.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key.public_key
         for _ in range(2)
     ]
-    await service.use_cases.delete_key.execute(project, deleted, ORIGIN)
+    await service.use_cases.change_keys.delete(project, deleted, ORIGIN)
     assert await reconcile() == (0, {"keys": 1, "inFlight": 2, "republished": 0, "differences": {}})
 
 

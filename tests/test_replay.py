@@ -30,7 +30,7 @@ async def issue(service: Service, project: Project, public_key: str | None = Non
 
 async def rename(service: Service, project: Project, key: str, name: str) -> None:
     """Rename a key."""
-    await service.use_cases.update_key.execute(project, key, ProjectKeyChange(name=name), ORIGIN)
+    await service.use_cases.change_keys.update(project, key, ProjectKeyChange(name=name), ORIGIN)
 
 
 async def create_replay(service: Service, *, project: Project | None = None) -> int:
@@ -80,7 +80,7 @@ async def test_deleted_keys_are_republished_as_tombstones_after_the_keys(
 ) -> None:
     """Without a state, which is deleted; created_at is the time of the replay, so that no alert fires."""
     key, deleted_key = await issue(service, project), await issue(service, project)
-    await service.use_cases.delete_key.execute(project, deleted_key, ORIGIN)
+    await service.use_cases.change_keys.delete(project, deleted_key, ORIGIN)
     await postgres.execute("UPDATE deleted_key SET deleted_at = 'epoch'")
     await clear_outbox(postgres)
     await replay(service, postgres, project)
@@ -101,7 +101,7 @@ async def test_a_replay_is_limited_to_its_project_or_organization(
     expected = {}
     for one in (project, sibling, stranger):
         key, gone = await issue(service, one), await issue(service, one)
-        await service.use_cases.delete_key.execute(one, gone, ORIGIN)
+        await service.use_cases.change_keys.delete(one, gone, ORIGIN)
         expected[one.id] = {(key, EventType.CREATED, 1), (gone, EventType.DELETED, 2)}
     own, both = expected[project.id], expected[project.id] | expected[sibling.id]
     replays, slug = Replays(service.database), project.organization.slug
@@ -191,7 +191,7 @@ async def test_no_tombstone_follows_a_key_that_was_created_again(
 ) -> None:
     """A replay that waits for the creation finds no deleted key; a tombstone before it is followed by its event."""
     key = await issue(service, project)
-    await service.use_cases.delete_key.execute(project, key, ORIGIN)
+    await service.use_cases.change_keys.delete(project, key, ORIGIN)
     await clear_outbox(postgres)
     await create_replay(service)
     async with postgres.transaction():
@@ -234,7 +234,7 @@ async def test_replays_change_no_state_of_consumers(
             case _, False:
                 await issue(service, project, key)
             case 1, True:
-                await service.use_cases.delete_key.execute(project, key, ORIGIN)
+                await service.use_cases.change_keys.delete(project, key, ORIGIN)
             case _:
                 await rename(service, project, key, f"Name {number}")
     await replay(service, postgres)

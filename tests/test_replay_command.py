@@ -131,10 +131,10 @@ async def _change_keys(service: Service, project: Project, keys: list[str]) -> N
         key = random.choice(keys)
         try:
             if random.random() < 0.2:
-                await service.use_cases.delete_key.execute(project, key, ORIGIN)
+                await service.use_cases.change_keys.delete(project, key, ORIGIN)
             else:
                 change = ProjectKeyChange(name=f"Name {number}")
-                await service.use_cases.update_key.execute(project, key, change, ORIGIN)
+                await service.use_cases.change_keys.update(project, key, change, ORIGIN)
         except NotFoundError:
             await _issue(service, project, key)
 

@@ -119,7 +119,7 @@ async def test_concurrent_reads_share_a_row_and_an_update_is_read_at_once(
     gets = await asyncio.gather(*(api.read_keys.get(project, public_key) for _ in range(20)))
     lists = await asyncio.gather(*(api.read_keys.page(project, page) for _ in range(20)))
     assert {id(key) for key in gets} == {id(rows.keys[0]) for rows in lists} == {id(gets[0])}
-    await api.update_key.execute(project, public_key, ProjectKeyChange(name="After"), _ORIGIN)
+    await api.change_keys.update(project, public_key, ProjectKeyChange(name="After"), _ORIGIN)
     assert (await api.read_keys.get(project, public_key)).label == "After"
     [key] = (await api.read_keys.page(project, page)).keys
     assert key.label == "After"

@@ -42,12 +42,13 @@ async def test_a_change_whose_replication_was_cancelled_is_not_reported_as_done(
     key = (await use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     changes: dict[str, Callable[[], Awaitable[object]]] = {
         "create": lambda: use_cases.create_key.execute(NewProjectKey(), project, ORIGIN),
-        "update": lambda: use_cases.update_key.execute(
+        "update": lambda: use_cases.change_keys.update(
             project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
         ),
-        "delete": lambda: use_cases.delete_key.execute(project, key.public_key, ORIGIN),
+        "delete": lambda: use_cases.change_keys.delete(project, key.public_key, ORIGIN),
     }
-    losses.next.append(Loss.AFTER_COMMIT)
+    reads = [] if action == "create" else [None]
+    losses.next.extend([*reads, Loss.AFTER_COMMIT])
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.5):
             await changes[action]()

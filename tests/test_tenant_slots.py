@@ -101,7 +101,7 @@ async def test_changes_that_wait_for_a_key_leave_connections_to_creates_and_read
         await postgres.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", key)
         change = ProjectKeyChange(name="x")
         changes = [
-            asyncio.create_task(service.use_cases.update_key.execute(project, key, change, ORIGIN))
+            asyncio.create_task(service.use_cases.change_keys.update(project, key, change, ORIGIN))
             for _ in range(2 * pool_size)
         ]
         await poll_until(lambda: wait_for_locks(postgres, pool_size // 2))

@@ -47,7 +47,7 @@ _WITHOUT = {
     "deleted_keys._LOCK_BY_PUBLIC_KEYS": "a replay by command, of keys by their names",
     "deleted_keys._UPDATE_VERSIONS": "of what a replay has locked just now",
     "keys._COUNT": "`events replay` and `events reconcile` count the keys of all tenants or of one",
-    "keys._SELECT_CONFLICT": "keys are unique over all tenants; returns whether a key is taken, not its owner",
+    "keys._SELECT_TAKEN": "keys are unique over all tenants; returns whether a key is taken, not its owner",
     "key_locks._SELECT_LAST_SCANNED": "where the next batch of a replay begins; gives a place, no content",
     "key_locks._LOCK_BETWEEN": "a replay by command, of all tenants or of one",
     "key_locks._LOCK_BY_PUBLIC_KEYS": "a replay by command, of keys by their names",

@@ -21,6 +21,8 @@ from tests.lossy_database import Loss, Losses
 Postgres: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 BOTH = pytest.mark.parametrize("loss", list(Loss))
+READ_OR_WRITE = pytest.mark.parametrize("uses", [0, 1], ids=["read", "write"])
+"""The uses of a connection before the one that breaks: a change reads its key first."""
 
 
 async def _events(postgres: Postgres) -> list[tuple[str, int]]:
@@ -87,7 +89,7 @@ async def test_a_key_that_was_committed_and_then_deleted_is_not_created_again(
 
     async def delete() -> None:
         [created] = await _keys(postgres)
-        await lossy.use_cases.delete_key.execute(project, created, ORIGIN)
+        await lossy.use_cases.change_keys.delete(project, created, ORIGIN)
 
     losses.next.append(Loss.AFTER_COMMIT)
     losses.meanwhile = delete
@@ -97,14 +99,15 @@ async def test_a_key_that_was_committed_and_then_deleted_is_not_created_again(
 
 
 @BOTH
+@READ_OR_WRITE
 async def test_an_update_makes_one_version(
-    lossy: Service, losses: Losses, postgres: Postgres, loss: Loss
+    lossy: Service, losses: Losses, postgres: Postgres, loss: Loss, uses: int
 ) -> None:
     """The response contains the id of its event."""
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
-    losses.next.append(loss)
-    updated = await lossy.use_cases.update_key.execute(
+    losses.next.extend([None] * uses + [loss])
+    updated = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
     assert (updated.key.label, updated.key.version, losses.suffered) == ("New", 2, 1)
@@ -113,20 +116,20 @@ async def test_an_update_makes_one_version(
 
 
 async def test_a_committed_update_is_not_repeated_over_a_later_one(
-    lossy: Service, losses: Losses, postgres: Postgres
+    service: Service, lossy: Service, losses: Losses, postgres: Postgres
 ) -> None:
-    """The update of another client was committed after it and stays."""
+    """The update of another client in another process was committed after it and stays."""
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
 
     async def change() -> None:
-        await lossy.use_cases.update_key.execute(
+        await service.use_cases.change_keys.update(
             project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN
         )
 
-    losses.next.append(Loss.AFTER_COMMIT)
+    losses.next.extend([None, Loss.AFTER_COMMIT])
     losses.meanwhile = change
-    updated = await lossy.use_cases.update_key.execute(
+    updated = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="Earlier"), ORIGIN
     )
     assert (updated.key.label, updated.key.version) == ("Later", 3)
@@ -134,18 +137,18 @@ async def test_a_committed_update_is_not_repeated_over_a_later_one(
 
 
 async def test_a_committed_update_of_a_key_that_was_then_deleted_is_no_404(
-    lossy: Service, losses: Losses, postgres: Postgres
+    service: Service, lossy: Service, losses: Losses, postgres: Postgres
 ) -> None:
     """Consumers receive its event, so its client must not receive an error."""
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
 
     async def delete() -> None:
-        await lossy.use_cases.delete_key.execute(project, key.public_key, ORIGIN)
+        await service.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
 
-    losses.next.append(Loss.AFTER_COMMIT)
+    losses.next.extend([None, Loss.AFTER_COMMIT])
     losses.meanwhile = delete
-    updated = await lossy.use_cases.update_key.execute(
+    updated = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
     )
     assert (updated.key.label, updated.key.version) == ("New", 2)
@@ -158,8 +161,8 @@ async def test_an_update_without_effect_has_no_event_after_a_retry(
     """There is no event for which the client could wait."""
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(name="Same"), project, ORIGIN)).key
-    losses.next.append(Loss.AFTER_COMMIT)
-    updated = await lossy.use_cases.update_key.execute(
+    losses.next.extend([None, Loss.AFTER_COMMIT])
+    updated = await lossy.use_cases.change_keys.update(
         project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN
     )
     assert (updated.key.version, updated.event_id, losses.suffered) == (1, None, 1)
@@ -167,16 +170,19 @@ async def test_an_update_without_effect_has_no_event_after_a_retry(
 
 
 @BOTH
-async def test_a_key_is_deleted_once(lossy: Service, losses: Losses, postgres: Postgres, loss: Loss) -> None:
+@READ_OR_WRITE
+async def test_a_key_is_deleted_once(
+    lossy: Service, losses: Losses, postgres: Postgres, loss: Loss, uses: int
+) -> None:
     """The client that deleted it does not get 404; the next one does."""
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
-    losses.next.append(loss)
-    event_id = await lossy.use_cases.delete_key.execute(project, key.public_key, ORIGIN)
+    losses.next.extend([None] * uses + [loss])
+    event_id = await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
     assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == event_id
     with pytest.raises(NotFoundError):
-        await lossy.use_cases.delete_key.execute(project, key.public_key, ORIGIN)
+        await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
 
 
 async def test_a_committed_update_of_a_project_that_was_then_deleted_is_no_404(

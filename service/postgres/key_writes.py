@@ -14,7 +14,6 @@ from service.domain.model import Origin, Project, ProjectKey
 from service.postgres.database import Connection
 from service.postgres.idempotency import CONSTRAINT
 from service.postgres.key_locks import LockedKey
-from service.postgres.keys import loader_options_column
 from service.postgres.outbox import insert_events
 
 
@@ -154,36 +153,6 @@ def _row(prepared: PreparedKey) -> dict[str, object]:
         "idempotency_key": idempotency_key and idempotency_key.text,
         "fingerprint": idempotency_key and rf"\x{idempotency_key.fingerprint.hex()}",
     }
-
-
-_UPDATE: Final = """
-    UPDATE project_key AS key
-    SET label = $4, is_active = $5, rate_limit_count = $6, rate_limit_window = $7, browser_sdk_version = $8,
-        loader_options = $9, version = $10, updated_at = $11
-    FROM project
-    WHERE project.id = key.project_id AND project.organization_id = $1 AND project.id = $2 AND key.public_key = $3
-"""
-
-
-async def update_key(connection: Connection, project: Project, key: ProjectKey, event: Event) -> OutboxRow:
-    """Write the next version of a locked key with its event; return the outbox row."""
-    limit = key.rate_limit
-    await connection.execute(
-        _UPDATE,
-        project.organization.id,
-        project.id,
-        key.public_key,
-        key.label,
-        key.is_active,
-        limit and limit.count,
-        limit and limit.window,
-        key.browser_sdk_version,
-        loader_options_column(key.loader_options),
-        key.version,
-        event.occurred_at,
-    )
-    [row] = await insert_events(connection, [event])
-    return row
 
 
 _UPDATE_VERSIONS: Final = """

@@ -8,7 +8,6 @@ from typing import Any, Final, TypeAlias
 import asyncpg
 import orjson
 
-from service.domain.events import loader_options_to_json
 from service.domain.model import LOADER_OPTIONS, LoaderOptions, ProjectKey, RateLimit
 from service.postgres.database import Connection
 
@@ -108,12 +107,6 @@ async def count_keys(connection: Connection, *, organization_id: int | None, pro
     seconds = _COUNT_TIMEOUT.total_seconds()
     await connection.execute(f"SET LOCAL statement_timeout = '{seconds:g}s'")
     return int(await connection.fetchval(_COUNT, organization_id, project_id, timeout=seconds))
-
-
-@lru_cache(maxsize=64)  # five options make 32 values
-def loader_options_column(options: LoaderOptions) -> str:
-    """Return ``options`` as the value of their column."""
-    return orjson.dumps(loader_options_to_json(options)).decode()
 
 
 def key_from_row(row: asyncpg.Record) -> ProjectKey:

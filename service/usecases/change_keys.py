@@ -3,19 +3,30 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+from service.concurrency.batcher import Batcher
 from service.concurrency.tenant_slots import TenantSlots
 from service.domain.audit import changed_values
-from service.domain.errors import NotFoundError
+from service.domain.errors import ConflictError, NotFoundError, UncertainError
 from service.domain.events import EventType, OutboxRow, loader_options_to_json, rate_limit_to_json
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version, utc_now
-from service.postgres.database import Database
+from service.postgres.database import Database, PostgresError
+from service.postgres.key_changes import PreparedChange, change_keys
 from service.postgres.key_locks import lock_key
-from service.postgres.key_writes import delete_keys, update_key
 from service.usecases.event_factory import EventFactory
+from service.usecases.read_keys import ReadKeys
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
+
+_LIMITS: Final = {"max_running_batches": 1, "max_batch_size": 64, "max_queue_size": 1024}
+"""As for creates."""
+
+_MAX_BATCHES: Final = 100
+"""Batches that a change joins at most: in each, another change of the same key may precede it."""
+
+_MAX_MISSES: Final = 2
+"""Batches in which the key was locked, or changed by another process, before the change waits for the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,14 +38,21 @@ class UpdatedKey:
 
 
 @dataclass(slots=True)
-class _Update(WriteAttempt):
-    """An update; ``result`` is the result of the last attempt that reached its COMMIT."""
+class _Write(WriteAttempt):
+    """A change; ``result`` is the result of the last attempt that reached its COMMIT."""
 
     result: UpdatedKey | None = None
 
 
-class _ChangeKey:
-    """Base class of `UpdateKey` and `DeleteKey`.
+_Prepare: TypeAlias = Callable[[ProjectKey, Project], PreparedChange | None]
+"""Prepares a change of the current key; returns None if it has no effect."""
+
+
+class ChangeKeys:
+    """Updates and deletes keys.
+
+    A change reads its key and joins a batch, which is one statement and does not wait for locks. If the key is locked
+    or was changed in between, the change is repeated, the last time in a transaction that waits for the lock.
 
     ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
     transaction.
@@ -44,6 +62,7 @@ class _ChangeKey:
         self,
         database: Database,
         events: EventFactory,
+        read_keys: ReadKeys,
         *,
         slots: TenantSlots,
         on_committed: Callable[[Sequence[OutboxRow]], None],
@@ -51,31 +70,112 @@ class _ChangeKey:
     ) -> None:
         self._database = database
         self._events = events
+        self._read_keys = read_keys
         self._slots = slots
         self._on_committed = on_committed
         self._clock = clock
+        self._batcher = Batcher[PreparedChange, bool | None](self._commit_batch, **_LIMITS)
 
-
-class UpdateKey(_ChangeKey):
-    """Updates keys; constructed with the arguments of its base class."""
-
-    async def execute(
-        self, project: Project, public_key: str, change: ProjectKeyChange, origin: Origin
+    async def update(
+        self,
+        project: Project,
+        public_key: str,
+        change: ProjectKeyChange,
+        origin: Origin,
+        *,
+        key: ProjectKey | None = None,
     ) -> UpdatedKey:
         """Update a key of ``project``; a change without effect has an audit entry, but no new version and no event.
+
+        Args:
+            project: The project; it may be a few seconds old.
+            public_key: The key.
+            change: The change.
+            origin: The origin of the change.
+            key: The key if the caller has read it.
 
         Raises:
             NotFoundError: The project has no such key.
             BusyError: Too many changes are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        write = _Update(origin, self._clock())
+        write = _Write(origin, self._clock())
+
+        def prepare(before: ProjectKey, owner: Project) -> PreparedChange | None:
+            after = change.applied_to(before)
+            if after is before:
+                return None
+            event = write.create_event(self._events, EventType.UPDATED, after, owner)
+            return PreparedChange(owner, after, event, origin, "projectkey.edit", _changes(before, after))
+
+        return await self._change(project, public_key, prepare, write, key)
+
+    async def delete(self, project: Project, public_key: str, origin: Origin) -> UUID:
+        """Delete a key of ``project``; return the id of its last event.
+
+        Raises:
+            NotFoundError: The project has no such key.
+            BusyError: Too many changes are waiting, most of them of this tenant.
+            UnavailableError: The database cannot be reached or did not respond in time.
+        """
+        write = _Write(origin, self._clock())
+
+        def prepare(before: ProjectKey, owner: Project) -> PreparedChange:
+            after = next_version(before)
+            event = write.create_event(self._events, EventType.DELETED, after, owner)
+            return PreparedChange(owner, after, event, origin, "projectkey.remove", {"name": before.label})
+
+        await self._change(project, public_key, prepare, write, None)
+        return write.id
+
+    async def drain(self) -> None:
+        """Wait until every queued change is committed or has failed."""
+        await self._batcher.drain()
+
+    async def _change(
+        self, project: Project, public_key: str, prepare: _Prepare, write: _Write, key: ProjectKey | None
+    ) -> UpdatedKey:
+        try:
+            misses = 0
+            for _ in range(_MAX_BATCHES):
+                prepared = prepare(key or await self._read_keys.get(project, public_key), project)
+                if prepared is None:
+                    break
+                write.result = UpdatedKey(prepared.key, write.id)
+                committed = await self._batcher.submit(prepared, tenant=project.organization.id)
+                if committed:
+                    return write.result
+                key, misses = None, misses + (committed is False)
+                if misses == _MAX_MISSES:
+                    break
+        except UncertainError:
+            write.uncertain = True
         async with self._slots.slot(project.organization.id):
-            return await retry_until_known(write, self._attempt, project, public_key, change, write)
+            return await retry_until_known(write, self._attempt, project, public_key, prepare, write)
+
+    async def _commit_batch(self, batch: Sequence[PreparedChange]) -> Sequence[bool | None]:
+        """Commit changes in one statement, which is one transaction.
+
+        Returns:
+            For each change whether it was committed; None if another change of its key precedes it in the batch.
+        """
+        first_of_key = {prepared.key.public_key: prepared for prepared in reversed(batch)}
+        try:
+            async with self._database.connection() as connection:
+                rows = await change_keys(connection, list(first_of_key.values()))
+        except (PostgresError, ConflictError):  # of one row; each change is attempted alone
+            return [False] * len(batch)
+        self._on_committed(rows)
+        committed = {row.event.id for row in rows}
+        return [
+            prepared.event.id in committed if prepared is first_of_key[prepared.key.public_key] else None
+            for prepared in batch
+        ]
 
     async def _attempt(
-        self, project: Project, public_key: str, change: ProjectKeyChange, write: _Update
+        self, project: Project, public_key: str, prepare: _Prepare, write: _Write
     ) -> UpdatedKey:
+        """Change a key in a transaction that waits for its lock."""
         rows: list[OutboxRow] = []
         async with self._database.transaction() as connection:
             locked = await lock_key(connection, project, public_key)
@@ -84,53 +184,14 @@ class UpdateKey(_ChangeKey):
                 return write.result if locked is None else replace(write.result, key=locked.key)
             if locked is None:
                 raise NotFoundError(f"key {public_key}")
-            key = change.applied_to(locked.key)
-            if key is not locked.key:
-                event = write.create_event(self._events, EventType.UPDATED, key, locked.project)
-                rows.append(await update_key(connection, project, key, event))
-            await write.record(
-                connection, "projectkey.edit", public_key, _changes(locked.key, key), locked.project
-            )
-            write.result = UpdatedKey(key, write.id if rows else None)
+            prepared = prepare(locked.key, locked.project)
+            if prepared is None:
+                await write.record(connection, "projectkey.edit", public_key, {}, locked.project)
+            elif not (rows := await change_keys(connection, [prepared])):
+                raise ConflictError(f"the organization of the key {public_key} was changed at the same time")
+            write.result = UpdatedKey(prepared.key if prepared else locked.key, write.id if rows else None)
         self._on_committed(rows)
         return write.result
-
-
-class DeleteKey(_ChangeKey):
-    """Deletes keys; constructed with the arguments of its base class."""
-
-    async def execute(self, project: Project, public_key: str, origin: Origin) -> UUID:
-        """Delete a key of ``project``; return the id of its last event.
-
-        Raises:
-            NotFoundError: The project has no such key.
-            BusyError: Too many changes are waiting, most of them of this tenant.
-            UnavailableError: The database cannot be reached or did not respond in time.
-        """
-        write = WriteAttempt(origin, self._clock())
-        async with self._slots.slot(project.organization.id):
-            return await retry_until_known(write, self._attempt, project, public_key, write)
-
-    async def _attempt(self, project: Project, public_key: str, write: WriteAttempt) -> UUID:
-        async with self._database.transaction() as connection:
-            locked = await lock_key(connection, project, public_key)
-            if await write.was_committed(connection, project.organization.id):
-                return write.id
-            if locked is None:
-                raise NotFoundError(f"key {public_key}")
-            event = write.create_event(
-                self._events, EventType.DELETED, next_version(locked.key), locked.project
-            )
-            rows = await delete_keys(connection, project.organization.id, [locked], [event])
-            await write.record(
-                connection,
-                "projectkey.remove",
-                public_key,
-                {"name": locked.key.label},
-                locked.project,
-            )
-        self._on_committed(rows)
-        return write.id
 
 
 def _changes(before: ProjectKey, after: ProjectKey) -> dict[str, Any]:

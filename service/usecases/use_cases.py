@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
-from service.usecases.change_keys import DeleteKey, UpdateKey
+from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
@@ -20,8 +20,7 @@ class UseCases:
     organizations: Organizations
     projects: Projects
     create_key: CreateKey
-    update_key: UpdateKey
-    delete_key: DeleteKey
+    change_keys: ChangeKeys
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
     audit: Audit

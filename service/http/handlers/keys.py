@@ -78,10 +78,10 @@ async def update_key(context: RequestContext) -> Response:
     """``PUT …/keys/{key_id}/``: 200 with the changed key, after the commit."""
     project, key_id = context.project, context.key_id
     # 404 takes precedence over errors of the body.
-    await context.use_cases.read_keys.get(project, key_id)
+    key = await context.use_cases.read_keys.get(project, key_id)
     body = await read_body(context.request)
     change = load(_KEY_CHANGE, body)
-    updated = await context.use_cases.update_key.execute(project, key_id, change, context.origin)
+    updated = await context.use_cases.change_keys.update(project, key_id, change, context.origin, key=key)
     return bytes_response(
         context.key_serializer.serialize_written(updated.key, project),
         allow=context.allow,
@@ -91,6 +91,6 @@ async def update_key(context: RequestContext) -> Response:
 
 async def delete_key(context: RequestContext) -> Response:
     """``DELETE …/keys/{key_id}/``: 204, after the commit."""
-    event_id = await context.use_cases.delete_key.execute(context.project, context.key_id, context.origin)
+    event_id = await context.use_cases.change_keys.delete(context.project, context.key_id, context.origin)
     headers = await event_headers(context, event_id, context.key_id)
     return empty_response(status=204, allow=context.allow, headers=headers)
