@@ -101,7 +101,7 @@ def stop_signal() -> asyncio.Event:
 
 async def drain(server: HttpServer, stop: asyncio.Event, *, delay: float) -> None:
     """Serve for ``delay`` seconds while readiness fails, so that load balancers react; a second signal skips this."""
-    _log.info("stopping", after=delay)
+    _log.info("stopping", delay_seconds=delay)
     server.health.stopping = True
     server.state.draining = True
     stop.clear()

@@ -11,10 +11,10 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from service.contract.asyncapi import Topic, asyncapi_document
-from service.contract.catalogue import event_schemas
+from service.contract.catalogue import EventSchema, event_schemas
 from service.domain.events import EventType
 from service.domain.partitioning import SHARDS
-from service.http.docs.asyncapi_page import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE, asyncapi_page
+from service.http.docs.asyncapi_page import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE, SCHEMAS, asyncapi_page
 from service.kafka.topic import TOPIC_CONFIG
 from tests.http_service import COMMON_HEADERS, Site
 
@@ -116,6 +116,7 @@ def test_the_key_of_a_control_record_begins_with_an_underscore(name: str) -> Non
         (DOCUMENT, "application/json"),
         (PAGE, "text/html; charset=utf-8"),
         ("/docs/events.css", "text/css; charset=utf-8"),
+        *((f"{SCHEMAS}/{name}.json", "application/schema+json") for name in event_schemas()),
     ],
 )
 async def test_the_documents_need_no_token(site: Site, path: str, content_type: str) -> None:
@@ -133,6 +134,14 @@ async def test_the_documents_need_no_token(site: Site, path: str, content_type: 
     rejected = await site.send("POST", path, token="")
     assert (rejected.status, rejected.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")
     assert (await site.send("OPTIONS", path, token="")).status == 200
+
+
+@pytest.mark.parametrize("event_schema", event_schemas().values(), ids=lambda each: each.name)
+async def test_the_urn_of_a_schema_leads_to_its_url(site: Site, event_schema: EventSchema) -> None:
+    """The header ``ce_dataschema`` has a URN, which no program can request."""
+    kind, major = event_schema.urn.removeprefix("urn:projectkeys:schema:").split(":")
+    response = await site.send("GET", f"{SCHEMAS}/{kind}.{major}.json", token="")
+    assert json.loads(response.raw) == event_schema.schema
 
 
 async def test_the_document_names_the_topic_and_no_server(site: Site) -> None:

@@ -150,6 +150,15 @@ async def test_given_halves_are_used_and_the_other_one_is_generated(
     assert key["dsn"]["secret"] == f"https://{key['public']}:{key['secret']}@sentry.io/{site.project_id}"
 
 
+@pytest.mark.parametrize("value", ["zz", "A1" * 16, 1.5, 7, True, [], {"a": "b"}], ids=str)
+async def test_a_half_of_another_form_is_an_error_with_the_pattern(site: Site, value: object) -> None:
+    """Whatever its type is."""
+    async with storing_nothing(site):
+        response = await site.create({"secret": value})
+    error = "This value does not match the required pattern. The pattern is ^[a-f0-9]{32}$."
+    assert (response.status, response.body) == (400, {"secret": [error]})
+
+
 @pytest.mark.parametrize("fields", [["public"], ["secret"], ["public", "secret"]], ids=" and ".join)
 @pytest.mark.parametrize("project", ["pump-station", "elsewhere"], ids=["same project", "other project"])
 async def test_a_half_that_is_in_use_is_an_error_of_its_field(

@@ -44,7 +44,7 @@ async def test_a_task_is_restarted_after_growing_delays(monkeypatch: pytest.Monk
     with capture_logs() as lines:
         async with supervised("sweeper", work, restarts):
             await poll_until(done)
-    assert [line["restart_in"] for line in lines] == [0.01, 0.02, 0.03, 0.03]
+    assert [line["restart_in_seconds"] for line in lines] == [0.01, 0.02, 0.03, 0.03]
     assert {(line["event"], line["work"]) for line in lines} == {("background_failed", "sweeper")}
     assert registry.get_sample_value("restarts_total", {"work": "sweeper"}) == 4
 
@@ -73,7 +73,7 @@ async def test_a_publisher_that_fails_is_restarted_and_loses_no_event(
             await poll_until(published)
             assert joined.publisher.owned == list(range(SHARDS))
     failed = [line for line in lines if line["event"] == "background_failed" and line["work"] == "publisher"]
-    assert [line["restart_in"] for line in failed] == [0.02, 0.04, 0.08]
+    assert [line["restart_in_seconds"] for line in failed] == [0.02, 0.04, 0.08]
     assert joined.registry.get_sample_value("projectkeys_publisher_restarts_total") == 3
 
 

@@ -47,6 +47,6 @@ async def _run(name: str, work: Work, restarts: Counter) -> None:
         except Exception:  # noqa: BLE001 -- a task is restarted after any error
             failures = 1 if time.monotonic() - started > RESTART_BACKOFF.longest else failures + 1
             delay = RESTART_BACKOFF.delay(failures)
-            _log.exception("background_failed", work=name, restart_in=round(delay, 2))
+            _log.exception("background_failed", work=name, restart_in_seconds=round(delay, 2))
             restarts.labels(name).inc()
         await asyncio.sleep(delay)

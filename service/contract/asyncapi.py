@@ -21,7 +21,8 @@ with the same `ce_id` and the same bytes.
 - Ignore unknown types, members and headers, and records whose key begins with `_`.
 - A deletion is published as an event, which consumers apply, and then as a tombstone, so that compaction removes \
 the key.
-- Within a major version of a schema there are only additions.
+- Within a major version of a schema there are only additions. `ce_dataschema` is \
+`urn:projectkeys:schema:TYPE:MAJOR`; `GET /api/0/event-schemas/TYPE.MAJOR.json` returns the schema.
 """
 _TOMBSTONE: Final = """\
 The key was deleted. The record has no value, so that compaction removes earlier records of the key. `ce_keyversion` \

@@ -204,7 +204,7 @@ async def watch_topic(
         try:
             state = await check_topic(connection, topic, partitions=partitions, create=create, outage=outage)
         except KafkaFailureError as error:
-            _log.log(error.log_level, "topic_not_checked", error=str(error), retry_in=_RETRY_DELAY)
+            _log.log(error.log_level, "topic_not_checked", error=str(error), retry_in_seconds=_RETRY_DELAY)
             await asyncio.sleep(_RETRY_DELAY)
             continue
         for problem in state.problems:

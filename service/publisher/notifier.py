@@ -56,7 +56,10 @@ class Notifier:
                 await self._listen()
             except UnavailableError as error:
                 _log.log(
-                    error.log_level, "postgres_listen_failed", error=str(error), retry_in=_RECONNECT_INTERVAL
+                    error.log_level,
+                    "postgres_listen_failed",
+                    error=str(error),
+                    retry_in_seconds=_RECONNECT_INTERVAL,
                 )
             await asyncio.sleep(_RECONNECT_INTERVAL)
         await asyncio.Event().wait()

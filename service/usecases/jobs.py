@@ -144,7 +144,12 @@ class Jobs:
         remove_values(error)
         await postpone_job(connection, job, pause=timedelta(seconds=pause), error=name)
         self._metrics.failures.labels(job.kind, name).inc()
-        values = {"job": job.id, "kind": job.kind, "failures": job.failures + 1, "retry_in": round(pause, 2)}
+        values = {
+            "job": job.id,
+            "kind": job.kind,
+            "failures": job.failures + 1,
+            "retry_in_seconds": round(pause, 2),
+        }
         _log.error("job_failed", **values, exc_info=error)
 
     async def delete_expired(self) -> None:

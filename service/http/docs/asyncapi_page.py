@@ -1,4 +1,4 @@
-"""Serves the AsyncAPI document and an HTML page of it without scripts; neither requires a token."""
+"""Serves the AsyncAPI document, an HTML page of it without scripts, and the JSON Schemas; none requires a token."""
 
 import json
 import re
@@ -11,12 +11,14 @@ from typing import Any, Final
 import orjson
 
 from service.contract.asyncapi import Topic, asyncapi_document
+from service.contract.catalogue import event_schemas
 from service.http.docs.static import Page, add_page
 from service.http.server.middleware import Routes
 from service.http.server.state import ServerState
 
 DOCUMENT: Final = "/api/0/asyncapi.json"
 PAGE: Final = "/docs/events"
+SCHEMAS: Final = "/api/0/event-schemas"
 _STYLE: Final = "events.css"
 
 CONTENT_SECURITY_POLICY: Final = (
@@ -48,7 +50,7 @@ _HTML: Final = """\
 
 
 def add_asyncapi_routes(routes: Routes, state: ServerState, topic: Topic) -> None:
-    """Add the routes of the document, its page and the style sheet, whose contents are built once."""
+    """Add the routes of the document, its page, the style sheet and the schemas, whose contents are built once."""
     document = asyncapi_document(topic, version=version("projectkeys"))
     html = asyncapi_page(document)
     style = (files(__package__) / "asyncapi_page.css").read_bytes()
@@ -56,6 +58,9 @@ def add_asyncapi_routes(routes: Routes, state: ServerState, topic: Topic) -> Non
     add_page(routes, state, Page(DOCUMENT, "application/json", orjson.dumps(document)))
     add_page(routes, state, Page(PAGE, "text/html; charset=utf-8", html.encode(), policy))
     add_page(routes, state, Page(f"/docs/{_STYLE}", "text/css; charset=utf-8", style))
+    for name, event_schema in event_schemas().items():
+        path, content = f"{SCHEMAS}/{name}.json", orjson.dumps(event_schema.schema)
+        add_page(routes, state, Page(path, "application/schema+json", content))
 
 
 def asyncapi_page(document: Mapping[str, Any]) -> str:
