@@ -203,6 +203,24 @@ async def test_a_renewed_client_certificate_is_used_for_the_next_connection(
     await producer.close()
 
 
+async def test_a_consumer_uses_a_password_that_was_changed(
+    secured: SecuredKafka, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a restart of its process."""
+    file = tmp_path / "password"
+    file.write_text(_WRONG)
+    monkeypatch.setenv("KAFKA_SASL_PASSWORD_FILE", str(file))
+    topic = await new_topic(secured.plain)
+    connection = kafka_connection(_named(settings, _sasl("SCRAM-SHA-512")(secured)))
+    async with ProjectKeys(
+        bootstrap_servers=connection.bootstrap_servers, topic=topic, read_security=connection.security_options
+    ) as keys:
+        with pytest.raises(NotReadyError, match="invalid credentials"):
+            await keys.ready(2.0)
+        file.write_text(PASSWORD)
+        await keys.ready(20.0)
+
+
 async def _opens(producer: FencedProducer) -> bool:
     try:
         await producer.open(0)

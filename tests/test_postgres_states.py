@@ -137,10 +137,11 @@ def test_errors_of_statements_are_classified_by_their_sqlstate(
 
 
 async def _change_concurrently(site: Site, *, times: int) -> list[int]:
-    key = (await site.create({"name": "0"})).body["id"]
+    key, *others = [(await site.create({"name": "0"})).body["id"] for _ in range(times + 1)]
     puts = [site.send("PUT", f"{site.keys_path}{key}/", json={"name": str(n)}) for n in range(times)]
     creates = [site.create({"name": str(n)}) for n in range(times)]
-    return sorted({response.status for response in await asyncio.gather(*puts, *creates)})
+    deletes = [site.send("DELETE", f"{site.keys_path}{other}/") for other in others]
+    return sorted({response.status for response in await asyncio.gather(*puts, *creates, *deletes)})
 
 
 @pytest.mark.parametrize("through_pgbouncer", [False, True])
@@ -150,8 +151,9 @@ async def test_a_serializable_default_fails_no_write(
     """Sessions set their isolation level; where they cannot, writes are repeated and /readyz names the parameter."""
     name = urlsplit(settings.database_url).path.lstrip("/")
     await postgres.execute(f"ALTER DATABASE {name} SET default_transaction_isolation = 'serializable'")
-    async with open_site(replace(settings, database_pgbouncer=through_pgbouncer)) as site:
-        assert await _change_concurrently(site, times=20) == [200, 201]
+    patient = replace(settings, acquire_timeout=10.0, request_timeout=60.0)
+    async with open_site(replace(patient, database_pgbouncer=through_pgbouncer)) as site:
+        assert await _change_concurrently(site, times=20) == [200, 201, 204]
         status, checks = await _readyz(site)
     assert (status, checks["postgres"]) == (200, "ok")
     named = "default_transaction_isolation is 'serializable', not 'read committed'"

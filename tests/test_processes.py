@@ -247,7 +247,7 @@ async def test_sigterm_during_the_start_ends_the_process(
 
 async def test_wrong_settings_are_reported_together(tmp_path: Path) -> None:
     """One run reports every wrong setting by name; exit status 78 means that a restart does not help."""
-    wrong = {"PORT": "x", "OPS_PORT": "0", "LOG_LEVEL": "loud", "SHARD_LEASE": "-1"}
+    wrong = {"PORT": "x", "OPS_PORT": "-1", "LOG_LEVEL": "loud", "SHARD_LEASE": "-1"}
     async with running("serve", environment=wrong, directory=tmp_path) as process:
         assert await process.wait_for_exit(timeout=10) == 78
         reported = [line.partition(":")[0] for line in process.errors.splitlines()]

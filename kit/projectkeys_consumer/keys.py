@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, Unpack
@@ -43,6 +43,8 @@ class ProjectKeys:
             default is half of Kafka's default; None is half of the topic's value, which needs DescribeConfigs.
         serve_outdated_snapshot: whether a snapshot older than ``snapshot_max_age`` serves lookups while Kafka is
             unavailable at the start.
+        read_security: returns further options like ``security``; called for each attempt to connect, so that
+            passwords and certificates can change. It may raise OSError.
         **security: TLS and SASL options, see `Security`.
 
     Raises:
@@ -59,12 +61,14 @@ class ProjectKeys:
         snapshot_interval: float = 300.0,
         snapshot_max_age: float | None = DEFAULT_MAX_AGE,
         serve_outdated_snapshot: bool = False,
+        read_security: Callable[[], Mapping[str, Any]] = dict,
         **security: Unpack[Security],
     ) -> None:
         self._topic = topic
         self._snapshot_interval = snapshot_interval
+        options = client_options(bootstrap_servers, client_id=client_id, security=security)
         self._synchronizer = Synchronizer(
-            client_options(bootstrap_servers, client_id=client_id, security=security),
+            lambda: {**options, **read_security()},
             topic,
             file=None if snapshot is None else Path(snapshot),
             max_age=snapshot_max_age,

@@ -31,7 +31,7 @@ class Synchronizer:
     """Fills a view from the topic and keeps it current.
 
     Args:
-        options: keyword arguments for aiokafka's clients.
+        read_options: returns the keyword arguments for aiokafka's clients; called for each attempt to connect.
         topic: the topic's name.
         file: the snapshot file; None: no snapshot.
         max_age: seconds after which known positions are not used any more, because tombstones may have been removed;
@@ -43,7 +43,7 @@ class Synchronizer:
 
     def __init__(
         self,
-        options: Mapping[str, Any],
+        read_options: Callable[[], Mapping[str, Any]],
         topic: str,
         *,
         file: Path | None,
@@ -51,7 +51,7 @@ class Synchronizer:
         serves_outdated: bool = False,
         on_change: Callable[[list[bytes], bool], None],
     ) -> None:
-        self._options = options
+        self._read_options = read_options
         self._topic = topic
         self._file = file
         self._max_age = DEFAULT_MAX_AGE if max_age is None else max_age
@@ -63,7 +63,7 @@ class Synchronizer:
         self._progress = ReadProgress()
         self._complete_as_of: float | None = None
         self._saved_positions: dict[int, int] = {}
-        self._end_offsets = EndOffsets(options, topic)
+        self._end_offsets = EndOffsets(read_options, topic)
         self._catch_up = CatchUp(self._request_ends, self._is_applied)
         self.view = KeyView()
         self.ready = asyncio.Event()
@@ -75,7 +75,7 @@ class Synchronizer:
         backoff = Backoff()
         while True:
             try:
-                async with open_topic_reader(self._options, self._topic) as reader:
+                async with open_topic_reader(self._read_options(), self._topic) as reader:
                     await self._begin(reader)
                     while True:
                         await self._step(reader)
@@ -113,7 +113,7 @@ class Synchronizer:
     async def _begin(self, reader: TopicReader) -> None:
         """Check that the known positions are valid for this cluster and topic, and start reading there."""
         if self._derives_max_age:
-            retention = await request_delete_retention(self._options, self._topic)
+            retention = await request_delete_retention(self._read_options(), self._topic)
             self._max_age = DEFAULT_MAX_AGE if retention is None else retention / 2
         if self._loaded is not None and self._is_outdated(self._loaded):
             _log.warning("The snapshot %s is not used: it is older than snapshot_max_age", self._file)

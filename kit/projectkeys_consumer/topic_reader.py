@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
@@ -146,12 +146,12 @@ class EndOffsets:
     A broker answers the requests of one connection in order, so behind a fetch they would wait for up to 0.3 s.
 
     Args:
-        options: keyword arguments for aiokafka's clients.
+        read_options: returns the keyword arguments for aiokafka's clients.
         topic: the topic's name.
     """
 
-    def __init__(self, options: Mapping[str, Any], topic: str) -> None:
-        self._options = {**options, "request_timeout_ms": int(_REQUEST_TIMEOUT * 1000)}
+    def __init__(self, read_options: Callable[[], Mapping[str, Any]], topic: str) -> None:
+        self._read_options = read_options
         self._topic = topic
         self._consumer: AIOKafkaConsumer | None = None
 
@@ -166,7 +166,9 @@ class EndOffsets:
         try:
             async with asyncio.timeout(_ENDS_TIMEOUT):
                 if self._consumer is None:
-                    self._consumer = AIOKafkaConsumer(**self._options)
+                    self._consumer = AIOKafkaConsumer(
+                        **self._read_options(), request_timeout_ms=int(_REQUEST_TIMEOUT * 1000)
+                    )
                     await self._consumer.start()
                 return _by_number(await self._consumer.end_offsets(wanted))
         except BaseException:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import structlog
@@ -27,7 +28,8 @@ from service.http.ops import Health
 from service.kafka.config import KafkaConnection
 from service.kafka.plain_producer import PlainProducer
 from service.kafka_connection import kafka_connection
-from service.metrics import LoopMetrics, RequestMetrics
+from service.logs import LineWriter
+from service.metrics import LoopMetrics, ProcessMetrics, RequestMetrics
 from service.process import HttpServer, Port, build_server, open_ports, serve_until_stopped, stop_signal
 from service.settings import EdgeProcessSettings
 
@@ -62,6 +64,7 @@ def build_edge(settings: EdgeProcessSettings, *, open_relays: Path | None = None
     relays = _known_relays(settings, open_relays)
     metrics, request_metrics = EdgeMetrics(registry), RequestMetrics(registry)
     LoopMetrics(registry)
+    ProcessMetrics(registry, version=version("projectkeys"), dropped_lines=lambda: LineWriter.dropped)
     source = _project_keys(settings, connection)
     keys, unknown = ClientKeys(source), UnknownKeys(source)
     TableMetrics(registry, source, lambda: len(unknown))
@@ -99,7 +102,8 @@ def _project_keys(settings: EdgeProcessSettings, connection: KafkaConnection) ->
         snapshot=settings.edge_snapshot or None,
         snapshot_max_age=None,
         serve_outdated_snapshot=True,
-        **connection.client_options(),
+        bootstrap_servers=settings.kafka_bootstrap_servers,
+        read_security=connection.security_options,
     )
 
 

@@ -42,9 +42,11 @@ class PlainProducer:
                 producer = await self._started()
                 sent = [await producer.send(self._topic, value) for value in values]
                 await asyncio.gather(*sent)
-        except (KafkaError, OSError) as error:  # TimeoutError is an OSError
-            reason = str(error) or "no acknowledgement in time"
-            raise KafkaUnavailableError(f"the topic {self._topic}: {reason}") from None
+        except TimeoutError:
+            await self.close()  # the next call uses the present credentials
+            raise KafkaUnavailableError(f"the topic {self._topic}: no acknowledgement in time") from None
+        except (KafkaError, OSError) as error:
+            raise KafkaUnavailableError(f"the topic {self._topic}: {error}") from None
 
     async def _started(self) -> AIOKafkaProducer:
         async with self._starting:
@@ -64,6 +66,7 @@ class PlainProducer:
 
     async def close(self) -> None:
         """Close the connections; records that are being sent may be lost."""
-        if self._producer is not None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
             with suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(self._producer.stop(), _CLOSE_TIMEOUT)
+                await asyncio.wait_for(producer.stop(), _CLOSE_TIMEOUT)
