@@ -12,9 +12,8 @@ import orjson
 from bench.deployment import MeasuredReplica
 from bench.programs import BenchError
 from service.dev.kafka import EmbeddedKafka
-from service.domain.events import EventType
+from service.domain.events import EventType, shard_of
 from service.domain.model import new_key_half
-from service.domain.partitioning import shard_of
 from testkit.polling import poll_until
 from testkit.processes import pause, resume
 

@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from bench.calculations import quantile
 from bench.programs import BenchError
-from service.domain.partitioning import shard_of
+from service.domain.events import shard_of
 from testkit.polling import poll_until
 
 _RATE: Final = 60.0

@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaProducer
 from bench import worker
 from projectkeys_consumer import NotReadyError, ProjectKeys
 from service.contract.catalogue import event_schemas
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.kafka.config import KafkaConnection
 from service.kafka.topic import check_topic
 

@@ -23,7 +23,7 @@ from bench.create_stream import CreateStream, Effect, effect_of
 from bench.deployment import TOPIC, MeasuredReplica, migrate_and_create_token, replica, settings_for
 from bench.programs import BenchError
 from service.dev.postgres import EmbeddedPostgres
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer
 from testkit.cluster import EmbeddedKafkaCluster

@@ -8,6 +8,7 @@ from functools import partial
 from importlib.metadata import version
 from typing import Final
 
+import orjson
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from service.concurrency.outage import Outage
@@ -15,7 +16,7 @@ from service.concurrency.supervisor import supervised
 from service.concurrency.tenant_slots import TenantSlots
 from service.domain.dsn import Ingest
 from service.domain.errors import UnavailableError
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS, EventFactory
 from service.environment import SettingsError, reread
 from service.kafka.producer import FencedProducer
 from service.kafka.topic import watch_topic
@@ -44,7 +45,6 @@ from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
-from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
 from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
@@ -132,7 +132,7 @@ def build(settings: Settings) -> Service:
     )
     acknowledgements = Acknowledgements(database)
     publisher = _build_publisher(settings, registry, database, producer, acknowledgements)
-    events = EventFactory(ingest_from(settings))
+    events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
     bulk_changes = BulkChanges(events)
     jobs = Jobs(database, bulk_changes, on_committed=publisher.enqueue, metrics=JobMetrics(registry))
     return Service(

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
+import orjson
+
 from service.app import ingest_from, open_database
-from service.domain.events import TopicMessage
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS, EventFactory, TopicMessage
 from service.environment import read
 from service.kafka.errors import KafkaFailureError
 from service.kafka.reader import read_topic, tail_topic
@@ -21,7 +22,6 @@ from service.settings import (
     ReconcileSettings,
 )
 from service.usecases.bulk_changes import BulkChanges
-from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
@@ -57,7 +57,7 @@ def build_organizations(database: Database) -> Organizations:
 
 def build_projects(database: Database, settings: DsnSettings) -> Projects:
     """Build the use cases of projects; running services read events and jobs from the database."""
-    events, idempotency = EventFactory(ingest_from(settings)), Idempotency(database)
+    events, idempotency = EventFactory(ingest_from(settings), to_json=orjson.dumps), Idempotency(database)
     return Projects(
         database,
         events,
@@ -74,7 +74,7 @@ def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcil
     Raises:
         SettingsError: As `kafka_connection`.
     """
-    events = EventFactory(ingest_from(settings))
+    events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
     topic = partial(read_topic, kafka_connection(settings), settings.kafka_topic)
     return Reconcile(database, events, Repair(database, BulkChanges(events)), topic)
 

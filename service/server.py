@@ -8,7 +8,7 @@ from aiohttp import web
 
 from service.app import Service, check_dependencies, ingest_from, publishing, update_outbox_metrics
 from service.contract.asyncapi import Topic
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.http.application import create_app
 from service.http.ops import Health
 from service.http.serializers import KeySerializer

@@ -6,9 +6,8 @@ import orjson
 from aiokafka import AIOKafkaProducer, ConsumerRecord
 
 from service.app import Service
-from service.domain.events import EventType
+from service.domain.events import EventType, shard_of
 from service.domain.model import NewProjectKey, Project, ProjectKeyChange
-from service.domain.partitioning import shard_of
 from testkit.polling import poll_until
 from tests.conftest import ORIGIN
 from tests.events import header, reading

@@ -11,9 +11,11 @@ from hashlib import md5, sha256
 from typing import Any, Final, TypeAlias
 from uuid import UUID
 
+import orjson
+
 from service.domain.audit import AuditRecord, AuditSearch
 from service.domain.dsn import Ingest
-from service.domain.events import EventType
+from service.domain.events import EventFactory, EventType
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import MAX_BIGINT, next_version
 from service.domain.pagination import Page
@@ -43,7 +45,6 @@ from service.postgres.key_changes import PreparedChange
 from service.postgres.key_locks import KeyRange, LockedKey
 from service.postgres.key_pages import KeyPage
 from service.postgres.key_writes import PreparedKey
-from service.usecases.event_factory import EventFactory
 from tests import plan_data
 from tests.conftest import ORIGIN
 from tests.plan_data import FIRST_KEY, LAST_KEY, MIDDLE_KEY, ORGANIZATION, PROJECT, SMALL_PROJECT, key_of
@@ -53,7 +54,7 @@ Calls: TypeAlias = Callable[[Any], Awaitable[None]]
 _ROW_IDS = (FIRST_KEY, MIDDLE_KEY, LAST_KEY)
 _LOCKED = [LockedKey(row_id, key_of(row_id), PROJECT) for row_id in _ROW_IDS]
 _EVENTS = [
-    EventFactory(Ingest("https://sentry.io")).create(
+    EventFactory(Ingest("https://sentry.io"), to_json=orjson.dumps).create(
         EventType.UPDATED, next_version(locked.key), PROJECT, ORIGIN
     )
     for locked in _LOCKED

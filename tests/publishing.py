@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from service.app import open_database
 from service.concurrency.supervisor import supervised
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.metrics import PublisherMetrics
 from service.postgres.outbox import PostgresOutbox
 from service.postgres.shards import PostgresShardOwnership

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.cli.main import main
+from service.domain import events
 from service.domain.events import OutboxRow
 from service.domain.model import ProjectKey
 from service.kafka.records import Part
 from service.postgres.key_writes import PreparedKey
 from service.publisher import shard_queue
-from service.usecases import event_factory as events
 from service.usecases.create_key import CreateKey
 
 _rng = random.Random(1)  # noqa: S311 -- not a secret
-_state_payload = events.state_payload  # type: ignore[attr-defined]  # -- imported by that module and replaced here
+_state_payload = events.state_payload
 _commit = CreateKey._commit_batch
 
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from service.app import open_database
-from service.domain.partitioning import shard_of
+from service.domain.events import shard_of
 from service.postgres.database import Database
 from service.settings import Settings
 from service.usecases.acknowledgements import Acknowledgements

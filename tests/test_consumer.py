@@ -12,9 +12,8 @@ import pytest
 from projectkeys_consumer import Change, KeyState, LoaderOptions, NotReadyError, ProjectKeys, RateLimit
 from projectkeys_consumer.view import Counts
 from service.dev.ports import free_port
-from service.domain.events import EventType
+from service.domain.events import SHARDS, EventType, shard_of
 from service.domain.model import new_key_half
-from service.domain.partitioning import SHARDS, shard_of
 from service.kafka.types import Record
 from testkit.polling import poll_until
 from tests.topic_writer import TopicWriter, records_of, topic_writer

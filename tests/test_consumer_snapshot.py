@@ -13,9 +13,8 @@ from projectkeys_consumer import Change, ProjectKeys
 from projectkeys_consumer.snapshot import read_snapshot, write_snapshot
 from projectkeys_consumer.view import Counts
 from service.dev.ports import free_port
-from service.domain.events import EventType
+from service.domain.events import SHARDS, EventType
 from service.domain.model import new_key_half
-from service.domain.partitioning import SHARDS
 from testkit.polling import poll_until
 from tests.kafka_harness import new_topic
 from tests.topic_writer import TopicWriter, topic_writer

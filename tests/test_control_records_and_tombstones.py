@@ -10,7 +10,7 @@ from aiokafka import ConsumerRecord
 
 from projectkeys_consumer import ProjectKeys
 from service.app import Service, build, publishing
-from service.domain.partitioning import SHARDS, shard_of
+from service.domain.events import SHARDS, shard_of
 from service.settings import Settings
 from testkit.polling import poll_until
 from tests.conftest import MakeApi

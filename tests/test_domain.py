@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.dsn import Ingest, dsn_urls, endpoints
-from service.domain.events import state_payload, time_to_json
+from service.domain.events import SHARDS, shard_of, state_payload, time_to_json
 from service.domain.model import (
     ORGANIZATION_SLUG,
     PROJECT_SLUG,
@@ -24,7 +24,6 @@ from service.domain.model import (
     new_key_half,
     slug_of,
 )
-from service.domain.partitioning import SHARDS, shard_of
 from service.domain.scopes import LEVELS, SCOPES, expand
 
 _PUBLIC, _SECRET = "a" * 32, "b" * 32
@@ -224,9 +223,9 @@ def test_a_time_on_the_wire_has_six_digits_or_none() -> None:
 
 def test_consumers_are_told_the_whole_state_of_a_key() -> None:
     """Every member with its value; a version of its own goes before the project's default."""
-    at = endpoints(Ingest("https://sentry.io"), _project())
+    ingest = Ingest("https://sentry.io")
     key = _key(rate_limit=RateLimit(window=60, count=5), browser_sdk_version="8.x", is_active=False)
-    assert state_payload(key, _project(), at) == {
+    assert state_payload(key, _project(), ingest) == {
         "id": _PUBLIC,
         "version": 3,
         "organizationId": 7,
@@ -234,7 +233,7 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
         "name": "Fabulous Key",
         "isActive": False,
         "rateLimit": {"window": 60, "count": 5},
-        "dsn": {"public": at.dsn % _PUBLIC},
+        "dsn": {"public": endpoints(ingest, _project()).dsn % _PUBLIC},
         "browserSdkVersion": "8.x",
         "dynamicSdkLoaderOptions": {
             "hasReplay": True,
@@ -245,7 +244,7 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
         },
         "dateCreated": "2026-03-04T05:06:07.000890Z",
     }
-    assert state_payload(_key(), _project(), at)["browserSdkVersion"] == "9.x"
+    assert state_payload(_key(), _project(), ingest)["browserSdkVersion"] == "9.x"
 
 
 @given(
@@ -255,8 +254,8 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
 )
 def test_no_secret_is_ever_in_an_event(label: str, limit: RateLimit | None, *, active: bool) -> None:
     """Whatever the key, neither the secret nor the DSN that holds it."""
-    at = endpoints(Ingest("https://sentry.io"), _project())
-    payload = state_payload(_key(label=label, rate_limit=limit, is_active=active), _project(), at)
+    ingest = Ingest("https://sentry.io")
+    payload = state_payload(_key(label=label, rate_limit=limit, is_active=active), _project(), ingest)
     assert _SECRET.encode() not in orjson.dumps(payload)
 
 

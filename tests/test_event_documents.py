@@ -12,8 +12,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 
 from service.contract.asyncapi import Topic, asyncapi_document
 from service.contract.catalogue import EventSchema, event_schemas
-from service.domain.events import EventType
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS, EventType
 from service.http.docs.asyncapi_page import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE, SCHEMAS, asyncapi_page
 from service.kafka.topic import TOPIC_CONFIG
 from tests.http_service import COMMON_HEADERS, Site

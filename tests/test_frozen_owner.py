@@ -11,8 +11,8 @@ import pytest
 from aiokafka import ConsumerRecord
 
 from service.dev.ports import free_port
+from service.domain.events import SHARDS
 from service.domain.model import new_key_half
-from service.domain.partitioning import SHARDS
 from service.settings import Settings
 from testkit.cluster import Listener, configured_kafka
 from testkit.polling import poll_until

@@ -1,12 +1,13 @@
 """The statement that inserts keys."""
 
 import asyncpg
+import orjson
 
 from service.app import Service, ingest_from
+from service.domain.events import EventFactory
 from service.domain.model import NewProjectKey, utc_now
 from service.postgres.key_writes import insert_keys
 from service.usecases.create_key import prepare_key
-from service.usecases.event_factory import EventFactory
 from tests.conftest import ORIGIN, make_project
 
 
@@ -15,7 +16,7 @@ async def test_the_outbox_has_the_bytes_that_are_published_from_memory(
 ) -> None:
     """A record that is sent again, from the table, is the same record; names have characters with several forms."""
     project = await make_project(service)
-    events = EventFactory(ingest_from(service.settings))
+    events = EventFactory(ingest_from(service.settings), to_json=orjson.dumps)
     names = ['" \\ / \\u0041', "a\tb\x01\x7f", "é ☃ 😀 \u2028", "</script>", "{} [] , :"]
     batch = [prepare_key(events, NewProjectKey(name), project, ORIGIN, utc_now()) for name in names]
     async with service.database.connection() as connection:

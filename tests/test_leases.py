@@ -9,7 +9,7 @@ import pytest
 
 from service.app import open_database
 from service.domain.errors import UnavailableError
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.postgres.database import Database
 from service.postgres.shards import PostgresShardOwnership
 from service.publisher.leases import Leases, fair_share

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
 from service.dev.ports import free_port
-from service.domain.partitioning import SHARDS, shard_of
+from service.domain.events import SHARDS, shard_of
 from service.settings import Settings
 from testkit.polling import poll_until
 from testkit.processes import ROOT

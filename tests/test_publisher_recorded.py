@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.kafka.types import Record
 from service.publisher.publisher import Publisher
 from service.settings import Settings

@@ -11,8 +11,8 @@ import pytest
 from service.app import Service, build, publishing
 from service.command_app import build_reconcile
 from service.domain.differences import Difference, Kind
+from service.domain.events import shard_of
 from service.domain.model import NewProjectKey
-from service.domain.partitioning import shard_of
 from service.environment import read
 from service.postgres.database import Database
 from service.settings import ReconcileSettings, Settings

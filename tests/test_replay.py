@@ -7,9 +7,8 @@ import orjson
 import pytest
 
 from service.app import Service
-from service.domain.events import EventType
+from service.domain.events import SHARDS, EventType
 from service.domain.model import NewProjectKey, Project, ProjectKeyChange
-from service.domain.partitioning import SHARDS
 from service.postgres import deleted_keys, key_locks
 from service.postgres.outbox import select_unpublished
 from service.postgres.outbox_admin import unpark

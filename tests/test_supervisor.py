@@ -14,7 +14,7 @@ from service.concurrency import supervisor
 from service.concurrency.backoff import Backoff
 from service.concurrency.supervisor import supervised
 from service.dev.ports import free_port
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.publisher.outbox_worker import OutboxWorker
 from service.settings import Settings
 from service.usecases.jobs import Jobs

@@ -17,9 +17,8 @@ import pytest
 
 from service.app import Service
 from service.dev.ports import free_port
-from service.domain.events import EventType
+from service.domain.events import EventType, shard_of
 from service.domain.model import new_key_half
-from service.domain.partitioning import shard_of
 from testkit.polling import poll_until
 from testkit.processes import ROOT, Process
 from tests.conftest import make_project

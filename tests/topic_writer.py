@@ -10,8 +10,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaProducer
 
 from service.contract.catalogue import event_schemas
-from service.domain.events import Event, EventType, OutboxRow
-from service.domain.partitioning import shard_of
+from service.domain.events import Event, EventType, OutboxRow, shard_of
 from service.kafka.records import fence_record, heartbeat_record, parts_of, record_of
 from service.kafka.types import Record
 

@@ -110,8 +110,8 @@ class Batcher(Generic[Item, Result]):
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Result] = loop.create_future()
         removed = self._queue.put(tenant, (item, future))
-        if removed is not None:
-            _complete(removed[1], BusyError("the queue is full, and this tenant has the most calls in it"))
+        if removed is not None and not removed[1].done():
+            removed[1].set_exception(BusyError("the queue is full, and this tenant has the most calls in it"))
         if len(self._running) < self._max_running_batches:
             self._running.add(loop.create_task(self._run_batches()))
         return future
@@ -129,15 +129,11 @@ class Batcher(Generic[Item, Result]):
             except Exception as error:  # noqa: BLE001 -- every caller of the batch receives it
                 results = [error] * len(items)
             for future, result in zip(futures, results, strict=True):
-                _complete(future, result)
+                if future.done():  # its caller was cancelled
+                    continue
+                if isinstance(result, Exception):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
         # Not in a callback of the task: a caller whose future is done may call again before the loop runs callbacks.
         self._running.discard(asyncio.current_task())
-
-
-def _complete(future: asyncio.Future[Result], result: Result | Exception) -> None:
-    if future.done():
-        return
-    if isinstance(result, Exception):
-        future.set_exception(result)
-    else:
-        future.set_result(result)

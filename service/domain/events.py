@@ -1,20 +1,34 @@
-"""Key events: types, payload and headers. An event never contains a secret key."""
+"""Key events: types, payload, headers and partition. An event never contains a secret key."""
 
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
-from service.domain.dsn import Endpoints
-from service.domain.model import LOADER_OPTIONS, LoaderOptions, Project, ProjectKey, RateLimit
+from service.domain.dsn import Ingest, project_endpoints
+from service.domain.model import (
+    LOADER_OPTIONS,
+    LoaderOptions,
+    Origin,
+    Project,
+    ProjectKey,
+    RateLimit,
+    utc_now,
+)
 
 SOURCE: Final = "/projectkeys"
 """The CloudEvents source of every event; source and id together identify an event."""
 
 REPLAYED: Final = "replayed"
 """The header of replayed events; events of the key with the same or a lower version may still be unpublished."""
+
+
+SHARDS: Final = 12
+"""Number of partitions. Never changed: the older records of a key would be in another partition than the newer."""
 
 
 class EventType(StrEnum):
@@ -112,18 +126,105 @@ def loader_options_to_json(options: LoaderOptions) -> dict[str, bool]:
     return dict(zip(LOADER_OPTIONS, options, strict=True))
 
 
-def state_payload(key: ProjectKey, project: Project, endpoints: Endpoints) -> dict[str, Any]:
+def state_payload(key: ProjectKey, project: Project, ingest: Ingest) -> dict[str, Any]:
     """Return the complete state of ``key`` without its secret key, as consumers receive it."""
+    organization = project.organization
+    endpoints = project_endpoints(ingest, organization.id, organization.ingest_url, project.id)
     return {
         "id": key.public_key,
         "version": key.version,
-        "organizationId": project.organization.id,
+        "organizationId": organization.id,
         "projectId": project.id,
         "name": key.label,
         "isActive": key.is_active,
-        "rateLimit": rate_limit_to_json(key.rate_limit),
+        "rateLimit": key.rate_limit and rate_limit_to_json(key.rate_limit),
         "dsn": {"public": endpoints.dsn % key.public_key},
         "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
         "dateCreated": time_to_json(key.created_at),
     }
+
+
+_MASK: Final = 0xFFFFFFFF
+_M: Final = 0x5BD1E995
+_SEED: Final = 0x9747B28C
+
+
+def shard_of(public_key: str) -> int:
+    """Return the partition that Kafka's default partitioner chooses for ``public_key``.
+
+    Source: Apache Kafka, ``BuiltInPartitioner``: 32-bit MurmurHash2 of the key's bytes with a fixed seed, without the
+    sign bit, modulo the number of partitions.
+    """
+    data = public_key.encode()
+    length = len(data)
+    h = _SEED ^ length
+    whole = length & ~3
+    for word in struct.unpack(f"<{whole // 4}I", data[:whole]):
+        k = (word * _M) & _MASK
+        k = ((k ^ (k >> 24)) * _M) & _MASK
+        h = ((h * _M) & _MASK) ^ k
+    if whole < length:
+        h = ((h ^ int.from_bytes(data[whole:], "little")) * _M) & _MASK
+    h = ((h ^ (h >> 13)) * _M) & _MASK
+    return ((h ^ (h >> 15)) & 0x7FFFFFFF) % SHARDS
+
+
+class EventFactory:
+    """Builds events.
+
+    Args:
+        ingest: Determines the DSNs in the payloads.
+        to_json: Returns a value as compact JSON.
+    """
+
+    def __init__(self, ingest: Ingest, *, to_json: Callable[[object], bytes]) -> None:
+        self._ingest = ingest
+        self._to_json = to_json
+
+    def state_of(self, key: ProjectKey, project: Project) -> dict[str, Any]:
+        """Return the state of ``key`` as events contain it; see `state_payload`."""
+        return state_payload(key, project, self._ingest)
+
+    def create(
+        self,
+        event_type: EventType,
+        key: ProjectKey,
+        project: Project,
+        origin: Origin,
+        *,
+        event_id: UUID | None = None,
+        occurred_at: datetime | None = None,
+        replayed: bool = False,
+    ) -> Event:
+        """Return an event with the complete state of ``key``.
+
+        Args:
+            event_type: The type of the event.
+            key: The key in the version of the event.
+            project: The current project of the key.
+            origin: The origin of the change.
+            event_id: The id of the event; None generates one.
+            occurred_at: The time of the change; None is the current time.
+            replayed: Whether the event is marked as a replay.
+        """
+        return Event(
+            id=event_id or uuid4(),
+            type=event_type,
+            public_key=key.public_key,
+            version=key.version,
+            shard=shard_of(key.public_key),
+            payload=self._to_json(state_payload(key, project, self._ingest)).decode(),
+            headers=event_headers(origin, replayed=replayed),
+            occurred_at=occurred_at or utc_now(),
+        )
+
+
+def event_headers(origin: Origin, *, replayed: bool = False) -> dict[str, str]:
+    """Return the headers of an event that depend on its request."""
+    headers = {"x-request-id": origin.request_id}
+    if origin.traceparent is not None:
+        headers["traceparent"] = origin.traceparent
+    if replayed:
+        headers[REPLAYED] = "true"
+    return headers

@@ -88,7 +88,7 @@ def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str)
         "secret": key.secret_key,
         "projectId": key.project_id,
         "isActive": key.is_active,
-        "rateLimit": rate_limit_to_json(key.rate_limit),
+        "rateLimit": key.rate_limit and rate_limit_to_json(key.rate_limit),
         "dsn": dsn_urls(endpoints, key.public_key, key.secret_key),
         "browserSdkVersion": key.browser_sdk_version or browser_sdk_version,
         "browserSdk": _BROWSER_SDK,

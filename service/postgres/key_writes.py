@@ -121,8 +121,11 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
                 raise NotFoundError("the project is being deleted") from None
         raise
     seqs: dict[str, int] = {record["aggregateid"]: record["seq"] for record in records}
-    events = [prepared.event for prepared in batch]
-    return [OutboxRow(seqs[event.public_key], event) for event in events if event.public_key in seqs]
+    return [
+        OutboxRow(seqs[prepared.event.public_key], prepared.event)
+        for prepared in batch
+        if prepared.event.public_key in seqs
+    ]
 
 
 def _row(prepared: PreparedKey) -> dict[str, object]:
@@ -149,7 +152,7 @@ def _row(prepared: PreparedKey) -> dict[str, object]:
         "token_id": origin.token_id,
         "request_id": origin.request_id,
         "remote_address": origin.remote_address,
-        "audit_data": {"name": key.label, "rateLimit": rate_limit_to_json(limit)},
+        "audit_data": {"name": key.label, "rateLimit": limit and rate_limit_to_json(limit)},
         "idempotency_key": idempotency_key and idempotency_key.text,
         "fingerprint": idempotency_key and rf"\x{idempotency_key.fingerprint.hex()}",
     }

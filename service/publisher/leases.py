@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from service.domain.errors import UnavailableError
-from service.domain.partitioning import SHARDS
+from service.domain.events import SHARDS
 from service.publisher.owned_shards import OwnedShards
 from service.publisher.protocols import ShardOwnership
 from service.publisher.shard_queue import ShardQueue

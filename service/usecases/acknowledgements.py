@@ -8,8 +8,7 @@ from uuid import UUID
 
 from service.concurrency.backoff import Backoff
 from service.domain.errors import UnavailableError
-from service.domain.events import OutboxRow
-from service.domain.partitioning import shard_of
+from service.domain.events import OutboxRow, shard_of
 from service.postgres.database import Database
 from service.postgres.outbox import is_unpublished
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import Final
 from uuid import uuid4
 
-from service.domain.events import Event, EventType, OutboxRow
+from service.domain.events import Event, EventFactory, EventType, OutboxRow, event_headers, shard_of
 from service.domain.model import Origin, Project, next_version, utc_now
-from service.domain.partitioning import shard_of
 from service.postgres.batch_jobs import JobKind, NewJob, insert_job
 from service.postgres.database import Connection
 from service.postgres.deleted_keys import DeletedVersion
@@ -16,7 +15,6 @@ from service.postgres.key_writes import delete_keys, update_versions
 from service.postgres.outbox import count_outbox, insert_events
 from service.postgres.projects import delete_project, hide_project
 from service.postgres.shards import count_publishers
-from service.usecases.event_factory import EventFactory, event_headers
 
 BATCH_SIZE: Final = 500
 """Maximum number of keys in a transaction, which holds its locks for about 50 ms."""

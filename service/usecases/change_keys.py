@@ -10,12 +10,17 @@ from service.concurrency.batcher import Batcher
 from service.concurrency.tenant_slots import TenantSlots
 from service.domain.audit import changed_values
 from service.domain.errors import ConflictError, NotFoundError, UncertainError
-from service.domain.events import EventType, OutboxRow, loader_options_to_json, rate_limit_to_json
+from service.domain.events import (
+    EventFactory,
+    EventType,
+    OutboxRow,
+    loader_options_to_json,
+    rate_limit_to_json,
+)
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version, utc_now
 from service.postgres.database import Database, PostgresError
 from service.postgres.key_changes import PreparedChange, change_keys
 from service.postgres.key_locks import lock_key
-from service.usecases.event_factory import EventFactory
 from service.usecases.read_keys import ReadKeys
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 

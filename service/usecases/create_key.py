@@ -22,7 +22,7 @@ from service.domain.errors import (
     TakenError,
     UncertainError,
 )
-from service.domain.events import EventType, OutboxRow
+from service.domain.events import EventFactory, EventType, OutboxRow
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, utc_now
 from service.postgres.database import Connection, Database
@@ -30,7 +30,6 @@ from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, remove_d
 from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_keys
 from service.postgres.keys import select_by_row_id, select_taken
 from service.postgres.projects import select_project
-from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency, IdempotentRequest
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 

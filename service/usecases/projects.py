@@ -9,7 +9,7 @@ from typing import Final
 from service.concurrency.ttl_cache import TtlCache
 from service.domain.audit import changed_values
 from service.domain.errors import GoneError, MovedError, NotFoundError, TakenError
-from service.domain.events import OutboxRow
+from service.domain.events import EventFactory, OutboxRow
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import (
     DEFAULT_KEY_NAME,
@@ -35,7 +35,6 @@ from service.postgres.projects import (
 )
 from service.usecases.bulk_changes import BulkChanges
 from service.usecases.create_key import prepare_key
-from service.usecases.event_factory import EventFactory
 from service.usecases.idempotency import Idempotency
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 

@@ -10,11 +10,10 @@ from uuid import UUID, uuid4
 from service.concurrency.backoff import Backoff
 from service.domain.audit import Action, AuditRecord
 from service.domain.errors import ConflictError, UnavailableError, UncertainError
-from service.domain.events import Event, EventType
+from service.domain.events import Event, EventFactory, EventType
 from service.domain.model import Organization, Origin, Project, ProjectKey
 from service.postgres.audit import insert_audit_record, is_recorded
 from service.postgres.database import Connection
-from service.usecases.event_factory import EventFactory
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")

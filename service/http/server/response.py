@@ -82,7 +82,17 @@ class Response(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the response; wait while the client does not read."""
         self.keep_alive = self.keep_alive and request.keep_alive
-        writer, head = request.writer, self._head(is_http_1_1=request.version >= HttpVersion11)
+        writer, status, version = request.writer, self.status, "1.1"
+        length = "" if status in _WITHOUT_LENGTH else f"Content-Length: {len(self._response_body)}\r\n"
+        connection = "" if self.keep_alive else "Connection: close\r\n"
+        if request.version < HttpVersion11:
+            version = "1.0"
+            if self.keep_alive:  # HTTP/1.0 closes by default: RFC 9112, section 9.3
+                connection = "Connection: keep-alive\r\n"
+        head = (
+            f"HTTP/{version} {status} {_REASONS.get(status, '')}\r\n"
+            f"{self.header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
+        ).encode()
         if request.method == "HEAD":
             await writer.write_eof(head)
         elif len(self._response_body) < LARGE:
@@ -108,17 +118,6 @@ class Response(web.StreamResponse):
         del data
         if self.after_send is not None:
             await self.after_send()
-
-    def _head(self, *, is_http_1_1: bool) -> bytes:
-        status = self.status
-        length = "" if status in _WITHOUT_LENGTH else f"Content-Length: {len(self._response_body)}\r\n"
-        connection = "" if self.keep_alive else "Connection: close\r\n"
-        if self.keep_alive and not is_http_1_1:  # HTTP/1.0 closes by default: RFC 9112, section 9.3
-            connection = "Connection: keep-alive\r\n"
-        return (
-            f"HTTP/{'1.1' if is_http_1_1 else '1.0'} {status} {_REASONS.get(status, '')}\r\n"
-            f"{self.header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
-        ).encode()
 
 
 @lru_cache(maxsize=1)

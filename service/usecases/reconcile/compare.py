@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager, aclosing
 from typing import Protocol
 
 from service.domain.differences import Difference, Kind, TopicRecord
+from service.domain.events import EventFactory
 from service.domain.model import Origin
 from service.postgres.database import Database
 from service.postgres.full_scan import (
@@ -16,7 +17,6 @@ from service.postgres.full_scan import (
     use_snapshot,
 )
 from service.postgres.keys import count_keys
-from service.usecases.event_factory import EventFactory
 from service.usecases.reconcile.diff_store import DiffStore
 from service.usecases.reconcile.repair import Repair, ShowProgress, batched
 
