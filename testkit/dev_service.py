@@ -31,6 +31,7 @@ async def dev_service(
     environment = {
         "PORT": str(free_port()),
         "OPS_PORT": str(free_port()),
+        "EDGE_PORT": "0",
         "DATABASE_URL": database_url,
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "KAFKA_TOPIC": topic,

@@ -11,6 +11,7 @@ import yaml
 from prometheus_client import generate_latest
 
 from service.app import build
+from service.edge.process import build_edge
 from service.settings import Settings
 from testkit.debian import require_program
 
@@ -26,8 +27,10 @@ def rules() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def served() -> str:
-    """The metrics of a process that was just built."""
-    return generate_latest(build(Settings(database_url="postgresql://nowhere")).registry).decode()
+    """The metrics of both kinds of process, which were just built."""
+    settings = Settings(database_url="postgresql://nowhere")
+    registries = build(settings).registry, build_edge(settings).registry
+    return "".join(generate_latest(registry).decode() for registry in registries)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
@@ -134,6 +137,30 @@ _CASES = [
         "The log lost 150 lines in 15 minutes.",
     ),
     _Case("ProjectKeysLogLinesDropped", {"projectkeys_log_lines_dropped_total": "7x30"}),
+    _Case(
+        "ProjectKeysEdgeNotLoaded",
+        {'projectkeys_edge_loaded{pod="a"}': "1x30", 'projectkeys_edge_loaded{pod="b"}': "0x30"},
+        "An edge has not loaded the keys for five minutes.",
+    ),
+    _Case("ProjectKeysEdgeNotLoaded", {"projectkeys_edge_loaded": "0x3 1x27"}),
+    _Case(
+        "ProjectKeysEdgeOutdated",
+        {"projectkeys_edge_table_age_seconds": "0+60x30"},
+        "An edge serves keys as they were 20m 0s ago.",
+    ),
+    _Case("ProjectKeysEdgeOutdated", {"projectkeys_edge_table_age_seconds": "0.5x30"}),
+    _Case(
+        "ProjectKeysEdgeRelaysRefused",
+        {'projectkeys_edge_relay_refusals_total{reason="signature"}': "0+1x30"},
+        "The edge refused 15 requests of relays in 15 minutes.",
+    ),
+    _Case("ProjectKeysEdgeRelaysRefused", {'projectkeys_edge_relay_refusals_total{reason="x"}': "5x30"}),
+    _Case(
+        "ProjectKeysEdgeClockWrong",
+        {"projectkeys_edge_delivery_seconds": "-3x30"},
+        "The clock of an edge is -3 s from that of the service.",
+    ),
+    _Case("ProjectKeysEdgeClockWrong", {"projectkeys_edge_delivery_seconds": "0.01x30"}),
 ]
 
 

@@ -16,14 +16,17 @@ ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
 MANIFESTS = DEPLOY / "manifests"
 COMMAND_POD = "../command-pod.yaml"
-WRITABLE = {COMMAND_POD: ["/tmp"]}  # noqa: S108 -- a path in a container
-"""The writable directories of each pod: `events reconcile` needs one for temporary files."""
+WRITABLE = {COMMAND_POD: ["/tmp"], "edge-deployment.yaml": ["/var/lib/projectkeys"]}  # noqa: S108 -- paths in containers
+"""The writable directories of each pod: for temporary files of `events reconcile`, and the snapshot of the edge."""
 
-PODS = ("deployment.yaml", "migrate-job.yaml", COMMAND_POD)
+EDGE = "edge-deployment.yaml"
+DATABASE_PODS = ("deployment.yaml", "migrate-job.yaml", COMMAND_POD)
+PODS = (*DATABASE_PODS, EDGE)
 SECRETS = {
     "deployment.yaml": "../service-secret.example.yaml",
     "migrate-job.yaml": "../owner-secret.example.yaml",
     COMMAND_POD: "../owner-secret.example.yaml",
+    EDGE: "../edge-secret.example.yaml",
 }
 """The example of each pod's Secret."""
 
@@ -136,9 +139,10 @@ def test_a_container_satisfies_the_restricted_profile_and_is_read_only(name: str
     assert only["resources"]["limits"].keys() == {"memory"}
 
 
-def test_every_probe_uses_the_ops_port() -> None:
-    """Only readiness requests /readyz, because liveness must not depend on Postgres."""
-    server = container("deployment.yaml")
+@pytest.mark.parametrize("name", ["deployment.yaml", EDGE])
+def test_every_probe_uses_the_ops_port(name: str) -> None:
+    """Only readiness requests /readyz, because liveness must not depend on Postgres and Kafka."""
+    server = container(name)
     probes = {name: probe["httpGet"] for name, probe in server.items() if name.endswith("Probe")}
     assert probes == {
         "startupProbe": {"path": "/livez", "port": "ops"},
@@ -185,10 +189,11 @@ def test_every_selector_selects_the_servers_and_not_the_migration() -> None:
 
 
 def test_the_first_step_of_the_instructions_starts_no_server() -> None:
-    """`-l app.kubernetes.io/component!=server` selects the migration Job and the objects that it needs."""
+    """It selects the migration Job and the objects that it needs, and neither the servers nor the edge."""
     resources = load("kustomization.yaml")["resources"]
     labels = {name: load(name)["metadata"]["labels"] for name in resources}
-    first = {name for name in labels if labels[name].get("app.kubernetes.io/component") != "server"}
+    started = {"server", "edge"}
+    first = {name for name in labels if labels[name].get("app.kubernetes.io/component") not in started}
     needed = {"namespace.yaml", "service-account.yaml", "config-map.yaml"}
     assert first == {*needed, "migrate-job.yaml"}
 
@@ -199,7 +204,7 @@ def test_the_migration_ends() -> None:
     limits = ("backoffLimit", "activeDeadlineSeconds", "ttlSecondsAfterFinished")
     assert all(0 < spec[limit] <= 3600 for limit in limits)
     migrate = ["migrate", "--grant-to", "projectkeys_service"]
-    assert [container(name).get("args") for name in PODS] == [["serve"], migrate, None]
+    assert [container(name).get("args") for name in PODS] == [["serve"], migrate, None, ["edge"]]
 
 
 def test_the_command_pod_ends_by_itself() -> None:
@@ -212,14 +217,18 @@ def test_the_command_pod_ends_by_itself() -> None:
 @pytest.mark.parametrize("name", PODS)
 def test_every_setting_exists_and_every_file_is_mounted(name: str) -> None:
     """A misspelled setting would leave the default in effect; a wrong path would prevent every pod from starting."""
-    config, secret = load("config-map.yaml"), load(SECRETS[name])
-    assert {setting for setting in config["data"] if setting.removesuffix("_FILE") not in NAMES} == set()
+    config = load("edge-config-map.yaml" if name == EDGE else "config-map.yaml")
+    secret = load(SECRETS[name])
+    named = {setting if setting in NAMES else setting.removesuffix("_FILE") for setting in config["data"]}
+    assert named - NAMES == set()
     assert container(name)["envFrom"] == [{"configMapRef": {"name": config["metadata"]["name"]}}]
     assert "env" not in container(name)
     [mount, *_], [volume, *_] = container(name)["volumeMounts"], pod(name)["volumes"]
     files = {path for setting, path in config["data"].items() if setting.endswith("_FILE")}
-    [authority] = parse_qs(urlsplit(secret["stringData"]["database-url"]).query)["sslrootcert"]
-    assert {*files, authority} == {f"{mount['mountPath']}/{key}" for key in secret["stringData"]}
+    query = urlsplit(secret["stringData"].get("database-url", "")).query
+    assert {*files, *parse_qs(query).get("sslrootcert", [])} == {
+        f"{mount['mountPath']}/{key}" for key in secret["stringData"]
+    }
     # Readable only by the service's group.
     assert volume["secret"] == {"secretName": secret["metadata"]["name"], "defaultMode": 0o440}
 

@@ -15,7 +15,7 @@ from service.dev.servers import Servers
 from service.settings import Settings
 from tests.commands import run
 from tests.processes import Deployment, replica, running
-from tests.test_deploy import COMMAND_POD, DEPLOY, MANIFESTS, PODS, SECRETS, container, load
+from tests.test_deploy import COMMAND_POD, DATABASE_PODS, DEPLOY, MANIFESTS, SECRETS, container, load
 
 DATABASE = "documented"
 """Replaces the documented name, which a database of the embedded Postgres has already."""
@@ -45,7 +45,9 @@ def role(pod: str) -> str | None:
     return urlsplit(str(load(SECRETS[pod])["stringData"]["database-url"])).username
 
 
-@pytest.mark.parametrize(("pod", "secret"), [(PODS[0], SERVICE), (PODS[1], OWNER), (PODS[2], OWNER)])
+@pytest.mark.parametrize(
+    ("pod", "secret"), [(DATABASE_PODS[0], SERVICE), (DATABASE_PODS[1], OWNER), (DATABASE_PODS[2], OWNER)]
+)
 def test_a_pod_refers_to_its_own_secret_and_to_no_other(pod: str, secret: str) -> None:
     """The service's pods never mount the owner's Secret, and the other pods do not need the service's."""
     assert list(secrets_in(load(pod))) == [secret]
@@ -82,7 +84,7 @@ def test_the_examples_have_two_roles_and_verify_the_server_certificate() -> None
     """The migration grants privileges to the role that the service connects as."""
     assert role("migrate-job.yaml") == role(COMMAND_POD) != role("deployment.yaml")
     assert container("migrate-job.yaml")["args"] == ["migrate", "--grant-to", role("deployment.yaml")]
-    for pod in PODS:
+    for pod in DATABASE_PODS:
         url = load(SECRETS[pod])["stringData"]["database-url"]
         assert parse_qs(urlsplit(url).query)["sslmode"] == ["verify-full"]
 
@@ -99,7 +101,7 @@ async def urls(servers: Servers) -> AsyncIterator[dict[str, str]]:
     passwords = {"projectkeys_owner": "OWNER-PASSWORD", "projectkeys_service": "SERVICE-PASSWORD"}
     yield {
         pod: f"postgresql://{role(pod)}:{passwords[str(role(pod))]}@{address.hostname}:{address.port}/{DATABASE}"
-        for pod in PODS
+        for pod in DATABASE_PODS
     }
     await admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
     await admin.execute("DROP ROLE projectkeys_owner, projectkeys_service")

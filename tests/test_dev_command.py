@@ -70,6 +70,7 @@ def _environment(settings: Settings) -> dict[str, str]:
     return {
         "PORT": str(free_port()),
         "OPS_PORT": str(free_port()),
+        "EDGE_PORT": "0",
         "DATABASE_URL": settings.database_url,
         "KAFKA_BOOTSTRAP_SERVERS": ",".join(settings.kafka_bootstrap_servers),
         "KAFKA_TOPIC": f"dev-{uuid4().hex}",

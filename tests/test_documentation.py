@@ -33,7 +33,7 @@ _DIRECTORIES: Final = (
     "requirements",
 )
 
-_COMMANDS: Final = ("serve", "publish", "dev", "migrate", "token", "org", "events", "audit", "config")
+_COMMANDS: Final = ("serve", "publish", "edge", "dev", "migrate", "token", "org", "events", "audit", "config")
 
 
 def _name(value: Any) -> str:
@@ -109,6 +109,10 @@ def test_every_code_block_is_valid_in_its_language(page: Path) -> None:
         "rust",
         "toml",
         "yaml",
+        "nginx",
+        "caddyfile",
+        "haproxy",
+        "lua",
     }
     assert {block.language for block in code_blocks(page)} <= known
 

@@ -1,7 +1,6 @@
 """Real proxies with the configurations of docs/proxies.md, between a client and an ingest service."""
 
 import asyncio
-import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from aiohttp import ClientConnectionError, web
 
 from service.dev.ports import free_port
 from service.domain.model import new_key_half
+from testkit.debian import require_program
 from testkit.documentation import code_blocks
 from testkit.polling import poll_until
 from testkit.processes import ROOT, running
@@ -84,9 +84,8 @@ async def proxied(
 ) -> AsyncIterator[_Proxied]:
     """A proxy with the documented configuration, on other ports."""
     start: Callable[[Path], Sequence[str]] = request.param
-    program = shutil.which(start.__name__[1:], path="/usr/sbin:/usr/bin:/usr/local/bin")
-    if program is None:
-        pytest.skip(f"{start.__name__[1:]} is not installed")
+    name = start.__name__[1:]
+    program = await require_program(name, package={"nginx": "nginx-light"}.get(name, name))
     directory = tmp_path_factory.mktemp("proxy")
     port, ingest_port = free_port(), free_port()
     for block in code_blocks(_PAGE):

@@ -22,11 +22,13 @@ from service.cli.commands import (
     print_error,
     print_lines,
 )
+from service.cli.dev_edge import dev_edge
 from service.command_app import connect_database, create_topic
 from service.dev import lock
 from service.dev.errors import EmbeddedServerError
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.scopes import SCOPES
+from service.edge.process import create_outcomes_topic
 from service.environment import changed, read
 from service.process import Port, check_ports_free, drain, run, stop_signal
 from service.server import listening
@@ -57,7 +59,7 @@ def add_to(commands: Commands) -> None:
     add_command(
         commands,
         "dev",
-        summary="run PostgreSQL, Apache Kafka, the API and the publisher on this machine",
+        summary="run PostgreSQL, Apache Kafka, the API, the publisher and an edge on this machine",
         example="PORT=9000 projectkeys dev\n"
         "  EPHEMERAL=1 projectkeys dev                    # delete all data at the end\n"
         "  DATABASE_URL=postgresql://… projectkeys dev    # use this Postgres instead of an embedded one",
@@ -105,12 +107,14 @@ async def _dev(configured: Settings) -> None:
         (data / _ENVIRONMENT).unlink(missing_ok=True)  # a killed process leaves it
         async with _servers(configured, data) as settings:
             await asyncio.gather(_migrate(settings), create_topic(settings))
+            if not _is_set("KAFKA_BOOTSTRAP_SERVERS"):
+                await create_outcomes_topic(settings)
             service = build(settings)
             async with publishing(service, check_topic=False):
                 token = await _provision(service.use_cases, data / "token")
-                async with listening(service) as server:
+                async with listening(service) as server, dev_edge(settings, data) as urls:
                     stop = stop_signal()
-                    environment = _environment(settings.with_ports(server.ports), token)
+                    environment = {**_environment(settings.with_ports(server.ports), token), **urls}
                     with _environment_file(data, environment) as path:
                         print_lines(_banner(environment, path))
                         await stop.wait()
@@ -240,6 +244,7 @@ def _banner(variables: dict[str, str], path: Path) -> str:
     return f"""
 API      {variables["API_URL"]}
 Ops      {variables["OPS_URL"]}  (/livez /readyz /metrics)
+Edge     {variables["EDGE_URL"]}  (relays, /auth, /keys/)
 Token    {variables["TOKEN"]}
 {note}
 Create a key:

@@ -25,6 +25,7 @@ from service.edge.relay_requests import RelayRequests
 from service.edge.unknown_keys import UnknownKeys
 from service.environment import SettingsError
 from service.http.ops import Health
+from service.kafka.client import KafkaClient
 from service.kafka.config import KafkaConnection
 from service.kafka.plain_producer import PlainProducer
 from service.kafka_connection import kafka_connection
@@ -147,3 +148,16 @@ async def serve_edge(edge: Edge) -> None:
     async with edge_running(edge) as server:
         _log.info("edge_serving", port=server.ports["EDGE_PORT"], ops_port=server.ports["OPS_PORT"])
         await serve_until_stopped(settings, server, stop)
+
+
+async def create_outcomes_topic(settings: EdgeProcessSettings) -> None:
+    """Create the topic of outcomes unless it exists, for an embedded Kafka.
+
+    Raises:
+        KafkaUnavailableError: Kafka is unreachable.
+    """
+    client = KafkaClient(kafka_connection(settings), request_timeout=settings.kafka_request_timeout)
+    try:
+        await client.create_topic(settings.outcomes_topic, partitions=1, replication_factor=1, config={})
+    finally:
+        await client.close()
