@@ -107,9 +107,10 @@ def connection_parameters(url: str, environment: Mapping[str, str]) -> Connectio
     parts = urlsplit(url or "postgresql://")
     given = _collect(parts, environment)
     values = {name: value for name, (value, _) in given.items()}
-    if mistakes := [*_mistakes(given), *_contradictions(values)]:
+    if mistakes := [*_mistakes(given), *_contradictions(given)]:
         raise ValueError("\n".join(mistakes))
-    login, _, _ = parts.netloc.rpartition("@")
+    login, at, _ = parts.netloc.rpartition("@")
+    database = parts.path if parts.path != "/" else ""
     hosts, ports = _addresses(parts, values)
     is_system = values.get("sslrootcert") == "system"
     for_driver = {name: value for name, value in values.items() if name in _READ_BY_THE_DRIVER}
@@ -120,9 +121,7 @@ def connection_parameters(url: str, environment: Mapping[str, str]) -> Connectio
     timeout = int(values.get("connect_timeout", 0))
     return ConnectionParameters(
         arguments={
-            "dsn": f"postgresql://{login}{'@' if login else ''}{parts.path}?{urlencode(for_driver)}".rstrip(
-                "?"
-            ),
+            "dsn": f"postgresql://{login}{at}{database}?{urlencode(for_driver)}".rstrip("?"),
             "host": hosts or None,
             "port": ports,
         },
@@ -156,13 +155,13 @@ def _collect(parts: SplitResult, environment: Mapping[str, str]) -> dict[str, tu
 
 def _read_service(service: str, file: str, environment: Mapping[str, str]) -> dict[str, str] | None:
     home, system = environment.get("HOME", "/"), environment.get("PGSYSCONFDIR", "/etc/postgresql-common")
-    for path in [Path(file)] if file else [Path(home, ".pg_service.conf"), Path(system, "pg_service.conf")]:
-        parser = configparser.RawConfigParser()
-        parser.optionxform = str  # type: ignore[assignment,method-assign]  # -- as the library documents it
-        parser.read(path)
-        if parser.has_section(service):
-            return dict(parser[service])
-    return None
+    parser = configparser.RawConfigParser()
+    for path in [Path(file)] if file else [Path(system, "pg_service.conf"), Path(home, ".pg_service.conf")]:
+        try:
+            parser.read(path)
+        except (configparser.Error, UnicodeDecodeError):  # the text can contain a password
+            raise ValueError(f"PGSERVICEFILE: {path} is not a connection service file.") from None
+    return dict(parser[service]) if parser.has_section(service) else None
 
 
 def _mistakes(given: Mapping[str, tuple[str, str]]) -> list[str]:
@@ -180,15 +179,18 @@ def _mistakes(given: Mapping[str, tuple[str, str]]) -> list[str]:
     return mistakes
 
 
-def _contradictions(values: Mapping[str, str]) -> list[str]:
-    mode, mistakes = values.get("sslmode"), []
-    if values.get("sslrootcert") == "system" and mode not in {None, "verify-full"}:
-        mistakes.append(f"DATABASE_URL: sslrootcert=system needs sslmode=verify-full, not {mode}.")
-    if "hostaddr" in values and (mode == "verify-full" or values.get("sslrootcert") == "system"):
-        mistakes.append(
-            "DATABASE_URL: with hostaddr the driver cannot verify the host name; remove hostaddr."
-        )
-    return mistakes
+def _contradictions(given: Mapping[str, tuple[str, str]]) -> list[str]:
+    mode, _ = given.get("sslmode", ("", ""))
+    is_system = given.get("sslrootcert", ("", ""))[0] == "system"
+    wrong = {}
+    if is_system and mode not in {"", "verify-full"}:
+        wrong["sslrootcert"] = "system needs sslmode=verify-full"
+    if is_system or mode == "verify-full":
+        wrong["hostaddr"] = "the driver cannot verify the host name; remove it"
+    if is_system:
+        names = ("sslcrl", "ssl_min_protocol_version", "ssl_max_protocol_version")
+        wrong |= dict.fromkeys(names, "it does not work with sslrootcert=system; remove it")
+    return [f"{given[name][1]}: {name}: {text}." for name, text in wrong.items() if name in given]
 
 
 def _addresses(parts: SplitResult, values: Mapping[str, str]) -> tuple[list[str], list[int]]:
