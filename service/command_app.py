@@ -27,6 +27,7 @@ from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.reconcile.compare import Reconcile
 from service.usecases.reconcile.repair import Repair
+from service.usecases.transfer.import_keys import Import
 
 
 @asynccontextmanager
@@ -77,6 +78,14 @@ def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcil
     events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
     topic = partial(read_topic, kafka_connection(settings), settings.kafka_topic)
     return Reconcile(database, events, Repair(database, BulkChanges(events)), topic)
+
+
+def build_import(database: Database, settings: DsnSettings) -> Import:
+    """Build the import of keys; running services read the events from the database."""
+    ingest = ingest_from(settings)
+    return Import(
+        database, EventFactory(ingest, to_json=orjson.dumps), organization_ids_bind=ingest.org_subdomains
+    )
 
 
 def tail(

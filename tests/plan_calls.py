@@ -37,6 +37,7 @@ from service.postgres import (
     projects,
     shards,
     tokens,
+    transfers,
 )
 from service.postgres.batch_jobs import Job, JobKind, NewJob
 from service.postgres.database import Connection
@@ -45,6 +46,7 @@ from service.postgres.key_changes import PreparedChange
 from service.postgres.key_locks import KeyRange, LockedKey
 from service.postgres.key_pages import KeyPage
 from service.postgres.key_writes import PreparedKey
+from service.postgres.transfers import ImportedKey
 from tests import plan_data
 from tests.conftest import ORIGIN
 from tests.plan_data import FIRST_KEY, LAST_KEY, MIDDLE_KEY, ORGANIZATION, PROJECT, SMALL_PROJECT, key_of
@@ -196,6 +198,18 @@ async def run_jobs(c: Connection) -> None:
     await full_scan.select_key_statuses(c, _PUBLIC_KEYS)
 
 
+async def import_records(c: Connection) -> None:
+    """Compare records of a file with rows, and insert them."""
+    slug = PROJECT.organization.slug
+    await transfers.select_organizations(c, [1, 2], [slug])
+    await transfers.select_projects(c, [1, 2], [(slug, PROJECT.slug)])
+    await transfers.select_keys(c, _PUBLIC_KEYS, [locked.key.secret_key for locked in _LOCKED])
+    await transfers.insert_organizations(c, [{"id": 90_000, "slug": "new"}, {"slug": "newer"}], ORIGIN)
+    await transfers.insert_projects(c, [{"id": 90_000, "organization_slug": "new", "slug": "new"}], ORIGIN)
+    key = replace(key_of(FIRST_KEY), public_key="0" * 32, secret_key="0" * 32)
+    await transfers.insert_imported_keys(c, [ImportedKey(FIRST_KEY, key, PROJECT, _EVENTS[0])], ORIGIN)
+
+
 async def publish(c: Connection) -> None:
     """Read, delete and park outbox rows."""
     await outbox.insert_events(c, _EVENTS)
@@ -249,6 +263,7 @@ CALLS: Final[tuple[Calls, ...]] = (
     change_keys,
     change_tenants,
     run_jobs,
+    import_records,
     publish,
     own_shards,
 )

@@ -33,6 +33,8 @@ _NAMES_IT = re.compile(
 
 _OF_OPERATORS = {
     "outbox_admin": "`events parked`",
+    "exports": "`export`",
+    "transfers": "`import`",
     "full_scan": "`events reconcile` compares everything with the topic",
 }
 """Modules that HTTP requests do not reach."""

@@ -4,7 +4,8 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
 from service.domain.errors import CommandError
@@ -101,9 +102,21 @@ def print_lines(*lines: str) -> None:
         BrokenPipeError: The reader of a pipe has ended.
         CommandError: The output cannot be written for another reason.
     """
-    try:
+    with output_errors():
         for line in lines:
             print(line, flush=True)  # noqa: T201 -- a command's output
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Translate the errors of standard output within the block.
+
+    Raises:
+        BrokenPipeError: The reader of a pipe has ended.
+        CommandError: The output cannot be written for another reason.
+    """
+    try:
+        yield
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the flush at exit would fail too
         if isinstance(error, BrokenPipeError):

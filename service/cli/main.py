@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Final
 
-from service.cli import audit, config, dev, edge, events, migrate, serve, tenants, tokens
+from service.cli import audit, config, dev, edge, events, migrate, serve, tenants, tokens, transfer
 from service.cli.commands import print_error
 from service.domain.errors import CommandError, ProjectKeyError, TakenError, UnavailableError
 from service.environment import SettingsError
@@ -67,6 +67,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"projectkeys {version('projectkeys')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (serve, edge, dev, migrate, tokens, tenants, events, audit, config):
+    for module in (serve, edge, dev, migrate, tokens, tenants, transfer, events, audit, config):
         module.add_to(commands)
     return parser

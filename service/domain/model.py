@@ -22,6 +22,10 @@ PROJECT_SLUG: Final = r"(?![0-9]+$)[a-z0-9_-]{1,50}"
 MAX_BIGINT: Final = 2**63 - 1
 """The largest ``bigint`` of Postgres, which is the largest id and the largest version."""
 
+MAX_RATE_LIMIT_COUNT: Final = 2**31 - 1
+MAX_RATE_LIMIT_WINDOW: Final = 86_400
+"""Seconds."""
+
 new_key_half: Final = partial(secrets.token_hex, 16)
 """Returns 128 random bits as 32 lower-case hex digits: a public or a secret key."""
 

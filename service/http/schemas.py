@@ -9,6 +9,8 @@ from typing_extensions import override
 from service.domain.model import (
     BROWSER_SDK_VERSIONS,
     LOADER_OPTIONS,
+    MAX_RATE_LIMIT_COUNT,
+    MAX_RATE_LIMIT_WINDOW,
     ORGANIZATION_SLUG,
     PROJECT_SLUG,
     LoaderOptions,
@@ -34,10 +36,6 @@ from service.http.fields import (
 )
 
 Command = TypeVar("Command")
-
-_MAX_COUNT: Final = 2**31 - 1
-_MAX_WINDOW: Final = 86_400
-"""Seconds."""
 
 _MAX_NAME_LENGTH: Final = 64
 _USE_CASES: Final = frozenset({"user", "profiling", "tempest", "demo"})
@@ -105,8 +103,8 @@ def _not_an_object(value: object) -> str:
 class RateLimitMembers(Schema):
     """The members of a rate limit."""
 
-    window = OptionalInteger(maximum=_MAX_WINDOW, required=True)
-    count = OptionalInteger(maximum=_MAX_COUNT, required=True)
+    window = OptionalInteger(maximum=MAX_RATE_LIMIT_WINDOW, required=True)
+    count = OptionalInteger(maximum=MAX_RATE_LIMIT_COUNT, required=True)
 
 
 class RateLimitField(JsonField[RateLimit | Unset | None]):

@@ -1,5 +1,6 @@
 """Changes of many keys in one transaction, each with its event."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -22,6 +23,9 @@ BATCH_SIZE: Final = 500
 _MAX_OUTBOX_ROWS: Final = 2_000
 """Length of the outbox from which batches wait, so that live events are published first."""
 
+_OUTBOX_POLL: Final = 0.1
+"""Seconds between checks of the length of the outbox."""
+
 
 async def is_outbox_full(connection: Connection) -> bool:
     """Return whether the outbox has so many rows that a batch would delay live events.
@@ -32,6 +36,12 @@ async def is_outbox_full(connection: Connection) -> bool:
     if not await count_publishers(connection):
         return False
     return await count_outbox(connection, most=_MAX_OUTBOX_ROWS) >= _MAX_OUTBOX_ROWS
+
+
+async def wait_for_outbox(connection: Connection) -> None:
+    """Wait until the outbox has room for a batch; outside of a transaction."""
+    while await is_outbox_full(connection):
+        await asyncio.sleep(_OUTBOX_POLL)
 
 
 class BulkChanges:

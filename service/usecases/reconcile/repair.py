@@ -1,6 +1,5 @@
 """Repairs differences: inserts events into the outbox while the rows of their keys are locked."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
@@ -17,14 +16,11 @@ from service.postgres.deleted_keys import (
 )
 from service.postgres.key_locks import lock_keys_by_public_keys
 from service.postgres.outbox import notify_publishers
-from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, is_outbox_full
+from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, wait_for_outbox
 from service.usecases.reconcile.diff_store import DiffStore
 
 ShowProgress = Callable[[int, int], None]
 """Shows the progress of a step: the number of processed items, and of all."""
-
-_OUTBOX_POLL: Final = 0.1
-"""Seconds between checks of the length of the outbox."""
 
 _UNDECODABLE_VERSION: Final = 1
 """The version that is assumed for a key whose records cannot be decoded."""
@@ -63,13 +59,10 @@ class Repair:
         return republished
 
     async def _repair_batch(self, differences: Mapping[str, Difference], origin: Origin) -> int:
-        while True:
-            async with self._database.transaction() as connection:
-                if not await is_outbox_full(connection):
-                    rows = await self._republish(connection, differences, origin)
-                    break
-            await asyncio.sleep(_OUTBOX_POLL)
         async with self._database.connection() as connection:
+            await wait_for_outbox(connection)
+            async with connection.transaction():
+                rows = await self._republish(connection, differences, origin)
             await notify_publishers(connection)
         return len(rows)
 
