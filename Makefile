@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench faults soak clients clean lock audit
+.PHONY: help run test lint bench profile faults soak clients clean lock audit
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 12
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
 
 run: .venv/run.stamp ## set up and run on an embedded PostgreSQL and an embedded Apache Kafka
 	@exec $(BIN)/projectkeys dev
@@ -26,6 +26,9 @@ lint: .venv/test.stamp ## check style, types, imports between the packages, and 
 
 bench: .venv/run.stamp ## measure the service and compare it with baselines
 	@exec $(BIN)/python -m bench
+
+profile: .venv/run.stamp ## print where the processor time of a create, a read and an update goes
+	@exec $(BIN)/python -m bench.profile
 
 faults: .venv/run.stamp ## kill, pause and disconnect each component under load, and check the invariants
 	@exec $(BIN)/python -m faults

@@ -7,6 +7,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any, Final
@@ -42,7 +43,7 @@ _SQL: Final = frozenset(
 _REQUESTS: Final = 20
 """Requests of each kind; the fewest calls are reported: no background task ran during that request."""
 
-_ORIGIN: Final = Origin(token_id=None, request_id="bench")
+ORIGIN: Final = Origin(token_id=None, request_id="bench")
 
 _GOALS: Final = {
     "POST key: modules to SQL": Goal(16, at_least=False),
@@ -94,52 +95,82 @@ def rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
     return [Row(name, [metrics[name] for metrics in found], goal=_GOALS.get(name)) for name in found[0]]
 
 
-async def count(database_url: str) -> dict[str, int]:
-    """Serve requests from this process and count what they call."""
-    settings = Settings(
+def settings_for(database_url: str, bootstrap_servers: str = "127.0.0.1:1") -> Settings:
+    """Return the settings of a service in this process, on free ports; by default without Kafka."""
+    return Settings(
         database_url=database_url,
-        kafka_bootstrap_servers=("127.0.0.1:1",),
+        kafka_bootstrap_servers=(bootstrap_servers,),
         host=("127.0.0.1",),
         port=free_port(),
         ops_port=free_port(),
         shutdown_delay=0.0,
     )
-    parts = build(settings)
+
+
+async def count(database_url: str) -> dict[str, int]:
+    """Serve requests from this process and count what they call."""
+    parts = build(settings_for(database_url))
     async with publishing(parts, publish=False), listening(parts):
-        project = await _new_project(parts)
-        token = await parts.use_cases.tokens.create("bench", scopes=["project:admin"])
-        keys = f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/"
-        create = request_bytes("POST", keys, token=token, body=b'{"name":"Fabulous Key"}')
-        reader, writer = await asyncio.open_connection("127.0.0.1", settings.port)
-        key = (await _send(reader, writer, create)).json()["id"]
-        read = request_bytes("GET", f"{keys}{key}/", token=token)
+        project, token = await new_project(parts), await new_token(parts)
+        keys = keys_path(project)
+        create = create_request(keys, token)
+        reader, writer = await asyncio.open_connection("127.0.0.1", parts.settings.port)
+        key = f"{keys}{(await _send(reader, writer, create)).json()['id']}/"
+        kinds = {
+            "POST key": [create],
+            "GET key": [request_bytes("GET", key, token=token)],
+            "PUT key": [update_request(key, token, name) for name in ("one", "another")],
+        }
         found = {
             f"{name}: {label}": value
-            for name, sent in (("POST key", create), ("GET key", read))
-            for label, value in (await _fewest_calls(reader, writer, sent)).items()
+            for name, requests in kinds.items()
+            for label, value in (await _fewest_calls(reader, writer, requests)).items()
         }
         writer.close()
     return found
 
 
-async def _new_project(parts: Service) -> Project:
+def create_request(keys: str, token: str) -> bytes:
+    """Return a request that creates a key; ``keys`` is the path of the list."""
+    return request_bytes("POST", keys, token=token, body=b'{"name":"Fabulous Key"}')
+
+
+def update_request(key: str, token: str, name: str) -> bytes:
+    """Return a request that renames a key; ``key`` is its path."""
+    return request_bytes("PUT", key, token=token, body=b'{"name":"%s"}' % name.encode())
+
+
+async def new_project(parts: Service) -> Project:
+    """Create an organization with a project without keys."""
     slug = f"bench-{uuid4().hex}"
-    owner, _ = await parts.use_cases.organizations.create(slug=slug, name=slug, origin=_ORIGIN)
+    owner, _ = await parts.use_cases.organizations.create(slug=slug, name=slug, origin=ORIGIN)
     project, _ = await parts.use_cases.projects.create(
-        owner, slug="bench", name="bench", default_key=False, origin=_ORIGIN
+        owner, slug="bench", name="bench", default_key=False, origin=ORIGIN
     )
     return project
 
 
+async def new_token(parts: Service) -> str:
+    """Create a token that may create, read and change keys."""
+    return await parts.use_cases.tokens.create("bench", scopes=["project:admin"])
+
+
+def keys_path(project: Project) -> str:
+    """Return the path of the list of a project's keys."""
+    return f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/"
+
+
 async def _fewest_calls(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, sent: bytes
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: Sequence[bytes]
 ) -> dict[str, int]:
-    await _send(reader, writer, sent)
+    """Send ``requests`` in turn; return the counts of the request with the fewest calls."""
+    turns = cycle(requests)
+    await _send(reader, writer, next(turns))
     found = []
     for _ in range(_REQUESTS):
         profile = _Profile()
         sys.setprofile(profile)
-        await _send(reader, writer, sent)
+        await _send(reader, writer, next(turns))
         sys.setprofile(None)
         found.append(profile.counts())
     return min(found, key=lambda counts: counts["calls to the response"])
