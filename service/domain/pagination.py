@@ -2,15 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from service.domain.model import MAX_BIGINT, ProjectKey
 
 Row = TypeVar("Row")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
+class Page(NamedTuple):  # a tuple: its hash, for the caches of pages, needs no Python function
     """A page of at most ``size`` rows in descending order of ids.
 
     Attributes:

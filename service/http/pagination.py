@@ -29,7 +29,7 @@ def requested_page(context: RequestContext) -> Page:
     Raises:
         HttpError: 400 if one of them is invalid.
     """
-    if not context.request.query:
+    if not context.request.rel_url.raw_query_string:
         return _FIRST_PAGE
     size = _page_size(context, _DEFAULT_PAGE_SIZE)
     cursor = query_parameter(context.request, "cursor")
@@ -119,9 +119,13 @@ def _link_header(
     context: RequestContext, previous_page: tuple[str, bool], next_page: tuple[str, bool]
 ) -> str:
     """Return the header with the cursors of the adjacent pages, each with whether that page has rows."""
-    others = [(name, value) for name, value in context.request.query.items() if name != "cursor"]
+    others = ""
+    if context.request.rel_url.raw_query_string:
+        others = urlencode(
+            [(name, value) for name, value in context.request.query.items() if name != "cursor"]
+        )
     # The path of a list needs no quoting: its parts consist of letters, digits, "-" and "_".
-    url = f"{context.server.links_base}{context.request.path}?{urlencode(others)}&cursor="
+    url = f"{context.server.links_base}{context.request.path}?{others}&cursor="
     (previous, has_previous), (following, has_following) = previous_page, next_page
     return (
         f'<{url}{previous}>; rel="previous"; results="{_RESULTS[has_previous]}"; cursor="{previous}", '

@@ -59,7 +59,7 @@ def check_acceptable(request: web.Request) -> None:
     Raises:
         HttpError: 404 if ``format`` names another format, 406 if ``Accept`` excludes JSON.
     """
-    if request.query and query_parameter(request, "format") not in {None, "", "json"}:
+    if request.rel_url.raw_query_string and query_parameter(request, "format") not in {None, "", "json"}:
         raise HttpError(404, "Not found.")
     accepted = request.headers.get("Accept")
     if accepted is None or accepted == "*/*":
