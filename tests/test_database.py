@@ -45,9 +45,9 @@ async def test_waiters_get_connections_in_the_order_of_their_requests(database_u
 
 async def test_waiting_for_a_connection_fails_after_the_limit(database_url: str) -> None:
     """Afterwards the connection can be used again."""
-    async with _opened(database_url, Limits(pool_size=1, acquire=0.05)) as database:
+    async with _opened(database_url, Limits(pool_size=1, acquire=0.5)) as database:
         async with database.connection():
-            with pytest.raises(UnavailableError, match=r"no connection was free within 0\.05 s"):
+            with pytest.raises(UnavailableError, match=r"no connection was free within 0\.5 s"):
                 async with database.connection():
                     pass
         async with database.connection() as connection:

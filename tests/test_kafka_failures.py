@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 from structlog.testing import capture_logs
@@ -102,6 +103,29 @@ async def test_an_outage_of_kafka_is_one_log_event_and_its_end_another(kafka_boo
         await client.close()
     assert [event["event"] for event in events] == ["kafka_unavailable", "kafka_recovered"]
     assert (events[0]["host"], events[0]["port"], events[0]["attempt"]) == ("127.0.0.1", "1", 1)
+
+
+async def test_brokers_that_do_not_respond_are_one_outage_before_the_timeout_of_a_shard() -> None:
+    """However many there are: otherwise each shard would report a timeout of its own."""
+    outage = Outage()
+    async with AsyncExitStack() as stack:
+        addresses = []
+        for _ in range(6):
+            server = await stack.enter_async_context(
+                await asyncio.start_server(_send_nothing, "127.0.0.1", 0)
+            )
+            addresses.append("{}:{}".format(*server.sockets[0].getsockname()))
+        connection = KafkaConnection(tuple(addresses))
+        producer = FencedProducer(connection, topic="any", request_timeout=2.0, outage=outage)
+        with pytest.raises(KafkaUnreachableError, match="no response"):
+            await producer.open(0)
+        await producer.close()
+    assert outage.ongoing
+
+
+async def _send_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()
 
 
 async def _responds(client: KafkaClient) -> bool:

@@ -115,11 +115,11 @@ async def test_a_service_without_a_schema_waits_for_it(
     async with running("serve", environment=environment, directory=tmp_path) as process:
 
         async def failed() -> bool:
-            return "background_failed" in process.errors
+            return "leases_not_renewed" in process.errors and "job_poll_failed" in process.errors
 
         await poll_until(failed, timeout=15)
-        text = await _text(f"http://127.0.0.1:{ports['OPS_PORT']}/metrics")
-        assert 'projectkeys_background_restarts_total{work="jobs"}' in text
+        assert "projectkeys_build_info" in await _text(f"http://127.0.0.1:{ports['OPS_PORT']}/metrics")
+        assert "Traceback" not in process.errors
         assert "projectkeys migrate" in await _text(f"http://127.0.0.1:{ports['OPS_PORT']}/readyz")
         process.signal(signal.SIGTERM)
         assert await process.wait_for_exit(timeout=10) == 0

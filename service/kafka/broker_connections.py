@@ -5,6 +5,7 @@ No background task runs except the reading of responses, and no request is retri
 
 import asyncio
 import random
+import time
 from collections import defaultdict
 from typing import Any, NamedTuple
 
@@ -17,7 +18,8 @@ from service.kafka.errors import KafkaUnavailableError, KafkaUnreachableError
 
 _IDLE_MS = 540_000  # a minute before the brokers, whose default is ten, would close the connection
 _CLOSE_TIMEOUT = 1.0  # seconds; a broker that does not close its side must not delay the end of the process
-_BROKER_TIMEOUT_SHARE = 0.3  # of the timeout, for each broker that is tried: leaves time for the next one
+_BROKER_TIMEOUT_SHARE = 0.25  # of the timeout, for each broker that is tried: leaves time for the next one
+_ALL_BROKERS_SHARE = 0.7  # of the timeout; then callers get the reasons, before their own timeout
 
 _SECURITY_MISMATCH_HINT = "the listener may need another KAFKA_SECURITY_PROTOCOL or a client certificate"
 
@@ -86,7 +88,7 @@ class BrokerConnections:
         raise KafkaUnavailableError(f"{address}: {reason}")
 
     async def request_any(self, request: Any) -> Any:
-        """Send a request to the first broker that responds: connected ones, then known ones, then bootstrap servers.
+        """Send a request to the first broker that responds: connected ones, then known and bootstrap servers.
 
         Raises:
             KafkaUnreachableError: No broker responds.
@@ -98,10 +100,13 @@ class BrokerConnections:
             for key, connection in self._connections.items()
             if connection.connected() and not key.for_records
         ]
-        known = random.sample(self.brokers, len(self.brokers))
-        bootstrap = [Address(host, port) for host, port, _ in collect_hosts(self._bootstrap)]
+        others = [*self.brokers, *(Address(host, port) for host, port, _ in collect_hosts(self._bootstrap))]
+        random.shuffle(others)  # the time suffices for three that do not respond
         reasons: list[str] = []
-        for address in dict.fromkeys([*connected, *known, *bootstrap]):
+        end = time.monotonic() + self._timeout * _ALL_BROKERS_SHARE
+        for address in dict.fromkeys([*connected, *others]):
+            if time.monotonic() >= end:
+                break
             try:
                 async with asyncio.timeout(self._timeout * _BROKER_TIMEOUT_SHARE):
                     response = await self.request(address, request)
