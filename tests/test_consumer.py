@@ -84,6 +84,7 @@ async def test_every_member_of_a_state_is_decoded(writer: TopicWriter, reader: P
         browser_sdk_version="10.x",
         loader_options=LoaderOptions(),
         created_at=None,  # type: ignore[arg-type]  # -- as above
+        key_id=17,
     )
     assert state.created_at.isoformat() == "2026-11-24T04:54:16.722436+00:00"
 

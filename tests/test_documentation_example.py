@@ -124,6 +124,7 @@ async def test_the_event_in_kafka_is_complete_and_has_no_secret(
         "traceparent": trace,
     }
     assert orjson.loads(record.value) == {
+        "keyId": await postgres.fetchval("SELECT id FROM project_key"),
         "id": body["id"],
         "version": 1,
         "organizationId": api.project.organization.id,
@@ -135,6 +136,7 @@ async def test_the_event_in_kafka_is_complete_and_has_no_secret(
         "browserSdkVersion": "10.x",
         "dynamicSdkLoaderOptions": body["dynamicSdkLoaderOptions"],
         "dateCreated": body["dateCreated"],
+        "expiresAt": None,
     }
     assert body["secret"].encode() not in record.value + b"".join(value for _, value in record.headers)
     await poll_until(lambda: postgres.fetchval("SELECT count(*) = 0 FROM outbox"))

@@ -243,8 +243,10 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
             "hasLogsAndMetrics": False,
         },
         "dateCreated": "2026-03-04T05:06:07.000890Z",
+        "expiresAt": None,
     }
     assert state_payload(_key(), _project(), ingest)["browserSdkVersion"] == "9.x"
+    assert state_payload(_key(id=5), _project(), ingest)["keyId"] == 5
 
 
 @given(

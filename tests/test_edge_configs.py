@@ -63,7 +63,7 @@ async def test_an_active_key_is_configured(edge: EdgeSite) -> None:
 async def test_a_key_of_a_release_without_key_ids_has_no_number_and_no_quota(edge: EdgeSite) -> None:
     """Relay applies quotas by the number, which comes with the next version of the key."""
     key = new_key_half()
-    await edge.write(key, **_LIMIT)
+    await edge.write(key, keyId=None, **_LIMIT)
     config = await _config(edge, key)
     assert config["publicKeys"] == [{"publicKey": key}]
     assert config["config"]["quotas"] == []

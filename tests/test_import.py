@@ -73,6 +73,7 @@ async def test_every_key_keeps_its_dsn_and_is_published(postgres: Postgres, tmp_
         state = orjson.loads(event["payload"])
         assert state["dsn"] == {"public": f"https://{event['public_key']}@relay.example.com/in/40"}
         assert (state["isActive"], state["version"]) == (event["is_active"], 1)
+        assert state["keyId"] in {row["id"] for row in rows}
         assert event["secret_key"] not in event["payload"]
     audit = await postgres.fetch("SELECT action, change_id FROM audit_entry ORDER BY id")
     actions = [row["action"] for row in audit]

@@ -11,7 +11,7 @@ import pytest
 from service.app import Service, build, publishing
 from service.command_app import build_reconcile
 from service.domain.differences import Difference, Kind
-from service.domain.events import shard_of
+from service.domain.events import ADDED_MEMBERS, shard_of
 from service.domain.model import NewProjectKey
 from service.environment import read
 from service.postgres.database import Database
@@ -77,6 +77,26 @@ async def test_equal_states_are_no_differences(scene: ReconcileSetup, reconcile:
     await scene.delete(deleted)
     await scene.published()
     assert await reconcile() == (0, {"keys": 4, "inFlight": 0, "republished": 0, "differences": {}})
+
+
+async def test_keys_of_a_former_release_get_the_added_members_in_a_new_version(
+    scene: ReconcileSetup, reconcile: Command
+) -> None:
+    """Consumers ignore a version that they hold. Such keys alone do not make the exit code 1."""
+    key = await scene.issue()
+    await scene.published()
+    record = await scene.record_of(key)
+    former = {name: value for name, value in orjson.loads(record.value).items() if name not in ADDED_MEMBERS}
+    await scene.write(key, orjson.dumps(former), **{name: value.decode() for name, value in record.headers})
+    code, report = await reconcile()
+    assert (code, {kind: found["count"] for kind, found in report["differences"].items()}) == (
+        0,
+        {Kind.OUTDATED_FORM: 1},
+    )
+    assert (await reconcile("--repair"))[1]["republished"] == 1
+    await scene.published()
+    assert (await reconcile())[1]["differences"] == {}
+    assert await scene.postgres.fetchval("SELECT version FROM project_key") == 2
 
 
 async def test_an_empty_topic_and_an_empty_database_are_equal(reconcile: Command) -> None:

@@ -24,6 +24,8 @@ class Kind(StrEnum):
     """The topic has no state of a key that Postgres has."""
     STALE = "stale"
     """The topic has an older version of the key, or another state in the same version."""
+    OUTDATED_FORM = "outdatedForm"
+    """The record of the current version lacks members that later releases have added, and is otherwise equal."""
     PHANTOM = "phantom"
     """The topic has a key, or a version of a key, that Postgres does not have."""
     WRONGLY_PRESENT = "wrongly present"

@@ -126,11 +126,24 @@ def loader_options_to_json(options: LoaderOptions) -> dict[str, bool]:
     return dict(zip(LOADER_OPTIONS, options, strict=True))
 
 
+ADDED_MEMBERS: Final = ("keyId", "expiresAt")
+"""The members of the state that events of earlier releases do not have."""
+
+
+def with_key_id(payload: str, key_id: int) -> str:
+    """Return the payload of a new key with its id, as the statement that inserts it stores it."""
+    return f'{{"keyId":{key_id},{payload[1:]}'
+
+
 def state_payload(key: ProjectKey, project: Project, ingest: Ingest) -> dict[str, Any]:
-    """Return the complete state of ``key`` without its secret key, as consumers receive it."""
+    """Return the complete state of ``key`` without its secret key, as consumers receive it.
+
+    A key that is not inserted has no ``keyId`` yet; see `with_key_id`.
+    """
     organization = project.organization
     endpoints = project_endpoints(ingest, organization.id, organization.ingest_url, project.id)
     return {
+        **({} if key.id is None else {"keyId": key.id}),
         "id": key.public_key,
         "version": key.version,
         "organizationId": organization.id,
@@ -142,6 +155,7 @@ def state_payload(key: ProjectKey, project: Project, ingest: Ingest) -> dict[str
         "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
         "dateCreated": time_to_json(key.created_at),
+        "expiresAt": None,
     }
 
 

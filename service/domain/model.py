@@ -143,7 +143,8 @@ class NewProjectKey:
 class ProjectKey:
     """A client key of a project.
 
-    ``browser_sdk_version`` None means the default of the project. ``version`` starts at 1; each change adds 1.
+    ``browser_sdk_version`` None means the default of the project. ``version`` starts at 1; each change adds 1. ``id``
+    is None until the key is inserted.
     """
 
     project_id: int
@@ -156,6 +157,7 @@ class ProjectKey:
     loader_options: LoaderOptions
     version: int
     created_at: datetime
+    id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

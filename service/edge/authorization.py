@@ -87,17 +87,25 @@ class Authorization:
         turns other statuses into 500.
         """
         original = original_request(request)
-        if not original.reason and self._keys.loaded and self._keys.is_unknown(original.public_key):
+        key = self._find(original)
+        if key is None and not original.reason and self._keys.loaded:
             await self._wait(original.public_key)
-        status, reason, lines = self.decide(original)
+            key = self._find(original)
+        status, reason, lines = self.decide(original, key)
         if status == _ALLOWED:
             return Response(lines)
         if request.raw_path == f"{PATH}?status=403":
             status = _REFUSED
         return Response(lines, b'{"detail":"%b"}' % reason.encode(), status=status)
 
+    def _find(self, original: OriginalRequest) -> ClientKey | None:
+        if original.reason or not self._keys.loaded:
+            return None
+        return self._keys.find(original.public_key)
+
     async def _wait(self, public_key: str) -> None:
-        if self._waiting >= _MAX_WAITING:
+        """Wait for the event of a key, unless its deletion is known."""
+        if self._waiting >= _MAX_WAITING or not self._keys.is_unknown(public_key):
             return
         self._waiting += 1
         try:
@@ -105,13 +113,17 @@ class Authorization:
         finally:
             self._waiting -= 1
 
-    def decide(self, original: OriginalRequest) -> tuple[int, str, str]:
-        """Return the status, the reason of a refusal, and the header lines for a request; count the decision."""
+    def decide(self, original: OriginalRequest, key: ClientKey | None) -> tuple[int, str, str]:
+        """Return the status, the reason of a refusal, and the header lines; count the decision.
+
+        Args:
+            original: The request to decide about.
+            key: The key of the request; None if it does not exist or is not looked up.
+        """
         if original.is_preflight:
             return self._allow("preflight")
         if not self._keys.loaded:
             return self._allow("not_loaded") if self._fails_open else self._refuse(_UNAVAILABLE, "not_loaded")
-        key = None if original.reason else self._keys.find(original.public_key)
         reason = original.reason or self._reason_to_refuse(key, original.project_id)
         if key is None or reason:
             return self._refuse(_REFUSED, reason)

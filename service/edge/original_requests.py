@@ -9,6 +9,7 @@ import base64
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -19,11 +20,18 @@ from service.edge.project_configs import PUBLIC_KEY
 
 PATH: Final = "/auth"
 
-_URI_HEADERS: Final = (istr("X-Original-URI"), istr("X-Forwarded-Uri"), istr("X-Envoy-Original-Path"))
-_METHOD_HEADERS: Final = (istr("X-Original-Method"), istr("X-Forwarded-Method"))
+_ORIGINAL_URI: Final = istr("X-Original-URI")
+_FORWARDED_URI: Final = istr("X-Forwarded-Uri")
+_ENVOY_PATH: Final = istr("X-Envoy-Original-Path")
+_ORIGINAL_METHOD: Final = istr("X-Original-Method")
+_FORWARDED_METHOD: Final = istr("X-Forwarded-Method")
 _SENTRY_AUTH: Final = istr("X-Sentry-Auth")
 _AUTHORIZATION: Final = istr("Authorization")
 _MAX_URI: Final = 8192
+_CACHED: Final = 16_384
+_MAX_CACHED: Final = 512
+"""Parsed paths and headers that are kept, since clients send the same ones again, and the length up to which they
+are: at most 12 MB for each of the two."""
 
 _INGEST_PATH: Final = re.compile(r"(?:/[\w.~-]+)*?/api/([0-9]{1,19})/([\w.~/-]*)", re.ASCII)
 """An ingest path, possibly behind the path of the ingest URL: the project, and the rest."""
@@ -36,7 +44,7 @@ _KEY_IN_HEADER: Final = re.compile(r"(?:^|[\s,])sentry_key\s*=\s*\"?([^\",\s]*)"
 _QUERY_NAMES: Final = ("sentry_key", "glitchtip_key")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: creating it would take three times as long
 class OriginalRequest:
     """What decides about a request. ``reason``: why it is refused without looking its key up; "" if it is not."""
 
@@ -48,48 +56,79 @@ class OriginalRequest:
 
 def original_request(request: web.Request) -> OriginalRequest:
     """Return the request that a request to /auth is about."""
-    headers = request.headers
-    own = request.raw_path.removeprefix(PATH)
-    uris = {value for name in _URI_HEADERS if (value := headers.get(name)) is not None}
-    forwards_path = own.startswith("/") and own[1:2] not in {"", "?"}
-    if forwards_path:
-        uris.add(own)
-    methods = {value for name in _METHOD_HEADERS if (value := headers.get(name)) is not None}
-    if forwards_path or not methods:
-        methods.add(request.method)
-    is_preflight = methods == {"OPTIONS"}
-    if len(uris) != 1:
-        return OriginalRequest(is_preflight, reason="conflicting_uris" if uris else "no_uri")
-    return _parse(uris.pop(), request, is_preflight=is_preflight)
-
-
-def _parse(uri: str, request: web.Request, *, is_preflight: bool) -> OriginalRequest:
+    headers, raw_path = request.headers, request.raw_path
+    uri, conflicts = headers.get(_ORIGINAL_URI), False
+    for other in (headers.get(_FORWARDED_URI), headers.get(_ENVOY_PATH), _path_behind(raw_path)):
+        if other is not None:
+            conflicts = conflicts or uri not in {None, other}
+            uri = other
+    is_preflight = _is_preflight(request)
+    if uri is None or conflicts:
+        return OriginalRequest(is_preflight, reason="no_uri" if uri is None else "conflicting_uris")
     path, _, query = uri.partition("?")
-    found = _INGEST_PATH.fullmatch(path)
-    if found is None or len(uri) > _MAX_URI or _DOUBTFUL.search(path):
+    if len(uri) > _MAX_URI:
+        return OriginalRequest(is_preflight, reason="no_project")
+    project_id, key_in_path = _cached_path(path) if len(path) <= _MAX_CACHED else _parse_path(path)
+    if project_id is None:
         return OriginalRequest(is_preflight, reason="no_project")
     keys = set(_keys_in_headers(request))
     if query:
         keys.update(_keys_in_query(query))
-    if in_path := _KEY_IN_PATH.fullmatch(found[2]):
-        keys.add(in_path[1])
+    if key_in_path:
+        keys.add(key_in_path)
     if len(keys) != 1:
         return OriginalRequest(is_preflight, reason="conflicting_keys" if keys else "no_key")
     public_key = keys.pop()
     if not PUBLIC_KEY.fullmatch(public_key):
         return OriginalRequest(is_preflight, reason="unknown_key")
-    return OriginalRequest(is_preflight, int(found[1]), public_key)
+    return OriginalRequest(is_preflight, project_id, public_key)
 
 
-def _keys_in_headers(request: web.Request) -> Iterable[str]:
-    for value in request.headers.getall(_SENTRY_AUTH, ()):
-        yield from _KEY_IN_HEADER.findall(value)
-    for value in request.headers.getall(_AUTHORIZATION, ()):
+def _path_behind(raw_path: str) -> str | None:
+    """Return the path behind /auth; None if there is none."""
+    own = raw_path[len(PATH) :]
+    return own if own.startswith("/") and own[1:2] not in {"", "?"} else None
+
+
+def _is_preflight(request: web.Request) -> bool:
+    """Return whether every method is OPTIONS: those in headers, and that of a request without one or with a path."""
+    original, forwarded = request.headers.get(_ORIGINAL_METHOD), request.headers.get(_FORWARDED_METHOD)
+    methods = {method for method in (original, forwarded) if method is not None}
+    if not methods or _path_behind(request.raw_path) is not None:
+        methods.add(request.method)
+    return methods == {"OPTIONS"}
+
+
+def _parse_path(path: str) -> tuple[int | None, str]:
+    """Return the project and the key in a path; None for a path that is none of an ingest service."""
+    found = _INGEST_PATH.fullmatch(path)
+    if found is None or _DOUBTFUL.search(path):
+        return None, ""
+    in_path = _KEY_IN_PATH.fullmatch(found[2])
+    return int(found[1]), in_path[1] if in_path else ""
+
+
+_cached_path: Final = lru_cache(maxsize=_CACHED)(_parse_path)
+
+
+def _keys_in_headers(request: web.Request) -> list[str]:
+    headers = request.headers
+    keys = [key for value in headers.getall(_SENTRY_AUTH, ()) for key in _keys_in_text(value)]
+    for value in headers.getall(_AUTHORIZATION, ()):
         scheme, _, credentials = value.partition(" ")
         if scheme.lower() == "sentry":
-            yield from _KEY_IN_HEADER.findall(credentials)
+            keys += _keys_in_text(credentials)
         elif scheme.lower() == "basic":
-            yield _user_of(credentials)
+            keys.append(_user_of(credentials))
+    return keys
+
+
+def _keys_in_text(text: str) -> list[str]:
+    """Return the keys in a value such as ``Sentry sentry_key=…, sentry_version=7``; do not modify the list."""
+    return _cached_keys(text) if len(text) <= _MAX_CACHED else _KEY_IN_HEADER.findall(text)
+
+
+_cached_keys: Final = lru_cache(maxsize=_CACHED)(_KEY_IN_HEADER.findall)
 
 
 def _user_of(credentials: str) -> str:

@@ -62,7 +62,8 @@ class Outcomes:
         records = [orjson.dumps(valid) for outcome in outcomes if (valid := _validate(outcome)) is not None]
         self._requests += 1
         try:
-            await self._producer.send(records)
+            if records:
+                await self._producer.send(records)
         finally:
             self._requests -= 1
         self._metrics.outcomes.labels("published").inc(len(records))

@@ -57,7 +57,7 @@ def _nearest_keys(columns: str, *, start: str, active: str, limit: str, newer: b
 
 def _keys_of_page(*, newer: bool) -> str:
     return _nearest_keys(
-        f"key.id, {KEY_COLUMNS}",
+        KEY_COLUMNS,
         start="wanted.start",
         active="wanted.active",
         limit="OFFSET wanted.skip LIMIT wanted.most",
@@ -67,14 +67,14 @@ def _keys_of_page(*, newer: bool) -> str:
 
 # LEFT JOIN: a page without keys has one row of NULLs; only the page of a deleted project has no row.
 _OLDER: Final = f"""
-    SELECT wanted.position, {KEY_COLUMNS}, key.id
+    SELECT wanted.position, {KEY_COLUMNS}
     {_WANTED}
     LEFT JOIN LATERAL ({_keys_of_page(newer=False)}) AS key ON true
     ORDER BY wanted.position, key.id DESC
 """
 
 _NEWER: Final = f"""
-    SELECT wanted.position, {KEY_COLUMNS}, key.id
+    SELECT wanted.position, {KEY_COLUMNS}
     {_WANTED}
     LEFT JOIN LATERAL ({_keys_of_page(newer=True)}) AS key ON true
     ORDER BY wanted.position, key.id DESC
@@ -95,7 +95,7 @@ async def select_pages(connection: Connection, pages: Sequence[KeyPage]) -> list
             if rows is None:
                 rows = found[position] = []
             if row_id is not None:
-                rows.append((row_id, row[1:-1]))
+                rows.append((row_id, row[1:]))
     return found
 
 
@@ -129,7 +129,7 @@ _NEWER_IDS: Final = f"""
 """
 
 _BY_IDS: Final = f"""
-    SELECT {KEY_COLUMNS}, key.id, {PROJECT_COLUMNS}
+    SELECT {KEY_COLUMNS}, {PROJECT_COLUMNS}
     FROM project_key AS key
     JOIN project ON project.id = key.project_id
     JOIN organization ON organization.id = project.organization_id

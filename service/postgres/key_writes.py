@@ -1,14 +1,14 @@
 """Writes of the table project_key, each with its events."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import asyncpg
 import orjson
 
 from service.domain.errors import IdempotencyKeyInUseError, NotFoundError
-from service.domain.events import Event, OutboxRow, loader_options_to_json, rate_limit_to_json
+from service.domain.events import Event, OutboxRow, loader_options_to_json, rate_limit_to_json, with_key_id
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Origin, Project, ProjectKey
 from service.postgres.database import Connection
@@ -61,7 +61,8 @@ _INSERT: Final = """
     ),
     new_event AS (
         INSERT INTO outbox (id, aggregateid, type, version, shard, payload, headers, created_at)
-        SELECT new.event_id, new_key.public_key, new.event_type, new_key.version, new.shard, new.payload,
+        SELECT new.event_id, new_key.public_key, new.event_type, new_key.version, new.shard,
+               ('{"keyId":' || new_key.id || ',' || substr(new.payload::text, 2))::json,
                new.headers, new.created_at
         FROM new_key
         JOIN new USING (public_key)
@@ -84,7 +85,9 @@ _INSERT: Final = """
         JOIN new USING (public_key)
         WHERE new.idempotency_key IS NOT NULL
     )
-    SELECT aggregateid, seq FROM new_event
+    SELECT new_event.aggregateid, new_event.seq, new_key.id
+    FROM new_event
+    JOIN new_key ON new_key.public_key = new_event.aggregateid
 """
 
 
@@ -120,16 +123,21 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
             case asyncpg.ForeignKeyViolationError():
                 raise NotFoundError("the project is being deleted") from None
         raise
-    seqs: dict[str, int] = {record["aggregateid"]: record["seq"] for record in records}
+    inserted: dict[str, tuple[int, int]] = {key: (seq, row_id) for key, seq, row_id in records}
     return [
-        OutboxRow(seqs[prepared.event.public_key], prepared.event)
+        _outbox_row(prepared.event, *inserted[prepared.event.public_key])
         for prepared in batch
-        if prepared.event.public_key in seqs
+        if prepared.event.public_key in inserted
     ]
 
 
+def _outbox_row(event: Event, seq: int, key_id: int) -> OutboxRow:
+    """Return the stored row. The prepared event is unchanged: it has no id while the transaction may be repeated."""
+    return OutboxRow(seq, replace(event, payload=with_key_id(event.payload, key_id)))
+
+
 def _row(prepared: PreparedKey) -> dict[str, object]:
-    """Return the values of ``new``; Postgres stores the bytes of ``payload``, which the record has as well."""
+    """Return the values of ``new``; Postgres adds the id of the key to ``payload``."""
     key, event, origin = prepared.key, prepared.event, prepared.origin
     limit, idempotency_key = key.rate_limit, prepared.idempotency_key
     return {

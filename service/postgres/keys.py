@@ -13,7 +13,7 @@ from service.postgres.database import Connection
 
 KEY_COLUMNS: Final = """
     key.project_id, key.label, key.public_key, key.secret_key, key.is_active, key.rate_limit_count,
-    key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at
+    key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at, key.id
 """
 """The columns of a key, of the table's alias ``key``; the first columns of every row that contains a key."""
 
@@ -116,9 +116,20 @@ def key_from_row(row: asyncpg.Record) -> ProjectKey:
 
 def key_from_columns(columns: KeyColumns) -> ProjectKey:
     """Return the key with the values of `KEY_COLUMNS`."""
-    project_id, label, public_key, secret_key, is_active, count, window, sdk, options, version, created_at = (
-        columns
-    )
+    (
+        project_id,
+        label,
+        public_key,
+        secret_key,
+        is_active,
+        count,
+        window,
+        sdk,
+        options,
+        version,
+        created_at,
+        row_id,
+    ) = columns
     return ProjectKey(
         project_id=project_id,
         label=label,
@@ -130,6 +141,7 @@ def key_from_columns(columns: KeyColumns) -> ProjectKey:
         loader_options=_loader_options(options),
         version=version,
         created_at=created_at,
+        id=row_id,
     )
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import orjson
 
 from service.domain.errors import BusyError
-from service.domain.events import Event, loader_options_to_json, rate_limit_to_json
+from service.domain.events import Event, loader_options_to_json, rate_limit_to_json, with_key_id
 from service.domain.model import Organization, Origin, Project, ProjectKey
 from service.postgres.database import Connection
 from service.postgres.keys import KEY_COLUMNS, key_from_row
@@ -237,7 +237,7 @@ _INSERT_KEYS: Final = """
         ) AS project
         WHERE project.organization_id = new.organization_id
         ON CONFLICT DO NOTHING
-        RETURNING public_key
+        RETURNING public_key, id
     ),
     new_audit_entry AS (
         INSERT INTO audit_entry (organization_id, project_id, action, target, request_id, data, change_id)
@@ -246,19 +246,26 @@ _INSERT_KEYS: Final = """
         FROM created
         JOIN new USING (public_key)
     )
-    SELECT count(*) FROM created
+    SELECT public_key, id FROM created
 """
 
 
 async def insert_imported_keys(connection: Connection, keys: Sequence[ImportedKey], origin: Origin) -> int:
     """Insert keys with their audit entries and events; return the number of inserted keys.
 
-    Roll back if it is smaller than that of ``keys``: a key was created or a project was deleted at the same time.
+    Roll back if it is smaller than that of ``keys``: a key was created or a project was deleted at the same time. No
+    events are inserted then.
     """
     rows = orjson.dumps([_row(imported) for imported in keys]).decode()
-    inserted = int(await connection.fetchval(_INSERT_KEYS, rows, origin.request_id))
-    await insert_events(connection, [imported.event for imported in keys])
-    return inserted
+    inserted = await connection.fetch(_INSERT_KEYS, rows, origin.request_id)
+    ids: dict[str, int] = {row["public_key"]: row["id"] for row in inserted}
+    if len(ids) == len(keys):
+        events = [
+            replace(imported.event, payload=with_key_id(imported.event.payload, ids[imported.key.public_key]))
+            for imported in keys
+        ]
+        await insert_events(connection, events)
+    return len(ids)
 
 
 def _row(imported: ImportedKey) -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import orjson
 
 from service.domain.differences import Difference, Kind, TopicRecord
+from service.domain.events import ADDED_MEMBERS
 
 # The file is deleted with the process, so it has no journal and is not flushed. The cache is 64 MiB.
 _SCHEMA: Final = """
@@ -19,8 +20,10 @@ _SCHEMA: Final = """
     PRAGMA locking_mode = exclusive;
     PRAGMA cache_size = -65536;
     PRAGMA temp_store = file;
-    -- Keys in Postgres; a deleted key has no digest.
-    CREATE TABLE postgres_key (key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB) WITHOUT ROWID;
+    -- Keys in Postgres; a deleted key has no digest. former_digest is that of the state without its latest members.
+    CREATE TABLE postgres_key (
+        key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB, former_digest BLOB
+    ) WITHOUT ROWID;
     -- Keys with events in the outbox.
     CREATE TABLE outbox_key (key BLOB PRIMARY KEY, parked INTEGER NOT NULL) WITHOUT ROWID;
     -- The last record of each key, without a digest if it is a tombstone, and the highest version of its records.
@@ -46,12 +49,12 @@ class DiffStore:
     def __init__(self, file: sqlite3.Connection) -> None:
         self._file = file
 
-    _ADD_POSTGRES_KEY: Final = "INSERT INTO postgres_key VALUES (?, ?, ?)"
+    _ADD_POSTGRES_KEY: Final = "INSERT INTO postgres_key VALUES (?, ?, ?, ?)"
 
     def add_postgres_keys(self, keys: Iterable[tuple[str, int, Mapping[str, Any] | None]]) -> None:
         """Add public keys of Postgres with their versions and states; the state of a deleted key is None."""
         rows = (
-            (bytes.fromhex(key), version, None if state is None else _digest(state))
+            (bytes.fromhex(key), version, *((None, None) if state is None else _digests(state)))
             for key, version, state in keys
         )
         self._file.executemany(self._ADD_POSTGRES_KEY, rows)
@@ -87,6 +90,8 @@ class DiffStore:
                        WHEN postgres_key.digest IS NULL THEN NULL
                        WHEN topic_key.newest_version > postgres_key.version THEN '{Kind.PHANTOM}'
                        WHEN topic_key.digest IS NULL THEN '{Kind.MISSING}'
+                       WHEN topic_key.version = postgres_key.version AND topic_key.digest = postgres_key.former_digest
+                           THEN '{Kind.OUTDATED_FORM}'
                        WHEN topic_key.version <> postgres_key.version OR topic_key.digest <> postgres_key.digest
                            THEN '{Kind.STALE}'
                    END AS kind,
@@ -152,6 +157,11 @@ def open_diff_store() -> Iterator[DiffStore]:
 def _digest(state: Mapping[str, Any]) -> bytes:
     """Return a digest of ``state`` that does not depend on the order of its members."""
     return blake2b(orjson.dumps(state, option=orjson.OPT_SORT_KEYS), digest_size=_DIGEST_BYTES).digest()
+
+
+def _digests(state: Mapping[str, Any]) -> tuple[bytes, bytes]:
+    """Return the digests of ``state`` and of the state as earlier releases published it."""
+    return _digest(state), _digest({name: state[name] for name in state if name not in ADDED_MEMBERS})
 
 
 def _topic_row(record: TopicRecord) -> Sequence[object]:
