@@ -78,5 +78,6 @@ async def test_a_large_body_of_an_unknown_sender_blocks_nothing(edge: EdgeSite) 
         started = time.process_time()
         assert (await SigningRelay().post(edge, "projectconfigs/?version=3", raw))[0] == 401
         assert time.process_time() - started < _MAX_SECONDS * 2  # with the client, in the same process
+        assert (await SigningRelay().post(edge, "register/challenge/", raw))[0] == 413
     status, answer = await RELAY.post(edge, "projectconfigs/?version=3", wide)
     assert (status, len(answer["pending"])) == (200, 25_000)

@@ -13,7 +13,7 @@ from service.edge.outcomes import Outcomes
 from service.edge.project_configs import ProjectConfigs, parse_query
 from service.edge.registrations import ChallengeError, Challenges
 from service.edge.signatures import SignatureError, verify
-from service.http.errors import RETRY_AFTER, HttpError
+from service.http.errors import RETRY_AFTER, HttpError, body_too_large
 from service.http.request import parse_json, read_bytes
 from service.http.server.response import Response, json_response
 from service.kafka.errors import KafkaUnavailableError
@@ -21,6 +21,8 @@ from service.kafka.errors import KafkaUnavailableError
 _ID_HEADER: Final = istr("X-Sentry-Relay-Id")
 _SIGNATURE_HEADER: Final = istr("X-Sentry-Relay-Signature")
 _MAX_RELAY_IDS: Final = 1000
+_MAX_REGISTRATION: Final = 8192
+"""Bytes of the body of a registration, which is parsed before its sender is known; Relay's have 500."""
 _ACCEPTED: Final = 202
 
 
@@ -60,7 +62,7 @@ class RelayRequests:
     async def challenge(self, request: web.Request) -> Response:
         """Start a registration: verify that the relay has the key that it names, and return a token."""
         relay_id = self._relay_id(request)
-        raw = await read_bytes(request, share=0)
+        raw = await _read_registration(request)
         public_key = parse_object(raw).get("public_key")
         if not isinstance(public_key, str):
             raise HttpError(400, "public_key is missing.")
@@ -73,7 +75,7 @@ class RelayRequests:
     async def response(self, request: web.Request) -> Response:
         """Complete a registration."""
         relay_id = self._relay_id(request)
-        raw = await read_bytes(request, share=0)
+        raw = await _read_registration(request)
         token = parse_object(raw).get("token")
         try:
             public_key = self._challenges.check(token if isinstance(token, str) else "", relay_id)
@@ -150,6 +152,15 @@ def parse_object(raw: bytes) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise HttpError(400, "The body must be a JSON object.")
     return body
+
+
+async def _read_registration(request: web.Request) -> bytes:
+    if (request.content_length or 0) > _MAX_REGISTRATION:
+        raise body_too_large(_MAX_REGISTRATION)
+    raw = await read_bytes(request, share=0)
+    if len(raw) > _MAX_REGISTRATION:  # sent in chunks
+        raise body_too_large(_MAX_REGISTRATION)
+    return raw
 
 
 def _check_same_relay(raw: bytes, relay_id: str) -> None:
