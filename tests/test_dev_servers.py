@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -22,6 +23,7 @@ from service.dev.errors import EmbeddedServerError
 from service.dev.jars import Jar, find_missing_jars, move_to_cache, read_jar_list
 from service.dev.kafka import EmbeddedKafka
 from service.dev.postgres import EmbeddedPostgres
+from service.dev.process import ServerProcess
 from service.dev.servers import Servers, embedded_servers
 
 _ROOT = Path(__file__).parents[1]
@@ -32,6 +34,7 @@ _TOPIC = "survivor"
 _PARENT = f"""
 import asyncio, os, signal, sys
 from pathlib import Path
+from service.dev.process import ServerProcess
 from service.dev.servers import embedded_servers
 
 async def main():
@@ -206,6 +209,29 @@ async def test_a_failed_start_shows_the_log(tmp_path: Path) -> None:
         await postgres.start()
     assert f"{tmp_path}/postgres/postgres.log:\n" in str(caught.value)
     assert "postgresql.conf" in str(caught.value)
+
+
+async def test_a_server_that_ignores_signals_is_killed_without_blocking_the_event_loop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A killed process can need seconds to end, in which other tasks must run."""
+
+    def wait(*_: object) -> None:
+        raise AssertionError("it blocks")
+
+    monkeypatch.setattr(subprocess.Popen, "wait", wait)
+    log = tmp_path / "server.log"
+    process = ServerProcess(log=log, death_signal=signal.SIGKILL)
+    lock_fd = await lock.take(tmp_path, limit=1)
+    process.launch(["/bin/sh", "-c", "trap '' TERM; echo up; while :; do sleep 1; done"], lock=lock_fd)
+    os.close(lock_fd)
+
+    async def is_up() -> bool:
+        return log.read_text() == "up\n"
+
+    await process.until_ready(is_up, limit=20)
+    await process.stop(signal.SIGTERM, limit=0.1)
+    assert _alive([process.pid]) == []
 
 
 def test_a_jar_with_a_wrong_hash_is_rejected(tmp_path: Path) -> None:
