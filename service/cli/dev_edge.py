@@ -14,7 +14,7 @@ from service.sockets import PortTakenError
 
 @asynccontextmanager
 async def dev_edge(settings: Settings, data: Path) -> AsyncIterator[Mapping[str, str]]:
-    """Run an edge that any relay may use, during the block; yield its URLs by the names of variables.
+    """Run an edge that any relay may use, during the block; yield its URLs and EDGE_PORT by the names of variables.
 
     Relays that register are stored in ``data``, unless RELAY_PUBLIC_KEYS_FILE is set. The operations port follows
     EDGE_PORT. If EDGE_PORT is not set and one of the two is in use, both are free ports.
@@ -28,6 +28,7 @@ async def dev_edge(settings: Settings, data: Path) -> AsyncIterator[Mapping[str,
     )
     async with edge_running(edge) as server:
         yield {
+            "EDGE_PORT": str(server.ports["EDGE_PORT"]),
             "EDGE_URL": settings.local_url(server.ports["EDGE_PORT"]),
             "EDGE_OPS_URL": settings.local_url(server.ports["OPS_PORT"]),
         }
