@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import call_counts, fairness, kit_loading, measurements, overload
+from bench import call_counts, fairness, importing, kit_loading, measurements, overload
 from bench.calculations import ratios
 from bench.measurements import BACKLOG, COMMIT_TO_ACK, KIT_BYTES, KIT_RATE, RATE, Measurement, Metrics
 from bench.report import COSTS, Goal, Row
@@ -107,6 +107,11 @@ PARTS: Final[Mapping[str, Part]] = {
         f"the consumer kit: loading {kit_loading.KEYS:,} keys (BENCH_KIT_KEYS), and their memory",
         (measurements.kit_loading_metrics,),
         _kit_rows,
+    ),
+    "import": Part(
+        f"the command `import` with {importing.KEYS:,} keys",
+        (importing.measure,),
+        importing.rows,
     ),
     "overload": Part(
         "creates per second with far more clients than the concurrency limit, compared with the peak",

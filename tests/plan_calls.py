@@ -203,6 +203,7 @@ async def import_records(c: Connection) -> None:
     slug = PROJECT.organization.slug
     await transfers.select_organizations(c, [1, 2], [slug])
     await transfers.select_projects(c, [1, 2], [(slug, PROJECT.slug)])
+    await transfers.lock_organizations(c, [1, 2])
     await transfers.select_keys(c, _PUBLIC_KEYS, [locked.key.secret_key for locked in _LOCKED])
     await transfers.insert_organizations(c, [{"id": 90_000, "slug": "new"}, {"slug": "newer"}], ORIGIN)
     await transfers.insert_projects(c, [{"id": 90_000, "organization_slug": "new", "slug": "new"}], ORIGIN)

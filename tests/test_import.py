@@ -13,6 +13,7 @@ from service.settings import Settings
 from testkit.polling import poll_until
 from tests.commands import run
 from tests.conftest import ORIGIN, make_organization, make_project
+from tests.events import reading
 from tests.outbox import Postgres
 from tests.transfer_files import (
     Item,
@@ -81,6 +82,21 @@ async def test_every_key_keeps_its_dsn_and_is_published(postgres: Postgres, tmp_
     assert {event["id"] for event in await postgres.fetch("SELECT id FROM outbox")} <= {
         row["change_id"] for row in audit
     }
+
+
+async def test_a_running_service_publishes_the_imported_keys(
+    publishing_service: Service, topic: str, kafka_bootstrap: str, tmp_path: Path
+) -> None:
+    """It is notified, like of every event of another process."""
+    assert publishing_service.settings.kafka_topic == topic
+    keys = [key_item(1), key_item(2)]
+    assert (
+        await run("import", write_json(tmp_path, [organization_item(), project_item(), *keys]), "--apply")
+        == 0
+    )
+    async with reading(kafka_bootstrap, topic) as reader:
+        records = await reader.count(2)
+    assert {record.key.decode() for record in records} == {key["fields"]["public_key"] for key in keys}
 
 
 async def test_a_new_key_gets_an_id_after_the_imported_ones(
@@ -162,10 +178,10 @@ async def test_differences_are_listed_and_stay(
     assert await run("import", path, "--apply") == 0
     output = capsys.readouterr().out
     for text in (
-        "project web (id 40): its slug is 'site', in the file 'web'",
-        "its label is 'Changed', in the file 'Key 11'",
-        "its is active is False, in the file True",
-        "its secret key differs",
+        "project web (id 40): slug is 'site', in the file 'web'",
+        "label is 'Changed', in the file 'Key 11'",
+        "is_active is False, in the file True",
+        "secret_key differs",
     ):
         assert text in output
     assert "f" * 32 not in output
@@ -213,6 +229,29 @@ async def test_a_csv_file_sets_only_what_it_contains(postgres: Postgres, tmp_pat
     assert [row["label"] for row in rows] == ["A, with a comma", "Changed"]
     assert [row["is_active"] for row in rows] == [False, True]
     assert [row["rate_limit_count"] for row in rows] == [10, None]
+
+
+async def test_an_import_waits_for_a_change_of_the_ingest_url(
+    service: Service, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job that publishes new DSNs would not find keys with the former one that are committed later."""
+    monkeypatch.setenv("LOCK_TIMEOUT", "60")
+    monkeypatch.setenv("STATEMENT_TIMEOUT", "90")
+    assert await run("import", write_json(tmp_path, [organization_item(), project_item()]), "--apply") == 0
+    path = write_json(tmp_path, [organization_item(), project_item(), key_item(1)])
+    async with postgres.transaction():
+        await postgres.execute("UPDATE organization SET ingest_url = 'https://new.example.com'")
+        importing = asyncio.create_task(run("import", path, "--apply"))
+
+        async def waits() -> bool:
+            waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            async with service.database.connection() as connection:
+                return bool(await connection.fetchval(waiting)) or importing.done()
+
+        await poll_until(waits, timeout=30)
+        assert not importing.done()
+    assert await importing == 0
+    assert "@new.example.com/40" in await postgres.fetchval("SELECT payload FROM outbox")
 
 
 async def test_a_second_import_at_the_same_time_is_refused(

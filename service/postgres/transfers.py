@@ -60,6 +60,22 @@ class KnownProject:
     is_deleted: bool
 
 
+_LOCK_ORGANIZATIONS: Final = """
+    SELECT FROM organization
+    WHERE id = ANY(ARRAY(SELECT organization_id FROM project WHERE id = ANY($1::bigint[])))
+    ORDER BY id
+    FOR SHARE
+"""
+
+
+async def lock_organizations(connection: Connection, project_ids: Sequence[int]) -> None:
+    """Prevent changes of the ingest URLs of these projects until the transaction ends.
+
+    A change publishes new DSNs of the keys that are committed before it, and of those created since.
+    """
+    await connection.execute(_LOCK_ORGANIZATIONS, project_ids)
+
+
 # ORDER BY forces a lookup by the slug: without statistics, Postgres may read all projects of the organization.
 _SELECT_PROJECTS: Final = f"""
     SELECT {PROJECT_COLUMNS}, project.deleted_at IS NOT NULL AS is_deleted,

@@ -165,9 +165,6 @@ def _settings_of(key: ProjectKey) -> Document:
 
 
 def _difference(member: str, stored: object, in_file: object) -> str:
-    name = member.replace("_", " ")
     return (
-        f"its {name} differs"
-        if member == "secret_key"
-        else f"its {name} is {stored!r}, in the file {in_file!r}"
+        f"{member} differs" if member == "secret_key" else f"{member} is {stored!r}, in the file {in_file!r}"
     )

@@ -17,6 +17,7 @@ from service.postgres.transfers import (
     insert_imported_keys,
     insert_organizations,
     insert_projects,
+    lock_organizations,
     only_import,
     raise_sequence,
     select_projects,
@@ -145,6 +146,7 @@ class Import:
     ) -> int:
         """Insert the keys with their events; return a smaller number than theirs if one could not be inserted."""
         ids = {document["project_id"] for document in documents}
+        await lock_organizations(connection, [*ids])
         projects = {known.project.id: known.project for known in await select_projects(connection, [*ids])}
         if projects.keys() != ids:
             return 0

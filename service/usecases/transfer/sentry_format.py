@@ -20,6 +20,7 @@ from service.domain.model import (
 )
 from service.usecases.transfer.stage import Document, Kind, Stage
 from service.usecases.transfer.values import (
+    MAX_ID,
     UnsuitableValueError,
     check_boolean,
     check_choice,
@@ -102,7 +103,7 @@ def _read_project(stage: Stage, line: int, pk: int, fields: Fields) -> None:
 
 
 def _read_key(stage: Stage, line: int, pk: int, fields: Fields) -> None:
-    if not check_number("roles", fields.get("roles", "1"), highest=MAX_RATE_LIMIT_COUNT) & _STORE:
+    if not check_number("roles", fields.get("roles", "1"), highest=MAX_ID) & _STORE:
         stage.skipped["keys without the role store"] += 1
         return
     public_key, secret_key = check_key("public_key", fields.get("public_key")), fields.get("secret_key")
