@@ -142,11 +142,11 @@ class Process:
         self.shards.replace_outdated(present)
 
     def _read(self, shard: ShardQueue) -> Steps:
-        session = shard.begin_read()
+        session, limit, held = shard.begin_read(), shard.free_slots, frozenset(shard.held_seqs)
         yield
         former = self._tables.former_primary
         server = former if former is not None and self._faults.occurs(0.05) else self._tables
-        rows, server_started_at = server.select(WINDOW), server.server_started_at
+        rows, server_started_at = server.select(limit, held), server.server_started_at
         yield
         if self._faults.occurs(0.1):
             shard.request_read()

@@ -50,15 +50,15 @@ class Tables:
         self.newest += 1
         return self.newest
 
-    def select(self, limit: int) -> list[OutboxRow]:
-        """Return the oldest rows that are not parked and do not follow a parked row of their key."""
+    def select(self, limit: int, held: frozenset[int]) -> list[OutboxRow]:
+        """Return the oldest rows that are not held, not parked and do not follow a parked row of their key."""
         blocked: set[str] = set()
         rows = []
         for seq in sorted(self.rows):
             row = self.rows[seq]
             if seq in self.parked:
                 blocked.add(row.event.public_key)
-            elif row.event.public_key not in blocked:
+            elif row.event.public_key not in blocked and seq not in held:
                 rows.append(row)
                 if len(rows) == limit:
                     break

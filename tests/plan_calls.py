@@ -214,7 +214,7 @@ async def import_records(c: Connection) -> None:
 async def publish(c: Connection) -> None:
     """Read, delete and park outbox rows."""
     await outbox.insert_events(c, _EVENTS)
-    await outbox.select_unpublished(c, shards=[0, 1], limit=10)
+    await outbox.select_unpublished(c, {0: 10, 1: 10}, held=range(1, 20))
     started_at = await c.fetchval("SELECT pg_postmaster_start_time()")
     await outbox.delete_published(c, [(1, 1, 0), (4, 4, 0)], server_started_at=started_at)
     await outbox.is_unpublished(c, shard=1, event_id=_EVENT_ID)
@@ -222,7 +222,7 @@ async def publish(c: Connection) -> None:
     await outbox.notify_publishers(c)
     pool: Any = _OneConnection(c)
     store = outbox.PostgresOutbox(pool)
-    [row], _ = await store.select_unpublished([1], limit=1)
+    [row], _ = await store.select_unpublished({1: 1}, held=[])
     await store.park(row, epoch=0, server_started_at=started_at, reason="refused")
     [parked, *_] = await outbox_admin.select_parked(c, limit=10)
     await outbox_admin.select_parked(c, key=parked.public_key, limit=10)

@@ -70,13 +70,13 @@ def _no_fence(self: Partition, request: Request) -> bool:
     return False
 
 
-def _do_not_block_behind_parked_rows(self: Tables, limit: int) -> list[OutboxRow]:
-    return [self.rows[seq] for seq in sorted(self.rows) if seq not in self.parked][:limit]
+def _do_not_block_behind_parked_rows(self: Tables, limit: int, held: frozenset[int]) -> list[OutboxRow]:
+    return [self.rows[seq] for seq in sorted(self.rows) if seq not in self.parked | held][:limit]
 
 
-def _read_only_above_the_last_seq(self: Tables, limit: int) -> list[OutboxRow]:
+def _read_only_above_the_last_seq(self: Tables, limit: int, held: frozenset[int]) -> list[OutboxRow]:
     last = getattr(self, "seen", 0)
-    found = [row for row in _select(self, 1000) if row.seq > last][:limit]
+    found = [row for row in _select(self, 1000, held) if row.seq > last][:limit]
     if found:
         self.seen = found[-1].seq  # type: ignore[attr-defined]  # -- the bug's own
     return found

@@ -210,10 +210,10 @@ async def test_a_replay_of_a_parked_key_is_blocked_by_the_parked_event(
     await postgres.execute("DELETE FROM outbox WHERE aggregateid = $1", other)
     await replay(service, postgres)
     async with service.database.connection() as connection:
-        unpublished, _ = await select_unpublished(connection, shards=range(SHARDS), limit=10)
+        unpublished, _ = await select_unpublished(connection, dict.fromkeys(range(SHARDS), 10), held=[])
         assert [row.event.public_key for row in unpublished] == [other]
         await unpark(connection)
-        unpublished, _ = await select_unpublished(connection, shards=range(SHARDS), limit=10)
+        unpublished, _ = await select_unpublished(connection, dict.fromkeys(range(SHARDS), 10), held=[])
     assert [row.event.public_key for row in unpublished] == [key, key, other]
     assert "replayed" not in unpublished[0].event.headers
 

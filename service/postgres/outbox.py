@@ -1,6 +1,6 @@
 """The table outbox: events that Kafka has not acknowledged. What operators do with it is in `outbox_admin`."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Final
@@ -59,30 +59,35 @@ NOT_PARKED: Final = """
 _SELECT_UNPUBLISHED: Final = f"""
     SELECT row.seq, row.id, row.type, row.aggregateid, row.version, row.shard, row.payload, row.headers,
            row.created_at, pg_postmaster_start_time() AS server_started_at
-    FROM unnest($1::smallint[]) AS owned (shard)
+    FROM unnest($1::smallint[], $2::integer[]) AS owned (shard, most)
     CROSS JOIN LATERAL (
         SELECT seq, id, type, aggregateid, version, shard, payload, headers, created_at
         FROM outbox
-        WHERE outbox.shard = owned.shard AND {NOT_PARKED}
+        WHERE outbox.shard = owned.shard AND outbox.seq NOT IN (SELECT unnest($3::bigint[])) AND {NOT_PARKED}
         ORDER BY seq
-        LIMIT $2
+        LIMIT owned.most
     ) AS row
     ORDER BY row.seq
 """
 
 
 async def select_unpublished(
-    connection: Connection, *, shards: Sequence[int], limit: int
+    connection: Connection, limits: Mapping[int, int], *, held: Collection[int]
 ) -> tuple[list[OutboxRow], datetime | None]:
-    """Return the oldest rows of each of ``shards``, at most ``limit`` of each, ordered by seq.
+    """Return the oldest rows of some shards, ordered by seq.
 
     Reads always start with the lowest seq: a seq is drawn before its transaction commits, so a row with a lower seq
     than the rows already read can appear later. Parked rows and later rows of their keys are left out.
 
+    Args:
+        connection: A connection.
+        limits: The shards, and the maximum number of rows of each.
+        held: Seqs of rows that the caller has already, which are left out.
+
     Returns:
         The rows, and when the server that has them started; None without a row.
     """
-    rows = await connection.fetch(_SELECT_UNPUBLISHED, shards, limit)
+    rows = await connection.fetch(_SELECT_UNPUBLISHED, limits.keys(), limits.values(), held)
     return [_from_row(row) for row in rows], rows[0]["server_started_at"] if rows else None
 
 
@@ -196,15 +201,15 @@ class PostgresOutbox:
         self._database = database
 
     async def select_unpublished(
-        self, shards: Sequence[int], *, limit: int
+        self, limits: Mapping[int, int], *, held: Collection[int]
     ) -> tuple[list[OutboxRow], datetime | None]:
-        """Return the oldest rows of each shard, see `select_unpublished`.
+        """Return the oldest rows of some shards, see `select_unpublished`.
 
         Raises:
             UnavailableError: The database is unavailable; every method raises it.
         """
         async with self._database.connection() as connection:
-            return await select_unpublished(connection, shards=shards, limit=limit)
+            return await select_unpublished(connection, limits, held=held)
 
     async def delete_published(
         self, acknowledged: Sequence[tuple[int, int, int]], *, server_started_at: datetime

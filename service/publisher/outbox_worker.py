@@ -16,7 +16,7 @@ from service.kafka.errors import RecordRejectedError
 from service.metrics import PublisherMetrics
 from service.publisher.owned_shards import OwnedShards
 from service.publisher.protocols import OutboxStore
-from service.publisher.shard_queue import WINDOW, ShardQueue
+from service.publisher.shard_queue import ShardQueue
 from service.publisher.signals import Signals
 
 _log = structlog.get_logger(__name__)
@@ -76,6 +76,8 @@ class OutboxWorker:
         if not self._to_delete:
             asyncio.get_running_loop().call_later(_DELETE_DELAY, self._signals.outbox.set)
         self._to_delete.append(_sent(shard, rows))
+        if shard.read_due:  # there may be a backlog, whose next rows need the slots
+            self._signals.outbox.set()
         self._published(rows)
 
     def rejected(self, shard: ShardQueue, row: OutboxRow, error: RecordRejectedError) -> None:
@@ -158,8 +160,10 @@ class OutboxWorker:
             return
         reads = [(shard, shard.begin_read()) for shard in due]
         rows: dict[int, list[OutboxRow]] = {shard.number: [] for shard in due}
+        limits = {shard.number: shard.free_slots for shard in due}
+        held = list(chain.from_iterable(shard.held_seqs for shard in due))
         try:
-            selected, server_started_at = await self._store.select_unpublished(list(rows), limit=WINDOW)
+            selected, server_started_at = await self._store.select_unpublished(limits, held=held)
         except BaseException:
             for shard in due:
                 shard.request_read()

@@ -1,6 +1,6 @@
 """Protocols of the publisher's dependencies, which `service.postgres` and `service.kafka` implement."""
 
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -30,11 +30,15 @@ class OutboxStore(Protocol):
     """The outbox table and the notifications about it; every method may raise UnavailableError."""
 
     async def select_unpublished(
-        self, shards: Sequence[int], *, limit: int
+        self, limits: Mapping[int, int], *, held: Collection[int]
     ) -> tuple[list[OutboxRow], datetime | None]:
-        """Return the oldest rows of each shard, at most ``limit`` of each, ordered by seq.
+        """Return the oldest rows of some shards, ordered by seq.
 
         Parked rows and later rows of the same keys are left out.
+
+        Args:
+            limits: The shards, and the maximum number of rows of each.
+            held: Seqs of rows that are left out.
 
         Returns:
             The rows, and when the database server that has them started; None without a row.

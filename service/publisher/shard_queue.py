@@ -5,7 +5,7 @@ orders of events.
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, auto
@@ -15,8 +15,8 @@ from service.domain.events import REPLAYED, OutboxRow
 from service.kafka.records import Part, parts_of
 from service.kafka.types import ProducerSession
 
-WINDOW: Final = 400
-"""Rows of one shard that are held in memory at most; the others stay in the table."""
+WINDOW: Final = 800
+"""Rows of one shard that are held in memory at most: two batches are sent while others are read and deleted."""
 
 _FIRST_VERSION: Final = 1
 
@@ -69,6 +69,7 @@ class ShardQueue:
         self._in_flight: list[PendingRecord] = []
         self._request_pending = False
         self._held_seqs: set[int] = set()
+        self._read_limit = 0
         self._isolate_remaining = 0
         self._high_seq = 0
 
@@ -84,11 +85,7 @@ class ShardQueue:
 
     @property
     def server_started_at(self) -> datetime | None:
-        """When the database server that has the rows started; None before the first session is open.
-
-        A server that started at another time is a promoted standby, which may lack the last transactions, or the same
-        server after a restart.
-        """
+        """When the database server with the rows started; another one after a failover; None before a session."""
         return self._server_started_at
 
     @property
@@ -120,7 +117,7 @@ class ShardQueue:
     def can_read(self) -> bool:
         """Whether the table has to be read and there is space for the result."""
         is_open = self._state is State.OPEN and not self._draining
-        return self._read_due and is_open and self.free_slots >= WINDOW // 2
+        return self._read_due and is_open and self.free_slots >= WINDOW // 4
 
     @property
     def read_due(self) -> bool:
@@ -131,6 +128,11 @@ class ShardQueue:
     def free_slots(self) -> int:
         """How many more rows can be held."""
         return WINDOW - len(self._held_seqs)
+
+    @property
+    def held_seqs(self) -> Collection[int]:
+        """The seqs of the rows that are held."""
+        return self._held_seqs
 
     @property
     def _may_send(self) -> bool:
@@ -217,19 +219,17 @@ class ShardQueue:
     def begin_read(self) -> ProducerSession | None:
         """Start a read of the table; return the session to be passed to `finish_read`."""
         self._read_due = False  # before the read: what is committed during it is due again
+        self._read_limit = self.free_slots
         return self._session
 
     def finish_read(self, rows: Sequence[OutboxRow], session: ProducerSession | None) -> None:
-        """Enqueue the rows of a read, in the order of the table.
-
-        Nothing is enqueued if ``session`` is not the current one: a row may have been parked since.
-        """
+        """Enqueue the rows of a read, unless ``session`` is not the current one: a row may have been parked since."""
         if session is None or session is not self._session:
             self._read_due = True
             return
         for row in rows:
             self.enqueue(row)
-        if len(rows) >= WINDOW:
+        if len(rows) >= self._read_limit:
             self._read_due = True  # there may be more rows after these
 
     def next_batch(self, limit: int) -> list[PendingRecord]:
