@@ -27,6 +27,7 @@ _ORIGINAL_METHOD: Final = istr("X-Original-Method")
 _FORWARDED_METHOD: Final = istr("X-Forwarded-Method")
 _SENTRY_AUTH: Final = istr("X-Sentry-Auth")
 _AUTHORIZATION: Final = istr("Authorization")
+_OPTIONS_OR_NONE: Final = ("OPTIONS", None)
 _MAX_URI: Final = 8192
 _CACHED: Final = 16_384
 _MAX_CACHED: Final = 512
@@ -93,10 +94,10 @@ def _path_behind(raw_path: str) -> str | None:
 def _is_preflight(request: web.Request) -> bool:
     """Return whether every method is OPTIONS: those in headers, and that of a request without one or with a path."""
     original, forwarded = request.headers.get(_ORIGINAL_METHOD), request.headers.get(_FORWARDED_METHOD)
-    methods = {method for method in (original, forwarded) if method is not None}
-    if not methods or _path_behind(request.raw_path) is not None:
-        methods.add(request.method)
-    return methods == {"OPTIONS"}
+    if original not in _OPTIONS_OR_NONE or forwarded not in _OPTIONS_OR_NONE:
+        return False
+    is_named = original is not None or forwarded is not None
+    return (is_named and _path_behind(request.raw_path) is None) or request.method == "OPTIONS"
 
 
 def _parse_path(path: str) -> tuple[int | None, str]:
