@@ -40,7 +40,9 @@ class EdgeSettings(SettingsGroup):
         "File that stores the keys between runs, for a start in seconds and without Kafka; if empty, none.",
     )
     edge_features: tuple[str, ...] = setting(
-        FEATURES, "Features of every project in the configurations that relays receive, separated by commas."
+        FEATURES,
+        "Features of every project in the configurations that relays receive, separated by commas.",
+        check=lambda features: features or FEATURES,
     )
     edge_fail_open: bool = setting(
         default=False,
