@@ -25,7 +25,13 @@ CREATE TABLE organization (
     name        text NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
     -- Replaces INGEST_URL in the DSNs of this organization's keys; NULL: INGEST_URL applies.
     ingest_url  text,
-    created_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- Constraints of this kind refuse rows that the service could not read: a URL from which no DSN can be derived, a
+    -- time that Python cannot represent.
+    CONSTRAINT organization_is_readable CHECK (
+        created_at BETWEEN '1970-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'
+        AND ingest_url ~ '^https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?(/[A-Za-z0-9._~-]+)*$'
+    )
 );
 
 CREATE TABLE project (
@@ -38,7 +44,8 @@ CREATE TABLE project (
     created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
     -- Set when the project has too many keys to delete in one transaction. No request finds it from then on, and a
     -- batch job deletes its keys.
-    deleted_at      timestamptz
+    deleted_at      timestamptz,
+    CONSTRAINT project_is_readable CHECK (created_at BETWEEN '1970-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00')
 );
 -- Prevents two projects with one slug in an organization, except those being deleted. Finds a project by its path, and
 -- lists an organization's projects.
@@ -73,7 +80,7 @@ CREATE TABLE project_key (
     use_case            text NOT NULL DEFAULT 'user' CHECK (use_case IN ('user', 'profiling', 'tempest', 'demo')),
     -- NULL: the project's default_browser_sdk_version applies.
     browser_sdk_version text,
-    -- The five options of the browser loader, each member true or false.
+    -- The five options of the browser loader, each member true or false, and no other member.
     loader_options      json NOT NULL,
     -- Grows by one with each change of the row. Consumers apply an event only if its version is newer.
     version             bigint NOT NULL DEFAULT 1 CHECK (version > 0),
@@ -81,7 +88,14 @@ CREATE TABLE project_key (
     updated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     CONSTRAINT project_key_public_key_taken UNIQUE (public_key),
     CONSTRAINT project_key_secret_key_taken UNIQUE (secret_key),
-    CONSTRAINT project_key_rate_limit_is_whole CHECK ((rate_limit_count IS NULL) = (rate_limit_window IS NULL))
+    CONSTRAINT project_key_rate_limit_is_whole CHECK ((rate_limit_count IS NULL) = (rate_limit_window IS NULL)),
+    -- A regular expression, because the operators of json fail on some texts that the type accepts, and take longer.
+    CONSTRAINT project_key_is_readable CHECK (
+        created_at BETWEEN '1970-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'
+        AND loader_options::text ~ '^\s*\{(\s*"has[A-Za-z]+"\s*:\s*(true|false)\s*[,}]){5}\s*$'
+        AND loader_options::text LIKE ALL (ARRAY['%"hasReplay"%', '%"hasPerformance"%', '%"hasDebug"%',
+                                                 '%"hasFeedback"%', '%"hasLogsAndMetrics"%'])
+    )
 );
 -- Lists a project's keys newest first, one page at a time, without a sort.
 CREATE INDEX project_key_newest_first ON project_key (project_id, id);
@@ -123,6 +137,7 @@ CREATE TABLE outbox (
     last_error    text,
     -- Set when Kafka has refused the record permanently.
     parked_at     timestamptz,
+    CONSTRAINT outbox_is_readable CHECK (created_at BETWEEN '1970-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'),
     -- The owner of a shard reads its rows in this order.
     PRIMARY KEY (shard, seq)
 )
@@ -170,7 +185,11 @@ CREATE TABLE api_token (
     expires_at      timestamptz,
     -- Written at most once a minute.
     last_used_at    timestamptz,
-    revoked_at      timestamptz
+    revoked_at      timestamptz,
+    CONSTRAINT api_token_is_readable CHECK (
+        least(created_at, expires_at, last_used_at, revoked_at) >= '1970-01-01 00:00:00+00'
+        AND greatest(created_at, expires_at, last_used_at, revoked_at) <= '9999-12-31 00:00:00+00'
+    )
 );
 
 CREATE TABLE idempotency (
@@ -206,7 +225,8 @@ CREATE TABLE audit_entry (
     data            json NOT NULL,
     -- The id of the change and of its event. Shows whether a change was committed whose COMMIT got no response.
     change_id       uuid NOT NULL,
-    created_at      timestamptz NOT NULL DEFAULT clock_timestamp()
+    created_at      timestamptz NOT NULL DEFAULT clock_timestamp(),
+    CONSTRAINT audit_entry_is_readable CHECK (created_at BETWEEN '1970-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00')
 );
 -- Lists an organization's entries newest first, and finds a change among the newest.
 CREATE INDEX audit_entry_newest_first ON audit_entry (organization_id, id);

@@ -18,7 +18,8 @@ OFF_EVERY = 5_000
 _FILL = """
     INSERT INTO project_key (project_id, label, public_key, secret_key, is_active, loader_options)
     SELECT $1::bigint, 'key', md5('public' || $1 || '-' || number), md5('secret' || $1 || '-' || number),
-           number % $3 <> 0, '{}'
+           number % $3 <> 0, '{"hasReplay": true, "hasPerformance": true, "hasDebug": false, "hasFeedback": false,
+           "hasLogsAndMetrics": false}'
     FROM generate_series(1, $2::integer) AS number
 """
 

@@ -147,5 +147,14 @@ def key_from_columns(columns: KeyColumns) -> ProjectKey:
 
 @lru_cache(maxsize=1024)  # five options make 32 texts; other programs may format theirs in another way
 def _loader_options(text: str) -> LoaderOptions:
-    options = orjson.loads(text)
-    return LoaderOptions(**{attribute: options[name] for name, attribute in LOADER_OPTIONS.items()})
+    """Return the options; the defaults for a text that `migrate` repairs, so that it does not fail a whole page."""
+    try:
+        options = orjson.loads(text)
+        values = {attribute: options[name] for name, attribute in LOADER_OPTIONS.items()}
+    except (ValueError, KeyError, TypeError):
+        return LoaderOptions()
+    return (
+        LoaderOptions(**values)
+        if all(isinstance(value, bool) for value in values.values())
+        else LoaderOptions()
+    )

@@ -36,7 +36,9 @@ _RESET: Final = "RESET client_connection_check_interval; RESET lock_timeout; RES
 # All requests that need the table wait behind a statement that waits for an exclusive lock on it. Longer than
 # deadlock_timeout (1 s), after which Postgres cancels an autovacuum that is in the way.
 _SHORT: Final = "SET {local} lock_timeout = '2s'; SET {local} statement_timeout = '30s'"
-# No read and no write waits behind CREATE INDEX CONCURRENTLY, which itself waits for all older transactions.
+# No read and no write waits behind these statements. CREATE INDEX CONCURRENTLY itself waits for all older
+# transactions; the others read a whole table.
+_BLOCKS_NOTHING: Final = re.compile(r"\bCONCURRENTLY\b|^UPDATE\b|^ALTER TABLE \w+ VALIDATE\b", re.IGNORECASE)
 _LONG: Final = "SET lock_timeout = '5min'; SET statement_timeout = 0"
 _LONGEST_STATEMENT: Final = 86_400.0
 """Seconds after which the client cancels a statement: none may run for ever."""
@@ -152,7 +154,7 @@ async def _apply(connection: Connection, migration: Migration, report: Report) -
     apply = _apply_in_transaction if migration.in_transaction else _apply_by_statement
     for attempt in range(1, _ATTEMPTS + 1):
         try:
-            await apply(connection, migration)
+            await apply(connection, migration, report)
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             if attempt == _ATTEMPTS:
                 break
@@ -177,18 +179,19 @@ async def _short_transaction(connection: Connection) -> AsyncIterator[None]:
         yield
 
 
-async def _apply_in_transaction(connection: Connection, migration: Migration) -> None:
+async def _apply_in_transaction(connection: Connection, migration: Migration, _report: Report) -> None:
     async with _short_transaction(connection):
         await connection.execute(migration.text, timeout=_LONGEST_STATEMENT)
         await connection.execute(_RECORD, [migration.name])
 
 
-async def _apply_by_statement(connection: Connection, migration: Migration) -> None:
-    """Run each statement alone; if a statement fails or the process ends before the record, all are repeated."""
+async def _apply_by_statement(connection: Connection, migration: Migration, report: Report) -> None:
+    """Run each statement alone, and report the rows that it returns; after a failure, all statements are repeated."""
     for statement in migration.statements:
         if index := _CREATED_INDEX.match(statement):
             await _drop_invalid_index(connection, index[1])
-        await _execute_alone(connection, statement)
+        for row in await _execute_alone(connection, statement):
+            report(row[0])
     await connection.execute(_RECORD, [migration.name])
 
 
@@ -198,7 +201,6 @@ async def _drop_invalid_index(connection: Connection, name: str) -> None:
         await _execute_alone(connection, f"DROP INDEX CONCURRENTLY IF EXISTS {name}")
 
 
-async def _execute_alone(connection: Connection, statement: str) -> None:
-    is_concurrent = "CONCURRENTLY" in statement.upper()
-    await connection.execute(_LONG if is_concurrent else _SHORT.format(local=""))
-    await connection.execute(statement, timeout=_LONGEST_STATEMENT)
+async def _execute_alone(connection: Connection, statement: str) -> list[asyncpg.Record]:
+    await connection.execute(_LONG if _BLOCKS_NOTHING.search(statement) else _SHORT.format(local=""))
+    return await connection.fetch(statement, timeout=_LONGEST_STATEMENT)
