@@ -12,7 +12,6 @@ from service.domain.events import SHARDS
 from service.http.application import create_app
 from service.http.ops import Health
 from service.http.serializers import KeySerializer
-from service.http.server.state import ServerState
 from service.kafka.topic import TOPIC_CONFIG
 from service.process import HttpServer, Port, build_server, open_ports, serve_until_stopped, stop_signal
 
@@ -51,7 +50,7 @@ async def listening(service: Service, *, api: bool = True) -> AsyncIterator[Http
         PortTakenError: A port is in use.
     """
     settings, server = service.settings, build_http(service)
-    apps = {Port("PORT", settings.port): build_app(service, server.state)} if api else {}
+    apps = {Port("PORT", settings.port): build_app(service, server)} if api else {}
     async with open_ports(
         settings,
         server,
@@ -74,8 +73,8 @@ def build_http(service: Service) -> HttpServer:
     return build_server(settings, service.request_metrics, health, body_limit=settings.body_limit)
 
 
-def build_app(service: Service, state: ServerState) -> web.Application:
+def build_app(service: Service, server: HttpServer) -> web.Application:
     """Create the application of the API."""
     topic = Topic(service.settings.kafka_topic, SHARDS, TOPIC_CONFIG)
     serializer = KeySerializer(ingest_from(service.settings))
-    return create_app(state, service.use_cases, serializer, topic)
+    return create_app(server.state, server.health, service.use_cases, serializer, topic)

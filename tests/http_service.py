@@ -133,9 +133,9 @@ class ApiServer(BaseTestServer):
         self._service = service
 
     async def _make_runner(self, **_options: Any) -> BaseRunner:
-        state = build_http(self._service).state
-        app = build_app(self._service, state)
-        return ServerRunner(app, state, max_connections=100, access_log=None, auto_decompress=False)
+        server = build_http(self._service)
+        app = build_app(self._service, server)
+        return ServerRunner(app, server.state, max_connections=100, access_log=None, auto_decompress=False)
 
 
 @asynccontextmanager

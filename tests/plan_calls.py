@@ -118,6 +118,7 @@ async def create_keys(c: Connection) -> None:
     new = replace(key_of(0), public_key=_DELETED_KEYS[0])
     event = replace(_EVENTS[0], public_key=new.public_key)
     key = replace(_IDEMPOTENCY_KEY, text="new")
+    await deleted_keys.lock_public_keys(c, [new.public_key])
     await deleted_keys.lock_deleted_key(c, new.public_key)
     await key_writes.insert_keys(c, [PreparedKey(PROJECT, new, event, replace(ORIGIN, token_id=1), key)])
     await deleted_keys.remove_deleted_key(c, new.public_key, organization_id=2)

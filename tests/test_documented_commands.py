@@ -41,7 +41,7 @@ class Environment:
         name = uuid4().hex
         async with running(
             command,
-            environment={**os.environ, **self.variables},
+            environment={**os.environ, **self.variables, "TMPDIR": str(self.directory)},
             output=self.directory / f"{name}.out",
             errors=self.directory / f"{name}.err",
         ) as process:

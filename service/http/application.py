@@ -8,6 +8,8 @@ from service.concurrency.supervisor import supervised
 from service.contract.asyncapi import Topic
 from service.http.docs.asyncapi_page import add_asyncapi_routes
 from service.http.docs.swagger_page import add_openapi_routes
+from service.http.health import add_health_route
+from service.http.ops import Health
 from service.http.routes import routes
 from service.http.serializers import KeySerializer
 from service.http.server.middleware import ROUTES
@@ -16,18 +18,20 @@ from service.usecases.use_cases import UseCases
 
 
 def create_app(
-    state: ServerState, use_cases: UseCases, key_serializer: KeySerializer, topic: Topic
+    state: ServerState, health: Health, use_cases: UseCases, key_serializer: KeySerializer, topic: Topic
 ) -> web.Application:
     """Create the application of the API.
 
     Args:
         state: The limits of the server.
+        health: The readiness of the process.
         use_cases: The use cases that the handlers call.
         key_serializer: The serializer of keys in responses.
         topic: The topic that the AsyncAPI document describes.
     """
     app = web.Application()
     app[ROUTES] = routes(state, use_cases, key_serializer)
+    add_health_route(app[ROUTES], state, health)
     add_openapi_routes(app[ROUTES], state)
     add_asyncapi_routes(app[ROUTES], state, topic)
 

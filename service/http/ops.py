@@ -1,6 +1,6 @@
 """The operations port: liveness, readiness and metrics."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -28,6 +28,10 @@ class Health:
     before_scrape: Callable[[], Awaitable[None]]
     stopping: bool = False
 
+    def is_ready(self, checks: Mapping[str, str]) -> bool:
+        """Return whether ``checks`` report no problem of a required dependency."""
+        return all(checks.get(name) == "ok" for name in self.required)
+
 
 HEALTH: Final = web.AppKey("health", Health)
 REGISTRY: Final = web.AppKey("registry", CollectorRegistry)
@@ -53,7 +57,7 @@ async def _readyz(request: web.Request) -> Response:
     if health.stopping:
         return json_response({"status": "stopping"}, status=503)
     checks = await health.checks()
-    is_ready = all(checks.get(name) == "ok" for name in health.required)
+    is_ready = health.is_ready(checks)
     body = {"status": "ok" if is_ready else "unready", "checks": checks}
     return json_response(body, status=200 if is_ready else 503)
 

@@ -1,6 +1,6 @@
 """The table deleted_key: public keys of deleted keys, with the versions of their deletions."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +14,20 @@ class DeletedKey:
 
     organization_id: int
     version: int
+
+
+_LOCK_PUBLIC_KEYS: Final = """
+    SELECT pg_advisory_xact_lock(hashtextextended(public_key, 0)) FROM unnest($1::text[]) AS public_key
+"""
+
+
+async def lock_public_keys(connection: Connection, public_keys: Collection[str]) -> None:
+    """Lock public keys of any tenant that may have no row, until the transaction ends.
+
+    A transaction that inserts a key with a chosen public key, or a row for a key without one, takes this lock first:
+    row locks cannot exclude that both happen.
+    """
+    await connection.execute(_LOCK_PUBLIC_KEYS, sorted(public_keys))
 
 
 _LOCK: Final = "SELECT organization_id, version FROM deleted_key WHERE public_key = $1 FOR UPDATE"

@@ -26,7 +26,7 @@ from service.domain.events import EventFactory, EventType, OutboxRow
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, utc_now
 from service.postgres.database import Connection, Database
-from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, remove_deleted_key
+from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, lock_public_keys, remove_deleted_key
 from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_keys
 from service.postgres.keys import select_by_row_id, select_taken
 from service.postgres.projects import select_project
@@ -167,6 +167,7 @@ class CreateKey:
     async def _attempt_alone(self, prepared: PreparedKey, write: WriteAttempt) -> PreparedKey:
         organization_id, public_key = prepared.project.organization.id, prepared.key.public_key
         async with self._slots.slot(organization_id), self._database.transaction() as connection:
+            await lock_public_keys(connection, [public_key])
             deleted = await lock_deleted_key(connection, public_key)
             if deleted is not None:
                 if await write.was_committed(connection, organization_id):

@@ -2,16 +2,15 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from hashlib import blake2b
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import orjson
 
 from service.domain.differences import Difference, Kind, TopicRecord
 from service.domain.events import ADDED_MEMBERS
+from service.usecases.temporary_database import open_temporary_database
 
 # The file is deleted with the process, so it has no journal and is not flushed. The cache is 64 MiB.
 _SCHEMA: Final = """
@@ -144,14 +143,13 @@ class DiffStore:
 
 @contextmanager
 def open_diff_store() -> Iterator[DiffStore]:
-    """Create an empty store for the block; a million keys need about 100 MB of disk."""
-    with (
-        TemporaryDirectory(prefix="projectkeys-") as directory,
-        closing(sqlite3.connect(Path(directory) / "diff", isolation_level=None)) as file,
-    ):
-        file.executescript(_SCHEMA)
-        file.execute("BEGIN")  # never committed: the file is temporary
-        yield DiffStore(file)
+    """Create an empty store for the block; a million keys need about 100 MB of disk.
+
+    Raises:
+        CommandError: As `open_temporary_database`.
+    """
+    with open_temporary_database(_SCHEMA) as database:
+        yield DiffStore(database)
 
 
 def _digest(state: Mapping[str, Any]) -> bytes:

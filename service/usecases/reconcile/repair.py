@@ -12,6 +12,7 @@ from service.postgres.deleted_keys import (
     DeletedVersion,
     insert_deleted_keys,
     lock_deleted_by_public_keys,
+    lock_public_keys,
     update_deleted_versions,
 )
 from service.postgres.key_locks import lock_keys_by_public_keys
@@ -69,6 +70,9 @@ class Repair:
     async def _republish(
         self, connection: Connection, differences: Mapping[str, Difference], origin: Origin
     ) -> list[OutboxRow]:
+        await lock_public_keys(
+            connection, [key for key, found in differences.items() if not found.version_in_postgres]
+        )
         keys = await lock_keys_by_public_keys(connection, list(differences))
         deleted = await lock_deleted_by_public_keys(connection, list(differences))
         pairs = [(locked, differences[locked.key.public_key]) for locked in keys]

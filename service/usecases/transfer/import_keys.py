@@ -10,7 +10,7 @@ from service.domain.errors import BusyError, CommandError
 from service.domain.events import EventFactory, EventType
 from service.domain.model import LoaderOptions, Origin, ProjectKey, RateLimit, new_key_half, utc_now
 from service.postgres.database import Connection, Database
-from service.postgres.deleted_keys import lock_deleted_by_public_keys
+from service.postgres.deleted_keys import lock_deleted_by_public_keys, lock_public_keys
 from service.postgres.outbox import notify_publishers
 from service.postgres.transfers import (
     ImportedKey,
@@ -155,6 +155,7 @@ class Import:
             key, project = _key_of(document, now), projects[document["project_id"]]
             event = self._events.create(EventType.CREATED, key, project, origin, occurred_at=now)
             keys.append(ImportedKey(document.get("id"), key, project, event))
+        await lock_public_keys(connection, [imported.key.public_key for imported in keys])
         inserted = await insert_imported_keys(connection, keys, origin)
         # After the insert, which no other transaction can repeat: a key could have been deleted just before.
         deleted = await lock_deleted_by_public_keys(

@@ -3,12 +3,14 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import orjson
+
+from service.usecases.temporary_database import open_temporary_database
 
 Document = dict[str, Any]
 """The values of a record by name; a value that the file does not contain is absent."""
@@ -169,8 +171,10 @@ class Stage:
 
 @contextmanager
 def open_stage() -> Iterator[Stage]:
-    """Create an empty stage for the block, in a file without a name: it is deleted even if the process is killed."""
-    with closing(sqlite3.connect("", isolation_level=None)) as file:
-        file.executescript(_SCHEMA)
-        file.execute("BEGIN")  # never committed: the file is temporary
-        yield Stage(file)
+    """Create an empty stage for the block.
+
+    Raises:
+        CommandError: As `open_temporary_database`.
+    """
+    with open_temporary_database(_SCHEMA) as database:
+        yield Stage(database)
