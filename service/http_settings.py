@@ -70,8 +70,8 @@ class HttpSettings(SettingsGroup):
     )
     send_timeout: float = setting(
         15.0,
-        "Timeout for sending a response (s), after which the connection is aborted; the largest page has 1.7 MB, "
-        "which takes 14 s at 1 Mbit/s.",
+        "Timeout for sending a response (s), after which the connection is aborted; the largest page of keys has "
+        "1.7 MB and a list of all projects up to 3 MB, which take 14 s and 24 s at 1 Mbit/s.",
         check=TIMEOUT,
     )
     unsent_limit: int = setting(
