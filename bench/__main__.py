@@ -1,25 +1,23 @@
-"""`python -m bench`: run the measurements, print a table."""
+"""`python -m bench`: run the measurements, print a table, write it as JSON."""
 
 import argparse
 import asyncio
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from tqdm import tqdm
 
+from bench.arguments import add_json_option, positive
 from bench.measurements import CONNECTIONS, Metrics
 from bench.parts import PARTS
 from bench.programs import BenchError
-from bench.report import table
+from bench.results import Results, new_results, write_results
 from bench.setup import Setup, new_setup
 from service.dev.errors import EmbeddedServerError
-from service.dev.jars import read_jar_list
 from testkit.replica import ReplicaError
 
 _CACHE: Final = Path(".cache")
@@ -33,9 +31,11 @@ parts:
 {_PARTS_HELP}
 
 Each round runs every measurement once, the service and its baseline in turn, so that a disturbance of the machine
-affects both; a ratio compares values of one round. The first round is a warm-up and is not counted.
+affects both; a ratio is the service's value divided by the baseline's of the same round. The first round is a warm-up
+and is not counted. A rate counts only if the outbox is empty afterwards; otherwise the run fails.
 Columns in µs: processor time per request of the service or its baseline (server), the load generator or pgbench
-(client, including its connects), Postgres and Kafka. {CONNECTIONS} connections with one request each.
+(client, including its connects), Postgres and Kafka; "µs ratio" compares the servers. {CONNECTIONS} connections with
+one request each.
 
 examples:
   make bench
@@ -49,12 +49,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     names = options.only or list(PARTS)
     try:
-        print(asyncio.run(_bench(names, rounds=options.rounds, seconds=options.seconds)))
+        results = asyncio.run(_bench(names, rounds=options.rounds, seconds=options.seconds))
     except (BenchError, ReplicaError, EmbeddedServerError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+    print(results)
+    write_results(options.json, results)
     return 0
 
 
@@ -65,9 +67,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--rounds", type=_positive, default=5, metavar="N", help="counted rounds (default 5)")
+    parser.add_argument("--rounds", type=positive, default=5, metavar="N", help="counted rounds (default 5)")
     parser.add_argument(
-        "--seconds", type=_positive, default=3, metavar="N", help="seconds per measurement (default 3)"
+        "--seconds", type=positive, default=3, metavar="N", help="seconds per measurement (default 3)"
     )
     parser.add_argument(
         "--only",
@@ -76,22 +78,17 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PART",
         help="run this part; repeatable",
     )
+    add_json_option(parser, "bench.json")
     return parser
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError("must be a whole number of at least 1")
-    return int(text)
-
-
-async def _bench(names: Sequence[str], *, rounds: int, seconds: int) -> str:
+async def _bench(names: Sequence[str], *, rounds: int, seconds: int) -> Results:
     load_before = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="projectkeys-bench-") as directory:
         async with new_setup(Path(directory), cache_dir=_CACHE.absolute(), report=_report) as setup:
             metrics = await _rounds(setup, names, rounds=rounds, seconds=seconds)
     rows = [row for name in names for row in PARTS[name].rows(metrics[name])]
-    return f"{table(rows)}\n\n{_machine(load_before)}; {rounds} rounds of {seconds} s"
+    return new_results(rows, size=f"{rounds} rounds of {seconds} s", load_before=load_before)
 
 
 async def _rounds(
@@ -115,15 +112,6 @@ async def _rounds(
 
 def _report(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
-
-
-def _machine(load_before: float) -> str:
-    kafka = next(jar.coordinate.split(":")[2] for jar in read_jar_list() if ":kafka_2" in jar.coordinate)
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("aiohttp", "uvloop", "asyncpg", "aiokafka"))
-    return (
-        f"{len(os.sched_getaffinity(0))} processors ({platform.machine()}, load {load_before:.1f} before), "
-        f"Python {platform.python_version()}, {libraries}, PostgreSQL 18, Kafka {kafka}"
-    )
 
 
 if __name__ == "__main__":

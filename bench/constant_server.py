@@ -1,6 +1,6 @@
 """The baseline of every read: aiohttp on uvloop with one handler that responds with constant bytes.
 
-`python -m bench.constant_server PORT LENGTH` serves bodies of that length until it is stopped.
+`python -m bench.constant_server LENGTH PORT` serves bodies of that length until it is stopped.
 """
 
 import sys
@@ -11,7 +11,7 @@ from aiohttp import web
 
 def main() -> None:
     """Serve."""
-    port, length = map(int, sys.argv[1:])
+    length, port = map(int, sys.argv[1:])
     body = b" " * length
 
     async def respond(_request: web.Request) -> web.Response:

@@ -1,6 +1,6 @@
 """The latency of one tenant's creates, alone and beside the load of another tenant.
 
-The latency is measured by a process of its own: `python -m bench.fairness` reads a `Plan` as JSON and prints a
+The latency is measured by a process of its own: `python -m bench.fairness` reads a `LatencyPlan` as JSON and prints a
 `Latencies`.
 """
 
@@ -14,8 +14,9 @@ from uuid import uuid4
 
 import orjson
 
-from bench import closed_loop, worker
+from bench import worker
 from bench.calculations import quantile, ratios
+from bench.closed_loop import Plan, run_load
 from bench.deployment import MeasuredReplica
 from bench.load_client import LoadConnection, ResponseError, connect
 from bench.programs import run_worker
@@ -45,7 +46,7 @@ _MILLI: Final = 1e3
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class LatencyPlan:
     """The create to send over one connection, and the duration in seconds."""
 
     port: int
@@ -60,7 +61,7 @@ class Latencies:
     seconds: Sequence[float]
 
 
-async def _latencies(plan: Plan) -> Latencies:
+async def _latencies(plan: LatencyPlan) -> Latencies:
     loop, prepared, seconds = asyncio.get_running_loop(), plan.request.encode(), list[float]()
     response: asyncio.Future[None]
 
@@ -85,23 +86,19 @@ async def _latencies(plan: Plan) -> Latencies:
 
 async def measure(setup: Setup, seconds: int) -> Mapping[str, float]:
     """Measure p50 and p99 in milliseconds, alone and beside the other tenant's load, and that load's rates."""
-    service, plan = setup.service, Plan(setup.service.port, setup.requests.create, seconds)
+    service, plan = setup.service, LatencyPlan(setup.service.port, setup.requests.create, seconds)
     alone = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _WORKER_TIMEOUT))
     create, changes = await _other_tenant(service)
     duration = seconds + 2 * _WARM_UP + 1  # one second for the start of the measuring process
     loads = asyncio.gather(
         *(
-            run_worker(
-                "bench.closed_loop",
-                closed_loop.Plan(service.port, requests, expected, _CONNECTIONS, duration),
-                timeout=duration + _WORKER_TIMEOUT,
-            )
+            run_load(Plan(service.port, requests, expected, _CONNECTIONS, duration))
             for requests, expected in (([create], 201), (changes, 200))
         )
     )
     await asyncio.sleep(_WARM_UP)
     beside = Latencies(**await run_worker("bench.fairness", plan, timeout=seconds + _WORKER_TIMEOUT))
-    found = [closed_loop.Load(**result) for result in await loads]
+    found = await loads
     await service.wait_until_published()
     return {
         f"{name} p{percent}": quantile(seen.seconds, percent / 100) * _MILLI
@@ -137,13 +134,13 @@ def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
         Row(
             "  beside another tenant's load, p50, ms",
             values("beside p50"),
-            ratios(values("beside p50"), values("alone p50")),
+            ratios=ratios(values("beside p50"), values("alone p50")),
         ),
         Row("POST key of one tenant alone, p99, ms", values("alone p99")),
         Row(
             "  beside another tenant's load, p99, ms",
             values("beside p99"),
-            ratios(values("beside p99"), values("alone p99")),
+            ratios=ratios(values("beside p99"), values("alone p99")),
         ),
         Row("  the other tenant's creates, per second", values("creates")),
         Row("  the other tenant's changes, per second", values("changes")),
@@ -152,7 +149,7 @@ def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
 
 def main() -> int:
     """Read the plan, execute it, print the result."""
-    return worker.run(Plan, _latencies)
+    return worker.run(LatencyPlan, _latencies)
 
 
 if __name__ == "__main__":

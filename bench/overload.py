@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from bench.calculations import ratios
-from bench.overload_generator import Overload, Plan
-from bench.programs import run_worker
+from bench.closed_loop import Plan, run_load
 from bench.report import Goal, Row
 from bench.setup import Setup
 from service.settings import Settings
@@ -15,23 +14,20 @@ _MAX_REQUESTS: Final = Settings().max_requests
 _FACTORS: Final = (1, 2, 10)
 """Connections as multiples of the concurrency limit; a refused request is sent again at once."""
 
-_WORKER_TIMEOUT: Final = 80.0
-"""Seconds in addition to those of the measurement."""
-
 
 async def measure(setup: Setup, seconds: int) -> Mapping[str, float]:
     """Measure the peak, then once, twice and ten times as many connections as the concurrency limit."""
     metrics: dict[str, float] = {}
     loads = {"peak": _PEAK_CONNECTIONS} | {f"{factor} x": factor * _MAX_REQUESTS for factor in _FACTORS}
     for name, connections in loads.items():
-        plan = Plan(setup.service.port, setup.requests.create, 201, connections, seconds)
-        result = await run_worker("bench.overload_generator", plan, timeout=seconds + _WORKER_TIMEOUT)
-        overload = Overload(**result)
+        requests = [setup.requests.create]
+        plan = Plan(setup.service.port, requests, 201, connections, seconds, refusals=True)
+        load = await run_load(plan)
         await setup.service.wait_until_published()
         metrics |= {
-            name: overload.accepted,
-            f"{name} p99": overload.accepted_p99,
-            f"{name} refused": overload.refused,
+            name: load.responses / load.seconds,
+            f"{name} p99": load.p99,
+            f"{name} refused": load.refused / load.seconds,
         }
     return metrics
 
@@ -48,8 +44,8 @@ def rows(rounds: Sequence[Sequence[Mapping[str, float]]]) -> list[Row]:
             Row(
                 f"  {name} {_MAX_REQUESTS} connections",
                 values(name),
-                ratios(values(name), values("peak")),
-                Goal(0.8),
+                ratios=ratios(values(name), values("peak")),
+                goal=Goal(0.8),
             ),
             Row("    refused per second", values(f"{name} refused")),
             Row("    accepted, p99, s", values(f"{name} p99"), goal=Goal(10, at_least=False)),

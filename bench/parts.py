@@ -6,7 +6,17 @@ from typing import Final
 
 from bench import call_counts, fairness, importing, kit_loading, measurements, overload
 from bench.calculations import ratios
-from bench.measurements import BACKLOG, COMMIT_TO_ACK, KIT_BYTES, KIT_RATE, RATE, Measurement, Metrics
+from bench.measurements import (
+    BACKLOGS,
+    COMMIT_TO_ACK,
+    KIT_BYTES,
+    KIT_RATE,
+    RATE,
+    Measurement,
+    Metrics,
+    of_peer,
+)
+from bench.peers.running import EARLIER, GO, PLAIN, Peer
 from bench.report import COSTS, Goal, Row
 
 _KIT_GOALS: Final = {KIT_RATE: Goal(1_000_000 / 60), KIT_BYTES: Goal(1000, at_least=False)}
@@ -25,22 +35,49 @@ class Part:
     rows: Callable[[Sequence[Sequence[Metrics]]], list[Row]]
 
 
-def _compare(
-    label: str, baseline: str, goal: Goal | None
-) -> Callable[[Sequence[Sequence[Metrics]]], list[Row]]:
-    def rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
-        service, reference = zip(*rounds, strict=True)
-        rates = [[metrics["rate"] for metrics in side] for side in (service, reference)]
-        return [
-            Row(label, rates[0], ratios(*rates), goal, _costs(service)),
-            Row(f"  {baseline}", rates[1], costs=_costs(reference)),
-        ]
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """A measurement beside the service's: the goals of the ratios of rates and of processor time."""
 
-    return rows
+    label: str
+    measure: Measurement
+    goal: Goal | None = None
+    cost_goal: Goal | None = None
+
+
+def _compared(summary: str, label: str, measure: Measurement, *baselines: Baseline) -> Part:
+    """Return a part that measures the service and the baselines in turn."""
+
+    def rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
+        service, *others = zip(*rounds, strict=True)
+        found = [Row(label, _values(service, "rate"), costs=_costs(service))]
+        for baseline, metrics in zip(baselines, others, strict=True):
+            if all(metrics):  # the peer is available
+                found.append(_baseline_row(baseline, service, metrics))
+        return found
+
+    return Part(summary, [measure, *(baseline.measure for baseline in baselines)], rows)
+
+
+def _baseline_row(baseline: Baseline, service: Sequence[Metrics], metrics: Sequence[Metrics]) -> Row:
+    costs = _costs(metrics)
+    return Row(
+        f"  {baseline.label}",
+        _values(metrics, "rate"),
+        ratios=ratios(_values(service, "rate"), _values(metrics, "rate")),
+        goal=baseline.goal,
+        costs=costs,
+        cost_ratios=ratios(_values(service, "server"), costs["server"]) if "server" in costs else [],
+        cost_goal=baseline.cost_goal,
+    )
+
+
+def _values(rounds: Sequence[Metrics], name: str) -> list[float]:
+    return [metrics[name] for metrics in rounds]
 
 
 def _costs(rounds: Sequence[Metrics]) -> dict[str, list[float]]:
-    return {cost: [metrics[cost] for metrics in rounds] for cost in COSTS if cost in rounds[0]}
+    return {cost: _values(rounds, cost) for cost in COSTS if cost in rounds[0]}
 
 
 def _kit_rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
@@ -57,41 +94,69 @@ def _freshness_rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
 
 
 def _backlog_rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
-    def values(name: str) -> list[float]:
-        return [metrics[name] for (metrics,) in rounds]
+    found = []
+    for events, metrics in zip(BACKLOGS, zip(*rounds, strict=True), strict=True):
+        rate, p99 = _values(metrics, "rate"), _values(metrics, "new p99")
+        found += [
+            Row(f"backlog of {events} events, published per second", rate, goal=Goal(20_000)),
+            Row("  Kafka's return → first event, s", _values(metrics, "first")),
+            Row("  new key meanwhile: request → consumer, p50, s", _values(metrics, "new p50")),
+            Row("  new key meanwhile: request → consumer, p99, s", p99, goal=Goal(5, at_least=False)),
+        ]
+    return found
 
-    return [
-        Row(f"backlog of {BACKLOG} events, published per second", values("rate"), goal=Goal(10_000)),
-        Row("  Kafka's return → first event, s", values("first")),
-        Row("  new key meanwhile: request → consumer, p50, s", values("new p50")),
-        Row(
-            "  new key meanwhile: request → consumer, p99, s", values("new p99"), goal=Goal(5, at_least=False)
-        ),
-    ]
+
+def _create(peer: Peer) -> list[str]:
+    return [peer.create]
 
 
-_CONSTANT_BYTES: Final = "aiohttp with constant bytes, per second"
+def _keys(peer: Peer) -> Sequence[str]:
+    return peer.keys
+
+
+_CONSTANT_BYTES: Final = "aiohttp with constant bytes"
 
 PARTS: Final[Mapping[str, Part]] = {
-    "creates": Part(
-        "creates per second; baseline: pgbench writing the same rows in one statement",
-        (measurements.creates, measurements.pgbench_creates),
-        _compare("POST key, per second", "pgbench, the same rows, per second", Goal(0.5)),
+    "creates": _compared(
+        "creates per second; baselines: pgbench with two schemas, plain services, an earlier commit",
+        "POST key, per second",
+        measurements.creates,
+        Baseline("pgbench, the same rows in the same schema", measurements.same_schema_creates),
+        Baseline("pgbench, key and outbox in a plain schema", measurements.plain_schema_creates, Goal(0.55)),
+        Baseline(PLAIN, of_peer(PLAIN, _create, 201), Goal(11)),
+        Baseline(GO, of_peer(GO, _create, 201), Goal(0.95)),
+        Baseline(EARLIER, of_peer(EARLIER, _create, 201), cost_goal=Goal(0.6, at_least=False)),
     ),
-    "get": Part(
-        "reads of one key per second; baseline: aiohttp responding with as many constant bytes",
-        (measurements.key_reads, measurements.constant_key_reads),
-        _compare("GET key, per second", _CONSTANT_BYTES, Goal(0.5)),
+    "updates": _compared(
+        "changes of keys per second; baseline: an earlier commit",
+        "PUT key, per second",
+        measurements.updates,
+        Baseline(EARLIER, of_peer(EARLIER, lambda peer: peer.updates), cost_goal=Goal(0.35, at_least=False)),
     ),
-    "list": Part(
-        "reads of one page of ten keys per second; the same baseline",
-        (measurements.page_reads, measurements.constant_page_reads),
-        _compare("GET page of 10, per second", _CONSTANT_BYTES, Goal(0.3)),
+    "get": _compared(
+        "reads of a thousand keys per second; baselines: aiohttp responding with as many constant bytes, the peers",
+        "GET key, per second",
+        measurements.key_reads,
+        Baseline(_CONSTANT_BYTES, measurements.constant_key_reads, Goal(0.6)),
+        Baseline(PLAIN, of_peer(PLAIN, _keys)),
+        Baseline(GO, of_peer(GO, _keys)),
+        Baseline(EARLIER, of_peer(EARLIER, _keys), cost_goal=Goal(0.75, at_least=False)),
     ),
-    "lists": Part(
-        "reads of pages of different projects per second, which share no query; the same baseline",
-        (measurements.reads_of_many_pages, measurements.constant_page_reads),
-        _compare("GET pages of 10, of 64 projects, per second", _CONSTANT_BYTES, None),
+    "list": _compared(
+        "reads of one page of ten keys per second; the same baselines",
+        "GET page of 10, per second",
+        measurements.page_reads,
+        Baseline(_CONSTANT_BYTES, measurements.constant_page_reads, Goal(0.3)),
+        Baseline(
+            EARLIER, of_peer(EARLIER, lambda peer: peer.pages[:1]), cost_goal=Goal(0.75, at_least=False)
+        ),
+    ),
+    "lists": _compared(
+        "reads of pages of different projects per second, which share no query; the same baselines",
+        "GET pages of 10, of 64 projects, per second",
+        measurements.reads_of_many_pages,
+        Baseline(_CONSTANT_BYTES, measurements.constant_page_reads),
+        Baseline(EARLIER, of_peer(EARLIER, lambda peer: peer.pages)),
     ),
     "calls": Part(
         "Python modules and functions of the service that a create and a read call",
@@ -124,8 +189,9 @@ PARTS: Final[Mapping[str, Part]] = {
         fairness.rows,
     ),
     "backlog": Part(
-        f"{BACKLOG:,} events after an outage of Kafka, while {RATE:.0f} keys per second are created",
-        (measurements.backlog_recovery,),
+        f"{' and '.join(map(str, BACKLOGS))} events after an outage of Kafka, while {RATE:.0f} keys per second are "
+        "created",
+        [measurements.backlog_recovery(events) for events in BACKLOGS],
         _backlog_rows,
     ),
 }

@@ -1,16 +1,27 @@
-"""Runs programs and waits for their exit: tools, and measurements in processes of their own."""
+"""Runs programs: tools, measurements in processes of their own, and servers that are baselines."""
 
 import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import orjson
 
+from service.dev.ports import free_port
+from testkit.http_client import NotSentError, request
+from testkit.polling import poll_until
+from testkit.processes import Process, running
+
 _MAX_SHOWN: Final = 1000
 """Characters of the start and of the end of a program's standard error in an exception."""
+
+
+_READY_TIMEOUT: Final = 60.0
+_STOP_TIMEOUT: Final = 20.0
 
 
 class BenchError(Exception):
@@ -66,3 +77,41 @@ async def run_worker(module: str, plan: object, *, timeout: float) -> dict[str, 
     output = await run_program(sys.executable, "-m", module, stdin=orjson.dumps(plan), timeout=timeout)
     result: dict[str, Any] = orjson.loads(output)
     return result
+
+
+@asynccontextmanager
+async def start_server(
+    command: Sequence[str], *, environment: Mapping[str, str], log: Path
+) -> AsyncIterator[tuple[Process, int]]:
+    """Run a program that serves HTTP during the block; yield its process and its port.
+
+    Args:
+        command: The program and its arguments; the port is added.
+        environment: Its variables.
+        log: The file of its output.
+
+    Raises:
+        BenchError: It does not respond in time, or exited.
+    """
+    port = free_port()
+
+    def unready() -> BenchError:
+        return BenchError(
+            f"{log.stem}: no response after {_READY_TIMEOUT:.0f} s:\n{log.read_text()[-_MAX_SHOWN:]}"
+        )
+
+    async with running(
+        [*command, str(port)], environment=environment, output=log, stop_timeout=_STOP_TIMEOUT
+    ) as process:
+
+        async def responds() -> bool:
+            if not process.running:
+                raise unready()
+            try:
+                await request(port, "GET", "/")
+            except NotSentError:
+                return False
+            return True
+
+        await poll_until(responds, timeout=_READY_TIMEOUT, interval=0.05, error=unready)
+        yield process, port

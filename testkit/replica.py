@@ -31,6 +31,7 @@ class Replica:
         directory: The directory of its log.
         module: The Python module to run with its arguments.
         command: The service's command and its options.
+        interpreter: The path of Python.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Replica:
         directory: Path,
         module: Sequence[str] = ("service",),
         command: Sequence[str] = ("serve",),
+        interpreter: str = sys.executable,
     ) -> None:
         self.port, self.ops_port = free_port(), free_port()
         ports = {"PORT": str(self.port), "OPS_PORT": str(self.ops_port), "HOST": "127.0.0.1"}
@@ -47,6 +49,7 @@ class Replica:
         self.log = directory / f"replica-{self.port}.log"
         self.module = tuple(module)
         self._command = tuple(command)
+        self._interpreter = interpreter
         self._process: Process | None = None
 
     @property
@@ -62,7 +65,7 @@ class Replica:
 
     def start(self) -> None:
         """Start a process."""
-        command = [sys.executable, "-m", *self.module, *self._command]
+        command = [self._interpreter, "-m", *self.module, *self._command]
         self._process = Process(command, environment=self.environment, output=self.log)
 
     def kill(self) -> None:

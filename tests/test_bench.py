@@ -1,12 +1,16 @@
 """The benchmark parses responses and calculates statistics correctly."""
 
 import asyncio
+import itertools
 import math
 import re
+from collections.abc import Sequence
+from contextlib import suppress
 
 import pytest
 
 from bench.calculations import Spread, bucket_quantile, quantile, ratios, spread
+from bench.closed_loop import Load, Plan, _measure
 from bench.load_client import LoadConnection, ResponseError, connect, parse_response
 from bench.report import Goal, Row, table
 from testkit.http_client import request_bytes
@@ -109,14 +113,57 @@ def test_quantiles_of_a_histogram_are_interpolated() -> None:
         bucket_quantile(bounds, [0.0] * 4, 0.5)
 
 
+async def _load(statuses: Sequence[int], *, refusals: bool) -> Load:
+    """Run two connections against a server that responds with these statuses in turn, each after 5 ms."""
+    responses, closed = itertools.cycle(statuses), list[asyncio.Future[None]]()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        closed.append(done := asyncio.get_running_loop().create_future())
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while await reader.readuntil(b"\r\n\r\n"):
+                await asyncio.sleep(0.005)
+                writer.write(b"HTTP/1.1 %d Status\r\nContent-Length: 0\r\n\r\n" % next(responses))
+        writer.close()
+        done.set_result(None)
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port: int = server.sockets[0].getsockname()[1]
+        requests = [request_bytes("GET", "/", token="t").decode()]
+        try:
+            return await _measure(Plan(port, requests, 201, 2, 0.1, refusals=refusals))
+        finally:
+            await asyncio.wait(closed, timeout=5)
+
+
+async def test_a_closed_loop_counts_responses_and_refusals() -> None:
+    """Each with its time; the loop ends after the last response."""
+    load = await _load([201, 503], refusals=True)
+    assert load.responses > 0
+    assert load.refused > 0
+    assert 0.005 <= load.p50 <= load.p99 <= load.seconds
+    assert 0.005 <= load.refused_p99 <= load.seconds
+
+
+async def test_a_refusal_is_a_failure_where_none_is_expected() -> None:
+    """A rate must not contain other responses."""
+    with pytest.raises(ResponseError, match="503"):
+        await _load([201, 503], refusals=False)
+
+
 def test_the_table_shows_median_ratio_and_verdict() -> None:
     """Columns are aligned, thousands are separated, a missed goal is marked."""
     good = Row(
-        "good", [1000.0, 3000.0, 2000.0], ratios=[0.5, 0.7, 0.6], goal=Goal(0.6), costs={"server": [99.6]}
+        "good",
+        [1000.0, 3000.0, 2000.0],
+        ratios=[0.5, 0.7, 0.6],
+        goal=Goal(0.6),
+        costs={"server": [99.6]},
+        cost_ratios=[0.4],
+        cost_goal=Goal(0.5, at_least=False),
     )
     bad = Row("bad", [20.0], goal=Goal(10, at_least=False))
     heading, first, second = table([good, bad]).splitlines()
-    assert re.split("  +", first) == [
+    assert re.split("  +", first)[:7] == [
         "good",
         "2 000",
         "1 000-3 000",
@@ -125,5 +172,6 @@ def test_the_table_shows_median_ratio_and_verdict() -> None:
         "≥ 0.6 reached",
         "100",
     ]
+    assert first.endswith("0.40  0.40-0.40  < 0.5 reached")
     assert re.split("  +", second) == ["bad", "20.0", "20.0-20.0", "< 10 MISSED"]
     assert heading.index("median") + len("median") == first.index("2 000") + len("2 000")

@@ -1,0 +1,1 @@
+"""Programs that `make bench` measures beside the service."""
