@@ -5,10 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench profile faults soak clients clean lock audit
+.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients clean lock audit
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
 
 run: .venv/run.stamp ## set up and run on an embedded PostgreSQL and an embedded Apache Kafka
 	@exec $(BIN)/projectkeys dev
@@ -24,8 +24,14 @@ lint: .venv/test.stamp ## check style, types, imports between the packages, and 
 	@$(BIN)/squawk --assume-in-transaction schema.sql
 	@$(BIN)/squawk service/postgres/migrations/*.sql
 
-bench: .venv/run.stamp ## measure the service and compare it with baselines
+bench: .venv/bench.stamp ## measure the service and compare it with baselines
 	@exec $(BIN)/python -m bench
+
+bench-scale: .venv/bench.stamp ## measure with 10 million keys (ARGS="--keys n"; --help lists all)
+	@exec $(BIN)/python -m bench.scale $(ARGS)
+
+bench-docs: .venv/bench.stamp ## write the results of the last bench and bench-scale into docs/performance.md
+	@exec $(BIN)/python -m bench.documents
 
 profile: .venv/run.stamp ## print where the processor time of a create, a read and an update goes
 	@exec $(BIN)/python -m bench.profile

@@ -81,10 +81,10 @@ def test_every_file_name_in_the_text_exists(page: Path) -> None:
 @each_page
 def test_every_make_target_exists(page: Path) -> None:
     """In code blocks and in backticks."""
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     code = [block.text for block in code_blocks(page) if block.language in SHELL]
-    named = re.findall(r"^(?:\$ |[A-Z_]+=\S+ )*make ([a-z]+)", "\n".join(code), re.MULTILINE)
-    named += re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z]+)", _prose(page))
+    named = re.findall(r"^(?:\$ |[A-Z_]+=\S+ )*make ([a-z-]+)", "\n".join(code), re.MULTILINE)
+    named += re.findall(r"`(?:[A-Z_]+=\S+ )?make ([a-z-]+)", _prose(page))
     assert [name for name in named if name not in targets] == []
 
 

@@ -1,0 +1,1 @@
+"""Measurements with many keys: `python -m bench.scale`."""
