@@ -1,6 +1,7 @@
 """The programs of the benchmark: the peers, the loaded database, and the condition for counting a rate."""
 
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,11 @@ from bench.deployment import MeasuredReplica
 from bench.peers import earlier_commit
 from bench.peers.running import PLAIN, Peers
 from bench.programs import BenchError
+from bench.report import Row
 from bench.requests import keys_path
+from bench.results import read_results
+from bench.scale import __main__ as scale
+from bench.scale import bulk
 from bench.scale.loading import Sizes, load, sample
 from service.app import Service
 from service.dev.servers import Servers
@@ -80,3 +85,27 @@ async def test_the_plain_service_publishes_each_key_before_its_response(
     published = sum((await consumer.end_offsets(consumer.assignment())).values())
     await consumer.stop()
     assert len(peer.keys) == stored == published == 20
+
+
+def test_the_results_of_the_other_parts_are_kept_if_one_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run with ten million keys takes hours; its exit code and its output report the failure."""
+
+    @asynccontextmanager
+    async def no_services(*_arguments: object, **_options: object) -> AsyncIterator[None]:
+        yield None
+
+    async def fail(*_arguments: object) -> list[Row]:
+        raise BenchError("no response")
+
+    async def succeed(*_arguments: object) -> list[Row]:
+        return [Row("replay: keys per second", [5.0])]
+
+    monkeypatch.setattr(scale, "new_services", no_services)
+    monkeypatch.setattr(bulk, "size", succeed)
+    monkeypatch.setattr(scale, "_PARTS", {"backlog": fail, "replay": succeed})
+    file = tmp_path / "results.json"
+    assert scale.main(["--json", str(file)]) == 1
+    assert len(read_results(file).rows) == 2
+    assert "backlog: no response" in capsys.readouterr().err

@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.large_project > options.keys:
         parser.error("--large-project: at most as many keys as --keys")
     try:
-        results = asyncio.run(_bench(options))
+        results, failures = asyncio.run(_bench(options))
     except (BenchError, ReplicaError, EmbeddedServerError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
@@ -64,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     print(results)
     write_results(options.json, results)
-    return 0
+    for failure in failures:
+        print(f"bench: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,8 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-async def _bench(options: argparse.Namespace) -> Results:
-    load_before, rows = os.getloadavg()[0], list[Row]()
+async def _bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
+    """Return the results of the parts that succeeded, which took hours, and the failures of the others."""
+    load_before, rows, failures = os.getloadavg()[0], list[Row](), list[str]()
     sizes = Sizes(options.keys, options.projects, options.large_project)
     with tempfile.TemporaryDirectory(prefix="projectkeys-scale-", dir=options.directory) as directory:
         async with new_services(
@@ -107,12 +110,15 @@ async def _bench(options: argparse.Namespace) -> Results:
             rows += await bulk.size(services)
             for name, part in _PARTS.items():
                 if options.only is None or name in options.only:
-                    rows += await part(services, options)
+                    try:
+                        rows += await part(services, options)
+                    except BenchError as error:
+                        failures.append(f"{name}: {error}")
     size = (
         f"{sizes.keys} keys, {sizes.projects} projects, {sizes.large_project} keys in one of them; "
         f"{options.rounds} rounds of {options.seconds} s"
     )
-    return new_results(rows, size=size, load_before=load_before)
+    return new_results(rows, size=size, load_before=load_before), failures
 
 
 def _report(message: str) -> None:
