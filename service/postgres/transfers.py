@@ -69,10 +69,7 @@ _LOCK_ORGANIZATIONS: Final = """
 
 
 async def lock_organizations(connection: Connection, project_ids: Sequence[int]) -> None:
-    """Prevent changes of the ingest URLs of these projects until the transaction ends.
-
-    A change publishes new DSNs of the keys that are committed before it, and of those created since.
-    """
+    """Prevent changes of ingest URLs until the transaction ends: their jobs find only keys committed before."""
     await connection.execute(_LOCK_ORGANIZATIONS, project_ids)
 
 
@@ -175,10 +172,7 @@ _INSERT_ORGANIZATIONS: Final = """
 async def insert_organizations(
     connection: Connection, documents: Sequence[dict[str, Any]], origin: Origin
 ) -> int:
-    """Insert organizations with their audit entries; return the number of those that did not exist.
-
-    The id of a document is used unless it is absent or in use.
-    """
+    """Insert organizations, with their ids if these are free; return the number of those that did not exist."""
     rows = orjson.dumps(documents).decode()
     return int(await connection.fetchval(_INSERT_ORGANIZATIONS, rows, origin.request_id))
 
@@ -269,18 +263,14 @@ _INSERT_KEYS: Final = """
 async def insert_imported_keys(connection: Connection, keys: Sequence[ImportedKey], origin: Origin) -> int:
     """Insert keys with their audit entries and events; return the number of inserted keys.
 
-    Roll back if it is smaller than that of ``keys``: a key was created or a project was deleted at the same time. No
-    events are inserted then.
+    Roll back if it is smaller than that of ``keys``: a key was created or a project was deleted at the same time.
     """
     rows = orjson.dumps([_row(imported) for imported in keys]).decode()
     inserted = await connection.fetch(_INSERT_KEYS, rows, origin.request_id)
-    ids: dict[str, int] = {row["public_key"]: row["id"] for row in inserted}
+    ids = {row["public_key"]: row["id"] for row in inserted}
     if len(ids) == len(keys):
-        events = [
-            replace(imported.event, payload=with_key_id(imported.event.payload, ids[imported.key.public_key]))
-            for imported in keys
-        ]
-        await insert_events(connection, events)
+        events = [(each.event, ids[each.key.public_key]) for each in keys]
+        await insert_events(connection, [replace(e, payload=with_key_id(e.payload, i)) for e, i in events])
     return len(ids)
 
 
