@@ -27,26 +27,7 @@ CONTENT_SECURITY_POLICY: Final = (
 """The page consists of text and one style sheet of this service."""
 
 # All links are relative, so that the page also works behind a proxy that adds a prefix to the paths.
-_HTML: Final = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<link rel="stylesheet" href="{style}">
-</head>
-<body>
-<main>
-<h1>{title}</h1>
-<p>Version {version} · <a href="{document}">Download AsyncAPI (JSON)</a> · <a href="../docs">HTTP API</a></p>
-{description}
-{channel}
-{messages}
-</main>
-</body>
-</html>
-"""
+_HTML: Final = (files(__package__) / "asyncapi_page.html").read_text("utf-8")
 
 
 def add_asyncapi_routes(routes: Routes, state: ServerState, topic: Topic) -> None:

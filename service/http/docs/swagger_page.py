@@ -26,26 +26,7 @@ _SCRIPT: Final = "text/javascript; charset=utf-8"
 _STYLE: Final = "text/css; charset=utf-8"
 
 # All links are relative, so that the page also works behind a proxy that adds a prefix to the paths.
-_HTML: Final = """\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>projectkeys API</title>
-<link rel="icon" href="data:,">
-<link rel="stylesheet" href="{swagger_style}">
-<link rel="stylesheet" href="docs/page.css">
-<script src="{swagger_script}" defer></script>
-<script src="docs/start.js" defer></script>
-</head>
-<body>
-<header><a href="api/0/openapi.json">Download OpenAPI (JSON)</a> · <a href="docs/events">Kafka events</a></header>
-<noscript>This page requires JavaScript.</noscript>
-<div id="api"></div>
-</body>
-</html>
-"""
+_HTML: Final = (_PACKAGE / "swagger_page.html").read_text("utf-8")
 
 
 def add_openapi_routes(routes: Routes, state: ServerState) -> None:
