@@ -6,6 +6,7 @@ import pytest
 
 from service.domain.events import SHARDS
 from service.kafka.types import Record
+from service.postgres.outbox import PostgresOutbox
 from service.publisher.publisher import Publisher
 from service.settings import Settings
 from testkit.polling import poll_until
@@ -144,13 +145,17 @@ async def test_shards_that_cannot_be_opened_are_retried(
 
 
 async def test_the_publisher_is_restarted_after_an_internal_error(
-    settings: Settings, postgres: Postgres, recording: RecordingProducer
+    settings: Settings, postgres: Postgres, recording: RecordingProducer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Reads of the table fail with an unexpected error for a while; then all rows are published."""
+
+    async def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("a defect")
+
     async with publishing_to(recording, settings) as publisher:
-        await postgres.execute("ALTER TABLE outbox RENAME TO elsewhere")
-        await poll_until(lambda: _owns(publisher, []))
-        await postgres.execute("ALTER TABLE elsewhere RENAME TO outbox")
+        with monkeypatch.context() as defect:
+            defect.setattr(PostgresOutbox, "select_unpublished", fail)
+            await poll_until(lambda: _owns(publisher, []))
         await write_row(postgres)
         await poll_until(lambda: _is_outbox_empty(postgres), timeout=5)
 
