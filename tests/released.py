@@ -5,6 +5,8 @@ import subprocess
 import tarfile
 from pathlib import Path
 
+from testkit.archives import extract
+
 _ROOT = Path(__file__).parents[1]
 _COMMIT = "f0e927d"
 
@@ -26,4 +28,4 @@ def released_schema() -> str:
 def unpack_release(directory: Path) -> None:
     """Write the package of release 0.1.0 into ``directory``."""
     with tarfile.open(fileobj=io.BytesIO(_git("archive", _COMMIT, "service", "schema.sql"))) as archive:
-        archive.extractall(directory, filter="data")
+        extract(archive, directory)

@@ -22,6 +22,7 @@ from projectkeys_consumer.examples import files, store
 from service.dev.kafka import EmbeddedKafka
 from service.domain.events import EventType
 from service.domain.model import new_key_half
+from testkit.archives import extract
 from testkit.polling import poll_until
 from tests.installed_kit import KIT, ROOT, KitEnvironment, build, install_kit
 from tests.kafka_harness import new_topic
@@ -84,7 +85,7 @@ async def test_the_wheel_of_the_service_contains_both_packages_and_no_others(tmp
     }
     assert {"projectkeys_consumer/examples/files.py", "projectkeys_consumer/py.typed"} <= names
     with tarfile.open(await build(ROOT, "sdist", sources)) as archive:
-        archive.extractall(sources, filter="data")
+        extract(archive, sources)
     [unpacked] = [path for path in sources.iterdir() if path.is_dir()]
     assert await _wheel_names(unpacked, from_sources) == names
 

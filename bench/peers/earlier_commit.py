@@ -11,6 +11,7 @@ from typing import Final
 
 from bench.deployment import Installation
 from bench.programs import BenchError, run_program
+from testkit.archives import extract
 from testkit.processes import ROOT
 
 COMMIT: Final = "f0e927d"
@@ -54,5 +55,5 @@ async def _extract(directory: Path) -> None:
             "a complete clone has it: git fetch --unshallow"
         ) from None
     with tarfile.open(archive) as source:
-        source.extractall(directory, filter="data")
+        extract(source, directory)
     archive.unlink()
