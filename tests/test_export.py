@@ -1,6 +1,7 @@
 """`export`, and that an import of its output is the same data."""
 
 import stat
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,9 @@ _EMPTY = """
     TRUNCATE organization, project, project_key, project_slug_redirect, deleted_key, outbox RESTART IDENTITY CASCADE
 """
 
-_TIMES = st.datetimes(timezones=st.timezones())
+_TIMES = st.datetimes(datetime(1970, 1, 2), datetime(9998, 12, 30), timezones=st.timezones())  # noqa: DTZ001 -- hypothesis adds the zone
+"""Times that the schema accepts."""
+
 _NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=64)
 _STORED_NAMES = _NAMES.filter(lambda name: name == name.strip())
 _HEX = st.binary(min_size=16, max_size=16).map(bytes.hex)

@@ -31,6 +31,8 @@ _UNSUITABLE: list[tuple[dict[str, Any], str]] = [
     ({"rate_limit_count": -1, "rate_limit_window": 1}, "rate_limit_count must be a whole number"),
     ({"date_added": "2021-06-22T22:54:28"}, "date_added must be an ISO 8601 time with a zone"),
     ({"date_added": "0001-01-01T00:00:00+14:00"}, "date_added must be an ISO 8601 time"),
+    ({"date_added": "1969-12-31T23:59:59Z"}, "from 1970 to 9998"),
+    ({"date_added": "9999-12-31T00:00:00Z"}, "from 1970 to 9998"),
     ({"data": "[]"}, "data must be an object"),
     ({"data": "{"}, "text in quotes or braces must be JSON"),
     ({"data": {"dynamicSdkLoaderOptions": {"hasReplay": "perhaps"}}}, "hasReplay must be true or false"),

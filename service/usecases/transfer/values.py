@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Collection
-from datetime import datetime
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 from service.domain.errors import CommandError
@@ -14,6 +15,7 @@ MAX_ID: Final = 2**53 - 1
 _MAX_NAME_LENGTH: Final = 64
 _HEX: Final = re.compile(r"[a-f0-9]{32}")
 _NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
+_LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
 
 
@@ -92,10 +94,8 @@ def check_time(name: str, value: object) -> str | None:
     """Return a time with a zone as the API formats it; None stays None."""
     if value is None:
         return None
-    try:
+    with suppress(ValueError, OverflowError):
         time = datetime.fromisoformat(str(value))
-        if time.tzinfo is not None:
+        if time.tzinfo is not None and 0 <= time.timestamp() <= _LATEST:
             return time_to_json(time)
-    except (ValueError, OverflowError):
-        pass
-    raise UnsuitableValueError(name, "must be an ISO 8601 time with a zone")
+    raise UnsuitableValueError(name, "must be an ISO 8601 time with a zone, from 1970 to 9998")
