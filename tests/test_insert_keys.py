@@ -21,7 +21,7 @@ async def test_the_outbox_has_the_bytes_that_are_published_from_memory(
     batch = [prepare_key(events, NewProjectKey(name), project, ORIGIN, utc_now()) for name in names]
     async with service.database.connection() as connection:
         rows = await insert_keys(connection, batch)
-    assert [row.event for row in rows] == [prepared.event for prepared in batch]
+    assert [row.event.id for row in rows] == [prepared.event.id for prepared in batch]
     stored = {row["seq"]: row for row in await postgres.fetch("SELECT * FROM outbox")}
     assert [stored[row.seq]["payload"] for row in rows] == [row.event.payload for row in rows]
     assert [stored[row.seq]["id"] for row in rows] == [row.event.id for row in rows]
