@@ -156,6 +156,11 @@ async def test_credentials_are_in_the_client_options_and_not_in_the_repr() -> No
     assert (options["sasl_plain_username"], options["sasl_plain_password"]) == ("user", "hidden")
     assert options["ssl_context"].check_hostname
     assert "hidden" not in repr(plain)
-    token = replace(plain, sasl_mechanism="OAUTHBEARER").security_options()
-    assert await token["sasl_oauth_token_provider"].token() == "hidden"
+
+    async def read_token() -> str:
+        return "hidden"
+
+    bearer = replace(plain, sasl_mechanism="OAUTHBEARER", sasl_token=read_token)
+    assert await bearer.security_options()["sasl_oauth_token_provider"].token() == "hidden"
+    assert "hidden" not in repr(bearer)
     assert KafkaConnection(("kafka:9092",)).security_options().keys() == {"client_id", "security_protocol"}
