@@ -141,8 +141,9 @@ class _ClosedLoop:
 
 
 async def _measure(plan: Plan) -> Load:
-    _, limit = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, plan.connections + _OTHER_DESCRIPTORS), limit))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = min(hard, plan.connections + _OTHER_DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, needed), hard))  # never lower than before
     return await _ClosedLoop(plan).run()
 
 
