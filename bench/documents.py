@@ -21,16 +21,13 @@ _FILES: Final = {"bench": DIRECTORY / "bench.json", "scale": DIRECTORY / "bench-
 
 
 def page(text: str, stored: Mapping[str, Results]) -> str:
-    """Return the text of the page with its generated sections replaced.
-
-    Raises:
-        KeyError: A section has no results.
-    """
+    """Return the text of the page with its generated sections replaced; a section without results stays as it is."""
     sections = {name: _section(results) for name, results in stored.items()}
     sections["capacity"] = markdown(Demand(), costs_of(stored))
 
     def section(found: re.Match[str]) -> str:
-        return f"{found[1]}\n{sections[found[2]]}\n{found[3]}"
+        name = found[2]
+        return f"{found[1]}\n{sections[name]}\n{found[3]}" if name in sections else found[0]
 
     pattern = r"(<!-- generated: (\w+) .*?-->)\n.*?(<!-- end -->)"
     return re.sub(pattern, section, text, flags=re.DOTALL)
