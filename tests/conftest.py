@@ -1,6 +1,6 @@
 """Real servers, started once for a run; a fresh database and a fresh topic for each test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +47,15 @@ def _plain_tracebacks() -> None:
     structlog.configure(
         processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     )
+
+
+@pytest.fixture(autouse=True)
+def _same_log_configuration() -> Iterator[None]:
+    """Restore the configuration of the log, which commands change that run in this process."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
 
 
 @pytest.fixture(scope="session")
