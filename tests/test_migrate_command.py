@@ -16,6 +16,7 @@ import pytest
 from service.dev.ports import free_port
 from service.postgres.migrate import migrate
 from service.postgres.migration_files import known_migrations
+from testkit.commits import RELEASE_0_1_0, extract_commit, read_file
 from testkit.polling import poll_until
 from testkit.processes import Process
 from testkit.proxy import proxy
@@ -23,7 +24,6 @@ from tests.catalog import describe_schema
 from tests.commands import run
 from tests.outbox import Postgres
 from tests.processes import running
-from tests.released import released_schema, unpack_release
 
 _HOLD_LOCK = "SELECT pg_advisory_lock(7346198202)"
 _PATIENCE = 60.0
@@ -51,7 +51,7 @@ async def test_of_five_migrations_one_is_killed_and_the_others_finish_its_work_o
     empty: Postgres, empty_database_url: str, postgres: Postgres, tmp_path: Path
 ) -> None:
     """The killed one leaves an invalid index; the next one rebuilds it, and the other three have nothing to do."""
-    await empty.execute(released_schema())
+    await empty.execute(read_file(RELEASE_0_1_0, "schema.sql"))
     blocker = await asyncpg.connect(empty_database_url)
     transaction = blocker.transaction()
     await transaction.start()
@@ -176,7 +176,7 @@ async def test_check_names_the_missing_migrations(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Exit code 1 before, 0 after."""
-    await empty.execute(released_schema())
+    await empty.execute(read_file(RELEASE_0_1_0, "schema.sql"))
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     assert await run("migrate", "--check") == 1
     assert "lacks the migrations 0001_schema_migration" in capsys.readouterr().err
@@ -207,9 +207,9 @@ async def test_release_0_1_0_is_ready_on_the_new_schema_and_its_migrate_succeeds
     empty: Postgres, empty_database_url: str, tmp_path: Path
 ) -> None:
     """A rollback to it needs no step; it also runs beside this release during a rolling update."""
-    await empty.execute(released_schema())
+    await empty.execute(read_file(RELEASE_0_1_0, "schema.sql"))
     await migrate(empty)
-    unpack_release(tmp_path)
+    extract_commit(RELEASE_0_1_0, tmp_path, "service", "schema.sql")
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": str(tmp_path),

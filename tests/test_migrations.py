@@ -10,9 +10,9 @@ from service.postgres import migrate as runner
 from service.postgres.migrate import migrate
 from service.postgres.migration_files import Migration, known_migrations
 from service.postgres.schema import SchemaError, problem_with, select_schema_state
+from testkit.commits import RELEASE_0_1_0, read_file
 from tests.catalog import describe_schema
 from tests.outbox import Postgres
-from tests.released import released_schema
 
 NO_TRANSACTION = "-- migrate: no transaction\n"
 
@@ -21,7 +21,7 @@ NO_TRANSACTION = "-- migrate: no transaction\n"
 async def released(empty_database_url: str) -> AsyncIterator[Postgres]:
     """A connection to a database with the schema of release 0.1.0."""
     connection = await asyncpg.connect(empty_database_url)
-    await connection.execute(released_schema())
+    await connection.execute(read_file(RELEASE_0_1_0, "schema.sql"))
     yield connection
     await connection.close()
 

@@ -10,10 +10,10 @@ from service.app import Service
 from service.domain.model import LoaderOptions
 from service.domain.pagination import Page
 from service.postgres.migrate import migrate
+from testkit.commits import RELEASE_0_1_0, read_file
 from tests.conftest import make_project
 from tests.http_service import Site
 from tests.outbox import Postgres
-from tests.released import released_schema
 
 OPTIONS = (
     '{"hasReplay":false,"hasPerformance":false,"hasDebug":false,"hasFeedback":false,"hasLogsAndMetrics":true}'
@@ -117,7 +117,7 @@ async def test_an_unreadable_key_fails_no_other(service: Service, postgres: Post
 async def released(empty_database_url: str) -> AsyncIterator[Postgres]:
     """A connection to a database of release 0.1.0 with rows of a tenant, four of which cannot be read."""
     connection = await asyncpg.connect(empty_database_url)
-    await connection.execute(released_schema())
+    await connection.execute(read_file(RELEASE_0_1_0, "schema.sql"))
     await connection.execute(
         "INSERT INTO organization (slug, name, ingest_url) VALUES ('acme', 'a', 'http://['), ('other', 'o', NULL);"
         "INSERT INTO project (organization_id, slug, name, created_at) VALUES (1, 'p', 'p', 'infinity')"

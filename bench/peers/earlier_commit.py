@@ -3,18 +3,17 @@
 Its source and an environment with its locked dependencies are in the cache directory; both are created once.
 """
 
+import asyncio
 import shutil
 import sys
-import tarfile
 from pathlib import Path
 from typing import Final
 
 from bench.deployment import Installation
 from bench.programs import BenchError, run_program
-from testkit.archives import extract
-from testkit.processes import ROOT
+from testkit.commits import RELEASE_0_1_0, MissingCommitError, extract_commit
 
-COMMIT: Final = "f0e927d"
+COMMIT: Final = RELEASE_0_1_0
 _INSTALL_TIMEOUT: Final = 300.0  # seconds; it downloads about 20 MB
 
 
@@ -45,15 +44,7 @@ async def install(cache_dir: Path) -> Installation:
 
 
 async def _extract(directory: Path) -> None:
-    archive = directory / "source.tar"
-    command = ("git", "-C", str(ROOT), "archive", f"--output={archive}", COMMIT)
     try:
-        await run_program(*command)
-    except (BenchError, OSError):
-        raise BenchError(
-            f"commit {COMMIT} is not in this clone, so its rows are missing in the table; "
-            "a complete clone has it: git fetch --unshallow"
-        ) from None
-    with tarfile.open(archive) as source:
-        extract(source, directory)
-    archive.unlink()
+        await asyncio.to_thread(extract_commit, COMMIT, directory)
+    except MissingCommitError as error:
+        raise BenchError(f"the rows of an earlier commit are missing in the table: {error}") from None
