@@ -27,15 +27,13 @@ class Results:
 
     Attributes:
         date: The day of the run.
-        machine: Processors, interpreter and versions.
-        config_args: The options that the interpreter was configured with.
+        machine: Processors, interpreter and how it was built, versions; no path of the machine.
         size: The sizes of the run: rounds, seconds, keys.
         rows: The rows of the table.
     """
 
     date: str
     machine: str
-    config_args: str
     size: str
     rows: Sequence[Row]
 
@@ -59,7 +57,7 @@ def new_results(rows: Sequence[Row], *, size: str, load_before: float) -> Result
         f"Python {platform.python_version()} ({interpreter_build(config_args)}), {libraries}, PostgreSQL 18, "
         f"Kafka {kafka}"
     )
-    return Results(datetime.now(UTC).date().isoformat(), machine, config_args, size, rows)
+    return Results(datetime.now(UTC).date().isoformat(), machine, size, rows)
 
 
 def interpreter_build(config_args: str) -> str:

@@ -19,7 +19,7 @@ _ROWS = [
     Row("PUT key, per second", [50.0], costs={"server": [400.0], "postgres": [300.0]}),
     Row("GET key, per second", [900.0], costs={"server": [50.0], "postgres": [10.0]}),
 ]
-_RESULTS = Results("2026-01-31", "2 processors", "--with-lto", "3 rounds of 1 s", _ROWS)
+_RESULTS = Results("2026-01-31", "2 processors", "3 rounds of 1 s", _ROWS)
 _COSTS = costs_of({"bench": _RESULTS})
 
 
