@@ -187,8 +187,8 @@ async def test_a_rewritten_file_is_read_for_the_next_connection(
     """A password that rotates needs no restart; an empty file, which is being rewritten, changes nothing."""
     file = tmp_path / "url"
     monkeypatch.setenv("DATABASE_URL_FILE", str(file))
-    file.write_text("postgresql://nobody@127.0.0.1:1/none")
-    database = open_database(DatabaseSettings(database_url="postgresql://nobody@127.0.0.1:1/none"))
+    file.write_text("postgresql://user@127.0.0.1:1/none")
+    database = open_database(DatabaseSettings(database_url="postgresql://user@127.0.0.1:1/none"))
     await database.start()
     for text, works in (("", False), (database_url, True)):
         file.write_text(text)
