@@ -172,9 +172,8 @@ class OutboxWorker:
             rows[row.event.shard].append(row)
         for shard, session in reads:
             shard.finish_read(rows[shard.number], session)
-        if (
-            server_started_at is not None
-        ):  # a former primary may answer reads: what it has is published already
+        if server_started_at is not None:
+            # A former primary may answer reads: what it has is published already.
             self._replace_outdated(server_started_at)
         self._signals.sender.set()
 
