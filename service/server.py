@@ -7,12 +7,9 @@ import structlog
 from aiohttp import web
 
 from service.app import Service, check_dependencies, ingest_from, publishing, update_outbox_metrics
-from service.contract.asyncapi import Topic
-from service.domain.events import SHARDS
 from service.http.application import create_app
 from service.http.ops import Health
 from service.http.serializers import KeySerializer
-from service.kafka.topic import TOPIC_CONFIG
 from service.process import HttpServer, Port, build_server, open_ports, serve_until_stopped, stop_signal
 
 _log = structlog.get_logger(__name__)
@@ -75,6 +72,6 @@ def build_http(service: Service) -> HttpServer:
 
 def build_app(service: Service, server: HttpServer) -> web.Application:
     """Create the application of the API."""
-    topic = Topic(service.settings.kafka_topic, SHARDS, TOPIC_CONFIG)
-    serializer = KeySerializer(ingest_from(service.settings))
-    return create_app(server.state, server.health, service.use_cases, serializer, topic)
+    settings = service.settings
+    serializer = KeySerializer(ingest_from(settings))
+    return create_app(server.state, server.health, service.use_cases, serializer, settings.kafka_topic)

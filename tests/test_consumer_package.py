@@ -84,6 +84,7 @@ async def test_the_wheel_of_the_service_contains_both_packages_and_no_others(tmp
         "projectkeys-0.1.0.dist-info",
     }
     assert {"projectkeys_consumer/examples/files.py", "projectkeys_consumer/py.typed"} <= names
+    assert {"service/http/docs/openapi.json", "service/contract/asyncapi.json"} <= names
     with tarfile.open(await build(ROOT, "sdist", sources)) as archive:
         extract(archive, sources)
     [unpacked] = [path for path in sources.iterdir() if path.is_dir()]

@@ -10,7 +10,7 @@ from urllib.parse import urljoin
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from service.contract.asyncapi import Topic, asyncapi_document
+from service.contract.asyncapi import asyncapi_document
 from service.contract.catalogue import EventSchema, event_schemas
 from service.domain.events import SHARDS, EventType
 from service.http.docs.asyncapi_page import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE, SCHEMAS, asyncapi_page
@@ -19,10 +19,13 @@ from tests.http_service import COMMON_HEADERS, Site
 
 _OFFICIAL = Path(__file__).parent / "asyncapi" / "3.0.0.json.gz"
 _CONTROL_RECORDS = {"fence", "heartbeat"}
+_CONTROL_HEADERS = {"ce_specversion", "ce_id", "ce_source", "ce_type", "ce_time"}
+_HEADERS = event_schemas()["headers.1"]
+_EVENTS = [schema for schema in event_schemas().values() if schema is not _HEADERS]
 
 
 def _document() -> dict[str, Any]:
-    return asyncapi_document(Topic("project-keys", SHARDS, TOPIC_CONFIG), version="1.2.3")
+    return asyncapi_document("project-keys")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def test_the_document_is_valid_asyncapi(official: Draft7Validator) -> None:
 def test_the_official_schema_rejects_a_wrong_document(
     official: Draft7Validator, path: tuple[str, ...], wrong: Any
 ) -> None:
-    """It checks every part that the service fills."""
+    """It checks every part of the document."""
     document = _document()
     target = document
     for step in path[:-1]:
@@ -76,19 +79,48 @@ def test_the_document_has_every_kind_of_record() -> None:
     } == messages
 
 
-def test_a_message_equals_its_schema_file() -> None:
-    """The examples are valid by the document's schemas."""
+@pytest.mark.parametrize("schema", _EVENTS, ids=lambda schema: schema.type)
+def test_a_message_has_the_schema_and_the_example_of_its_event(schema: EventSchema) -> None:
+    """Without the keywords that only a separate document has."""
     document = _document()
-    for name, message in document["components"]["messages"].items():
+    message = document["components"]["messages"][schema.type]
+    [example] = message["examples"]
+    assert message["payload"] == {"$ref": f"#/components/schemas/{schema.name}"}
+    assert document["components"]["schemas"][schema.name] == _embedded(schema.schema)
+    assert (example["payload"], message["description"]) == (schema.example, schema.schema["description"])
+    assert message["bindings"]["kafka"]["key"]["pattern"] == schema.schema["properties"]["id"]["pattern"]
+    assert example["headers"] == _HEADERS.example | {
+        "ce_type": schema.type,
+        "ce_dataschema": schema.urn,
+        "ce_keyversion": str(schema.example["version"]),
+    }
+    assert message["headers"]["properties"]["ce_dataschema"]["const"] == schema.urn
+
+
+def _embedded(schema: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in schema.items() if name not in {"$schema", "$id"}}
+
+
+def test_a_message_has_the_headers_of_the_schema_file() -> None:
+    """Of one type, and its example is valid; control records have some of the headers, events with a value all."""
+    expected = _embedded(_HEADERS.schema)
+    for name, message in _document()["components"]["messages"].items():
+        headers = dict(message["headers"])
+        properties, required = headers.pop("properties"), set(headers.pop("required"))
+        assert headers == {key: expected[key] for key in expected if key not in {"properties", "required"}}
+        for header, schema in properties.items():
+            constant = (
+                {"const": schema["const"]}
+                if header in {"ce_type", "ce_dataschema"} and "const" in schema
+                else {}
+            )
+            assert schema == expected["properties"][header] | constant
+        is_control_record = name in _CONTROL_RECORDS
+        assert set(properties) == (required if is_control_record else set(expected["properties"]))
+        assert required >= (_CONTROL_HEADERS if is_control_record else set(expected["required"]))
         for example in message["examples"]:
             Draft202012Validator(message["headers"]).validate(example["headers"])
-            assert example["headers"]["ce_type"] == message["headers"]["properties"]["ce_type"]["const"]
-            if name != "tombstone":
-                reference = message["payload"]["$ref"].rpartition("/")[2]
-                schema = document["components"]["schemas"][reference]
-                Draft202012Validator(schema).validate(example["payload"])
-                assert example["headers"]["ce_dataschema"] == event_schemas()[reference].urn
-                assert schema["properties"] == event_schemas()[reference].schema["properties"]
+            assert example["headers"]["ce_type"] == properties["ce_type"]["const"]
 
 
 def test_a_tombstone_has_its_type_and_version_in_the_headers() -> None:
@@ -195,7 +227,9 @@ async def test_the_page_has_a_strict_policy_and_shows_the_whole_document(site: S
 def test_the_page_escapes_the_document() -> None:
     """Also the name of the topic, which an operator chooses."""
     name = "<script>alert(1)</script>"
-    html = asyncapi_page(asyncapi_document(Topic(name, SHARDS, TOPIC_CONFIG), version="<b>"))
+    document = asyncapi_document(name)
+    document["info"]["version"] = "<b>"
+    html = asyncapi_page(document)
     assert "<script" not in html
     assert "<b>" not in html
     assert "&lt;script&gt;" in html

@@ -5,7 +5,6 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from service.concurrency.supervisor import supervised
-from service.contract.asyncapi import Topic
 from service.http.docs.asyncapi_page import add_asyncapi_routes
 from service.http.docs.swagger_page import add_openapi_routes
 from service.http.health import add_health_route
@@ -18,7 +17,7 @@ from service.usecases.use_cases import UseCases
 
 
 def create_app(
-    state: ServerState, health: Health, use_cases: UseCases, key_serializer: KeySerializer, topic: Topic
+    state: ServerState, health: Health, use_cases: UseCases, key_serializer: KeySerializer, topic: str
 ) -> web.Application:
     """Create the application of the API.
 
@@ -27,7 +26,7 @@ def create_app(
         health: The readiness of the process.
         use_cases: The use cases that the handlers call.
         key_serializer: The serializer of keys in responses.
-        topic: The topic that the AsyncAPI document describes.
+        topic: The name of the topic that the AsyncAPI document describes.
     """
     app = web.Application()
     app[ROUTES] = routes(state, use_cases, key_serializer)

@@ -4,13 +4,12 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
-from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, Final
 
 import orjson
 
-from service.contract.asyncapi import Topic, asyncapi_document
+from service.contract.asyncapi import asyncapi_document
 from service.contract.catalogue import event_schemas
 from service.http.docs.static import Page, add_page
 from service.http.server.middleware import Routes
@@ -30,9 +29,9 @@ CONTENT_SECURITY_POLICY: Final = (
 _HTML: Final = (files(__package__) / "asyncapi_page.html").read_text("utf-8")
 
 
-def add_asyncapi_routes(routes: Routes, state: ServerState, topic: Topic) -> None:
-    """Add the routes of the document, its page, the style sheet and the schemas, whose contents are built once."""
-    document = asyncapi_document(topic, version=version("projectkeys"))
+def add_asyncapi_routes(routes: Routes, state: ServerState, topic: str) -> None:
+    """Add the routes of the document, its page, the style sheet and the schemas; ``topic`` is the topic's name."""
+    document = asyncapi_document(topic)
     html = asyncapi_page(document)
     style = (files(__package__) / "asyncapi_page.css").read_bytes()
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}

@@ -1,12 +1,12 @@
 """Serves the OpenAPI document and its page, the copy of Swagger UI in this package; neither requires a token."""
 
 import json
+from importlib.metadata import version
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
-from service.http.docs.openapi import api_document
 from service.http.docs.static import Page, add_page
 from service.http.server.middleware import Routes
 from service.http.server.state import ServerState
@@ -29,15 +29,25 @@ _STYLE: Final = "text/css; charset=utf-8"
 _HTML: Final = (_PACKAGE / "swagger_page.html").read_text("utf-8")
 
 
+def openapi_document(path_prefix: str = "") -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document, `openapi.json`, with the version of the service and its URL.
+
+    ``path_prefix`` is that of `ServerState`.
+    """
+    document: dict[str, Any] = json.loads((_PACKAGE / "openapi.json").read_text("utf-8"))
+    document["info"]["version"] = version("projectkeys")
+    document["servers"] = [{"url": path_prefix or "/"}]
+    return document
+
+
 def add_openapi_routes(routes: Routes, state: ServerState) -> None:
     """Add the routes of the document, its page and the files that the page loads."""
-    version = json.loads((_SWAGGER_UI / "ORIGIN.json").read_text())["version"]
-    script, style = (f"docs/swagger-ui-{version}.{kind}" for kind in ("js", "css"))
+    release = json.loads((_SWAGGER_UI / "ORIGIN.json").read_text())["version"]
+    script, style = (f"docs/swagger-ui-{release}.{kind}" for kind in ("js", "css"))
     html = _HTML.format(swagger_script=script, swagger_style=style)
-    document = api_document(state.path_prefix)
     policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
     for page in (
-        Page(DOCUMENT, "application/json", orjson.dumps(document)),
+        Page(DOCUMENT, "application/json", orjson.dumps(openapi_document(state.path_prefix))),
         Page(PAGE, "text/html; charset=utf-8", html.encode(), policy),
         Page("/docs/start.js", _SCRIPT, (_PACKAGE / "start.js").read_bytes()),
         Page("/docs/page.css", _STYLE, (_PACKAGE / "page.css").read_bytes()),

@@ -1,16 +1,16 @@
-"""JSON Schemas of the fields of request bodies; a schema accepts exactly the values that its field accepts."""
+"""JSON Schemas of request bodies, derived from their fields: each accepts exactly the values of its field."""
 
 import re
 from collections.abc import Mapping
 from functools import singledispatch
 from typing import Any, Final
 
+from apispec import APISpec
 from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
 from service.domain.dsn import MAX_BASE_URL_LENGTH
 from service.domain.model import LOADER_OPTIONS
-from service.http.docs.descriptions import member_description
 from service.http.fields import (
     BaseUrl,
     Choice,
@@ -21,7 +21,7 @@ from service.http.fields import (
     Slug,
     Text,
 )
-from service.http.schemas import LoaderOptionsField, RateLimitField
+from service.http.schemas import Body, LoaderOptionsField, RateLimitField
 
 JsonSchema = dict[str, Any]
 
@@ -33,17 +33,22 @@ _PORT: Final = (
 _BASE_URL_OR_EMPTY: Final = (
     rf"^(https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:({_PORT}))?(/[A-Za-z0-9._~-]+)*)?$"
 )
-_IGNORED: Final = "Ignored."
 _EMPTY: Final = {"const": ""}
 
 
-def describe_field(converter: OpenAPIConverter, field: fields.Field[Any], **_: Any) -> JsonSchema:
-    """Return what apispec cannot derive from a field: the schemas of the service's field types, and descriptions."""
-    schema = _schema(field, converter)
-    if not field.name:
-        return schema
-    description = member_description(type(field.parent).__name__, field.data_key or field.name)
-    return schema | ({"description": description} if description else {})
+BODIES: Final[Mapping[str, type[Body[Any]]]] = {
+    body.__name__.removesuffix("Body"): body for body in Body.__subclasses__()
+}
+"""The schemas of request bodies by the names of their components in the OpenAPI document."""
+
+
+def body_schema(body: type[Body[Any]]) -> JsonSchema:
+    """Return the JSON Schema of a body, without descriptions."""
+    converter = OpenAPIConverter(
+        "3.1.0", schema_name_resolver=lambda _schema: None, spec=APISpec("", "", "3.1.0")
+    )
+    converter.add_attribute_function(lambda converter, field, **_: _schema(field, converter))
+    return dict(converter.schema2jsonschema(body()))
 
 
 @singledispatch
@@ -124,15 +129,22 @@ def _(field: RateLimitField, converter: OpenAPIConverter) -> JsonSchema:
 @_schema.register
 def _(field: LoaderOptionsField, converter: OpenAPIConverter) -> JsonSchema:
     option = converter.field2property(field.OPTION)
-    parent = type(field).__name__
-    properties = {name: option | {"description": member_description(parent, name)} for name in LOADER_OPTIONS}
     return {
         "anyOf": [
-            {"type": "object", "properties": properties},
-            {"type": ["string", "null"], "description": _IGNORED},
-            {"type": "array", "items": {"not": {"enum": list(LOADER_OPTIONS)}}, "description": _IGNORED},
+            {"type": "object", "properties": dict.fromkeys(LOADER_OPTIONS, option)},
+            {"type": ["string", "null"]},
+            {"type": "array", "items": {"not": {"enum": list(LOADER_OPTIONS)}}},
         ]
     }
+
+
+def without_descriptions(schema: Any) -> Any:
+    """Return ``schema`` without the member `description` of it and of the schemas in it."""
+    if isinstance(schema, list):
+        return [without_descriptions(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {name: without_descriptions(value) for name, value in schema.items() if name != "description"}
 
 
 def form_schema(schema: Mapping[str, Any]) -> JsonSchema:
