@@ -148,7 +148,7 @@ async def change_keys(c: Connection) -> None:
         origin=ORIGIN,
         change_id=_EVENT_ID,
     )
-    await audit.insert_audit_record(c, record)
+    await audit.insert_audit_records(c, [record])
     await key_writes.update_versions(c, 1, _LOCKED, _EVENTS)
     await key_writes.delete_keys(c, 1, _LOCKED, _EVENTS)
 

@@ -10,6 +10,7 @@ import pytest
 from service.app import Service, build
 from service.domain.errors import NotFoundError
 from service.domain.model import ProjectKeyChange
+from service.postgres.database import Database
 from service.settings import Settings
 from tests.batch_jobs import write_keys
 from tests.conftest import ORIGIN, make_project
@@ -97,6 +98,25 @@ async def test_a_locked_key_delays_the_changes_of_no_other_key(service: Service,
         await asyncio.gather(*(update(project, key, change, ORIGIN) for key in others))
         assert not waiting.done()
     assert (await waiting).key.version == 2
+
+
+@pytest.mark.parametrize("names", [["Same"] * 65, [f"n{number}" for number in range(65)]])
+async def test_many_changes_of_one_key_need_no_transaction_that_waits_for_its_lock(
+    service: Service, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, names: list[str]
+) -> None:
+    """With and without effect: they take turns within the process, and each has an audit entry."""
+    project = await make_project(service)
+    [key] = await write_keys(postgres, project.id, 1)
+    update = service.use_cases.change_keys.update
+    monkeypatch.setattr(Database, "transaction", None)
+    updated = await asyncio.gather(
+        *(update(project, key, ProjectKeyChange(name=name), ORIGIN) for name in names)
+    )
+    assert [result.key.label for result in updated] == names
+    events = [result.event_id for result in updated if result.event_id is not None]
+    assert events == [row["id"] for row in await postgres.fetch("SELECT id FROM outbox ORDER BY seq")]
+    assert len(events) == len(set(names))
+    assert await postgres.fetchval("SELECT count(*) FROM audit_entry WHERE target = $1", key) == len(names)
 
 
 async def test_a_change_repeats_what_was_changed_since_it_was_read(

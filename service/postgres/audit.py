@@ -1,5 +1,6 @@
 """The table audit_entry, the audit log: who changed what. It never contains a secret."""
 
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -14,24 +15,31 @@ _INSERT: Final = """
     INSERT INTO audit_entry (
         organization_id, project_id, token_id, action, target, request_id, remote_address, data, change_id
     )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+    SELECT organization_id, project_id, token_id, action, target, request_id, remote_address, data, change_id
+    FROM json_to_recordset($1) AS new (
+        organization_id bigint, project_id bigint, token_id bigint, action text, target text, request_id text,
+        remote_address text, data json, change_id uuid
+    )
 """
 
 
-async def insert_audit_record(connection: Connection, record: AuditRecord) -> None:
-    """Insert the record of a change, in the transaction of the change."""
-    await connection.execute(
-        _INSERT,
-        record.organization_id,
-        record.project_id,
-        record.origin.token_id,
-        record.action,
-        record.target,
-        record.origin.request_id,
-        record.origin.remote_address,
-        orjson.dumps(record.data).decode(),
-        record.change_id,
-    )
+async def insert_audit_records(connection: Connection, records: Sequence[AuditRecord]) -> None:
+    """Insert the records of changes, in the transaction of the changes."""
+    rows = [
+        {
+            "organization_id": record.organization_id,
+            "project_id": record.project_id,
+            "token_id": record.origin.token_id,
+            "action": record.action,
+            "target": record.target,
+            "request_id": record.origin.request_id,
+            "remote_address": record.origin.remote_address,
+            "data": record.data,
+            "change_id": record.change_id,
+        }
+        for record in records
+    ]
+    await connection.execute(_INSERT, orjson.dumps(rows).decode())
 
 
 # A lock is written to the WAL, so the commit waits for a synchronous standby; otherwise the change could be reported

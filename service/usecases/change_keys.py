@@ -1,14 +1,16 @@
 """Updates and deletes keys: each change is a new version, committed together with its event."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from service.concurrency.batcher import Batcher
 from service.concurrency.tenant_slots import TenantSlots
-from service.domain.audit import changed_values
+from service.domain.audit import AuditRecord, changed_values
 from service.domain.errors import ConflictError, NotFoundError, UncertainError
 from service.domain.events import (
     EventFactory,
@@ -18,6 +20,7 @@ from service.domain.events import (
     rate_limit_to_json,
 )
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version, utc_now
+from service.postgres.audit import insert_audit_records
 from service.postgres.database import Database, PostgresError
 from service.postgres.key_changes import PreparedChange, change_keys
 from service.postgres.key_locks import lock_key
@@ -27,11 +30,8 @@ from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 _LIMITS: Final = {"max_running_batches": 1, "max_batch_size": 64, "max_queue_size": 1024}
 """As for creates."""
 
-_MAX_BATCHES: Final = 100
-"""Batches that a change joins at most: in each, another change of the same key may precede it."""
-
-_MAX_MISSES: Final = 2
-"""Batches in which the key was locked, or changed by another process, before the change waits for the lock."""
+_MAX_BATCHES: Final = 3
+"""Batches that a change joins, if the key is locked or changed by another process, before it waits for the lock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +56,9 @@ _Prepare: TypeAlias = Callable[[ProjectKey, Project], PreparedChange | None]
 class ChangeKeys:
     """Updates and deletes keys.
 
-    A change reads its key and joins a batch, which is one statement and does not wait for locks. If the key is locked
-    or was changed in between, the change is repeated, the last time in a transaction that waits for the lock.
+    The changes of a key take turns within this process. A change reads its key and joins a batch, which is one
+    statement and does not wait for locks. If the key is locked or was changed in between, the change is repeated, the
+    last time in a transaction that waits for the lock.
 
     ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
     transaction.
@@ -79,7 +80,9 @@ class ChangeKeys:
         self._slots = slots
         self._on_committed = on_committed
         self._clock = clock
-        self._batcher = Batcher[PreparedChange, bool | None](self._commit_batch, **_LIMITS)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._changes = Batcher[PreparedChange, bool](self._commit_changes, **_LIMITS)
+        self._unchanged = Batcher[AuditRecord, bool](self._record_unchanged, **_LIMITS)
 
     async def update(
         self,
@@ -135,35 +138,43 @@ class ChangeKeys:
 
     async def drain(self) -> None:
         """Wait until every queued change is committed or has failed."""
-        await self._batcher.drain()
+        await self._changes.drain()
+        await self._unchanged.drain()
 
     async def _change(
         self, project: Project, public_key: str, prepare: _Prepare, write: _Write, key: ProjectKey | None
     ) -> UpdatedKey:
-        try:
-            misses = 0
-            for _ in range(_MAX_BATCHES):
-                prepared = prepare(key or await self._read_keys.get(project, public_key), project)
-                if prepared is None:
-                    break
-                write.result = UpdatedKey(prepared.key, write.id)
-                committed = await self._batcher.submit(prepared, tenant=project.organization.id)
-                if committed:
-                    return write.result
-                key, misses = None, misses + (committed is False)
-                if misses == _MAX_MISSES:
-                    break
-        except UncertainError:
-            write.uncertain = True
-        async with self._slots.slot(project.organization.id):
-            return await retry_until_known(write, self._attempt, project, public_key, prepare, write)
+        turn = self._turns.setdefault(public_key, asyncio.Lock())
+        if turn.locked():
+            key = None  # the change that is being made replaces it
+        async with turn:
+            try:
+                for _ in range(_MAX_BATCHES):
+                    before = key or await self._read_keys.get(project, public_key)
+                    write.result, committed = self._join_batch(
+                        project, before, prepare(before, project), write
+                    )
+                    if await committed:
+                        return write.result
+                    key = None
+            except UncertainError:
+                write.uncertain = True
+            async with self._slots.slot(project.organization.id):
+                return await retry_until_known(write, self._attempt, project, public_key, prepare, write)
 
-    async def _commit_batch(self, batch: Sequence[PreparedChange]) -> Sequence[bool | None]:
-        """Commit changes in one statement, which is one transaction.
+    def _join_batch(
+        self, project: Project, before: ProjectKey, prepared: PreparedChange | None, write: _Write
+    ) -> tuple[UpdatedKey, asyncio.Future[bool]]:
+        """Return the result, and the future of whether it was committed; without effect it is only audited."""
+        tenant = project.organization.id
+        if prepared is None:
+            record = write.audit_record("projectkey.edit", before.public_key, {}, project)
+            return UpdatedKey(before, None), self._unchanged.submit(record, tenant=tenant)
+        return UpdatedKey(prepared.key, write.id), self._changes.submit(prepared, tenant=tenant)
 
-        Returns:
-            For each change whether it was committed; None if another change of its key precedes it in the batch.
-        """
+    async def _commit_changes(self, batch: Sequence[PreparedChange]) -> Sequence[bool]:
+        """Commit changes in one statement, which is one transaction; return for each whether it was committed."""
+        # A change whose caller was cancelled may precede another one of its key.
         first_of_key = {prepared.key.public_key: prepared for prepared in reversed(batch)}
         try:
             async with self._database.connection() as connection:
@@ -172,10 +183,16 @@ class ChangeKeys:
             return [False] * len(batch)
         self._on_committed(rows)
         committed = {row.event.id for row in rows}
-        return [
-            prepared.event.id in committed if prepared is first_of_key[prepared.key.public_key] else None
-            for prepared in batch
-        ]
+        return [prepared.event.id in committed for prepared in batch]
+
+    async def _record_unchanged(self, batch: Sequence[AuditRecord]) -> Sequence[bool]:
+        """Insert the audit entries of changes without effect; return for each whether it was inserted."""
+        try:
+            async with self._database.connection() as connection:
+                await insert_audit_records(connection, batch)
+        except (PostgresError, ConflictError):  # of one row
+            return [False] * len(batch)
+        return [True] * len(batch)
 
     async def _attempt(
         self, project: Project, public_key: str, prepare: _Prepare, write: _Write

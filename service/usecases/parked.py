@@ -6,7 +6,7 @@ from service.domain.audit import AuditRecord
 from service.domain.errors import NotFoundError
 from service.domain.events import ParkedRow
 from service.domain.model import Origin
-from service.postgres.audit import insert_audit_record
+from service.postgres.audit import insert_audit_records
 from service.postgres.database import Database
 from service.postgres.outbox import notify_publishers
 from service.postgres.outbox_admin import (
@@ -72,7 +72,7 @@ class Parked:
                     origin=origin,
                     change_id=uuid4(),
                 )
-                await insert_audit_record(connection, record)
+                await insert_audit_records(connection, [record])
         async with self._database.connection() as connection:
             await notify_publishers(connection)
 

@@ -15,7 +15,7 @@ from service.domain.events import time_to_json
 from service.domain.model import Origin, Principal, utc_now
 from service.domain.scopes import expand
 from service.domain.tokens import TokenRow, new_token, violated_rule
-from service.postgres.audit import insert_audit_record
+from service.postgres.audit import insert_audit_records
 from service.postgres.database import Connection, Database
 from service.postgres.tokens import insert_token, revoke_token, select_all, select_by_hashes
 from service.usecases.tenants import find_organization
@@ -225,7 +225,7 @@ async def _record(
         origin=origin,
         change_id=uuid4(),
     )
-    await insert_audit_record(connection, record)
+    await insert_audit_records(connection, [record])
 
 
 def _checked(token: str) -> str:

@@ -12,7 +12,7 @@ from service.domain.audit import Action, AuditRecord
 from service.domain.errors import ConflictError, UnavailableError, UncertainError
 from service.domain.events import Event, EventFactory, EventType
 from service.domain.model import Organization, Origin, Project, ProjectKey
-from service.postgres.audit import insert_audit_record, is_recorded
+from service.postgres.audit import insert_audit_records, is_recorded
 from service.postgres.database import Connection
 
 Parameters = ParamSpec("Parameters")
@@ -66,8 +66,14 @@ class WriteAttempt:
         data: dict[str, Any],
         owner: Organization | Project,
     ) -> None:
-        """Insert the audit entry of the write, which changes ``owner`` or a key of it, in its transaction."""
-        record = AuditRecord(
+        """Insert the audit entry of the write in its transaction."""
+        await insert_audit_records(connection, [self.audit_record(action, target, data, owner)])
+
+    def audit_record(
+        self, action: Action, target: str, data: dict[str, Any], owner: Organization | Project
+    ) -> AuditRecord:
+        """Return the audit entry of the write, which changes ``owner`` or a key of it."""
+        return AuditRecord(
             organization_id=owner.organization.id if isinstance(owner, Project) else owner.id,
             project_id=owner.id if isinstance(owner, Project) else None,
             action=action,
@@ -76,7 +82,6 @@ class WriteAttempt:
             origin=self.origin,
             change_id=self.id,
         )
-        await insert_audit_record(connection, record)
 
 
 async def retry_until_known(
