@@ -3,13 +3,14 @@
 import json
 import re
 import shlex
-from collections.abc import Sequence
+from argparse import ArgumentParser
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
-from service.cli.main import _parser
+from service.cli.main import _MODULES, _parser
 from testkit.clients import TOOLS, documented_readers
 from testkit.documentation import SHELL, code_blocks, projectkeys_commands
 from testkit.processes import ROOT
@@ -142,12 +143,26 @@ def test_the_command_line_accepts_every_documented_command(page: Path) -> None:
         assert all(option in _help_text(words) for option in options), code
 
 
+def test_the_module_of_each_command_declares_it() -> None:
+    """Only that module is imported to run the command."""
+    declared = {command for names in _MODULES.values() for command in names}
+    for command in declared:
+        with pytest.raises(SystemExit) as ended:
+            _parser(command).parse_args([command, "--help"])
+        assert ended.value.code == 0
+    assert declared == set(_subcommands(_parser()))
+
+
+def _subcommands(parser: ArgumentParser) -> Mapping[str, ArgumentParser]:
+    return next((each.choices for each in parser._actions if isinstance(each.choices, dict)), {})
+
+
 def _help_text(words: Sequence[str]) -> str:
     """Return the help text of the subcommand that the first words name."""
     parser = _parser()
     for word in words:
-        subcommands = next((each.choices for each in parser._actions if isinstance(each.choices, dict)), None)
-        if subcommands is None:
+        subcommands = _subcommands(parser)
+        if not subcommands:
             break
         assert word in subcommands, f"projectkeys {' '.join(words)}: there is no such command"
         parser = subcommands[word]

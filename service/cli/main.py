@@ -4,16 +4,31 @@ import argparse
 import io
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
-from service.cli import audit, config, dev, edge, events, migrate, serve, tenants, tokens, transfer
 from service.cli.commands import print_error
 from service.domain.errors import CommandError, ProjectKeyError, TakenError, UnavailableError
 from service.environment import SettingsError
 
 EX_CONFIG: Final = 78
 """The exit code for invalid settings (sysexits.h)."""
+
+_MODULES: Final = {
+    "serve": ("serve", "publish"),
+    "edge": ("edge",),
+    "dev": ("dev",),
+    "migrate": ("migrate",),
+    "tokens": ("token",),
+    "tenants": ("org", "project"),
+    "transfer": ("import", "export"),
+    "events": ("events",),
+    "audit": ("audit",),
+    "config": ("config",),
+}
+"""The commands of each module of this package, in the order of the help. Only that of the command is imported, since
+all together take longer to import than most commands to run."""
 
 _EPILOG: Final = """\
 examples:
@@ -32,7 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a test may replace it
             stream.reconfigure(errors="backslashreplace")  # its encoding may lack characters of names
-    options = _parser().parse_args(arguments)
+    arguments = sys.argv[1:] if arguments is None else arguments
+    options = _parser(*arguments[:1]).parse_args(arguments)
     try:
         code: int = options.run(options)
     except SettingsError as error:
@@ -58,7 +74,8 @@ def _message(error: Exception) -> str:
             return str(error)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(command: str = "") -> argparse.ArgumentParser:
+    """Return the parser of ``command``, or of all commands if it is none."""
     parser = argparse.ArgumentParser(
         prog="projectkeys",
         description="Issues client keys (DSNs) for projects and publishes key events to Kafka.",
@@ -67,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"projectkeys {version('projectkeys')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (serve, edge, dev, migrate, tokens, tenants, transfer, events, audit, config):
-        module.add_to(commands)
+    known = [module for module, names in _MODULES.items() if command in names]
+    for module in known or _MODULES:
+        import_module(f"service.cli.{module}").add_to(commands)
     return parser
