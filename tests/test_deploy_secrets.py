@@ -15,11 +15,12 @@ from service.dev.servers import Servers
 from service.settings import Settings
 from tests.commands import run
 from tests.processes import Deployment, replica, running
-from tests.test_deploy import COMMAND_POD, DATABASE_PODS, DEPLOY, MANIFESTS, SECRETS, container, load
+from tests.test_deploy import DATABASE_CONTAINERS, MANIFESTS, ROOT, containers, load, manifests, secret
 
 DATABASE = "documented"
 """Replaces the documented name, which a database of the embedded Postgres has already."""
 
+PAGE = ROOT / "docs" / "kubernetes.md"
 SERVICE, OWNER = "projectkeys-service", "projectkeys-owner"
 
 
@@ -40,18 +41,28 @@ def secrets_in(value: Any) -> Iterator[str]:
         yield from secrets_in(member)
 
 
-def role(pod: str) -> str | None:
-    """Return the role in the database URL of the example of a pod's Secret."""
-    return urlsplit(str(load(SECRETS[pod])["stringData"]["database-url"])).username
+def role(container: str) -> str:
+    """Return the role in the database URL of the example of a container's Secret."""
+    return str(urlsplit(str(secret(container)["stringData"]["database-url"])).username)
 
 
 @pytest.mark.parametrize(
-    ("pod", "secret"), [(DATABASE_PODS[0], SERVICE), (DATABASE_PODS[1], OWNER), (DATABASE_PODS[2], OWNER)]
+    ("container", "expected"),
+    [("projectkeys", SERVICE), ("migrate", OWNER), ("command", OWNER), ("edge", "projectkeys-edge")],
 )
-def test_a_pod_refers_to_its_own_secret_and_to_no_other(pod: str, secret: str) -> None:
-    """The service's pods never mount the owner's Secret, and the other pods do not need the service's."""
-    assert list(secrets_in(load(pod))) == [secret]
-    assert load(SECRETS[pod])["metadata"]["name"] == secret
+def test_a_container_mounts_its_own_secret_and_no_other(container: str, expected: str) -> None:
+    """The API never mounts the owner's Secret, and the other containers do not need the service's."""
+    each, pod = containers()[container]
+    mounted = {mount["name"] for mount in each["volumeMounts"]}
+    volumes = [volume for volume in pod["volumes"] if volume["name"] in mounted]
+    assert [*secrets_in(volumes), *secrets_in(each)] == [expected]
+    assert secret(container)["metadata"]["name"] == expected
+
+
+def test_only_the_volumes_of_a_pod_refer_to_secrets() -> None:
+    """No variable of a container has a secret: the environment appears in crash reports."""
+    volumes = [pod["volumes"] for _, pod in containers().values()]
+    assert {*secrets_in(manifests())} == {*secrets_in(volumes)} == {SERVICE, OWNER, "projectkeys-edge"}
 
 
 @pytest.mark.parametrize(
@@ -69,30 +80,28 @@ def test_every_kind_of_reference_to_a_secret_is_detected(reference: dict[str, An
     assert list(secrets_in({"spec": {"containers": [reference]}})) == [OWNER]
 
 
-def test_rendering_adds_no_secret_and_no_url() -> None:
-    """The kustomization has no generator and no patch, and only the Job refers to the owner's Secret."""
-    kustomization = load("kustomization.yaml")
+def test_the_manifests_add_no_secret_and_no_url() -> None:
+    """The kustomization has no generator and no patch."""
+    [kustomization] = load(MANIFESTS / "kustomization.yaml")
     assert kustomization.keys() == {"apiVersion", "kind", "resources", "images"}
-    texts = {path.name: path.read_text() for path in MANIFESTS.iterdir()}
-    assert {name for name, text in texts.items() if OWNER in text} == {"migrate-job.yaml"}
-    assert not any("postgresql://" in text for text in texts.values())
-    settings = load("config-map.yaml")["data"]
-    assert {name for name in settings if name.startswith(("DATABASE", "PG"))} == {"DATABASE_URL_FILE"}
+    assert not any("postgresql://" in path.read_text() for path in MANIFESTS.iterdir())
+    settings = [each["data"] for each in manifests() if each["kind"] == "ConfigMap"]
+    assert not {name for data in settings for name in data if name.startswith(("DATABASE", "PG"))}
 
 
 def test_the_examples_have_two_roles_and_verify_the_server_certificate() -> None:
     """The migration grants privileges to the role that the service connects as."""
-    assert role("migrate-job.yaml") == role(COMMAND_POD) != role("deployment.yaml")
-    assert container("migrate-job.yaml")["args"] == ["migrate", "--grant-to", role("deployment.yaml")]
-    for pod in DATABASE_PODS:
-        url = load(SECRETS[pod])["stringData"]["database-url"]
+    assert role("migrate") == role("command") != role("projectkeys")
+    assert containers()["migrate"][0]["args"][-2:] == ["--grant-to", role("projectkeys")]
+    for name in DATABASE_CONTAINERS:
+        url = secret(name)["stringData"]["database-url"]
         assert parse_qs(urlsplit(url).query)["sslmode"] == ["verify-full"]
 
 
 @pytest.fixture
 async def urls(servers: Servers) -> AsyncIterator[dict[str, str]]:
-    """Execute the SQL of deploy/README.md with another database name and return the database URL of each pod."""
-    [block] = re.findall(r"(?ms)^ *```sql\n(.*?)```", (DEPLOY / "README.md").read_text())
+    """Execute the SQL of docs/kubernetes.md with another database name; return the database URL of each container."""
+    block = re.findall(r"(?ms)^ *```sql\n(.*?)```", PAGE.read_text())[0]
     block = block.replace("CREATE DATABASE projectkeys", f"CREATE DATABASE {DATABASE}")
     admin = await asyncpg.connect(servers.postgres.url)
     for statement in filter(str.strip, block.split(";")):
@@ -100,8 +109,8 @@ async def urls(servers: Servers) -> AsyncIterator[dict[str, str]]:
     address = urlsplit(servers.postgres.url)
     passwords = {"projectkeys_owner": "OWNER-PASSWORD", "projectkeys_service": "SERVICE-PASSWORD"}
     yield {
-        pod: f"postgresql://{role(pod)}:{passwords[str(role(pod))]}@{address.hostname}:{address.port}/{DATABASE}"
-        for pod in DATABASE_PODS
+        name: f"postgresql://{role(name)}:{passwords[role(name)]}@{address.hostname}:{address.port}/{DATABASE}"
+        for name in DATABASE_CONTAINERS
     }
     await admin.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)")
     await admin.execute("DROP ROLE projectkeys_owner, projectkeys_service")
@@ -117,17 +126,17 @@ async def test_the_commands_of_all_pods_succeed_with_their_roles(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Migrate an empty database, create a token and serve a request; the service's role cannot create a token."""
-    monkeypatch.setenv("DATABASE_URL", urls["migrate-job.yaml"])
-    assert await run(*container("migrate-job.yaml")["args"]) == 0
+    monkeypatch.setenv("DATABASE_URL", urls["migrate"])
+    assert await run(*containers()["migrate"][0]["args"]) == 0
     capsys.readouterr()
     create = documented_command()
-    monkeypatch.setenv("DATABASE_URL", urls["deployment.yaml"])
+    monkeypatch.setenv("DATABASE_URL", urls["projectkeys"])
     assert await run(*create) == 1
     assert "permission denied" in capsys.readouterr().err
-    monkeypatch.setenv("DATABASE_URL", urls[COMMAND_POD])
+    monkeypatch.setenv("DATABASE_URL", urls["command"])
     assert await run(*create) == 0
     token = capsys.readouterr().out.strip()
-    served = Deployment(replace(settings, database_url=urls["deployment.yaml"], kafka_topic=topic), token, "")
+    served = Deployment(replace(settings, database_url=urls["projectkeys"], kafka_topic=topic), token, "")
     async with replica(served, tmp_path) as server:
         bearer = {"Authorization": f"Bearer {token}"}
         async with ClientSession(f"http://127.0.0.1:{server.port}", headers=bearer) as session:
@@ -137,16 +146,15 @@ async def test_the_commands_of_all_pods_succeed_with_their_roles(
 
 def documented_command() -> list[str]:
     """Return the arguments of the documented `token create`, which runs in the command pod."""
-    name = load(COMMAND_POD)["metadata"]["name"]
-    line = rf"(?m)^kubectl -n projectkeys exec {name} -- projectkeys (token create .+)$"
-    [command] = re.findall(line, (DEPLOY / "README.md").read_text())
+    line = r"(?m)^kubectl -n projectkeys exec projectkeys-command -- projectkeys (token create .+)$"
+    [command] = re.findall(line, PAGE.read_text())
     return str(command).split()
 
 
 async def test_the_example_url_is_valid_with_its_placeholders_replaced(tmp_path: Path) -> None:
     """`sslrootcert` is a path that needs no escaping; the URL is read from a file as in the pod."""
     file = tmp_path / "database-url"
-    url = load(SECRETS["deployment.yaml"])["stringData"]["database-url"]
+    url = secret("projectkeys")["stringData"]["database-url"]
     file.write_text(url.replace("HOST:5432", "127.0.0.1:1") + "\n")
     environment = {"DATABASE_URL_FILE": str(file)}
     async with running("migrate", "--check", environment=environment, directory=tmp_path) as process:
