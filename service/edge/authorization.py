@@ -9,7 +9,7 @@ from aiohttp import web
 
 from service.edge.client_keys import ClientKey, ClientKeys
 from service.edge.metrics import EdgeMetrics
-from service.edge.original_requests import PATH, OriginalRequest, original_request
+from service.edge.original_requests import PATH, PREFLIGHT, OriginalRequest, original_request
 from service.edge.unknown_keys import UnknownKeys
 from service.http.server.response import Response, header_lines
 
@@ -87,10 +87,9 @@ class Authorization:
         turns other statuses into 500.
         """
         original = original_request(request)
-        key = self._find(original)
-        if key is None and not original.reason and self._keys.loaded:
-            await self._wait(original.public_key)
-            key = self._find(original)
+        key = self._keys.find(original.public_key)
+        if key is None and not original.reason and await self._wait(original.public_key):
+            key = self._keys.find(original.public_key)
         status, reason, lines = self.decide(original, key)
         if status == _ALLOWED:
             return Response(lines)
@@ -98,52 +97,43 @@ class Authorization:
             status = _REFUSED
         return Response(lines, b'{"detail":"%b"}' % reason.encode(), status=status)
 
-    def _find(self, original: OriginalRequest) -> ClientKey | None:
-        if original.reason or not self._keys.loaded:
-            return None
-        return self._keys.find(original.public_key)
-
-    async def _wait(self, public_key: str) -> None:
-        """Wait for the event of a key, unless its deletion is known."""
-        if self._waiting >= _MAX_WAITING or not self._keys.is_unknown(public_key):
-            return
+    async def _wait(self, public_key: str) -> bool:
+        """Wait for the event of a key, unless its deletion is known; return whether it waited."""
+        if not self._keys.loaded or self._waiting >= _MAX_WAITING or not self._keys.is_unknown(public_key):
+            return False
         self._waiting += 1
         try:
             await self._unknown.wait_for_key(public_key, max_wait=_MAX_WAIT)
         finally:
             self._waiting -= 1
+        return True
 
     def decide(self, original: OriginalRequest, key: ClientKey | None) -> tuple[int, str, str]:
         """Return the status, the reason of a refusal, and the header lines; count the decision.
 
         Args:
             original: The request to decide about.
-            key: The key of the request; None if it does not exist or is not looked up.
+            key: The key of the request; None if it is not known.
         """
-        if original.is_preflight:
-            return self._allow("preflight")
-        if not self._keys.loaded:
-            return self._allow("not_loaded") if self._fails_open else self._refuse(_UNAVAILABLE, "not_loaded")
-        reason = original.reason or self._reason_to_refuse(key, original.project_id)
-        if key is None or reason:
-            return self._refuse(_REFUSED, reason)
+        if key is None:
+            return self._decide_without_key(original)
+        if not self._keys.accepts(key):
+            return self._refuse(_REFUSED, "expired_key" if key.is_active else "disabled_key")
+        if key.project_id != original.project_id:
+            return self._refuse(_REFUSED, "other_project")
         if seconds := self._windows.count(key):
             return self._refuse(_LIMITED, "key_quota", seconds)
         self._allowed.inc()
         number = "" if key.key_id is None else f"X-Key-Id: {key.key_id}\r\n"
-        return (
-            _ALLOWED,
-            "",
-            f"X-Project-Id: {key.project_id}\r\nX-Organization-Id: {key.organization_id}\r\n{number}",
-        )
+        lines = f"X-Project-Id: {key.project_id}\r\nX-Organization-Id: {key.organization_id}\r\n{number}"
+        return _ALLOWED, "", lines
 
-    def _reason_to_refuse(self, key: ClientKey | None, project_id: int) -> str:
-        """Return why a key must not send events to a project; "" if it may."""
-        if key is None:
-            return "unknown_key"
-        if not self._keys.accepts(key):
-            return "expired_key" if key.is_active else "disabled_key"
-        return "" if key.project_id == project_id else "other_project"
+    def _decide_without_key(self, original: OriginalRequest) -> tuple[int, str, str]:
+        if original is PREFLIGHT:
+            return self._allow("preflight")
+        if self._keys.loaded:
+            return self._refuse(_REFUSED, original.reason or "unknown_key")
+        return self._allow("not_loaded") if self._fails_open else self._refuse(_UNAVAILABLE, "not_loaded")
 
     def _allow(self, reason: str) -> tuple[int, str, str]:
         self._metrics.decisions.labels("allowed", reason).inc()

@@ -9,6 +9,8 @@ from typing import Final, NamedTuple, Protocol
 
 import orjson
 
+from projectkeys_consumer import NotReadyError
+
 EXPIRY_TOLERANCE: Final = 5.0
 """Seconds after its expiry until a key is refused by this process's clock. The service disables expired keys by the
 clock of the database within 1 s; a clock that is fast by less than this refuses no live key."""
@@ -90,8 +92,11 @@ class ClientKeys:
         return self._source.is_complete
 
     def find(self, public_key: str) -> ClientKey | None:
-        """Return a key; None if it is not known or deleted. Requires `loaded`."""
-        value = self._source.value(public_key)
+        """Return a key; None if it is deleted or not known, as every key before `loaded`."""
+        try:
+            value = self._source.value(public_key)
+        except NotReadyError:
+            return None
         return None if value is None else decode_key(value)
 
     def is_unknown(self, public_key: str) -> bool:

@@ -8,9 +8,8 @@ the key must agree; otherwise the request is refused.
 import base64
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from aiohttp import web
@@ -28,11 +27,12 @@ _FORWARDED_METHOD: Final = istr("X-Forwarded-Method")
 _SENTRY_AUTH: Final = istr("X-Sentry-Auth")
 _AUTHORIZATION: Final = istr("Authorization")
 _OPTIONS_OR_NONE: Final = ("OPTIONS", None)
+_PATH_ENDS: Final = ("", "?")
 _MAX_URI: Final = 8192
 _CACHED: Final = 16_384
 _MAX_CACHED: Final = 512
-"""Parsed paths and headers that are kept, since clients send the same ones again, and the length up to which they
-are: at most 12 MB for each of the two."""
+"""Parsed requests that are kept, since clients send the same ones again, and the length up to which they are: at most
+20 MB."""
 
 _INGEST_PATH: Final = re.compile(r"(?:/[\w.~-]+)*?/api/([0-9]{1,19})/([\w.~/-]*)", re.ASCII)
 """An ingest path, possibly behind the path of the ingest URL: the project, and the rest."""
@@ -45,91 +45,71 @@ _KEY_IN_HEADER: Final = re.compile(r"(?:^|[\s,])sentry_key\s*=\s*\"?([^\",\s]*)"
 _QUERY_NAMES: Final = ("sentry_key", "glitchtip_key")
 
 
-@dataclass(slots=True)  # not frozen: creating it would take three times as long
-class OriginalRequest:
+class OriginalRequest(NamedTuple):
     """What decides about a request. ``reason``: why it is refused without looking its key up; "" if it is not."""
 
-    is_preflight: bool
+    reason: str
     project_id: int = 0
     public_key: str = ""
-    reason: str = ""
+
+
+PREFLIGHT: Final = OriginalRequest("preflight")
+"""A request that passes without a key."""
 
 
 def original_request(request: web.Request) -> OriginalRequest:
     """Return the request that a request to /auth is about."""
-    headers, raw_path = request.headers, request.raw_path
-    uri, conflicts = headers.get(_ORIGINAL_URI), False
-    for other in (headers.get(_FORWARDED_URI), headers.get(_ENVOY_PATH), _path_behind(raw_path)):
+    headers, own_path = request.headers, _path_behind(request.raw_path)
+    original, forwarded = headers.get(_ORIGINAL_METHOD), headers.get(_FORWARDED_METHOD)
+    if original in _OPTIONS_OR_NONE and forwarded in _OPTIONS_OR_NONE:
+        # The method of the request itself is that of the proxy, unless no header has another or a path follows.
+        is_named = (original is not None or forwarded is not None) and own_path is None
+        if is_named or request.method == "OPTIONS":
+            return PREFLIGHT
+    uri = headers.get(_ORIGINAL_URI)
+    for other in (headers.get(_FORWARDED_URI), headers.get(_ENVOY_PATH), own_path):
         if other is not None:
-            conflicts = conflicts or uri not in {None, other}
+            if uri is not None and uri != other:
+                return OriginalRequest("conflicting_uris")
             uri = other
-    is_preflight = _is_preflight(request)
-    if uri is None or conflicts:
-        return OriginalRequest(is_preflight, reason="no_uri" if uri is None else "conflicting_uris")
-    path, _, query = uri.partition("?")
-    if len(uri) > _MAX_URI:
-        return OriginalRequest(is_preflight, reason="no_project")
-    project_id, key_in_path = _cached_path(path) if len(path) <= _MAX_CACHED else _parse_path(path)
-    if project_id is None:
-        return OriginalRequest(is_preflight, reason="no_project")
-    keys = set(_keys_in_headers(request))
-    if query:
-        keys.update(_keys_in_query(query))
-    if key_in_path:
-        keys.add(key_in_path)
-    if len(keys) != 1:
-        return OriginalRequest(is_preflight, reason="conflicting_keys" if keys else "no_key")
-    public_key = keys.pop()
-    if not PUBLIC_KEY.fullmatch(public_key):
-        return OriginalRequest(is_preflight, reason="unknown_key")
-    return OriginalRequest(is_preflight, project_id, public_key)
+    if uri is None:
+        return OriginalRequest("no_uri")
+    sentry_auth = "\n".join(headers.getall(_SENTRY_AUTH, ()))
+    authorization = "\n".join(headers.getall(_AUTHORIZATION, ()))
+    parse = _parse_cached if len(uri) + len(sentry_auth) + len(authorization) <= _MAX_CACHED else _parse
+    return parse(uri, sentry_auth, authorization)
 
 
 def _path_behind(raw_path: str) -> str | None:
     """Return the path behind /auth; None if there is none."""
-    own = raw_path[len(PATH) :]
-    return own if own.startswith("/") and own[1:2] not in {"", "?"} else None
+    behind = raw_path[len(PATH) :]
+    return behind if behind[:1] == "/" and behind[1:2] not in _PATH_ENDS else None
 
 
-def _is_preflight(request: web.Request) -> bool:
-    """Return whether every method is OPTIONS: those in headers, and that of a request without one or with a path."""
-    original, forwarded = request.headers.get(_ORIGINAL_METHOD), request.headers.get(_FORWARDED_METHOD)
-    if original not in _OPTIONS_OR_NONE or forwarded not in _OPTIONS_OR_NONE:
-        return False
-    is_named = original is not None or forwarded is not None
-    return (is_named and _path_behind(request.raw_path) is None) or request.method == "OPTIONS"
-
-
-def _parse_path(path: str) -> tuple[int | None, str]:
-    """Return the project and the key in a path; None for a path that is none of an ingest service."""
-    found = _INGEST_PATH.fullmatch(path)
+def _parse(uri: str, sentry_auth: str, authorization: str) -> OriginalRequest:
+    """Parse the URI and the two headers, which can have several values: each is a line."""
+    path, _, query = uri.partition("?")
+    found = _INGEST_PATH.fullmatch(path) if len(uri) <= _MAX_URI else None
     if found is None or _DOUBTFUL.search(path):
-        return None, ""
-    in_path = _KEY_IN_PATH.fullmatch(found[2])
-    return int(found[1]), in_path[1] if in_path else ""
-
-
-_cached_path: Final = lru_cache(maxsize=_CACHED)(_parse_path)
-
-
-def _keys_in_headers(request: web.Request) -> list[str]:
-    headers = request.headers
-    keys = [key for value in headers.getall(_SENTRY_AUTH, ()) for key in _keys_in_text(value)]
-    for value in headers.getall(_AUTHORIZATION, ()):
+        return OriginalRequest("no_project")
+    keys = {*_KEY_IN_HEADER.findall(sentry_auth), *_keys_in_query(query)}
+    for value in authorization.split("\n"):
         scheme, _, credentials = value.partition(" ")
         if scheme.lower() == "sentry":
-            keys += _keys_in_text(credentials)
+            keys.update(_KEY_IN_HEADER.findall(credentials))
         elif scheme.lower() == "basic":
-            keys.append(_user_of(credentials))
-    return keys
+            keys.add(_user_of(credentials))
+    if in_path := _KEY_IN_PATH.fullmatch(found[2]):
+        keys.add(in_path[1])
+    if len(keys) != 1:
+        return OriginalRequest("conflicting_keys" if keys else "no_key")
+    public_key = keys.pop()
+    if not PUBLIC_KEY.fullmatch(public_key):
+        return OriginalRequest("unknown_key")
+    return OriginalRequest("", int(found[1]), public_key)
 
 
-def _keys_in_text(text: str) -> list[str]:
-    """Return the keys in a value such as ``Sentry sentry_key=…, sentry_version=7``; do not modify the list."""
-    return _cached_keys(text) if len(text) <= _MAX_CACHED else _KEY_IN_HEADER.findall(text)
-
-
-_cached_keys: Final = lru_cache(maxsize=_CACHED)(_KEY_IN_HEADER.findall)
+_parse_cached: Final = lru_cache(maxsize=_CACHED)(_parse)
 
 
 def _user_of(credentials: str) -> str:
