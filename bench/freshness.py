@@ -81,7 +81,7 @@ class _OpenLoop:
         )
 
     async def _send_all(self) -> None:
-        for due in _schedule(self._plan.rate, self._plan.seconds):
+        for due in schedule(self._plan.rate, self._plan.seconds):
             if (early := due - time.perf_counter()) > 0:
                 await asyncio.sleep(early)
             # The loop rounds timers to milliseconds: what counts is when the request could be sent.
@@ -122,7 +122,8 @@ class _OpenLoop:
             await asyncio.sleep(0.01)
 
 
-def _schedule(rate: float, seconds: float) -> Iterator[float]:
+def schedule(rate: float, seconds: float) -> Iterator[float]:
+    """Yield the times, of `time.perf_counter`, at which requests are due: random, ``rate`` per second."""
     rng = random.Random(1)  # the same times in every round
     due = began = time.perf_counter()
     while (due := due + rng.expovariate(rate)) < began + seconds:

@@ -24,7 +24,6 @@ from service.kafka.topic import check_topic
 KEYS: Final = int(os.environ.get("BENCH_KIT_KEYS", "200000"))
 """Keys in the topic; writing a million takes half a minute."""
 
-_TOPIC: Final = "bench-kit"
 LOAD_TIMEOUT: Final = 300.0
 """Seconds; far more than loading takes."""
 
@@ -49,27 +48,31 @@ class Loaded:
     after: int
 
 
-async def prepare_topic(bootstrap: str) -> Plan:
-    """Create the topic with `KEYS` keys unless it exists."""
-    connection = KafkaConnection((bootstrap,))
-    topic = await check_topic(connection, _TOPIC, partitions=SHARDS, create=True)
-    if topic.created:
-        await _fill(bootstrap)
-    return Plan(bootstrap, _TOPIC, KEYS)
+async def prepare_topic(bootstrap: str, topic: str = "bench-kit", keys: int = KEYS) -> Plan:
+    """Create the topic with so many keys unless it exists."""
+    checked = await check_topic(KafkaConnection((bootstrap,)), topic, partitions=SHARDS, create=True)
+    if checked.created:
+        await _fill(bootstrap, topic, keys)
+    return Plan(bootstrap, topic, keys)
 
 
-async def _fill(bootstrap: str) -> None:
+async def _fill(bootstrap: str, topic: str, keys: int) -> None:
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, max_batch_size=500_000, linger_ms=5)
     await producer.start()
     try:
-        for number, (key, value, headers) in enumerate(_records(KEYS)):
+        for number, (key, value, headers) in enumerate(_records(keys)):
             sent = await producer.send(
-                _TOPIC, key=key, value=value, headers=headers, partition=number % SHARDS
+                topic, key=key, value=value, headers=headers, partition=number % SHARDS
             )
         await producer.flush()
         await sent
     finally:
         await producer.stop()
+
+
+def public_key(number: int) -> str:
+    """Return the public key of the key with a number from 0."""
+    return f"{number:032x}"
 
 
 def _records(keys: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]]:
@@ -80,7 +83,7 @@ def _records(keys: int) -> Iterator[tuple[bytes, bytes, list[tuple[str, bytes]]]
     value = orjson.dumps(state)
     headers = [(name, text.encode()) for name, text in envelope.items()]
     for number in range(keys):
-        key = f"{number:032x}".encode()
+        key = public_key(number).encode()
         own_headers = [(name, text.replace(example_key, key)) for name, text in headers]
         yield key, value.replace(example_key, key), own_headers
 

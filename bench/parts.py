@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import call_counts, fairness, importing, kit_loading, measurements, overload
+from bench import call_counts, edge, fairness, importing, kit_loading, measurements, overload
 from bench.calculations import ratios
 from bench.measurements import (
     BACKLOGS,
@@ -193,5 +193,26 @@ PARTS: Final[Mapping[str, Part]] = {
         "created",
         [measurements.backlog_recovery(events) for events in BACKLOGS],
         _backlog_rows,
+    ),
+    "edge": Part(
+        f"the edge: time until ready with {edge.KEYS:,} keys (BENCH_EDGE_KEYS), and their memory",
+        (edge.start,),
+        edge.start_rows,
+    ),
+    "decisions": Part(
+        "decisions of the edge for proxies per second, in its process",
+        (edge.decisions_in_process,),
+        edge.decision_rows,
+    ),
+    "auth": _compared(
+        "decisions of the edge for proxies per second over HTTP; baseline: aiohttp responding without a decision",
+        "GET /auth of the edge, per second",
+        edge.decisions_over_http,
+        Baseline("aiohttp without a decision", edge.constant_responses, Goal(0.8)),
+    ),
+    "edge-changes": Part(
+        f"times until the edge accepts a created key and refuses a disabled one, at {RATE:.0f} keys per second",
+        (edge.freshness,),
+        edge.freshness_rows,
     ),
 }

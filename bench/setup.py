@@ -44,13 +44,14 @@ class PgbenchScript:
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """The running programs; the constant servers respond with as many bytes as the service does."""
+    """The running programs; the constant servers respond with as many bytes as the service or the edge does."""
 
     servers: Servers
     service: MeasuredReplica
     requests: Requests
     constant_key: ConstantServer
     constant_page: ConstantServer
+    constant_empty: ConstantServer
     same_schema: PgbenchScript
     plain_schema: PgbenchScript
     peers: Peers
@@ -81,9 +82,9 @@ async def new_setup(
         token = await migrate_and_create_token(settings)
         service = await stack.enter_async_context(replica(settings, token, directory))
         requests = await create_requests(service)
-        constant_key, constant_page = [
+        constant_key, constant_page, constant_empty = [
             await _constant_server(stack, length, directory)
-            for length in (requests.key_length, requests.page_length)
+            for length in (requests.key_length, requests.page_length, 0)
         ]
         yield Setup(
             servers=servers,
@@ -91,6 +92,7 @@ async def new_setup(
             requests=requests,
             constant_key=constant_key,
             constant_page=constant_page,
+            constant_empty=constant_empty,
             same_schema=await _same_schema(servers.postgres, directory),
             plain_schema=await _plain_schema(servers.postgres, directory),
             peers=Peers(stack, servers, directory, cache_dir=cache_dir, report=report),
