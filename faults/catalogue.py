@@ -27,6 +27,8 @@ from faults.experiments import (
     e20_insert_rejected,
     e21_dns_failure,
     e22_malformed_requests,
+    e23_edge_killed,
+    e24_hostile_edge_requests,
 )
 from faults.shared_servers import SharedServers
 
@@ -72,4 +74,8 @@ EXPERIMENTS: Final[Mapping[str, CatalogueEntry]] = {
     "E20": CatalogueEntry("the database rejects a row of a creation", 5, e20_insert_rejected.run),
     "E21": CatalogueEntry("the names of Postgres and Kafka cannot be resolved", 2, e21_dns_failure.run),
     "E22": CatalogueEntry("10 000 malformed requests a round", 1, e22_malformed_requests.run),
+    "E23": CatalogueEntry(
+        "edges are killed; then the service and PostgreSQL are stopped", 20, e23_edge_killed.run
+    ),
+    "E24": CatalogueEntry("10 000 hostile requests to the edge a round", 1, e24_hostile_edge_requests.run),
 }

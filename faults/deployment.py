@@ -34,7 +34,7 @@ _INSERT_API_CLIENT: Final = """
 
 @dataclass(slots=True)
 class Deployment:
-    """What the replicas share, and the replicas."""
+    """What the replicas share, the replicas, and those of the edge."""
 
     servers: SharedServers
     database_url: str
@@ -43,6 +43,7 @@ class Deployment:
     token: str
     directory: Path
     replicas: list[Replica] = field(default_factory=list)
+    edges: list[Replica] = field(default_factory=list)
 
     def add_replica(self, *, module: Sequence[str] = ("service",), **settings: str) -> Replica:
         """Add a replica without starting it; ``settings`` override those of the deployment."""
@@ -62,6 +63,19 @@ class Deployment:
         self.replicas.append(added)
         return added
 
+    def add_edge(self, **settings: str) -> Replica:
+        """Add a replica of the edge without starting it."""
+        shared = {
+            "KAFKA_BOOTSTRAP_SERVERS": self.servers.bootstrap_servers,
+            "KAFKA_TOPIC": self.topic,
+            "SHUTDOWN_DELAY": "0",
+            "LOG_FORMAT": "json",
+        }
+        added = Replica({**shared, **settings}, directory=self.directory, command=("edge",))
+        added.environment["EDGE_PORT"] = str(added.port)
+        self.edges.append(added)
+        return added
+
     async def fetch_value(self, query: str) -> Any:
         """Return the single value that a query selects."""
         connection = await asyncpg.connect(self.database_url, timeout=10)
@@ -71,8 +85,8 @@ class Deployment:
             await connection.close()
 
     def log_lines(self) -> list[str]:
-        """Return the log lines of all replicas."""
-        return [line for replica in self.replicas for line in replica.log_lines()]
+        """Return the log lines of all replicas, also of the edge."""
+        return [line for replica in (*self.replicas, *self.edges) for line in replica.log_lines()]
 
 
 async def create_topic(deployment: Deployment) -> None:
@@ -98,7 +112,7 @@ async def new_deployment(
     try:
         yield deployment
     finally:
-        for replica in deployment.replicas:
+        for replica in (*deployment.replicas, *deployment.edges):
             replica.kill()
 
 

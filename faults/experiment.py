@@ -24,7 +24,7 @@ from testkit.replica import Replica, ReplicaError
 RECOVERY_TIMEOUT: Final = 60.0
 """Seconds after the last fault within which everything has to be published."""
 
-_SHORT_TOLERANCE: Final = 5
+SHORT_TOLERANCE: Final = 5
 """Factor for the time bounds of a short run, which shares its machine with other tests."""
 
 _UNEXPECTED_EVENTS: Final = ('"event":"request_failed"', '"work":"publisher"')
@@ -89,7 +89,7 @@ class Experiment:
 
     def expect_within(self, seconds: float, bound: float, what: str) -> None:
         """Record a violation if something took longer than its bound."""
-        tolerance = _SHORT_TOLERANCE if self.plan.short else 1
+        tolerance = SHORT_TOLERANCE if self.plan.short else 1
         self.expect(seconds <= bound * tolerance, f"{what}: {seconds:.2f} s, the bound is {bound:g} s")
 
     def expect_no_failures(self) -> None:

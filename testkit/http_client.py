@@ -69,17 +69,18 @@ class HttpConnection:
         body: object = None,
         headers: Mapping[str, str] | None = None,
     ) -> Response:
-        """Send a request and return the response; ``body`` is sent as JSON unless it is None.
+        """Send a request and return the response; ``body`` is sent as JSON unless it is None, bytes as they are.
 
         Raises:
             NotSentError: Nothing was sent.
             NoResponseError: The request was sent in part or completely.
         """
         reader, writer = await self._connect()
-        encoded = b"" if body is None else json.dumps(body).encode()
+        if not isinstance(body, bytes):
+            body = b"" if body is None else json.dumps(body).encode()
         try:
             async with asyncio.timeout(self._timeout):
-                writer.write(request_bytes(method, path, token=token, body=encoded, headers=headers))
+                writer.write(request_bytes(method, path, token=token, body=body, headers=headers))
                 response = await read_response(reader)
         except (OSError, EOFError, ValueError) as error:  # TimeoutError is an OSError
             self.close()
