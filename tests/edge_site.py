@@ -1,21 +1,25 @@
 """An edge on free ports with its own topic, and a relay that signs its requests."""
 
+import base64
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from aiohttp import ClientSession
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from prometheus_client import generate_latest
 from sentry_relay.auth import SecretKey, generate_key_pair
 
 from projectkeys_consumer import ProjectKeys
 from service.dev.ports import free_port
 from service.edge.process import Edge, build_edge, edge_running
+from service.edge.signatures import decode_base64
 from service.settings import EdgeProcessSettings
 from testkit.polling import poll_until
 from tests.kafka_harness import new_topic
@@ -42,6 +46,13 @@ class SigningRelay:
     def headers(self, raw: bytes) -> dict[str, str]:
         """Return the headers of a request with this body."""
         return {"X-Sentry-Relay-Id": self.id, "X-Sentry-Relay-Signature": self._secret.sign(raw)}
+
+    def signature(self, raw: bytes, at: datetime) -> str:
+        """Return a signature of another time than now."""
+        key = Ed25519PrivateKey.from_private_bytes(decode_base64(str(self._secret))[:32])
+        header = json.dumps({"t": at.isoformat()}).encode()
+        parts = (key.sign(header + b"\0" + raw), header)
+        return ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
 
     async def post(
         self, edge: "EdgeSite", path: str, body: Any, headers: Mapping[str, str] | None = None

@@ -98,6 +98,7 @@ class _Relay:
         unknown = UnknownKeys(self.topic, clock=clock)
         self.configs = ProjectConfigs(ClientKeys(self.topic, clock=clock), unknown, [], metrics)
         self.revisions: dict[str, str | None] = {}
+        self.limits: dict[str, int] = {}
         self.first_asked: dict[str, float] = {}
 
     def ask(self, keys: list[str], during: Sequence[Any]) -> None:
@@ -127,6 +128,7 @@ class _Relay:
         if place == "unchanged":
             assert state == "active"
             assert revision is not None
+            assert self.limits[key] == version, "unchanged although the relay has an older configuration"
         elif place == "configs" and state != "active":
             assert config is None
             self.revisions[key] = None
@@ -134,7 +136,7 @@ class _Relay:
             content = orjson.loads(orjson.dumps(config))
             assert content["config"]["quotas"][0]["limit"] == version
             assert content["rev"] != revision
-            self.revisions[key] = content["rev"]
+            self.revisions[key], self.limits[key] = content["rev"], version
 
 
 @settings(max_examples=200, deadline=None)

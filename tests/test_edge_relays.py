@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -79,6 +79,27 @@ async def test_a_wrong_signature_is_refused_on_every_endpoint(
     status, answer = await RELAY.post(edge, path, {}, {"X-Sentry-Relay-Signature": signature})
     assert status == 401
     assert set(answer) == {"detail"}
+
+
+@pytest.mark.parametrize("path", ["projectconfigs/?version=3", "publickeys/", "outcomes/"])
+async def test_a_signature_of_another_time_or_body_or_a_part_of_one_is_refused(
+    edge: EdgeSite, path: str
+) -> None:
+    """A recorded request cannot be repeated after five minutes; the clocks may differ by less."""
+    body, now = b"{}", datetime.now(UTC)
+    right = RELAY.signature(body, now - timedelta(seconds=290))
+    wrong = [
+        RELAY.signature(body, now - timedelta(seconds=301)),
+        RELAY.signature(body, now + timedelta(seconds=310)),
+        RELAY.signature(b"[]", now),
+        STRANGER.signature(body, now),
+        right[:-1],
+        right[1:],
+        right.partition(".")[0],
+    ]
+    assert (await RELAY.post(edge, path, body, {"X-Sentry-Relay-Signature": right}))[0] != 401
+    for signature in wrong:
+        assert (await RELAY.post(edge, path, body, {"X-Sentry-Relay-Signature": signature}))[0] == 401
 
 
 async def test_the_id_in_the_body_must_be_that_of_the_header(edge: EdgeSite) -> None:
