@@ -169,7 +169,7 @@ async def freshness(setup: Setup, seconds: int) -> Metrics:
             token=service.token,
             path=keys_path("written"),
             project_id=setup.requests.written_project,
-            rate=RATE,
+            rate=RATE / 2,  # each key is changed twice
             seconds=seconds,
         )
         result = await run_worker("bench.edge_freshness", plan, timeout=seconds + _WORKER_TIMEOUT)

@@ -15,7 +15,7 @@ from bench.freshness import schedule
 from bench.load_client import ResponseError
 from testkit.http_client import HttpConnection, NoResponseError, NotSentError, Response
 
-_TIMEOUT: Final = 10.0
+_TIMEOUT: Final = 20.0
 """Seconds for all steps of one key."""
 
 _INTERVAL: Final = 0.002

@@ -211,7 +211,7 @@ PARTS: Final[Mapping[str, Part]] = {
         Baseline("aiohttp without a decision", edge.constant_responses, Goal(0.8)),
     ),
     "edge-changes": Part(
-        f"times until the edge accepts a created key and refuses a disabled one, at {RATE:.0f} keys per second",
+        f"times until the edge accepts a created key and refuses a disabled one, at {RATE:.0f} changes per second",
         (edge.freshness,),
         edge.freshness_rows,
     ),

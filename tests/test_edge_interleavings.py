@@ -140,7 +140,7 @@ class _Relay:
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.lists(st.one_of(_STEPS, _ASKS), max_size=40))
+@given(st.lists(st.one_of(_STEPS, _ASKS), min_size=15, max_size=40))
 def test_every_answer_is_safe_and_is_given_in_time(steps: list[Any]) -> None:
     """Each key is in one member; null, pending and unchanged only where they are right."""
     relay = _Relay()

@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -130,9 +130,9 @@ ADDED_MEMBERS: Final = ("keyId", "expiresAt")
 """The members of the state that events of earlier releases do not have."""
 
 
-def with_key_id(payload: str, key_id: int) -> str:
-    """Return the payload of a new key with its id, as the statement that inserts it stores it."""
-    return f'{{"keyId":{key_id},{payload[1:]}'
+def with_key_id(event: Event, key_id: int) -> Event:
+    """Return the event of a new key with the key's id in the payload, as the statement that inserts it stores it."""
+    return replace(event, payload=f'{{"keyId":{key_id},{event.payload[1:]}')
 
 
 def state_payload(key: ProjectKey, project: Project, ingest: Ingest) -> dict[str, Any]:

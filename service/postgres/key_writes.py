@@ -1,7 +1,7 @@
 """Writes of the table project_key, each with its events."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -109,9 +109,9 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
         NotFoundError: The project of the only row is being deleted.
     """
     # One document: asyncpg takes longer for 22 arrays than Postgres takes to read it.
-    rows = orjson.dumps(list(map(_row, batch))).decode()
+    values = orjson.dumps(list(map(_row, batch))).decode()
     try:
-        records = await connection.fetch(_INSERT, rows)
+        records = await connection.fetch(_INSERT, values)
     except asyncpg.PostgresError as error:
         if connection.is_closed():
             raise
@@ -123,17 +123,16 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
             case asyncpg.ForeignKeyViolationError():
                 raise NotFoundError("the project is being deleted") from None
         raise
-    inserted: dict[str, tuple[int, int]] = {key: (seq, row_id) for key, seq, row_id in records}
-    return [
-        _outbox_row(prepared.event, *inserted[prepared.event.public_key])
-        for prepared in batch
-        if prepared.event.public_key in inserted
-    ]
-
-
-def _outbox_row(event: Event, seq: int, key_id: int) -> OutboxRow:
-    """Return the stored row. The prepared event is unchanged: it has no id while the transaction may be repeated."""
-    return OutboxRow(seq, replace(event, payload=with_key_id(event.payload, key_id)))
+    stored = {}
+    for public_key, seq, key_id in records:
+        stored[public_key] = seq, key_id
+    rows = []
+    for prepared in batch:
+        if prepared.event.public_key in stored:
+            seq, key_id = stored[prepared.event.public_key]
+            # The prepared event is unchanged: it has no id while the transaction may be repeated.
+            rows.append(OutboxRow(seq, with_key_id(prepared.event, key_id)))
+    return rows
 
 
 def _row(prepared: PreparedKey) -> dict[str, object]:

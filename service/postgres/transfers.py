@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
@@ -269,8 +269,7 @@ async def insert_imported_keys(connection: Connection, keys: Sequence[ImportedKe
     inserted = await connection.fetch(_INSERT_KEYS, rows, origin.request_id)
     ids = {row["public_key"]: row["id"] for row in inserted}
     if len(ids) == len(keys):
-        events = [(each.event, ids[each.key.public_key]) for each in keys]
-        await insert_events(connection, [replace(e, payload=with_key_id(e.payload, i)) for e, i in events])
+        await insert_events(connection, [with_key_id(each.event, ids[each.key.public_key]) for each in keys])
     return len(ids)
 
 
