@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients chart clean lock audit
+.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients chart kube clean lock audit
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -16,11 +16,12 @@ run: .venv/run.stamp ## set up and run on an embedded PostgreSQL and an embedded
 test: .venv/test.stamp .venv/helm.stamp ## set up and run all tests
 	@$(BIN)/pytest
 
-lint: .venv/test.stamp ## check style, types, imports between the packages, and SQL
+lint: .venv/test.stamp ## check style, types, imports between the packages, SQL and the Dockerfile
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/hadolint deploy/Dockerfile
 	@$(BIN)/squawk --assume-in-transaction schema.sql
 	@$(BIN)/squawk service/postgres/migrations/*.sql
 
@@ -50,6 +51,9 @@ audit: .venv/audit/bin/pip-audit ## check the locked versions for known vulnerab
 
 chart: .venv/test.stamp .venv/helm.stamp ## render deploy/manifests, and write the generated files of the Helm chart
 	@exec $(BIN)/python -m testkit.chart
+
+kube: .venv/test.stamp ## execute the Dockerfile without a container engine, and start the image (needs root)
+	@exec $(BIN)/python -m testkit.image
 
 clean: ## remove the environment, the data of `make run` and all caches
 	rm -rf .venv .data .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist

