@@ -228,7 +228,7 @@ def test_scalers_and_budgets_fit_the_deployments(case: str) -> None:
         assert deployment["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
 
 
-@pytest.mark.parametrize(("case", "seconds"), [("default", 30), ("numbers", 28), ("long drain", 61)])
+@pytest.mark.parametrize(("case", "seconds"), [("default", 37), ("numbers", 28), ("long drain", 61)])
 def test_the_grace_period_covers_delay_and_drain(case: str, seconds: int) -> None:
     """Kubernetes kills no pod before SHUTDOWN_DELAY and SHUTDOWN_TIMEOUT are over."""
     pod = dict(pods(rendered(case)))["projectkeys"]
