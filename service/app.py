@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from importlib.metadata import version
 from typing import Final
@@ -31,6 +32,7 @@ from service.metrics import (
     ProcessMetrics,
     PublisherMetrics,
     RequestMetrics,
+    UsageMetrics,
 )
 from service.postgres.database import Database, Limits, PostgresError
 from service.postgres.outbox import PostgresOutbox
@@ -40,6 +42,7 @@ from service.postgres.session import check_session
 from service.postgres.shards import PostgresShardOwnership
 from service.publisher.publisher import Publisher, publisher_name
 from service.settings import DatabaseSettings, DsnSettings, Settings
+from service.usage.collector import UsageCollector
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
@@ -51,6 +54,7 @@ from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
+from service.usecases.usage import Usage
 from service.usecases.use_cases import UseCases
 
 _MAX_WAITING_WRITES: Final = 1024
@@ -73,6 +77,7 @@ class Service:
     producer: FencedProducer
     kafka_outage: Outage
     jobs: Jobs
+    usage: UsageCollector | None
     use_cases: UseCases
 
 
@@ -145,17 +150,29 @@ def build(settings: Settings) -> Service:
         producer=producer,
         kafka_outage=kafka_outage,
         jobs=jobs,
+        usage=_build_usage(settings, registry, database) if settings.usage else None,
         use_cases=_build_use_cases(
-            database, events, bulk_changes, publisher, acknowledgements, jobs, _build_slots(settings)
+            settings, database, events, bulk_changes, publisher, acknowledgements, jobs
         ),
+    )
+
+
+def _build_usage(settings: Settings, registry: CollectorRegistry, database: Database) -> UsageCollector:
+    return UsageCollector(
+        database=database,
+        connection=kafka_connection(settings),
+        topic=settings.outcomes_topic,
+        owner=publisher_name(),
+        lease=timedelta(seconds=settings.shard_lease),
+        retention=timedelta(days=settings.usage_retention),
+        metrics=UsageMetrics(registry),
     )
 
 
 def _build_slots(settings: Settings) -> TenantSlots:
     """Create the slots of transactions that may wait for row locks: one for every second connection of the pool.
 
-    The other connections serve batches of creates and reads. A wait for a slot has the timeout of a wait for a
-    connection.
+    The other connections serve batches of creates and reads.
     """
     return TenantSlots(
         slots=max(1, settings.database_pool_size // 2),
@@ -182,14 +199,15 @@ def _build_publisher(
 
 
 def _build_use_cases(
+    settings: Settings,
     database: Database,
     events: EventFactory,
     bulk_changes: BulkChanges,
     publisher: Publisher,
     acknowledgements: Acknowledgements,
     jobs: Jobs,
-    slots: TenantSlots,
 ) -> UseCases:
+    slots = _build_slots(settings)
     idempotency, read_keys, on_committed = Idempotency(database), ReadKeys(database), publisher.enqueue
     return UseCases(
         tokens=Tokens(database),
@@ -207,6 +225,7 @@ def _build_use_cases(
         read_keys=read_keys,
         acknowledgements=acknowledgements,
         audit=Audit(database),
+        usage=Usage(database) if settings.usage else None,
     )
 
 
@@ -214,7 +233,7 @@ def _build_use_cases(
 async def publishing(
     service: Service, *, create_topic: bool = False, publish: bool = True, check_topic: bool = True
 ) -> AsyncIterator[None]:
-    """Run the connection pool, the jobs and the publisher until the end of the block; then release the shards.
+    """Run the connection pool and the background tasks until the end of the block; then release the shards.
 
     Args:
         service: The parts of the process.
@@ -223,6 +242,8 @@ async def publishing(
         check_topic: Whether a publisher checks the topic; if False, the caller has done so.
     """
     tasks = {"jobs": service.jobs.run}
+    if service.usage is not None:
+        tasks["usage"] = service.usage.run
     if publish:
         tasks["publisher"] = service.publisher.run
     if publish and check_topic:

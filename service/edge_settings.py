@@ -62,7 +62,7 @@ class EdgeSettings(SettingsGroup):
     )
     outcomes_topic: str = setting(
         "outcomes",
-        "Topic of the outcomes that relays report.",
+        "Topic of the outcomes: the edge writes those that relays report, USAGE reads them.",
         check=topic_name,
     )
 

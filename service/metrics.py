@@ -3,6 +3,7 @@
 import asyncio
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from typing import Final
 
@@ -152,6 +153,34 @@ class JobMetrics:
             ("kind", "error"),
             registry=registry,
         )
+
+
+class UsageMetrics:
+    """The reader of outcomes; ``reading`` is 1 in the process that reads."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        gauge, counter = partial(Gauge, registry=registry), partial(Counter, registry=registry)
+        self.reading = gauge("projectkeys_usage_reading", "Whether this process reads the topic of outcomes.")
+        self._lag = gauge("projectkeys_usage_lag_records", "Outcomes not yet counted, as last read.")
+        self._records = counter(
+            "projectkeys_usage_records",
+            "Records of outcomes: counted, or malformed and skipped.",
+            ("result",),
+        )
+        self._unknown = counter(
+            "projectkeys_usage_unknown_keys", "Counted quantity without a key, or of keys that do not exist."
+        )
+        self.missed = counter(
+            "projectkeys_usage_missed_records",
+            "Records that Kafka deleted before they were read; 1 or more a gap.",
+        )
+
+    def show(self, counted: int, malformed: int, unknown: int, *, lag: int) -> None:
+        """Add a batch that was committed, and set the number of records that follow it."""
+        self._records.labels("counted").inc(counted)
+        self._records.labels("malformed").inc(malformed)
+        self._unknown.inc(unknown)
+        self._lag.set(lag)
 
 
 class OutboxMetrics:

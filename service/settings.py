@@ -148,7 +148,7 @@ class PublisherSettings(SettingsGroup):
 
     shard_lease: float = setting(
         5.0,
-        "Time after which another replica takes over the shards of a failed one (s).",
+        "Time after which another replica takes over the shards of a failed one, and the reading of outcomes (s).",
         check=Range(min=0.5, max=300),
     )
     heartbeat_interval: float = setting(
@@ -177,6 +177,21 @@ class DsnSettings(SettingsGroup):
         if self.org_subdomains and _ADDRESS_URL.match(self.ingest_url):
             found["ORG_SUBDOMAINS"] = "Needs a host name in INGEST_URL: an IP address has no subdomains."
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class UsageSettings(SettingsGroup):
+    """The usage of keys."""
+
+    usage: bool = setting(
+        default=False,
+        description="Whether to count the outcomes of OUTCOMES_TOPIC by key and hour, and to serve …/stats/ of keys.",
+    )
+    usage_retention: int = setting(
+        90,
+        "Time for which hours are kept (days); the last hour of each key is kept longer.",
+        check=Range(min=1, max=3650),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -212,7 +227,7 @@ class EdgeProcessSettings(LogSettings, EdgeSettings, KafkaSettings, HttpSettings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(EdgeProcessSettings, DsnSettings, PublisherSettings, DatabaseSettings):
+class Settings(EdgeProcessSettings, UsageSettings, DsnSettings, PublisherSettings, DatabaseSettings):
     """All settings."""
 
 
@@ -222,6 +237,7 @@ GROUPS: Final[Mapping[str, type[SettingsGroup]]] = {
     "Apache Kafka": KafkaSettings,
     "Publisher": PublisherSettings,
     "DSNs": DsnSettings,
+    "Usage": UsageSettings,
     "Edge": EdgeSettings,
     "Log": LogSettings,
 }

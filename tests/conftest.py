@@ -152,7 +152,7 @@ async def site(servers: Servers, template: str) -> AsyncIterator[Site]:
     """A service on its ports for the whole run: for tests that check only the rows that they create."""
     async with (
         _new_database(servers, template) as url,
-        open_site(_settings(url, servers.kafka.bootstrap_servers)) as opened,
+        open_site(replace(_settings(url, servers.kafka.bootstrap_servers), usage=True)) as opened,
     ):
         yield opened
 

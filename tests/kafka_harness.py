@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
 from service.dev.ports import free_port
@@ -56,6 +56,18 @@ async def configure(bootstrap: str, topic: str, config: Mapping[str, str]) -> No
     """Make this the topic's configuration, beside the broker's defaults."""
     async with _administering(bootstrap) as admin:
         await admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, dict(config))])
+
+
+async def delete_records(bootstrap: str, topic: str, *, before: int) -> None:
+    """Delete the records of partition 0 before an offset, as the retention of a topic does."""
+    async with _administering(bootstrap) as admin:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(before_offset=before)})
+
+
+async def add_partitions(bootstrap: str, topic: str, total: int) -> None:
+    """Extend the topic to ``total`` partitions."""
+    async with _administering(bootstrap) as admin:
+        await admin.create_partitions({topic: NewPartitions(total)})
 
 
 async def delete_topic(bootstrap: str, topic: str) -> None:

@@ -20,6 +20,7 @@ from service.domain.idempotency import IdempotencyKey
 from service.domain.model import MAX_BIGINT, next_version
 from service.domain.pagination import Page
 from service.domain.project_search import ProjectSearch
+from service.domain.usage import DAY, HOUR, UsageCounter
 from service.postgres import (
     audit,
     batch_jobs,
@@ -38,6 +39,7 @@ from service.postgres import (
     shards,
     tokens,
     transfers,
+    usage,
 )
 from service.postgres.batch_jobs import Job, JobKind, NewJob
 from service.postgres.database import Connection
@@ -199,6 +201,23 @@ async def run_jobs(c: Connection) -> None:
     await full_scan.select_key_statuses(c, _PUBLIC_KEYS)
 
 
+async def count_usage(c: Connection) -> None:
+    """Add outcomes, move offsets, delete old hours, and read statistics."""
+    await usage.claim_reader(c, "reader", lease=_MINUTE)
+    assert len(await usage.select_offsets(c, "topic-7")) == 10
+    await usage.insert_offsets(c, "topic-7", {1007: 0})
+    await usage.move_offsets(c, "topic-7", {7: (0, 5), 107: (0, 9)})
+    await usage.note_gap(c)
+    begin = int(plan_data.FIRST_HOUR.timestamp())
+    hours = [plan_data.FIRST_HOUR, plan_data.FIRST_HOUR + timedelta(hours=1)]
+    ids = [0, 10**9, *_ROW_IDS]
+    await usage.add_usage(c, {UsageCounter(row_id, 1, hour, 0): 1 for row_id in ids for hour in hours})
+    for start in (begin, begin + 100 * DAY):
+        found = await usage.select_usage(c, PROJECT, MIDDLE_KEY, range(start, start + 8 * HOUR, HOUR))
+        assert len(found) == 8
+    await usage.delete_old_usage(c, older_than=_MINUTE, limit=20)
+
+
 async def import_records(c: Connection) -> None:
     """Compare records of a file with rows, and insert them."""
     slug = PROJECT.organization.slug
@@ -265,6 +284,7 @@ CALLS: Final[tuple[Calls, ...]] = (
     change_keys,
     change_tenants,
     run_jobs,
+    count_usage,
     import_records,
     publish,
     own_shards,

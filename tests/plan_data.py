@@ -54,6 +54,16 @@ _FILL = """
 
     INSERT INTO batch_job (kind, organization_id, request_id, finished_at)
     SELECT 'replay', 1, 'r', CASE WHEN number % 2000 <> 0 THEN now() END FROM generate_series(1, 6000) AS number;
+
+    INSERT INTO key_usage (key_id, category, hour, outcome, quantity)
+    SELECT CASE WHEN number % 2 = 0 THEN 10000 ELSE number END, 1 + number % 4, '2026-01-01Z'::timestamptz
+           + make_interval(hours => number / 4), 0, 1
+    FROM generate_series(1, 20000) AS number;
+
+    INSERT INTO key_last_seen (key_id, hour) SELECT id, now() FROM project_key WHERE project_id = 1;
+
+    INSERT INTO usage_offset (topic, partition, next_offset)
+    SELECT 'topic-' || number % 100, number, 0 FROM generate_series(1, 1000) AS number;
 """
 
 JOB = 2000
@@ -62,7 +72,7 @@ JOB = 2000
 FIRST_KEY, MIDDLE_KEY, LAST_KEY = 1, 10_000, 20_000
 """Row ids of keys of `PROJECT`; the keys of other projects have higher ids."""
 
-_NOW = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST_HOUR = _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ORGANIZATION = Organization(1, "o-1", "o", None, _NOW)
 PROJECT = Project(1, "p-1", "p", "10.x", _NOW, ORGANIZATION)
 """The only project of its organization, with 20 000 keys."""

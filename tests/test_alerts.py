@@ -28,7 +28,7 @@ def rules() -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def served() -> str:
     """The metrics of both kinds of process, which were just built."""
-    settings = Settings(database_url="postgresql://nowhere")
+    settings = Settings(database_url="postgresql://nowhere", usage=True)
     registries = build(settings).registry, build_edge(settings).registry
     return "".join(generate_latest(registry).decode() for registry in registries)
 
@@ -145,6 +145,30 @@ _CASES = [
         "The log lost 150 lines in 15 minutes.",
     ),
     _Case("ProjectKeysLogLinesDropped", {"projectkeys_log_lines_dropped_total": "7x30"}),
+    _Case(
+        "ProjectKeysUsageBehind",
+        {'projectkeys_usage_reading{pod="a"}': "0x30", 'projectkeys_usage_reading{pod="b"}': "1x5 0x25"},
+        "The outcomes of events are not counted.",
+    ),
+    _Case(
+        "ProjectKeysUsageBehind",
+        {
+            "projectkeys_usage_reading": "1x30",
+            'projectkeys_usage_lag_records{pod="a"}': "0x30",
+            'projectkeys_usage_lag_records{pod="b"}': "0+20000x30",
+        },
+        "The outcomes of events are not counted.",
+    ),
+    _Case(
+        "ProjectKeysUsageBehind",
+        {"projectkeys_usage_reading": "1x5 0x3 1x22", "projectkeys_usage_lag_records": "9000x30"},
+    ),
+    _Case(
+        "ProjectKeysUsageIncomplete",
+        {'projectkeys_usage_missed_records_total{pod="a"}': "0x10 50x20"},
+        "Kafka deleted 50 outcomes before they were counted.",
+    ),
+    _Case("ProjectKeysUsageIncomplete", {"projectkeys_usage_missed_records_total": "50x30"}),
     _Case(
         "ProjectKeysEdgeNotLoaded",
         {'projectkeys_edge_loaded{pod="a"}': "1x30", 'projectkeys_edge_loaded{pod="b"}': "0x30"},

@@ -71,6 +71,7 @@ _RESPONSES = {
     "Project": project_to_json(_PROJECT),
     "Organization": organization_to_json(_ORGANIZATION),
     "AuditPage": {"rows": [audit_entry_to_json(_ENTRY)], "options": list(ACTIONS)},
+    "KeyStats": {"ts": 1773576000, "total": 8, "dropped": 5, "accepted": 2, "filtered": 1},
     "Health": {"problems": [], "healthy": {}},
 }
 """Bodies that the service writes, by the component of their schema."""

@@ -60,6 +60,7 @@ _WITHOUT = {
     "tokens._REVOKE": "`token revoke`, a command of the operator",
     "tokens._SELECT_ALL": "`token list`, a command of the operator",
     "tokens._SELECT_BY_HASHES": "whom a presented token speaks for; from here the tenant comes",
+    "usage._ADD": "outcomes of all tenants, by the row ids of keys that relays report",
 }
 
 

@@ -163,6 +163,7 @@ async def _servers(settings: Settings, data: Path) -> AsyncIterator[Settings]:
     ) as servers:
         yield replace(
             settings,
+            usage=settings.usage or not _is_set("USAGE"),
             shutdown_delay=settings.shutdown_delay if _is_set("SHUTDOWN_DELAY") else 0.0,
             database_url=settings.database_url or servers.postgres.url,
             kafka_bootstrap_servers=settings.kafka_bootstrap_servers

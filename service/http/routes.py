@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service.http.dispatcher import PROJECT_PATH, Dispatcher, Handler, Scopes
-from service.http.handlers import audit, keys, tenants
+from service.http.handlers import audit, keys, stats, tenants
 from service.http.serializers import KeySerializer
 from service.http.server.middleware import Middleware, Routes
 from service.http.server.response import Response, bytes_response, empty_response, json_response
@@ -53,6 +53,7 @@ RESOURCES: Final = (
         {"GET": keys.list_keys, "POST": keys.create_key},
         scopes_of("project"),
     ),
+    Resource(f"{PROJECT_PATH}/keys/{{key_id}}/stats/", {"GET": stats.get_key_stats}, scopes_of("project")),
     Resource(
         f"{PROJECT_PATH}/",
         {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},

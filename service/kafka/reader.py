@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 
 from projectkeys_consumer.errors import MalformedRecordError, ResyncRequiredError
 from projectkeys_consumer.records import parse_record
-from projectkeys_consumer.topic_reader import open_topic_reader
+from projectkeys_consumer.topic_reader import TopicReader, open_topic_reader
 from service.domain.differences import TopicRecord
 from service.domain.events import TopicMessage
 from service.kafka.client import KafkaClient, error_name
@@ -105,6 +105,19 @@ def _message(record: Any) -> TopicMessage:
     )
 
 
+@asynccontextmanager
+async def open_reader(connection: KafkaConnection, topic: str) -> AsyncIterator[TopicReader]:
+    """Open a reader of all partitions, for the duration of the block.
+
+    Raises:
+        KafkaUnavailableError: Kafka is unreachable or denies access, or the topic does not exist; also in the block,
+            where the brokers may not have the next offset.
+    """
+    with _kafka_errors(topic):
+        async with open_topic_reader(connection.client_options(), topic) as reader:
+            yield reader
+
+
 async def read_topic(
     connection: KafkaConnection, topic: str, *, progress: Callable[[int, int], None]
 ) -> AsyncGenerator[list[TopicRecord], None]:
@@ -121,18 +134,17 @@ async def read_topic(
     Raises:
         KafkaUnavailableError: Kafka is unreachable or denies access, or the topic does not exist.
     """
-    with _kafka_errors(topic):
-        async with open_topic_reader(connection.client_options(), topic) as reader:
-            begins, ends = await reader.beginnings(), await reader.ends()
-            reader.seek(begins)
-            total = sum(ends.values()) - sum(begins.values())
-            left = total
-            while left > 0:
-                records = await reader.read()
-                yield [decoded for record in records if (decoded := _decode(record)) is not None]
-                positions = await reader.positions()
-                left = sum(max(0, end - positions[partition]) for partition, end in ends.items())
-                progress(total - left, total)
+    async with open_reader(connection, topic) as reader:
+        begins, ends = await reader.beginnings(), await reader.ends()
+        reader.seek(begins)
+        total = sum(ends.values()) - sum(begins.values())
+        left = total
+        while left > 0:
+            records = await reader.read()
+            yield [decoded for record in records if (decoded := _decode(record)) is not None]
+            positions = await reader.positions()
+            left = sum(max(0, end - positions[partition]) for partition, end in ends.items())
+            progress(total - left, total)
 
 
 def _decode(record: Any) -> TopicRecord | None:

@@ -10,7 +10,8 @@
 GRANT USAGE ON SCHEMA :"schema" TO :"role";
 
 REVOKE ALL ON schema_version, schema_migration, organization, project, project_slug_redirect, project_key, deleted_key,
-    outbox, outbox_shard, outbox_publisher, api_token, idempotency, audit_entry, batch_job FROM :"role";
+    outbox, outbox_shard, outbox_publisher, key_usage, key_last_seen, usage_offset, usage_reader, api_token, idempotency,
+    audit_entry, batch_job FROM :"role";
 
 -- Readiness: whether the schema is one that this program can work with.
 GRANT SELECT ON schema_version, schema_migration TO :"role";
@@ -24,6 +25,11 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON outbox, outbox_publisher TO :"role";
 GRANT SELECT ON SEQUENCE outbox_seq_seq TO :"role";
 -- The shards are the topic's partitions, whose number is fixed.
 GRANT SELECT, UPDATE ON outbox_shard TO :"role";
+
+GRANT SELECT, INSERT, UPDATE, DELETE ON key_usage TO :"role";
+-- A row is deleted with its key; a topic's partitions are never forgotten.
+GRANT SELECT, INSERT, UPDATE ON key_last_seen, usage_offset TO :"role";
+GRANT SELECT, UPDATE ON usage_reader TO :"role";
 
 -- The owner creates and revokes tokens: an attacker who controls a server cannot create a token that stays valid.
 GRANT SELECT, UPDATE (last_used_at) ON api_token TO :"role";

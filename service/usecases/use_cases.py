@@ -10,11 +10,12 @@ from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.tokens import Tokens
+from service.usecases.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
 class UseCases:
-    """The use cases that the HTTP handlers call."""
+    """The use cases that the HTTP handlers call; ``usage`` is None if usage is not collected."""
 
     tokens: Tokens
     organizations: Organizations
@@ -24,3 +25,4 @@ class UseCases:
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
     audit: Audit
+    usage: Usage | None

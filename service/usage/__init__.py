@@ -1,0 +1,1 @@
+"""Counts the usage of keys from the topic of outcomes."""
