@@ -92,8 +92,10 @@ def _parse(uri: str, sentry_auth: str, authorization: str) -> OriginalRequest:
     found = _INGEST_PATH.fullmatch(path) if len(uri) <= _MAX_URI else None
     if found is None or _DOUBTFUL.search(path):
         return OriginalRequest("no_project")
-    keys = {*_KEY_IN_HEADER.findall(sentry_auth), *_keys_in_query(query)}
-    for value in authorization.split("\n"):
+    keys = set(_KEY_IN_HEADER.findall(sentry_auth))
+    if query:
+        keys.update(_keys_in_query(query))
+    for value in authorization.split("\n") if authorization else ():
         scheme, _, credentials = value.partition(" ")
         if scheme.lower() == "sentry":
             keys.update(_KEY_IN_HEADER.findall(credentials))
