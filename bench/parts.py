@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from bench import call_counts, edge, fairness, importing, kit_loading, measurements, overload
+from bench import call_counts, edge, fairness, importing, kit_loading, measurements, overload, usage
 from bench.calculations import ratios
 from bench.measurements import (
     BACKLOGS,
@@ -177,6 +177,11 @@ PARTS: Final[Mapping[str, Part]] = {
         f"the command `import` with {importing.KEYS:,} keys",
         (importing.measure,),
         importing.rows,
+    ),
+    "usage": Part(
+        f"counting of {usage.OUTCOMES:,} outcomes beside creates",
+        (usage.measure,),
+        usage.rows,
     ),
     "overload": Part(
         "creates per second with far more clients than the concurrency limit, compared with the peak",

@@ -29,6 +29,7 @@ from faults.experiments import (
     e22_malformed_requests,
     e23_edge_killed,
     e24_hostile_edge_requests,
+    e25_usage_reader_killed,
 )
 from faults.shared_servers import SharedServers
 
@@ -78,4 +79,5 @@ EXPERIMENTS: Final[Mapping[str, CatalogueEntry]] = {
         "edges are killed; then the service and PostgreSQL are stopped", 20, e23_edge_killed.run
     ),
     "E24": CatalogueEntry("10 000 hostile requests to the edge a round", 1, e24_hostile_edge_requests.run),
+    "E25": CatalogueEntry("the process that counts outcomes is killed", 10, e25_usage_reader_killed.run),
 }
