@@ -64,7 +64,9 @@ EXPERIMENTS: Final[Mapping[str, CatalogueEntry]] = {
     "E12": CatalogueEntry("a locked row blocks all connections of the pool", 1, e12_pool_exhausted.run),
     "E13": CatalogueEntry("thousands of clients never complete a request", 1, e13_slow_clients.run),
     "E14": CatalogueEntry(
-        "three replicas are replaced behind a load balancer that is updated late", 5, e14_rolling_restart.run
+        "three replicas are upgraded across a migration and rolled back behind a late load balancer",
+        20,
+        e14_rolling_restart.run,
     ),
     "E15": CatalogueEntry("the topic does not exist and is created later", 1, e15_topic_missing.run),
     "E16": CatalogueEntry(
