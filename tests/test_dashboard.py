@@ -16,6 +16,7 @@ from testkit.chart.helm import CHART
 from testkit.debian import require_program
 from testkit.http_client import request
 from testkit.replica import Replica
+from tests.kafka_harness import new_topic
 from tests.processes import deploy, replica
 from tests.test_alerts import rules
 
@@ -25,9 +26,9 @@ _METRIC: Final = re.compile(r"\b(?:projectkeys|process)_\w+")
 
 
 def alert_queries() -> Iterator[str]:
-    """Yield the expression of each alert without its threshold, or the series whose absence it reports."""
+    """Yield the expression of each alert without its thresholds, or the series whose absence it reports."""
     for rule in rules():
-        expression = re.sub(r" (>|<|==) -?[\d.]+$", "", rule["expr"])
+        expression = re.sub(r" (>|<|==) -?[\d.]+", "", rule["expr"])
         yield re.sub(r"^absent\((.+)\)$", r"\1", expression)
 
 
@@ -75,12 +76,13 @@ async def test_every_query_finds_series_of_a_running_process(
     """A counter has no series before the first failure that it counts, but its type is already exposed."""
     deployment = await deploy(replace(settings, kafka_topic=topic))
     edge = Replica(deployment.environment | {"EDGE_PORT": "0"}, directory=tmp_path, command=["edge"])
-    async with replica(deployment, tmp_path) as server:
+    outcomes = await new_topic(deployment.bootstrap)
+    async with replica(deployment, tmp_path, USAGE="true", OUTCOMES_TOPIC=outcomes) as server:
         edge.start()
         try:
             await edge.wait_until_ready()
-            created = await request(server.port, "GET", deployment.keys_path, token=deployment.token)
-            assert created.status == 200
+            listed = await request(server.port, "GET", deployment.keys_path, token=deployment.token)
+            assert listed.status == 200
             served = [await metrics_of(server), await metrics_of(edge)]
         finally:
             edge.kill()

@@ -94,6 +94,7 @@ def test_each_process_connects_to_kafka_as_a_user_with_the_rights_that_it_needs(
     assert rights == [
         {
             ("topic", topic): {"Write", "Describe", "DescribeConfigs"},
+            ("topic", "outcomes"): {"Read", "Describe"},
             ("transactionalId", f"{topic}-"): {"Write", "Describe"},
         },
         {

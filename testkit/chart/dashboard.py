@@ -128,6 +128,26 @@ ROWS: Final[dict[str, list[Panel]]] = {
             "s",
         ),
     ],
+    "Usage": [
+        Panel(
+            "Outcomes",
+            "Records of outcomes per second, by result.",
+            {"{{result}}": "sum by (result) (rate(projectkeys_usage_records_total{$NS}[5m]))"},
+        ),
+        Panel(
+            "Outcomes not yet counted",
+            "Records after the last one that is counted.",
+            {"records": "max(projectkeys_usage_lag_records{$NS})"},
+        ),
+        Panel(
+            "Missed outcomes",
+            "Records per second that Kafka deleted before they were counted, and quantities of unknown keys.",
+            {
+                "missed": "sum(rate(projectkeys_usage_missed_records_total{$NS}[5m]))",
+                "unknown keys": "sum(rate(projectkeys_usage_unknown_keys_total{$NS}[5m]))",
+            },
+        ),
+    ],
     "Processes": [
         Panel(
             "Dependencies",
