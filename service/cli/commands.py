@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
+from service.domain.dsn import is_base_url
 from service.domain.errors import CommandError
 from service.domain.model import Origin
 from service.json_text import dump_json
@@ -76,6 +77,17 @@ def project_path(text: str) -> tuple[str, str]:
     if not (organization and slash and project):
         raise argparse.ArgumentTypeError("must be an organization and a project, such as acme/web")
     return organization, project
+
+
+def base_url(text: str) -> str:
+    """Return an argument that is a base URL.
+
+    Raises:
+        ArgumentTypeError: It has another form.
+    """
+    if not is_base_url(text):
+        raise argparse.ArgumentTypeError("must be an http or https URL without a trailing slash")
+    return text
 
 
 def display_name(text: str) -> str:

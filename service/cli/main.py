@@ -22,6 +22,7 @@ _MODULES: Final = {
     "migrate": ("migrate",),
     "tokens": ("token",),
     "tenants": ("org", "project"),
+    "dsn": ("dsn",),
     "transfer": ("import", "export"),
     "events": ("events",),
     "audit": ("audit",),

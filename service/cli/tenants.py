@@ -9,12 +9,12 @@ from service.cli.commands import (
     Commands,
     add_command,
     add_group,
+    base_url,
     command_line_origin,
     display_name,
     print_lines,
 )
 from service.command_app import build_organizations, build_projects, connect_database
-from service.domain.dsn import is_base_url
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG
 from service.environment import read
 from service.settings import KeySettings
@@ -41,7 +41,7 @@ def _add_organizations(commands: Commands) -> None:
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
     create.add_argument(
         "--ingest-url",
-        type=_base_url,
+        type=base_url,
         metavar="URL",
         help="base URL of the organization's DSNs (default: INGEST_URL)",
     )
@@ -75,12 +75,6 @@ def _slug(pattern: str, characters: str) -> Callable[[str], str]:
         return text
 
     return parse
-
-
-def _base_url(text: str) -> str:
-    if not is_base_url(text):
-        raise argparse.ArgumentTypeError("must be an http or https URL without a trailing slash")
-    return text
 
 
 async def _create_organization(options: argparse.Namespace) -> int:
