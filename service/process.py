@@ -15,6 +15,7 @@ import uvloop
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from service import logs
 from service.concurrency.supervisor import supervised
 from service.http.ops import Health, create_ops_app
 from service.http.server.admission import AdmissionControl, Deadlines
@@ -26,6 +27,7 @@ from service.http.server.state import ServerState
 from service.http.server.unsent_responses import UnsentResponses
 from service.http_settings import HttpSettings
 from service.metrics import RequestMetrics
+from service.settings import LogSettings
 from service.sockets import listening_sockets
 
 _log = structlog.get_logger(__name__)
@@ -66,12 +68,16 @@ class Port:
     number: int
 
 
-def run(work: Coroutine[Any, Any, None]) -> None:
-    """Run ``work`` on uvloop until it ends; raise the limit of open files, as each connection needs one."""
+def run(settings: LogSettings, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Configure the log, raise the limit of open files, as each connection needs one, and run ``work`` on uvloop."""
+    writer = logs.configure(level=settings.log_level, form=settings.log_format)
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(work)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(work())
+    finally:
+        writer.flush()
 
 
 async def serve_until_stopped(settings: HttpSettings, server: HttpServer, stop: asyncio.Event) -> None:

@@ -1,7 +1,6 @@
 """`audit list`."""
 
 import argparse
-import asyncio
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -38,7 +37,7 @@ def add_to(commands: Commands) -> None:
         summary="list changes, newest first, with their time, actor, address, request and data",
         example="projectkeys audit list --org acme --since 7d\n"
         "  projectkeys audit list --key 889a038dcce86f89a24e2c5bcf7b2e41 --json",
-        run=lambda options: asyncio.run(_list(options)),
+        run=_list,
     )
     parser.add_argument("--org", metavar="SLUG", help="only changes in this organization (default: all)")
     parser.add_argument(

@@ -4,7 +4,7 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final, TypeAlias
 
@@ -16,7 +16,7 @@ from service.json_text import dump_json
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no public name
 """The object that subcommands are added to."""
 
-Run = Callable[[argparse.Namespace], int]
+Run = Callable[[argparse.Namespace], int | Coroutine[Any, Any, int]]
 
 _MAX_NAME_LENGTH: Final = 64
 
@@ -31,7 +31,7 @@ def add_command(
         name: The name of the subcommand.
         summary: One line for the help, starting with a lower-case verb.
         example: Command lines that work when pasted into a shell, separated by a newline and two spaces.
-        run: The function that executes the subcommand and returns the exit code; None for a group.
+        run: Executes the subcommand and returns the exit code; can be a coroutine function. None for a group.
     """
     parser = commands.add_parser(
         name,

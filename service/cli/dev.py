@@ -1,5 +1,6 @@
 """`dev`: runs PostgreSQL, Kafka and the service on this machine, with an example project and a token."""
 
+import argparse
 import asyncio
 import os
 import shlex
@@ -13,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from service import logs
 from service.app import build, publishing
 from service.cli.commands import (
     Commands,
@@ -63,20 +63,17 @@ def add_to(commands: Commands) -> None:
         example="PORT=9000 projectkeys dev\n"
         "  EPHEMERAL=1 projectkeys dev                    # delete all data at the end\n"
         "  DATABASE_URL=postgresql://… projectkeys dev    # use this Postgres instead of an embedded one",
-        run=lambda _: _run(),
+        run=_run,
     )
 
 
-def _run() -> int:
+def _run(_options: argparse.Namespace) -> int:
     settings = _with_local_addresses(read(Settings))
     _import_embedded_servers()
-    writer = logs.configure(level=settings.log_level, form=settings.log_format)
     try:
-        run(_dev(settings))
+        run(settings, lambda: _dev(settings))
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 130
-    finally:
-        writer.flush()
     return 0
 
 

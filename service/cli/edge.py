@@ -1,6 +1,7 @@
 """`edge`."""
 
-from service import logs
+import argparse
+
 from service.cli.commands import Commands, add_command
 from service.edge.process import build_edge, serve_edge
 from service.environment import read
@@ -15,19 +16,15 @@ def add_to(commands: Commands) -> None:
         "edge",
         summary="serve the keys of the topic to relays, proxies and look-ups, without the database",
         example="KAFKA_BOOTSTRAP_SERVERS=kafka:9092 EDGE_SNAPSHOT=keys.snapshot projectkeys edge",
-        run=lambda _: _run(),
+        run=_run,
     )
 
 
-def _run() -> int:
+def _run(_options: argparse.Namespace) -> int:
     settings = read(EdgeProcessSettings)
-    writer = logs.configure(level=settings.log_level, form=settings.log_format)
-    try:
-        run(_serve(settings))
-    finally:
-        writer.flush()
+
+    async def serve() -> None:
+        await serve_edge(build_edge(settings))  # the consumer kit and locks need a running loop
+
+    run(settings, serve)
     return 0
-
-
-async def _serve(settings: EdgeProcessSettings) -> None:
-    await serve_edge(build_edge(settings))  # the consumer kit and locks need a running loop

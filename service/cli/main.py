@@ -1,9 +1,10 @@
 """The command line: declares all commands, and reports their errors."""
 
 import argparse
+import asyncio
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from typing import Final
@@ -51,7 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(*arguments[:1]).parse_args(arguments)
     try:
-        code: int = options.run(options)
+        result: Coroutine[None, None, int] | int = options.run(options)
+        return asyncio.run(result) if isinstance(result, Coroutine) else result
     except SettingsError as error:
         print_error(f"Some settings are invalid:\n{error}")
         return EX_CONFIG
@@ -62,7 +64,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    return code
 
 
 def _message(error: Exception) -> str:

@@ -31,7 +31,7 @@ def add_to(commands: Commands) -> None:
         summary="create or update the database's schema",
         example="DATABASE_URL=postgresql://owner… projectkeys migrate\n"
         "  DATABASE_URL=postgresql://owner… projectkeys migrate --wait 300 --grant-to projectkeys_service",
-        run=lambda options: asyncio.run(_run(options)),
+        run=_run,
     )
     parser.epilog = f"{parser.epilog}{_EPILOG}"
     parser.add_argument(

@@ -1,6 +1,6 @@
 """`events parked list`, `events parked retry` and `events parked discard`."""
 
-import asyncio
+import argparse
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -35,7 +35,7 @@ def add_to(commands: Commands) -> None:
         "list",
         summary="list parked events; each blocks the later events of its key",
         example="projectkeys events parked list --json",
-        run=lambda options: asyncio.run(_list(as_json=options.json)),
+        run=_list,
     )
     add_json_option(listing)
     retry = add_command(
@@ -44,7 +44,7 @@ def add_to(commands: Commands) -> None:
         summary="publish parked events again, after their cause was removed",
         example="projectkeys events parked retry 889a038dcce86f89a24e2c5bcf7b2e41\n"
         "  projectkeys events parked retry --all",
-        run=lambda options: asyncio.run(_retry(options.key)),
+        run=_retry,
     )
     selection = retry.add_mutually_exclusive_group(required=True)
     selection.add_argument("key", nargs="?", metavar="KEY", help="public key whose event is parked")
@@ -54,7 +54,7 @@ def add_to(commands: Commands) -> None:
         "discard",
         summary="delete a parked event; consumers will never receive it",
         example="projectkeys events parked discard 889a038dcce86f89a24e2c5bcf7b2e41 --yes",
-        run=lambda options: asyncio.run(_discard(options.key, confirmed=options.yes)),
+        run=_discard,
     )
     discard.add_argument("key", metavar="KEY", help="public key whose event is parked")
     discard.add_argument(
@@ -64,16 +64,16 @@ def add_to(commands: Commands) -> None:
     )
 
 
-async def _list(*, as_json: bool) -> int:
+async def _list(options: argparse.Namespace) -> int:
     async with connect_database() as database:
         rows = await Parked(database).list(limit=_MAX_ROWS + 1)
-    if not as_json:
+    if not options.json:
         print_lines(
             f"{'SHARD':>5} {'SEQ':>10} {'KEY':32} {'TYPE':20} {'VERSION':>7} {'SINCE (UTC)':19} {'ATTEMPTS':>8} "
             "REASON"
         )
     for row in rows[:_MAX_ROWS]:
-        if as_json:
+        if options.json:
             print_json(_row_to_json(row))
         else:
             print_lines(_readable_line(row))
@@ -102,23 +102,23 @@ def _row_to_json(row: ParkedRow) -> dict[str, Any]:
     }
 
 
-async def _retry(key: str | None) -> int:
+async def _retry(options: argparse.Namespace) -> int:
     async with connect_database() as database:
-        count = await Parked(database).retry(key)
+        count = await Parked(database).retry(options.key)
     print_lines(f"Events to be published again: {count}.")
     return 0
 
 
-async def _discard(key: str, *, confirmed: bool) -> int:
+async def _discard(options: argparse.Namespace) -> int:
     async with connect_database() as database:
-        row, blocked = await Parked(database).find(key)
-        if confirmed:
+        row, blocked = await Parked(database).find(options.key)
+        if options.yes:
             await Parked(database).discard(row, command_line_origin())
     print_lines(*_consequences(row, blocked))
-    if not confirmed:
+    if not options.yes:
         print_lines("Dry run: nothing was deleted. Use --yes to delete the event.")
         return 1
-    print_lines(f"Deleted the event {row.type} of {key}, version {row.version}.")
+    print_lines(f"Deleted the event {row.type} of {options.key}, version {row.version}.")
     return 0
 
 

@@ -1,6 +1,6 @@
 """`events reconcile`."""
 
-import asyncio
+import argparse
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -55,7 +55,7 @@ def add_to(group: Commands) -> None:
         "reconcile",
         summary="compare the topic with Postgres and repair differences",
         example="projectkeys events reconcile\n  projectkeys events reconcile --repair",
-        run=lambda options: asyncio.run(_run(as_json=options.json, repair=options.repair)),
+        run=_run,
     )
     parser.description = _DESCRIPTION
     parser.add_argument("--repair", action="store_true", help="republish the keys that differ")
@@ -74,17 +74,17 @@ class _Report:
         return islice(self.diff_store.differences(kind), _MAX_EXAMPLES)
 
 
-async def _run(*, as_json: bool, repair: bool) -> int:
+async def _run(options: argparse.Namespace) -> int:
     settings = read(ReconcileSettings)
     with open_diff_store() as diff_store:
         async with connect_database(settings) as database:
             reconcile = build_reconcile(database, settings)
             await reconcile.compare(diff_store, progress_of)
             counts, republished = diff_store.count_differences(), 0
-            if repair and counts:
+            if options.repair and counts:
                 republished = await reconcile.repair(diff_store, command_line_origin(), progress_of)
         report = _Report(*diff_store.count_keys(), republished, counts, diff_store)
-        if as_json:
+        if options.json:
             print_json(_report_to_json(report))
         else:
             print_lines(*_readable_lines(report))

@@ -50,7 +50,7 @@ def add_to(group: Commands) -> None:
         "  projectkeys events replay --all --rate 500\n"
         "  projectkeys events replay --list\n"
         "  projectkeys events replay --cancel 7",
-        run=lambda options: asyncio.run(_run(options)),
+        run=_run,
     )
     parser.description = _DESCRIPTION
     selection = parser.add_mutually_exclusive_group(required=True)

@@ -2,7 +2,6 @@
 
 import argparse
 
-from service import logs
 from service.app import build
 from service.cli.commands import Commands, add_command
 from service.environment import read
@@ -44,9 +43,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace, *, api: bool) -> int:
     settings = read(Settings)
-    writer = logs.configure(level=settings.log_level, form=settings.log_format)
-    try:
-        run(serve(build(settings), create_topic=options.create_topic, api=api, publish=options.publish))
-    finally:
-        writer.flush()
+
+    async def start() -> None:
+        await serve(build(settings), create_topic=options.create_topic, api=api, publish=options.publish)
+
+    run(settings, start)
     return 0

@@ -51,7 +51,7 @@ def add_to(group: Commands) -> None:
         "tail",
         summary="print events as they are published",
         example=_EXAMPLE,
-        run=lambda options: asyncio.run(_tail(options)),
+        run=_tail,
     )
     parser.add_argument(
         "--from",

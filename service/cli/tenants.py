@@ -1,7 +1,6 @@
 """`org create` and `project create`."""
 
 import argparse
-import asyncio
 import re
 from collections.abc import Callable
 
@@ -33,7 +32,7 @@ def _add_organizations(commands: Commands) -> None:
         "create",
         summary="create an organization",
         example="projectkeys org create acme --name 'Acme, Inc.'",
-        run=lambda options: asyncio.run(_create_organization(options)),
+        run=_create_organization,
     )
     create.add_argument(
         "slug", type=_slug(ORGANIZATION_SLUG, "letters, digits and hyphens"), help="slug, the name in URLs"
@@ -56,7 +55,7 @@ def _add_projects(commands: Commands) -> None:
         "create",
         summary="create a project with a key named Default",
         example="projectkeys project create acme web",
-        run=lambda options: asyncio.run(_create_project(options)),
+        run=_create_project,
     )
     create.add_argument("org", help="slug or id of the organization")
     create.add_argument(

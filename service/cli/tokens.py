@@ -1,7 +1,6 @@
 """`token create`, `token list` and `token revoke`."""
 
 import argparse
-import asyncio
 import os
 import stat
 import sys
@@ -42,14 +41,14 @@ def add_to(commands: Commands) -> None:
         "list",
         summary="list tokens with their scopes, state and last use",
         example="projectkeys token list",
-        run=lambda _: asyncio.run(_list()),
+        run=_list,
     )
     revoke = add_command(
         group,
         "revoke",
         summary="revoke a token; every replica rejects it within 5 seconds",
         example="projectkeys token revoke 3",
-        run=lambda options: asyncio.run(_revoke(options)),
+        run=_revoke,
     )
     revoke.add_argument("id", type=int, help="id of the token, from `projectkeys token list`")
 
@@ -61,7 +60,7 @@ def _add_create(group: Commands) -> None:
         summary="create a token and print it; it cannot be shown again",
         example="projectkeys token create terraform --org acme --scope project:admin --days 90\n"
         "  openssl rand -hex 32 | projectkeys token create ci --scope org:admin --from-file -",
-        run=lambda options: asyncio.run(_create(options)),
+        run=_create,
     )
     parser.add_argument("name", type=display_name, help="name of the token in lists and in the audit log")
     parser.add_argument(
@@ -118,7 +117,7 @@ async def _create(options: argparse.Namespace) -> int:
     return 0
 
 
-async def _list() -> int:
+async def _list(_options: argparse.Namespace) -> int:
     async with connect_database() as database:
         rows = await Tokens(database).list()
     print_lines(

@@ -1,7 +1,6 @@
 """`import` and `export`."""
 
 import argparse
-import asyncio
 import os
 import sys
 from collections.abc import Iterator
@@ -57,7 +56,7 @@ def add_to(commands: Commands) -> None:
         "import",
         summary="import keys from a file",
         example="projectkeys import keys.json\n  projectkeys import keys.json --apply",
-        run=lambda options: asyncio.run(_import(options)),
+        run=_import,
     )
     parser.description = _IMPORT
     parser.add_argument("file", type=Path, metavar="FILE", help="file in JSON or CSV")
@@ -67,7 +66,7 @@ def add_to(commands: Commands) -> None:
         "export",
         summary="export keys to a file",
         example="projectkeys export --output keys.json --with-secrets",
-        run=lambda options: asyncio.run(_export(options)),
+        run=_export,
     )
     parser.description = _EXPORT
     parser.add_argument("--organization", metavar="SLUG", help="only this organization (default: all)")
