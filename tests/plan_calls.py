@@ -48,7 +48,6 @@ from service.postgres.key_changes import PreparedChange
 from service.postgres.key_locks import KeyRange, LockedKey
 from service.postgres.key_pages import KeyPage
 from service.postgres.key_writes import PreparedKey
-from service.postgres.transfers import ImportedKey
 from tests import plan_data
 from tests.conftest import ORIGIN
 from tests.plan_data import FIRST_KEY, LAST_KEY, MIDDLE_KEY, ORGANIZATION, PROJECT, SMALL_PROJECT, key_of
@@ -227,8 +226,8 @@ async def import_records(c: Connection) -> None:
     await transfers.select_keys(c, _PUBLIC_KEYS, [locked.key.secret_key for locked in _LOCKED])
     await transfers.insert_organizations(c, [{"id": 90_000, "slug": "new"}, {"slug": "newer"}], ORIGIN)
     await transfers.insert_projects(c, [{"id": 90_000, "organization_slug": "new", "slug": "new"}], ORIGIN)
-    key = replace(key_of(FIRST_KEY), public_key="0" * 32, secret_key="0" * 32)
-    await transfers.insert_imported_keys(c, [ImportedKey(FIRST_KEY, key, PROJECT, _EVENTS[0])], ORIGIN)
+    key = replace(key_of(FIRST_KEY), public_key="0" * 32, secret_key="0" * 32, id=FIRST_KEY)
+    await transfers.insert_imported_keys(c, [PreparedKey(PROJECT, key, _EVENTS[0], ORIGIN)])
 
 
 async def publish(c: Connection) -> None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,7 @@ class Kind(StrEnum):
     """Kafka rejects an event of the key, which blocks its later events."""
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):  # a tuple: a row of the temporary database
     """A key whose state in the topic differs from that in Postgres.
 
     Attributes:

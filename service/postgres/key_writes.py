@@ -109,7 +109,7 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
         NotFoundError: The project of the only row is being deleted.
     """
     # One document: asyncpg takes longer for 22 arrays than Postgres takes to read it.
-    values = orjson.dumps(list(map(_row, batch))).decode()
+    values = orjson.dumps(list(map(key_row, batch))).decode()
     try:
         records = await connection.fetch(_INSERT, values)
     except asyncpg.PostgresError as error:
@@ -135,8 +135,8 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
     return rows
 
 
-def _row(prepared: PreparedKey) -> dict[str, object]:
-    """Return the values of ``new``; Postgres adds the id of the key to ``payload``."""
+def key_row(prepared: PreparedKey) -> dict[str, object]:
+    """Return the values of ``new`` in `insert_keys`; Postgres adds the id of the key to ``payload``."""
     key, event, origin = prepared.key, prepared.event, prepared.origin
     limit, idempotency_key = key.rate_limit, prepared.idempotency_key
     return {

@@ -8,9 +8,10 @@ from typing import Any, Final
 import orjson
 
 from service.domain.errors import BusyError
-from service.domain.events import Event, loader_options_to_json, rate_limit_to_json, with_key_id
+from service.domain.events import with_key_id
 from service.domain.model import Organization, Origin, Project, ProjectKey
 from service.postgres.database import Connection
+from service.postgres.key_writes import PreparedKey, key_row
 from service.postgres.keys import KEY_COLUMNS, key_from_row
 from service.postgres.organizations import ORGANIZATION_COLUMNS, organization_from_row
 from service.postgres.outbox import insert_events
@@ -209,23 +210,14 @@ async def insert_projects(connection: Connection, documents: Sequence[dict[str, 
     return int(await connection.fetchval(_INSERT_PROJECTS, rows, origin.request_id))
 
 
-@dataclass(frozen=True, slots=True)
-class ImportedKey:
-    """A key with its event; ``row_id`` is the id that its row gets if it is free, None for any."""
-
-    row_id: int | None
-    key: ProjectKey
-    project: Project
-    event: Event
-
-
 _INSERT_KEYS: Final = """
     WITH new AS (
         SELECT *
         FROM json_to_recordset($1) AS new (
             id bigint, organization_id bigint, project_id bigint, label text, public_key text, secret_key text,
-            is_active boolean, rate_limit json, browser_sdk_version text, loader_options json, version bigint,
-            created_at timestamptz, change_id uuid
+            is_active boolean, rate_limit_count integer, rate_limit_window integer, browser_sdk_version text,
+            loader_options json, version bigint, created_at timestamptz, event_id uuid, request_id text,
+            audit_data jsonb
         )
     ),
     created AS (
@@ -239,8 +231,8 @@ _INSERT_KEYS: Final = """
                    THEN nextval('project_key_id_seq')
                    ELSE new.id
                END,
-               new.project_id, label, public_key, secret_key, is_active, (rate_limit ->> 'count')::integer,
-               (rate_limit ->> 'window')::integer, browser_sdk_version, loader_options, version, new.created_at
+               new.project_id, label, public_key, secret_key, is_active, rate_limit_count,
+               rate_limit_window, browser_sdk_version, loader_options, version, new.created_at
         FROM new
         CROSS JOIN LATERAL (
             SELECT organization_id FROM project WHERE id = new.project_id AND deleted_at IS NULL OFFSET 0
@@ -251,8 +243,8 @@ _INSERT_KEYS: Final = """
     ),
     new_audit_entry AS (
         INSERT INTO audit_entry (organization_id, project_id, action, target, request_id, data, change_id)
-        SELECT organization_id, project_id, 'projectkey.create', public_key, $2,
-               json_build_object('name', label, 'rateLimit', rate_limit, 'isActive', is_active), change_id
+        SELECT organization_id, project_id, 'projectkey.create', public_key, request_id,
+               audit_data || jsonb_build_object('isActive', is_active), event_id
         FROM created
         JOIN new USING (public_key)
     )
@@ -260,33 +252,15 @@ _INSERT_KEYS: Final = """
 """
 
 
-async def insert_imported_keys(connection: Connection, keys: Sequence[ImportedKey], origin: Origin) -> int:
+async def insert_imported_keys(connection: Connection, keys: Sequence[PreparedKey]) -> int:
     """Insert keys with their audit entries and events; return the number of inserted keys.
 
-    Roll back if it is smaller than that of ``keys``: a key was created or a project was deleted at the same time.
+    The id of a key is that of its row if it is free. Roll back if fewer keys were inserted: a key was created or a
+    project was deleted at the same time.
     """
-    rows = orjson.dumps([_row(imported) for imported in keys]).decode()
-    inserted = await connection.fetch(_INSERT_KEYS, rows, origin.request_id)
+    rows = [key_row(each) | {"id": each.key.id, "is_active": each.key.is_active} for each in keys]
+    inserted = await connection.fetch(_INSERT_KEYS, orjson.dumps(rows).decode())
     ids = {row["public_key"]: row["id"] for row in inserted}
     if len(ids) == len(keys):
         await insert_events(connection, [with_key_id(each.event, ids[each.key.public_key]) for each in keys])
     return len(ids)
-
-
-def _row(imported: ImportedKey) -> dict[str, object]:
-    key = imported.key
-    return {
-        "id": imported.row_id,
-        "organization_id": imported.project.organization.id,
-        "project_id": key.project_id,
-        "label": key.label,
-        "public_key": key.public_key,
-        "secret_key": key.secret_key,
-        "is_active": key.is_active,
-        "rate_limit": rate_limit_to_json(key.rate_limit),
-        "browser_sdk_version": key.browser_sdk_version,
-        "loader_options": loader_options_to_json(key.loader_options),
-        "version": key.version,
-        "created_at": key.created_at,
-        "change_id": imported.event.id,
-    }

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from service.domain.audit import changed_values
@@ -36,12 +36,10 @@ class Organizations:
         idempotency: Idempotency,
         *,
         on_job_inserted: Callable[[], None],
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._idempotency = idempotency
         self._on_job_inserted = on_job_inserted
-        self._clock = clock
 
     async def get(self, id_or_slug: str) -> Organization:
         """Return the organization with this id or slug.
@@ -72,7 +70,7 @@ class Organizations:
         """
         async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
-                write = WriteAttempt(origin, self._clock())
+                write = WriteAttempt(origin, utc_now())
                 arguments = (slug, name, ingest_url, idempotency_key, write)
                 return await retry_until_known(write, self._attempt_create, *arguments), False
         return await self.get(str(request.stored.target_id)), True
@@ -103,7 +101,7 @@ class Organizations:
         Raises:
             UnavailableError: The database cannot be reached.
         """
-        write = WriteAttempt(origin, self._clock())
+        write = WriteAttempt(origin, utc_now())
         updated = await retry_until_known(write, self._attempt_update, organization, change, write)
         self._on_job_inserted()
         return updated

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
 from typing import Final
 
 from service.concurrency.ttl_cache import TtlCache
@@ -66,7 +65,6 @@ class Projects:
         *,
         on_committed: Callable[[Sequence[OutboxRow]], None],
         on_job_inserted: Callable[[], None],
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._events = events
@@ -74,7 +72,6 @@ class Projects:
         self._idempotency = idempotency
         self._on_committed = on_committed
         self._on_job_inserted = on_job_inserted
-        self._clock = clock
         self._finding_all = asyncio.Lock()  # a list of all has megabytes
         self.cache = TtlCache[tuple[str, str], Project](seconds=_CACHE_SECONDS, max_size=_CACHE_SIZE)
         """Projects by their organization and themselves, each an id or a slug; if a project is absent, call `get`."""
@@ -166,7 +163,7 @@ class Projects:
         """
         async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
-                write = WriteAttempt(origin, self._clock())
+                write = WriteAttempt(origin, utc_now())
                 arguments = (organization, slug, name, idempotency_key, write)
                 attempt = self._attempt_create
                 return await retry_until_known(write, attempt, *arguments, default_key=default_key), False
@@ -201,7 +198,7 @@ class Projects:
 
     def _default_key(self, project: Project, write: WriteAttempt) -> PreparedKey:
         new_key = NewProjectKey(name=DEFAULT_KEY_NAME)
-        return prepare_key(self._events, new_key, project, write.origin, self._clock())
+        return prepare_key(self._events, new_key, project, write.origin, utc_now())
 
     async def update(self, project: Project, change: ProjectChange, origin: Origin) -> Project:
         """Update a project; a former slug redirects to it.
@@ -211,7 +208,7 @@ class Projects:
             TakenError: The slug is in use in this organization.
             UnavailableError: The database cannot be reached.
         """
-        write = WriteAttempt(origin, self._clock())
+        write = WriteAttempt(origin, utc_now())
         updated = await retry_until_known(write, self._attempt_update, project, change, write)
         self.cache.clear()
         return updated
@@ -237,7 +234,7 @@ class Projects:
             NotFoundError: The project is deleted already.
             UnavailableError: The database cannot be reached.
         """
-        write = WriteAttempt(origin, self._clock())
+        write = WriteAttempt(origin, utc_now())
         self._on_committed(await retry_until_known(write, self._attempt_delete, project, write))
         self.cache.clear()
         self._on_job_inserted()

@@ -30,16 +30,15 @@ _SCHEMA: Final = """
         key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB, newest_version INTEGER NOT NULL,
         organization_id INTEGER, project_id INTEGER
     ) WITHOUT ROWID;
-    -- Confirmed differences.
+    -- Confirmed differences, with the members of `Difference`.
     CREATE TABLE difference (
-        key BLOB PRIMARY KEY, kind TEXT NOT NULL, version_in_postgres INTEGER NOT NULL,
+        kind TEXT NOT NULL, key TEXT PRIMARY KEY, version_in_postgres INTEGER NOT NULL,
         version_in_topic INTEGER NOT NULL, newest_version INTEGER NOT NULL,
         organization_id INTEGER, project_id INTEGER
     ) WITHOUT ROWID;
 """
 
 _DIGEST_BYTES: Final = 16
-_Row = tuple[bytes, str, int, int, int, int | None, int | None]
 
 
 class DiffStore:
@@ -81,8 +80,7 @@ class DiffStore:
 
     _FIND_DIFFERENCES: Final = f"""
         SELECT * FROM (
-            SELECT postgres_key.key,
-                   CASE
+            SELECT CASE
                        WHEN outbox_key.parked THEN '{Kind.PARKED}'
                        WHEN outbox_key.key IS NOT NULL THEN NULL
                        WHEN postgres_key.digest IS NULL AND topic_key.digest IS NOT NULL THEN '{Kind.WRONGLY_PRESENT}'
@@ -94,13 +92,13 @@ class DiffStore:
                        WHEN topic_key.version <> postgres_key.version OR topic_key.digest <> postgres_key.digest
                            THEN '{Kind.STALE}'
                    END AS kind,
-                   postgres_key.version, coalesce(topic_key.version, 0), coalesce(topic_key.newest_version, 0),
-                   NULL, NULL
+                   lower(hex(postgres_key.key)), postgres_key.version, coalesce(topic_key.version, 0),
+                   coalesce(topic_key.newest_version, 0), NULL, NULL
             FROM postgres_key
             LEFT JOIN topic_key ON topic_key.key = postgres_key.key
             LEFT JOIN outbox_key ON outbox_key.key = postgres_key.key
             UNION ALL
-            SELECT key, '{Kind.PHANTOM}', 0, version, newest_version, organization_id, project_id
+            SELECT '{Kind.PHANTOM}', lower(hex(key)), 0, version, newest_version, organization_id, project_id
             FROM topic_key
             WHERE digest IS NOT NULL AND key NOT IN (SELECT key FROM postgres_key)
               AND key NOT IN (SELECT key FROM outbox_key)
@@ -116,7 +114,7 @@ class DiffStore:
 
     def add_differences(self, differences: Iterable[Difference]) -> None:
         """Add confirmed differences."""
-        self._file.executemany(self._ADD_DIFFERENCE, map(_difference_row, differences))
+        self._file.executemany(self._ADD_DIFFERENCE, differences)
 
     _SELECT_DIFFERENCES: Final = "SELECT * FROM difference WHERE (? IS NULL OR kind = ?) ORDER BY key"
 
@@ -171,18 +169,6 @@ def _topic_row(record: TopicRecord) -> Sequence[object]:
     return key, record.version, _digest(state), record.version, *tenant
 
 
-def _difference(row: _Row) -> Difference:
-    key, kind, in_postgres, in_topic, newest, organization_id, project_id = row
-    return Difference(Kind(kind), key.hex(), in_postgres, in_topic, newest, organization_id, project_id)
-
-
-def _difference_row(difference: Difference) -> _Row:
-    return (
-        bytes.fromhex(difference.public_key),
-        difference.kind,
-        difference.version_in_postgres,
-        difference.version_in_topic,
-        difference.newest_version,
-        difference.organization_id,
-        difference.project_id,
-    )
+def _difference(row: tuple[Any, ...]) -> Difference:
+    kind, *values = row
+    return Difference(Kind(kind), *values)

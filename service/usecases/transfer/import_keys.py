@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime
 from io import BufferedReader
 from typing import Final, TypeAlias, TypeVar
@@ -11,9 +12,9 @@ from service.domain.events import EventFactory, EventType
 from service.domain.model import LoaderOptions, Origin, ProjectKey, RateLimit, new_key_half, utc_now
 from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import lock_deleted_by_public_keys, lock_public_keys
+from service.postgres.key_writes import PreparedKey
 from service.postgres.outbox import notify_publishers
 from service.postgres.transfers import (
-    ImportedKey,
     insert_imported_keys,
     insert_organizations,
     insert_projects,
@@ -72,12 +73,10 @@ class Import:
         events: EventFactory,
         *,
         organization_ids_bind: bool,
-        clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self._database = database
         self._events = events
         self._organization_ids_bind = organization_ids_bind
-        self._clock = clock
 
     async def compare(self, stage: Stage, progress_of: ProgressOf) -> None:
         """Mark the new records of ``stage``, and add conflicts and differences to it.
@@ -150,18 +149,16 @@ class Import:
         projects = {known.project.id: known.project for known in await select_projects(connection, [*ids])}
         if projects.keys() != ids:
             return 0
-        now, keys = self._clock(), []
+        now, keys = utc_now(), []
         for document in documents:
             key, project = _key_of(document, now), projects[document["project_id"]]
             event = self._events.create(EventType.CREATED, key, project, origin, occurred_at=now)
-            keys.append(ImportedKey(document.get("id"), key, project, event))
-        await lock_public_keys(connection, [imported.key.public_key for imported in keys])
-        inserted = await insert_imported_keys(connection, keys, origin)
+            keys.append(PreparedKey(project, replace(key, id=document.get("id")), event, origin))
+        public_keys = [prepared.key.public_key for prepared in keys]
+        await lock_public_keys(connection, public_keys)
+        inserted = await insert_imported_keys(connection, keys)
         # After the insert, which no other transaction can repeat: a key could have been deleted just before.
-        deleted = await lock_deleted_by_public_keys(
-            connection, [imported.key.public_key for imported in keys]
-        )
-        return inserted - len(deleted)
+        return inserted - len(await lock_deleted_by_public_keys(connection, public_keys))
 
 
 def _key_of(document: Document, now: datetime) -> ProjectKey:
