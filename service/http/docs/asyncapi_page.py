@@ -1,11 +1,10 @@
-"""Serves the AsyncAPI document, an HTML page of it without scripts, and the JSON Schemas; none requires a token."""
+"""Serves the AsyncAPI document, its page without scripts, and the JSON Schemas; none requires a token."""
 
-import json
-import re
-from collections.abc import Iterator, Mapping
 from html import escape
+from importlib.metadata import version
 from importlib.resources import files
-from typing import Any, Final
+from string import Template
+from typing import Final
 
 import orjson
 
@@ -18,120 +17,28 @@ from service.http.server.state import ServerState
 DOCUMENT: Final = "/api/0/asyncapi.json"
 PAGE: Final = "/docs/events"
 SCHEMAS: Final = "/api/0/event-schemas"
-_STYLE: Final = "events.css"
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """The page consists of text and one style sheet of this service."""
 
-# All links are relative, so that the page also works behind a proxy that adds a prefix to the paths.
-_HTML: Final = (files(__package__) / "asyncapi_page.html").read_text("utf-8")
+_PACKAGE: Final = files(__package__)
 
 
 def add_asyncapi_routes(routes: Routes, state: ServerState, topic: str) -> None:
     """Add the routes of the document, its page, the style sheet and the schemas; ``topic`` is the topic's name."""
-    document = asyncapi_document(topic)
-    html = asyncapi_page(document)
-    style = (files(__package__) / "asyncapi_page.css").read_bytes()
-    policy = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-    add_page(routes, state, Page(DOCUMENT, "application/json", orjson.dumps(document)))
+    html, policy = asyncapi_page(topic), {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
+    style = (_PACKAGE / "asyncapi_page.css").read_bytes()
+    add_page(routes, state, Page(DOCUMENT, "application/json", orjson.dumps(asyncapi_document(topic))))
     add_page(routes, state, Page(PAGE, "text/html; charset=utf-8", html.encode(), policy))
-    add_page(routes, state, Page(f"/docs/{_STYLE}", "text/css; charset=utf-8", style))
+    add_page(routes, state, Page("/docs/events.css", "text/css; charset=utf-8", style))
     for name, event_schema in event_schemas().items():
         path, content = f"{SCHEMAS}/{name}.json", orjson.dumps(event_schema.schema)
         add_page(routes, state, Page(path, "application/schema+json", content))
 
 
-def asyncapi_page(document: Mapping[str, Any]) -> str:
-    """Return the HTML page of an AsyncAPI document that has one channel."""
-    info = document["info"]
-    [channel] = document["channels"].values()
-    return _HTML.format(
-        title=escape(info["title"]),
-        style=_STYLE,
-        version=escape(info["version"]),
-        document=f"..{DOCUMENT}",
-        description=_markdown(info["description"]),
-        channel=_channel(channel),
-        messages="\n".join(
-            _message(message, document) for message in document["components"]["messages"].values()
-        ),
-    )
-
-
-def _markdown(text: str) -> str:
-    """Return the HTML of paragraphs, lists and inline code: the document's texts use no other Markdown.
-
-    No dependency of the service converts Markdown, and these few lines do not justify one.
-    """
-    blocks = []
-    for block in text.strip().split("\n\n"):
-        if block.startswith("- "):
-            items = "".join(f"<li>{_inline(line[2:])}</li>\n" for line in block.splitlines())
-            blocks.append(f"<ul>\n{items}</ul>")
-        else:
-            blocks.append(f"<p>{_inline(block)}</p>")
-    return "\n".join(blocks)
-
-
-def _inline(text: str) -> str:
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", escape(text))
-
-
-def _channel(channel: Mapping[str, Any]) -> str:
-    kafka = channel["bindings"]["kafka"]
-    rows = {"topic": kafka["topic"], "partitions": kafka["partitions"], **kafka["topicConfiguration"]}
-    cells = "".join(_row(name, _text(value)) for name, value in rows.items())
-    return f"<h2>Topic</h2>\n{_markdown(channel['description'])}\n<table>\n{cells}</table>"
-
-
-def _text(value: Any) -> str:
-    return ", ".join(value) if isinstance(value, list) else str(value)
-
-
-def _message(message: Mapping[str, Any], document: Mapping[str, Any]) -> str:
-    payload = message["payload"]
-    if "$ref" in payload:
-        payload = document["components"]["schemas"][payload["$ref"].rpartition("/")[2]]
-    parts = [
-        f'<section id="{escape(message["name"])}">',
-        f"<h2><code>{escape(message['name'])}</code></h2>",
-        _markdown(message["description"]),
-        _members("Headers", message["headers"]),
-        _members("Value", payload),
-        *map(_example, message["examples"]),
-        "</section>",
-    ]
-    return "\n".join(parts)
-
-
-def _members(title: str, schema: Mapping[str, Any]) -> str:
-    rows = "".join(_row(name, *cells) for name, *cells in _iter_members(schema))
-    if not rows:
-        return f"<h3>{title}</h3>\n{_markdown(schema['description'])}"
-    head = _row("Name", "Type", "Required", "Description", element="th")
-    return f"<h3>{title}</h3>\n<table>\n{head}{rows}</table>"
-
-
-def _iter_members(schema: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
-    """Yield name, type, presence and description of each member, followed by its own members."""
-    for name, member in schema.get("properties", {}).items():
-        required = "yes" if name in schema["required"] else "no"
-        type_ = json.dumps(member["const"]) if "const" in member else _types(member["type"])
-        yield f"{prefix}{name}", type_, required, member["description"]
-        yield from _iter_members(member, f"{prefix}{name}.")
-
-
-def _types(type_: str | list[str]) -> str:
-    return type_ if isinstance(type_, str) else " or ".join(type_)
-
-
-def _row(name: str, *cells: str, element: str = "td") -> str:
-    rest = "".join(f"<{element}>{_inline(text)}</{element}>" for text in cells)
-    return f'<tr><th scope="row">{escape(name)}</th>{rest}</tr>\n'
-
-
-def _example(example: Mapping[str, Any]) -> str:
-    record = {"headers": example["headers"], "value": example.get("payload")}
-    return f"<h3>Example</h3>\n<pre>{escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre>"
+def asyncapi_page(topic: str) -> str:
+    """Return the HTML page of the document, which `python -m tests.asyncapi_page` generates."""
+    page = Template((_PACKAGE / "asyncapi_page.html").read_text("utf-8"))
+    return page.substitute(topic=escape(topic), version=escape(version("projectkeys")))
