@@ -53,20 +53,13 @@ async def connect_database(settings: DatabaseSettings | None = None) -> AsyncIte
 
 def build_organizations(database: Database) -> Organizations:
     """Build the use cases of organizations; running services read the jobs from the database."""
-    return Organizations(database, Idempotency(database), on_job_inserted=_do_nothing)
+    return Organizations(database, Idempotency(database))
 
 
 def build_projects(database: Database, settings: DsnSettings) -> Projects:
     """Build the use cases of projects; running services read events and jobs from the database."""
-    events, idempotency = EventFactory(ingest_from(settings), to_json=orjson.dumps), Idempotency(database)
-    return Projects(
-        database,
-        events,
-        BulkChanges(events),
-        idempotency,
-        on_committed=_do_nothing,
-        on_job_inserted=_do_nothing,
-    )
+    events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
+    return Projects(database, events, BulkChanges(events), Idempotency(database))
 
 
 def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcile:
@@ -112,7 +105,3 @@ async def create_topic(settings: KafkaSettings) -> None:
     )
     if state.problems:
         raise KafkaFailureError(" ".join(state.problems))
-
-
-def _do_nothing(*_: object) -> None:
-    pass

@@ -74,7 +74,10 @@ def encode_batch(
 
 
 class KafkaClient:
-    """Sends requests to the brokers, one per call; nothing is retried."""
+    """Sends requests to the brokers, one per call; nothing is retried.
+
+    A call raises `KafkaUnavailableError` if no broker responds, or the one that must.
+    """
 
     def __init__(
         self, connection: KafkaConnection, *, request_timeout: float, outage: Outage | None = None
@@ -113,11 +116,7 @@ class KafkaClient:
         )
 
     async def topic_config(self, topic: str) -> tuple[int, dict[str, str]]:
-        """Return an error code (0: none) and the topic's configuration, defaults included.
-
-        Raises:
-            KafkaUnavailableError: No broker responds.
-        """
+        """Return an error code (0: none) and the topic's configuration, defaults included."""
         response = (
             await self._connections.request_any(DescribeConfigsRequest([(_TOPIC, topic, None)]))
         ).to_object()
@@ -128,11 +127,7 @@ class KafkaClient:
     async def create_topic(
         self, topic: str, *, partitions: int, replication_factor: int, config: Mapping[str, str]
     ) -> tuple[int, str]:
-        """Create the topic and return an error code (0: none) and the broker's message.
-
-        Raises:
-            KafkaUnavailableError: No broker responds.
-        """
+        """Create the topic and return an error code (0: none) and the broker's message."""
         definition: tuple[Any, ...] = (topic, partitions, replication_factor, [], list(config.items()))
         request = CreateTopicsRequest([definition], self._broker_timeout_ms, validate_only=False)
         # With KRaft, every broker forwards this to the controller.
@@ -140,11 +135,7 @@ class KafkaClient:
         return code, message or error_name(code)
 
     async def coordinator(self, transactional_id: str) -> tuple[int, Address]:
-        """Return an error code (0: none) and the broker that keeps the epoch of a transactional id.
-
-        Raises:
-            KafkaUnavailableError: No broker responds.
-        """
+        """Return an error code (0: none) and the broker that keeps the epoch of a transactional id."""
         response = await self._connections.request_any(
             FindCoordinatorRequest(transactional_id, _TRANSACTIONAL_ID)
         )
@@ -152,11 +143,7 @@ class KafkaClient:
         return response.error_code, Address(response.host, response.port)
 
     async def init_producer_id(self, coordinator: Address, transactional_id: str) -> tuple[int, int, int]:
-        """Raise a transactional id's epoch; return an error code (0: none), the producer id, the epoch.
-
-        Raises:
-            KafkaUnavailableError: The coordinator does not respond.
-        """
+        """Raise a transactional id's epoch; return an error code (0: none), the producer id, the epoch."""
         request = InitProducerIdRequest(transactional_id, _TRANSACTION_TIMEOUT_MS)
         response = await self._connections.request(coordinator, request)
         return response.error_code, response.producer_id, response.producer_epoch

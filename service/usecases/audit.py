@@ -8,7 +8,10 @@ from service.usecases.tenants import find_organization, find_project
 
 
 class Audit:
-    """Reads audit entries; changes insert them in their own transactions."""
+    """Reads audit entries; changes insert them in their own transactions.
+
+    Every method raises `UnavailableError` if the database is unavailable.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -18,7 +21,6 @@ class Audit:
 
         Raises:
             NotFoundError: There is no such organization.
-            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             organization = await find_organization(connection, id_or_slug)
@@ -29,16 +31,11 @@ class Audit:
 
         Raises:
             NotFoundError: There is no such project.
-            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             return (await find_project(connection, organization, project)).id
 
     async def of_all(self, search: AuditSearch, page: Page) -> list[AuditEntry]:
-        """Return entries of all organizations and of the installation; otherwise as `of_organization`.
-
-        Raises:
-            UnavailableError: The database is unavailable.
-        """
+        """Return entries of all organizations and of the installation; otherwise as `of_organization`."""
         async with self._database.connection() as connection:
             return await select_entries_of_all(connection, search, page)

@@ -1,7 +1,8 @@
 """Changes of many keys in one transaction, each with its event."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Final
 from uuid import uuid4
@@ -19,6 +20,12 @@ from service.postgres.shards import count_publishers
 
 BATCH_SIZE: Final = 500
 """Maximum number of keys in a transaction, which holds its locks for about 50 ms."""
+
+ShowProgress = Callable[[int, int], None]
+"""Shows the progress of a step: the number of processed items, and of all; 0 if that is not known."""
+
+ProgressOf = Callable[[str], AbstractContextManager[ShowProgress]]
+"""Opens the progress display of a step; the argument is its title."""
 
 _MAX_OUTBOX_ROWS: Final = 2_000
 """Length of the outbox from which batches wait, so that live events are published first."""

@@ -28,14 +28,17 @@ time for which projects are cached (5 s) and the deadline of a request (10 s).""
 
 
 class Organizations:
-    """Creates, finds and updates organizations; calls ``on_job_inserted`` after it may have inserted a job."""
+    """Creates, finds and updates organizations; calls ``on_job_inserted`` after it may have inserted a job.
+
+    Every method raises `UnavailableError` if the database is unavailable.
+    """
 
     def __init__(
         self,
         database: Database,
         idempotency: Idempotency,
         *,
-        on_job_inserted: Callable[[], None],
+        on_job_inserted: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._idempotency = idempotency
@@ -46,7 +49,6 @@ class Organizations:
 
         Raises:
             NotFoundError: There is no such organization.
-            UnavailableError: The database cannot be reached.
         """
         async with self._database.connection() as connection:
             return await find_organization(connection, id_or_slug)
@@ -66,7 +68,6 @@ class Organizations:
             TakenError: The slug is in use.
             IdempotencyKeyInUseError: A request with ``idempotency_key`` is running.
             IdempotencyKeyReusedError: ``idempotency_key`` belongs to another request.
-            UnavailableError: The database cannot be reached.
         """
         async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
@@ -96,11 +97,7 @@ class Organizations:
     async def update(
         self, organization: Organization, change: OrganizationChange, origin: Origin
     ) -> Organization:
-        """Update an organization; after a change of the ingest URL, jobs publish a new version of each of its keys.
-
-        Raises:
-            UnavailableError: The database cannot be reached.
-        """
+        """Update an organization; after a change of the ingest URL, jobs publish a new version of each key."""
         write = WriteAttempt(origin, utc_now())
         updated = await retry_until_known(write, self._attempt_update, organization, change, write)
         self._on_job_inserted()

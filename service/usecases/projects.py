@@ -53,7 +53,8 @@ class Projects:
     """Creates, finds, updates and deletes projects.
 
     ``on_committed`` receives the outbox rows of each committed transaction; ``on_job_inserted`` is called after the
-    insertion of a job, and after deletions without a job.
+    insertion of a job, and after deletions without a job. Every method raises `UnavailableError` if the database is
+    unavailable.
     """
 
     def __init__(
@@ -63,8 +64,8 @@ class Projects:
         bulk_changes: BulkChanges,
         idempotency: Idempotency,
         *,
-        on_committed: Callable[[Sequence[OutboxRow]], None],
-        on_job_inserted: Callable[[], None],
+        on_committed: Callable[[Sequence[OutboxRow]], None] = lambda _: None,
+        on_job_inserted: Callable[[], None] = lambda: None,
     ) -> None:
         self._database = database
         self._events = events
@@ -82,7 +83,6 @@ class Projects:
         Raises:
             NotFoundError: There is no such project.
             MovedError: The project has another slug now.
-            UnavailableError: The database cannot be reached.
         """
         found = self.cache.get((organization, project))
         if found is None:
@@ -103,11 +103,7 @@ class Projects:
     async def find(
         self, organization: Organization, search: ProjectSearch, *, skip: int, limit: int
     ) -> list[Project]:
-        """Return at most ``limit`` projects after the first ``skip``, in the order of their slugs.
-
-        Raises:
-            UnavailableError: The database cannot be reached.
-        """
+        """Return at most ``limit`` projects after the first ``skip``, in the order of their slugs."""
         async with self._database.connection() as connection:
             search = await _with_ids(connection, organization, search)
             return await select_projects(
@@ -117,11 +113,7 @@ class Projects:
     async def find_all(
         self, organization: Organization, search: ProjectSearch
     ) -> AsyncGenerator[list[Project], None]:
-        """Yield all projects, at most `_MAX_PROJECTS`, in lists in the order of their slugs; one call at a time.
-
-        Raises:
-            UnavailableError: The database cannot be reached.
-        """
+        """Yield all projects, at most `_MAX_PROJECTS`, in lists in the order of their slugs; one call at a time."""
         after = ""
         async with self._finding_all:
             for _ in range(_MAX_PROJECTS // _LIST_SIZE):
@@ -159,7 +151,6 @@ class Projects:
             IdempotencyKeyInUseError: A request with ``idempotency_key`` is running.
             IdempotencyKeyReusedError: ``idempotency_key`` belongs to another request.
             GoneError: The project that the first request with ``idempotency_key`` created is deleted.
-            UnavailableError: The database cannot be reached.
         """
         async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
@@ -206,7 +197,6 @@ class Projects:
         Raises:
             NotFoundError: The project is deleted.
             TakenError: The slug is in use in this organization.
-            UnavailableError: The database cannot be reached.
         """
         write = WriteAttempt(origin, utc_now())
         updated = await retry_until_known(write, self._attempt_update, project, change, write)
@@ -232,7 +222,6 @@ class Projects:
 
         Raises:
             NotFoundError: The project is deleted already.
-            UnavailableError: The database cannot be reached.
         """
         write = WriteAttempt(origin, utc_now())
         self._on_committed(await retry_until_known(write, self._attempt_delete, project, write))

@@ -18,7 +18,10 @@ from service.usecases.tenants import find_organization, find_project
 
 
 class Replays:
-    """Creates, lists and cancels replays; `Jobs` executes them."""
+    """Creates, lists and cancels replays; `Jobs` executes them.
+
+    Every method raises `UnavailableError` if the database is unavailable.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -36,7 +39,6 @@ class Replays:
 
         Raises:
             NotFoundError: There is no such organization or project.
-            UnavailableError: The database is unavailable.
         """
         async with self._database.transaction() as connection:
             organization_id, project_id = await _ids(connection, organization, project)
@@ -56,7 +58,6 @@ class Replays:
 
         Raises:
             NotFoundError: There is no such job.
-            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             found = await select_job(connection, job_id)
@@ -65,20 +66,12 @@ class Replays:
         return found
 
     async def unfinished(self, *, limit: int) -> list[JobState]:
-        """Return the unfinished jobs of all kinds, oldest first, at most ``limit``.
-
-        Raises:
-            UnavailableError: The database is unavailable.
-        """
+        """Return the unfinished jobs of all kinds, oldest first, at most ``limit``."""
         async with self._database.connection() as connection:
             return await select_unfinished(connection, limit=limit)
 
     async def count_publishers(self) -> int:
-        """Return the number of running publishers.
-
-        Raises:
-            UnavailableError: The database is unavailable.
-        """
+        """Return the number of running publishers."""
         async with self._database.connection() as connection:
             return await count_publishers(connection)
 
@@ -87,7 +80,6 @@ class Replays:
 
         Raises:
             NotFoundError: There is no unfinished replay with this id.
-            UnavailableError: The database is unavailable.
         """
         async with self._database.connection() as connection:
             if not await cancel_replay(connection, job_id):

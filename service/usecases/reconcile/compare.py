@@ -1,7 +1,7 @@
 """Compares the topic with Postgres."""
 
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractContextManager, aclosing
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Protocol
 
 from service.domain.differences import Difference, Kind, TopicRecord
@@ -17,11 +17,9 @@ from service.postgres.full_scan import (
     use_snapshot,
 )
 from service.postgres.keys import count_keys
+from service.usecases.bulk_changes import ProgressOf, ShowProgress
 from service.usecases.reconcile.diff_store import DiffStore
-from service.usecases.reconcile.repair import Repair, ShowProgress, batched
-
-ProgressOf = Callable[[str], AbstractContextManager[ShowProgress]]
-"""Opens the progress display of a step; the argument is its title."""
+from service.usecases.reconcile.repair import Repair, batched
 
 
 class ReadTopic(Protocol):

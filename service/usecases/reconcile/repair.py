@@ -1,6 +1,6 @@
 """Repairs differences: inserts events into the outbox while the rows of their keys are locked."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Final
 
@@ -17,11 +17,8 @@ from service.postgres.deleted_keys import (
 )
 from service.postgres.key_locks import lock_keys_by_public_keys
 from service.postgres.outbox import notify_publishers
-from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, wait_for_outbox
+from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, ShowProgress, wait_for_outbox
 from service.usecases.reconcile.diff_store import DiffStore
-
-ShowProgress = Callable[[int, int], None]
-"""Shows the progress of a step: the number of processed items, and of all."""
 
 _UNDECODABLE_VERSION: Final = 1
 """The version that is assumed for a key whose records cannot be decoded."""

@@ -6,11 +6,8 @@ from service.domain.model import Organization, ProjectKey
 from service.postgres.database import Connection
 from service.postgres.deleted_keys import lock_deleted_by_public_keys
 from service.postgres.transfers import KnownProject, select_keys, select_organizations, select_projects
-from service.usecases.bulk_changes import BATCH_SIZE
+from service.usecases.bulk_changes import BATCH_SIZE, ShowProgress
 from service.usecases.transfer.stage import Document, Kind, Record, Stage
-
-ShowProgress = Callable[[int, int], None]
-"""Shows the progress of a step: the number of processed items, and of all."""
 
 
 class ConflictError(ValueError):

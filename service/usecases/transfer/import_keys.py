@@ -1,7 +1,6 @@
 """Imports the records of a file that the database does not have."""
 
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
 from io import BufferedReader
@@ -23,8 +22,8 @@ from service.postgres.transfers import (
     raise_sequence,
     select_projects,
 )
-from service.usecases.bulk_changes import BATCH_SIZE, wait_for_outbox
-from service.usecases.transfer.compare import Comparison, ShowProgress
+from service.usecases.bulk_changes import BATCH_SIZE, ProgressOf, ShowProgress, wait_for_outbox
+from service.usecases.transfer.compare import Comparison
 from service.usecases.transfer.csv_format import read_lines, stage_rows
 from service.usecases.transfer.json_items import read_items
 from service.usecases.transfer.sentry_format import LABEL_LENGTH, stage_items
@@ -32,9 +31,6 @@ from service.usecases.transfer.stage import Document, Kind, Record, Stage
 
 _Item = TypeVar("_Item")
 _InsertBatch: TypeAlias = Callable[[Connection, Sequence[Document], Origin], Awaitable[int]]
-
-ProgressOf = Callable[[str], AbstractContextManager[ShowProgress]]
-"""Opens the progress display of a step; the argument is its title."""
 
 _START: Final = 64
 """Bytes in which the first character of a file is searched."""
