@@ -26,9 +26,7 @@ from service.logs import LineWriter
 from service.metrics import (
     DependencyMetrics,
     JobMetrics,
-    LoopMetrics,
     OutboxMetrics,
-    PoolMetrics,
     ProcessMetrics,
     PublisherMetrics,
     RequestMetrics,
@@ -122,12 +120,11 @@ def build(settings: Settings) -> Service:
     registry = CollectorRegistry()
     postgres_outage, kafka_outage = Outage("postgres"), Outage("kafka")
     database = open_database(settings, postgres_outage)
-    PoolMetrics(registry, database.sizes)
-    LoopMetrics(registry)
     ProcessMetrics(registry, version=version("projectkeys"), dropped_lines=lambda: LineWriter.dropped)
     DependencyMetrics(
         registry,
         {"postgres": lambda: not postgres_outage.ongoing, "kafka": lambda: not kafka_outage.ongoing},
+        database.sizes,
     )
     producer = FencedProducer(
         kafka_connection(settings),

@@ -231,7 +231,10 @@ class OutboxMetrics:
 
 
 class ProcessMetrics(Collector):
-    """The process, the interpreter, the release and the log; ``dropped_lines`` returns a number that only grows."""
+    """The process, the interpreter, the release, the event loop and the log.
+
+    ``dropped_lines`` returns a number that only grows, as does the number of tasks if there is a leak.
+    """
 
     def __init__(
         self, registry: CollectorRegistry, *, version: str, dropped_lines: Callable[[], int]
@@ -240,6 +243,7 @@ class ProcessMetrics(Collector):
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         Info("projectkeys_build", "The release of the service.", registry=registry).info({"version": version})
+        Gauge("projectkeys_tasks", "Tasks in the event loop.", registry=registry).set_function(_running_tasks)
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -251,10 +255,20 @@ class ProcessMetrics(Collector):
         )
 
 
-class DependencyMetrics:
-    """The dependencies, by name; ``is_up`` returns whether the last attempt to connect to one succeeded."""
+class DependencyMetrics(Collector):
+    """The dependencies, by name, and the connections to Postgres, counted when the metrics are scraped.
 
-    def __init__(self, registry: CollectorRegistry, is_up: Mapping[str, Callable[[], bool]]) -> None:
+    ``is_up`` returns whether the last attempt to connect to a dependency succeeded; ``pool_sizes`` the number of
+    connections and of idle ones.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        is_up: Mapping[str, Callable[[], bool]],
+        pool_sizes: Callable[[], tuple[int, int]],
+    ) -> None:
+        self._pool_sizes = pool_sizes
         up = Gauge(
             "projectkeys_dependency_up",
             "Whether the last attempt to connect succeeded (1) or failed (0), by dependency.",
@@ -263,14 +277,13 @@ class DependencyMetrics:
         )
         for name, check in is_up.items():
             up.labels(name).set_function(check)
+        registry.register(self)
 
-
-class LoopMetrics:
-    """The event loop; a number of tasks that only grows indicates a leak."""
-
-    def __init__(self, registry: CollectorRegistry) -> None:
-        tasks = Gauge("projectkeys_tasks", "Tasks in the event loop.", registry=registry)
-        tasks.set_function(_running_tasks)
+    def collect(self) -> Iterable[Metric]:
+        """Return the size of the pool and the number of its idle connections."""
+        size, idle = self._pool_sizes()
+        yield GaugeMetricFamily("projectkeys_pool_connections", "Postgres connections.", size)
+        yield GaugeMetricFamily("projectkeys_pool_connections_idle", "Idle Postgres connections.", idle)
 
 
 def _running_tasks() -> int:
@@ -278,17 +291,3 @@ def _running_tasks() -> int:
         return len(asyncio.all_tasks())
     except RuntimeError:  # called outside of an event loop
         return 0
-
-
-class PoolMetrics(Collector):
-    """Connections to Postgres, counted when the metrics are scraped."""
-
-    def __init__(self, registry: CollectorRegistry, sizes: Callable[[], tuple[int, int]]) -> None:
-        self._sizes = sizes
-        registry.register(self)
-
-    def collect(self) -> Iterable[Metric]:
-        """Return the size of the pool and the number of its idle connections."""
-        size, idle = self._sizes()
-        yield GaugeMetricFamily("projectkeys_pool_connections", "Postgres connections.", size)
-        yield GaugeMetricFamily("projectkeys_pool_connections_idle", "Idle Postgres connections.", idle)

@@ -13,7 +13,7 @@ from service.domain.model import NewProjectKey, ProjectKeyChange, utc_now
 from service.json_text import dump_json
 from service.postgres.key_writes import insert_keys
 from service.usecases.create_key import prepare_key
-from service.usecases.reconcile.diff_store import open_diff_store
+from service.usecases.reconcile.diff_store import DiffStore
 from tests.conftest import ORIGIN, make_project
 from tests.outbox import Postgres
 
@@ -66,7 +66,7 @@ def test_a_record_without_the_added_members_is_outdated_and_not_stale(
     state = {"keyId": 7, "version": 2, "organizationId": 1, "projectId": 1, "name": "Key", "expiresAt": None}
     former = {name: state[name] for name in state if name not in ADDED_MEMBERS} | changes
     key = "a" * 32
-    with open_diff_store() as store:
+    with DiffStore.open() as store:
         store.add_postgres_keys([(key, 2, state), ("b" * 32, 2, state)])
         store.add_topic_records([TopicRecord("b" * 32, 2, orjson.dumps(state))])
         store.add_topic_records([TopicRecord(key, changes.get("version", 2), orjson.dumps(former))])

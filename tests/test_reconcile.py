@@ -17,7 +17,7 @@ from service.environment import read
 from service.postgres.database import Database
 from service.settings import ReconcileSettings, Settings
 from service.usecases.reconcile.compare import Reconcile
-from service.usecases.reconcile.diff_store import open_diff_store
+from service.usecases.reconcile.diff_store import DiffStore
 from tests import inconsistencies
 from tests.commands import run
 from tests.conftest import ORIGIN, make_project
@@ -186,7 +186,7 @@ async def test_an_event_that_is_published_after_the_topic_was_read_is_no_differe
     """It was in the outbox when Postgres was read, and is not when the differences are confirmed."""
     await service.use_cases.create_key.execute(NewProjectKey(), await make_project(service), ORIGIN)
     reconcile = _reconcile(service.database)
-    with open_diff_store() as diff_store:
+    with DiffStore.open() as diff_store:
         await reconcile.read_postgres(diff_store, _show_nothing)
         await reconcile.read_topic(diff_store, _show_nothing)
         await postgres.execute("DELETE FROM outbox")
@@ -199,7 +199,7 @@ async def test_changes_after_postgres_was_read_are_no_differences(scene: Reconci
     renamed, deleted = await scene.issue(), await scene.issue()
     await scene.published()
     reconcile = _reconcile(scene.service.database)
-    with open_diff_store() as diff_store:
+    with DiffStore.open() as diff_store:
         await reconcile.read_postgres(diff_store, _show_nothing)
         await scene.issue()
         await scene.rename(renamed)
@@ -216,7 +216,7 @@ async def test_a_repair_skips_keys_that_have_changed_since(scene: ReconcileSetup
     key = await scene.issue()
     await scene.published()
     difference = Difference(Kind.STALE, key, version_in_postgres=1, version_in_topic=1, newest_version=1)
-    with open_diff_store() as diff_store:
+    with DiffStore.open() as diff_store:
         diff_store.add_differences([difference])
         await scene.rename(key)
         reconcile = _reconcile(scene.service.database)

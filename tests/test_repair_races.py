@@ -14,7 +14,7 @@ from service.domain.model import NewProjectKey
 from service.postgres.deleted_keys import remove_deleted_key
 from service.usecases import create_key
 from service.usecases.bulk_changes import BulkChanges
-from service.usecases.reconcile.diff_store import open_diff_store
+from service.usecases.reconcile.diff_store import DiffStore
 from service.usecases.reconcile.repair import Repair
 from testkit.polling import poll_until
 from tests.conftest import ORIGIN, make_project
@@ -44,7 +44,7 @@ async def test_a_key_that_is_created_during_its_repair_is_not_deleted(
     await inserted.wait()
     events = EventFactory(Ingest("https://sentry.io"), to_json=orjson.dumps)
     repair = Repair(service.database, BulkChanges(events))
-    with open_diff_store() as diff_store:
+    with DiffStore.open() as diff_store:
         phantom = Difference(Kind.PHANTOM, _KEY, 0, 5, 5, project.organization.id, project.id)
         diff_store.add_differences([phantom])
         repairing = asyncio.create_task(repair.run(diff_store, ORIGIN, lambda _done, _total: None))

@@ -19,7 +19,7 @@ from service.command_app import build_reconcile, connect_database
 from service.domain.differences import Difference, Kind
 from service.environment import read
 from service.settings import ReconcileSettings
-from service.usecases.reconcile.diff_store import DiffStore, open_diff_store
+from service.usecases.reconcile.diff_store import DiffStore
 
 _MAX_EXAMPLES: Final = 5
 """The maximum number of keys that are shown for each kind of difference."""
@@ -76,7 +76,7 @@ class _Report:
 
 async def _run(options: argparse.Namespace) -> int:
     settings = read(ReconcileSettings)
-    with open_diff_store() as diff_store:
+    with DiffStore.open() as diff_store:
         async with connect_database(settings) as database:
             reconcile = build_reconcile(database, settings)
             await reconcile.compare(diff_store, progress_of)

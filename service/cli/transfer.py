@@ -25,7 +25,7 @@ from service.json_text import dump_json
 from service.settings import KeySettings
 from service.usecases.transfer.export import Export
 from service.usecases.transfer.import_keys import stage_file
-from service.usecases.transfer.stage import Kind, Stage, open_stage
+from service.usecases.transfer.stage import Kind, Stage
 
 _IMPORT: Final = """\
 Compare a file with the database, and with --apply insert what the database does not have.
@@ -85,7 +85,7 @@ def _file_errors(path: Path) -> Iterator[None]:
 
 async def _import(options: argparse.Namespace) -> int:
     settings = read(KeySettings)
-    with open_stage() as stage:
+    with Stage.open() as stage:
         with _file_errors(options.file), options.file.open("rb") as file, progress_of("File") as progress:
             stage_file(file, stage, progress)
         async with connect_database(settings) as database:

@@ -30,7 +30,7 @@ from service.kafka.config import KafkaConnection
 from service.kafka.plain_producer import PlainProducer
 from service.kafka_connection import kafka_connection
 from service.logs import LineWriter
-from service.metrics import LoopMetrics, ProcessMetrics, RequestMetrics
+from service.metrics import ProcessMetrics, RequestMetrics
 from service.process import HttpServer, Port, build_server, open_ports, serve_until_stopped, stop_signal
 from service.settings import EdgeProcessSettings
 
@@ -64,7 +64,6 @@ def build_edge(settings: EdgeProcessSettings, *, open_relays: Path | None = None
     registry, connection = CollectorRegistry(), kafka_connection(settings)
     relays = _known_relays(settings, open_relays)
     metrics, request_metrics = EdgeMetrics(registry), RequestMetrics(registry)
-    LoopMetrics(registry)
     ProcessMetrics(registry, version=version("projectkeys"), dropped_lines=lambda: LineWriter.dropped)
     source = _project_keys(settings, connection)
     keys, unknown = ClientKeys(source), UnknownKeys(source)

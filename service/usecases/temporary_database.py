@@ -3,13 +3,21 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import Final
+from typing import ClassVar, Final, Self
 
 from service.domain.errors import CommandError
 
 _NO_SPACE: Final = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY}
 )
+# The database is deleted with the process, so it has no journal and is not flushed. The cache is 64 MiB.
+_SETTINGS: Final = """
+    PRAGMA journal_mode = off;
+    PRAGMA synchronous = off;
+    PRAGMA locking_mode = exclusive;
+    PRAGMA cache_size = -65536;
+    PRAGMA temp_store = file;
+"""
 _PRIMARY_CODE: Final = 0xFF
 """The bits of an error code that do not depend on its details."""
 
@@ -25,7 +33,7 @@ def open_temporary_database(schema: str) -> Iterator[sqlite3.Connection]:
     """
     try:
         with closing(sqlite3.connect("", isolation_level=None)) as database:
-            database.executescript(schema)
+            database.executescript(_SETTINGS + schema)
             database.execute("BEGIN")  # never committed: the database is temporary
             yield database
     except sqlite3.OperationalError as error:
@@ -34,3 +42,23 @@ def open_temporary_database(schema: str) -> Iterator[sqlite3.Connection]:
         raise CommandError(
             f"no temporary file can be written ({error}): set TMPDIR to a writable directory with enough space"
         ) from None
+
+
+class TemporaryStore:
+    """The base class of stores in a temporary database; `schema` creates its tables."""
+
+    schema: ClassVar[str]
+
+    def __init__(self, file: sqlite3.Connection) -> None:
+        self._file = file
+
+    @classmethod
+    @contextmanager
+    def open(cls) -> Iterator[Self]:
+        """Create an empty store for the block.
+
+        Raises:
+            CommandError: As `open_temporary_database`.
+        """
+        with open_temporary_database(cls.schema) as file:
+            yield cls(file)

@@ -1,8 +1,6 @@
 """Compares the keys of Postgres and of the topic in a temporary SQLite file: millions do not fit in memory."""
 
-import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -10,15 +8,9 @@ import orjson
 
 from service.domain.differences import Difference, Kind, TopicRecord
 from service.domain.events import ADDED_MEMBERS
-from service.usecases.temporary_database import open_temporary_database
+from service.usecases.temporary_database import TemporaryStore
 
-# The file is deleted with the process, so it has no journal and is not flushed. The cache is 64 MiB.
 _SCHEMA: Final = """
-    PRAGMA journal_mode = off;
-    PRAGMA synchronous = off;
-    PRAGMA locking_mode = exclusive;
-    PRAGMA cache_size = -65536;
-    PRAGMA temp_store = file;
     -- Keys in Postgres; a deleted key has no digest. former_digest is that of the state without its latest members.
     CREATE TABLE postgres_key (
         key BLOB PRIMARY KEY, version INTEGER NOT NULL, digest BLOB, former_digest BLOB
@@ -41,11 +33,10 @@ _SCHEMA: Final = """
 _DIGEST_BYTES: Final = 16
 
 
-class DiffStore:
-    """Stores the keys of Postgres and of the topic and their differences; created by `open_diff_store`."""
+class DiffStore(TemporaryStore):
+    """Stores the keys of Postgres and of the topic and their differences; a million keys need 100 MB of disk."""
 
-    def __init__(self, file: sqlite3.Connection) -> None:
-        self._file = file
+    schema = _SCHEMA
 
     _ADD_POSTGRES_KEY: Final = "INSERT INTO postgres_key VALUES (?, ?, ?, ?)"
 
@@ -137,17 +128,6 @@ class DiffStore:
         """Return the number of keys in Postgres, and of keys with unpublished events that are not parked."""
         keys, in_flight = self._file.execute(self._COUNT_KEYS).fetchone()
         return int(keys), int(in_flight)
-
-
-@contextmanager
-def open_diff_store() -> Iterator[DiffStore]:
-    """Create an empty store for the block; a million keys need about 100 MB of disk.
-
-    Raises:
-        CommandError: As `open_temporary_database`.
-    """
-    with open_temporary_database(_SCHEMA) as database:
-        yield DiffStore(database)
 
 
 def _digest(state: Mapping[str, Any]) -> bytes:

@@ -3,14 +3,13 @@
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
 
 import orjson
 
-from service.usecases.temporary_database import open_temporary_database
+from service.usecases.temporary_database import TemporaryStore
 
 Document = dict[str, Any]
 """The values of a record by name; a value that the file does not contain is absent."""
@@ -38,11 +37,7 @@ _JOINED: Final = {
 }
 """A value of each document that another record of the file contains; absent if there is no such record."""
 
-# The database is deleted with the process, so it has no journal and is not flushed. The cache is 64 MiB.
 _SCHEMA: Final = """
-    PRAGMA journal_mode = off;
-    PRAGMA synchronous = off;
-    PRAGMA cache_size = -65536;
     CREATE TABLE organization (
         ref PRIMARY KEY, slug UNIQUE, id UNIQUE, line, document, is_new DEFAULT 0
     );
@@ -73,11 +68,13 @@ class Record:
     document: Document
 
 
-class Stage:
-    """Stores records and findings; created by `open_stage`. ``skipped`` counts records by the reason."""
+class Stage(TemporaryStore):
+    """Stores records and findings; ``skipped`` counts records by the reason."""
+
+    schema = _SCHEMA
 
     def __init__(self, file: sqlite3.Connection) -> None:
-        self._file = file
+        super().__init__(file)
         self.skipped = Counter[str]()
 
     def add(self, kind: Kind, line: int, document: Document) -> None:
@@ -167,14 +164,3 @@ class Stage:
         """Count the conflicts or the differences."""
         select = "SELECT count(*) FROM finding WHERE is_conflict = ?"
         return int(self._file.execute(select, (conflicts,)).fetchone()[0])
-
-
-@contextmanager
-def open_stage() -> Iterator[Stage]:
-    """Create an empty stage for the block.
-
-    Raises:
-        CommandError: As `open_temporary_database`.
-    """
-    with open_temporary_database(_SCHEMA) as database:
-        yield Stage(database)
