@@ -16,7 +16,7 @@ import orjson
 from bench.arguments import positive
 from bench.calculations import spread
 from bench.results import Results, read_stored
-from service.contract.catalogue import event_schemas
+from testkit.event_schemas import event_schemas
 
 UTILIZATION: Final = 0.7
 """The share of a processor that is used at peak; the rest is for bursts and for the failure of a replica."""

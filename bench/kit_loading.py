@@ -16,10 +16,10 @@ from aiokafka import AIOKafkaProducer
 
 from bench import worker
 from projectkeys_consumer import NotReadyError, ProjectKeys
-from service.contract.catalogue import event_schemas
 from service.domain.events import SHARDS
 from service.kafka.config import KafkaConnection
 from service.kafka.topic import check_topic
+from testkit.event_schemas import event_schemas
 
 KEYS: Final = int(os.environ.get("BENCH_KIT_KEYS", "200000"))
 """Keys in the topic; writing a million takes half a minute."""

@@ -13,8 +13,8 @@ from aiokafka import ConsumerRecord
 from jsonschema import Draft202012Validator
 
 from service.app import Service
-from service.contract.catalogue import EventSchema, event_schemas
 from service.domain.events import EventType
+from testkit.event_schemas import EventSchema, event_schemas
 from tests.compatibility import incompatibilities
 from tests.conftest import MakeApi
 from tests.events import header, reading

@@ -11,10 +11,10 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
 from service.contract.asyncapi import asyncapi_document
-from service.contract.catalogue import EventSchema, event_schemas
 from service.domain.events import SHARDS, EventType
 from service.http.docs.asyncapi_page import CONTENT_SECURITY_POLICY, DOCUMENT, PAGE, SCHEMAS, asyncapi_page
 from service.kafka.topic import TOPIC_CONFIG
+from testkit.event_schemas import EventSchema, event_schemas
 from tests.asyncapi_page import FILE, generated_page
 from tests.http_service import COMMON_HEADERS, Site
 

@@ -9,10 +9,10 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
 
-from service.contract.catalogue import event_schemas
 from service.domain.events import Event, EventType, OutboxRow, shard_of
 from service.kafka.records import fence_record, heartbeat_record, parts_of, record_of
 from service.kafka.types import Record
+from testkit.event_schemas import event_schemas
 
 _OCCURRED_AT = datetime(2026, 11, 24, 4, 54, 16, tzinfo=UTC)
 

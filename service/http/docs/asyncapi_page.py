@@ -8,8 +8,7 @@ from typing import Final
 
 import orjson
 
-from service.contract.asyncapi import asyncapi_document
-from service.contract.catalogue import event_schemas
+from service.contract.asyncapi import asyncapi_document, event_schemas
 from service.http.docs.static import Page, add_page
 from service.http.server.middleware import Routes
 from service.http.server.state import ServerState
@@ -33,8 +32,8 @@ def add_asyncapi_routes(routes: Routes, state: ServerState, topic: str) -> None:
     add_page(routes, state, Page(DOCUMENT, "application/json", orjson.dumps(asyncapi_document(topic))))
     add_page(routes, state, Page(PAGE, "text/html; charset=utf-8", html.encode(), policy))
     add_page(routes, state, Page("/docs/events.css", "text/css; charset=utf-8", style))
-    for name, event_schema in event_schemas().items():
-        path, content = f"{SCHEMAS}/{name}.json", orjson.dumps(event_schema.schema)
+    for name, schema in event_schemas().items():
+        path, content = f"{SCHEMAS}/{name}.json", orjson.dumps(schema)
         add_page(routes, state, Page(path, "application/schema+json", content))
 
 

@@ -1,4 +1,4 @@
-"""The JSON Schemas of the events and of the record headers, each with an example: the files in `schemas/`.
+"""The JSON Schemas of the events and of the headers, each with an example: the files in `service/contract/schemas`.
 
 A file is named ``<type>.<major>.json``, its example ``<type>.<major>.example.json``. Within a major version
 only additions are allowed: the compacted topic keeps old records, and old consumers read new records.
@@ -10,7 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
-_FILES: Final = files(__package__) / "schemas"
+_FILES: Final = files("service.contract") / "schemas"
 _SCHEMA: Final = ".json"
 _EXAMPLE: Final = ".example.json"
 
