@@ -122,7 +122,11 @@ CASES: Final[dict[str, dict[str, Any]]] = {
             },
         },
     },
-    "numbers": {"settings": {"BODY_LIMIT": 16777216, "ORG_SUBDOMAINS": True, "SHUTDOWN_DELAY": 0.5}},
+    "numbers": {
+        "settings": {"BODY_LIMIT": 16777216, "ORG_SUBDOMAINS": True, "SHUTDOWN_DELAY": 0.5, "USAGE": True},
+        "serve": {"settings": {"USAGE": False, "MAX_NEW_CONNECTIONS": 0}},
+        "edge": {"enabled": True},
+    },
     "long drain": {"settings": {"SHUTDOWN_DELAY": "15", "SHUTDOWN_TIMEOUT": 40.5}},
     "pgbouncer": {"settings": {"DATABASE_PGBOUNCER": True}, "command": {"enabled": True}},
     "openshift": {"openshift": True, "edge": {"enabled": True}, "command": {"enabled": True}},

@@ -188,6 +188,13 @@ def test_numbers_are_written_without_an_exponent() -> None:
     assert values == ("16777216", "true", "0.5")
 
 
+def test_the_settings_of_a_process_override_those_of_all() -> None:
+    """Also with false and 0, which functions of Helm regard as not set."""
+    configs = members(rendered("numbers"), "ConfigMap")
+    assert [config["data"]["USAGE"] for config in configs.values()] == ["false", "true"]
+    assert configs["projectkeys"]["data"]["MAX_NEW_CONNECTIONS"] == "0"
+
+
 @each_case
 def test_only_the_migration_and_the_command_pod_mount_the_owners_secret(case: str) -> None:
     """The edge has no init container; the API's pods mount the service's Secret, the edge mounts no database URL."""

@@ -51,7 +51,7 @@ TYPES: Final[dict[str, Schema]] = {
     "*.settings": _ref("settings"),
     "*secretSettings": _ref("secretSettings"),
     "*.secret.name": {"type": "string", "pattern": _OBJECT_NAME},
-    "*.secret.data": _ref("texts"),
+    "*.secret.data": _ref("files"),
     "*.secretStoreRef": _object(
         kind={"enum": ["ClusterSecretStore", "SecretStore"]}, name={"type": "string", "pattern": _OBJECT_NAME}
     ),
@@ -90,7 +90,7 @@ TYPES: Final[dict[str, Schema]] = {
     "*.ingress.className": {"type": "string", "pattern": _OBJECT_NAME},
     "*.ingress.tls": _list("api.networking.v1.IngressTLS"),
     "*.parentRefs": _list("gateway"),
-    "*nnotations": _ref("texts"),
+    "*nnotations": _ref("annotations"),
     "*abels": _ref("labels"),
     "*.nodeSelector": _ref("labels"),
     "*.tolerations": _list("Toleration"),
@@ -156,7 +156,17 @@ _REMOTE_REF: Final = _object(
 
 DEFINITIONS: Final[dict[str, Schema]] = {
     "port": {"type": "integer", "minimum": 1, "maximum": 65535},
-    "texts": {"type": "object", "additionalProperties": {"type": "string"}},
+    "texts": {"type": "object", "additionalProperties": _TEXT},
+    "files": {
+        "type": "object",
+        "propertyNames": {"pattern": "^[-._a-zA-Z0-9]{1,253}$"},
+        "additionalProperties": _TEXT,
+    },
+    "annotations": {
+        "type": "object",
+        "propertyNames": {"pattern": _LABEL_NAME},
+        "additionalProperties": _TEXT,
+    },
     "labels": {
         "type": "object",
         "propertyNames": {"pattern": _LABEL_NAME},

@@ -103,8 +103,12 @@ metadata:
 {{- $fixed := dict "OPS_PORT" "8081" -}}
 {{- with .part.port }}{{ $_ := set $fixed .setting (toString .number) }}{{ end -}}
 {{- if eq .part.key "edge" }}{{ $_ := set $fixed "EDGE_SNAPSHOT" "/var/lib/projectkeys/keys.snapshot" }}{{ end -}}
-{{- $own := (get .root.Values .part.key).settings -}}
-{{- range $name, $value := merge $fixed $own .root.Values.settings }}
+{{- /* Not `merge`, which regards false and 0 as not set. */ -}}
+{{- $settings := dict -}}
+{{- range $given := list .root.Values.settings (get .root.Values .part.key).settings $fixed -}}
+{{- range $name, $value := $given }}{{ $_ := set $settings $name $value }}{{ end -}}
+{{- end -}}
+{{- range $name, $value := $settings }}
 {{ $name }}: {{ include "projectkeys.text" $value | quote }}
 {{- end }}
 {{- end -}}
