@@ -22,13 +22,6 @@ class SettingsError(Exception):
     """Settings are invalid; the message has a line for each of them, which starts with its name."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Metadata:
-    description: str
-    check: Callable[[Any], Any]
-    is_secret: bool
-
-
 def setting(
     default: _T, description: str, *, check: Callable[[_T], _T] = lambda value: value, secret: bool = False
 ) -> _T:
@@ -41,7 +34,7 @@ def setting(
             receives an empty list if the variable of a list is set and empty.
         secret: Whether the value is masked in output.
     """
-    metadata = {"setting": _Metadata(description, check, secret)}
+    metadata = {"description": description, "check": check, "is_secret": secret}
     return field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -71,7 +64,7 @@ def read(group: type[Group]) -> Group:
         try:
             text = _text(name)
             if text or (text is not None and isinstance(declared.default, tuple)):
-                values[declared.name] = _metadata(declared).check(_parse(text, declared.default))
+                values[declared.name] = declared.metadata["check"](_parse(text, declared.default))
         except ValidationError as error:
             hint = " Remove the quotes." if text and text.startswith(_QUOTES) else ""
             mistakes[name] = " ".join(map(str, error.messages)) + hint
@@ -95,7 +88,7 @@ def reread(settings: Group) -> Group:
         if isinstance(declared.default, str) and os.environ.get(f"{name}_FILE"):
             try:
                 if text := _text(name):
-                    values[declared.name] = _metadata(declared).check(text)
+                    values[declared.name] = declared.metadata["check"](text)
             except ValidationError as error:
                 raise SettingsError(f"{name}: {error.messages[0]}") from None
     return replace(settings, **values)
@@ -131,18 +124,13 @@ def _parse(text: str, default: object) -> object:
             raise TypeError(f"settings of the type {type(default).__name__} are not supported")
 
 
-def _metadata(declared: Field[Any]) -> _Metadata:
-    metadata: _Metadata = declared.metadata["setting"]
-    return metadata
-
-
 def table(settings: SettingsGroup) -> list[tuple[str, str, str]]:
     """Return the name, value and description of every setting of a group; secrets are masked."""
     return [
         (
             name,
-            "********" if _metadata(declared).is_secret and text else text,
-            _metadata(declared).description,
+            "********" if declared.metadata["is_secret"] and text else text,
+            declared.metadata["description"],
         )
         for name, text, declared in _texts(settings)
     ]
