@@ -289,9 +289,7 @@ async def update_outbox_metrics(service: Service) -> None:
     """Set the metrics of the outbox to its current size; leave them unchanged if Postgres is unavailable."""
     try:
         async with service.database.connection() as connection:
-            backlog = await select_backlog(connection)
+            shards, parked = await select_backlog(connection)
     except (UnavailableError, PostgresError):
         return  # /readyz reports the problem
-    service.outbox_metrics.show(
-        {shard.shard: (shard.depth, shard.oldest_age) for shard in backlog.shards}, parked=backlog.parked
-    )
+    service.outbox_metrics.show(shards, parked=parked)

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import resource
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -155,7 +154,9 @@ async def open_ports(
             for port, runner in opened.items():
                 sockets = stack.enter_context(listening_sockets(settings.host, port.number, port.setting))
                 server.ports[port.setting] = sockets[0].getsockname()[1]
-                await _accept(runner, sockets)
+                await runner.setup()
+                for each in sockets:
+                    await web.SockSite(runner, each).start()
             server.state.links_base = settings.with_ports(server.ports).links_base
             yield
         finally:
@@ -244,12 +245,6 @@ async def _finish(
         async with asyncio.timeout(settings.shutdown_timeout - _RELEASE_TIMEOUT):
             while state.admission.in_flight or len(state.unsent):
                 await asyncio.sleep(_POLL_INTERVAL)
-
-
-async def _accept(runner: web.AppRunner, sockets: Iterable[socket.socket]) -> None:
-    await runner.setup()
-    for each in sockets:
-        await web.SockSite(runner, each).start()
 
 
 def check_ports_free(hosts: Sequence[str], ports: Iterable[Port]) -> None:

@@ -1,7 +1,5 @@
 """The table outbox for operators: parked rows and the size of the backlog."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
 from service.domain.events import ParkedRow
@@ -58,23 +56,6 @@ COUNTED: Final = 5_000
 """Rows of each shard that are counted, the oldest first: metrics show that there is a backlog, not its full size."""
 
 
-@dataclass(frozen=True, slots=True)
-class ShardBacklog:
-    """Unpublished rows of one shard: their number and the age of the oldest in seconds."""
-
-    shard: int
-    depth: int
-    oldest_age: float
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """Unpublished rows by shard, and the number of parked rows; rows that a parked row blocks are not counted."""
-
-    shards: Sequence[ShardBacklog]
-    parked: int
-
-
 _SELECT_BACKLOG: Final = f"""
     SELECT outbox_shard.shard, count(unpublished.created_at) AS depth,
            greatest(0, extract(epoch FROM clock_timestamp() - min(unpublished.created_at)))::float8 AS oldest_age
@@ -99,8 +80,11 @@ _COUNT_PARKED: Final = """
 """
 
 
-async def select_backlog(connection: Connection) -> Backlog:
-    """Return the backlog; of each shard, and of the parked rows, up to `COUNTED` rows are counted."""
+async def select_backlog(connection: Connection) -> tuple[dict[int, tuple[int, float]], int]:
+    """Return the number of unpublished rows and the age of the oldest in seconds by shard, and that of parked rows.
+
+    Rows that a parked row blocks are not counted; of each shard, and of the parked rows, at most `COUNTED` are.
+    """
     rows = await connection.fetch(_SELECT_BACKLOG, COUNTED)
     parked = await connection.fetchval(_COUNT_PARKED, COUNTED)
-    return Backlog([ShardBacklog(**dict(row.items())) for row in rows], int(parked))
+    return {row["shard"]: (row["depth"], row["oldest_age"]) for row in rows}, int(parked)
