@@ -94,11 +94,10 @@ async def _wait_for_database(deadline: float) -> None:
 
 async def _migrate(migrations: Migrations, wait: float, role: str | None) -> None:
     applied = await migrations.apply(wait=wait, grant_to=role, report=print_lines)
-    if applied.created:
+    if applied is None:
         print_lines(f"Created the schema (version {migrations.version}).")
-    elif applied.names:
-        names = ", ".join(applied.names)
-        print_lines(f"Applied {names}; the schema is current (version {migrations.version}).")
+    elif applied:
+        print_lines(f"Applied {', '.join(applied)}; the schema is current (version {migrations.version}).")
     else:
         print_lines(f"The schema is already current (version {migrations.version}).")
     if role is not None:

@@ -1,8 +1,7 @@
 """`events reconcile`."""
 
 import argparse
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import Any, Final
 
@@ -62,18 +61,6 @@ def add_to(group: Commands) -> None:
     add_json_option(parser, "one JSON object")
 
 
-@dataclass(frozen=True, slots=True)
-class _Report:
-    keys: int
-    in_flight: int
-    republished: int
-    counts: dict[Kind, int]
-    diff_store: DiffStore
-
-    def examples(self, kind: Kind) -> Iterator[Difference]:
-        return islice(self.diff_store.differences(kind), _MAX_EXAMPLES)
-
-
 async def _run(options: argparse.Namespace) -> int:
     settings = read(ReconcileSettings)
     with DiffStore.open() as diff_store:
@@ -83,25 +70,29 @@ async def _run(options: argparse.Namespace) -> int:
             counts, republished = diff_store.count_differences(), 0
             if options.repair and counts:
                 republished = await reconcile.repair(diff_store, command_line_origin(), progress_of)
-        report = _Report(*diff_store.count_keys(), republished, counts, diff_store)
         if options.json:
-            print_json(_report_to_json(report))
+            print_json(_report_to_json(diff_store, counts, republished))
         else:
-            print_lines(*_readable_lines(report))
+            print_lines(*_readable_lines(diff_store, counts, republished))
     return 1 if counts.keys() - {Kind.OUTDATED_FORM} else 0
 
 
-def _readable_lines(report: _Report) -> Iterator[str]:
-    yield f"Keys in Postgres: {report.keys}. Keys with unpublished events: {report.in_flight}."
-    for kind, count in report.counts.items():
+def _examples(diff_store: DiffStore, kind: Kind) -> Iterator[Difference]:
+    return islice(diff_store.differences(kind), _MAX_EXAMPLES)
+
+
+def _readable_lines(diff_store: DiffStore, counts: Mapping[Kind, int], republished: int) -> Iterator[str]:
+    keys, in_flight = diff_store.count_keys()
+    yield f"Keys in Postgres: {keys}. Keys with unpublished events: {in_flight}."
+    for kind, count in counts.items():
         yield f"{kind}: {count} ({_MEANING[kind]})"
-        for difference in report.examples(kind):
+        for difference in _examples(diff_store, kind):
             yield f"  {difference.public_key} {_versions(difference)}"
-    if not report.counts:
+    if not counts:
         yield "The topic matches Postgres."
-    elif report.republished:
-        yield f"Keys republished: {report.republished}. Run the command again when their events are published."
-    elif report.counts.keys() != {Kind.PARKED}:
+    elif republished:
+        yield f"Keys republished: {republished}. Run the command again when their events are published."
+    elif counts.keys() != {Kind.PARKED}:
         yield "--repair republishes these keys."
 
 
@@ -115,17 +106,13 @@ def _versions(difference: Difference) -> str:
     return f"Postgres: {in_postgres}; topic: {in_topic}{earlier}{state}"
 
 
-def _report_to_json(report: _Report) -> dict[str, Any]:
+def _report_to_json(diff_store: DiffStore, counts: Mapping[Kind, int], republished: int) -> dict[str, Any]:
+    keys, in_flight = diff_store.count_keys()
     differences = {
-        kind.value: {"count": count, "examples": [*map(_difference_to_json, report.examples(kind))]}
-        for kind, count in report.counts.items()
+        kind.value: {"count": count, "examples": [*map(_difference_to_json, _examples(diff_store, kind))]}
+        for kind, count in counts.items()
     }
-    return {
-        "keys": report.keys,
-        "inFlight": report.in_flight,
-        "republished": report.republished,
-        "differences": differences,
-    }
+    return {"keys": keys, "inFlight": in_flight, "republished": republished, "differences": differences}
 
 
 def _difference_to_json(difference: Difference) -> dict[str, Any]:

@@ -1,19 +1,10 @@
 """Creates and updates the schema of the database."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from service.postgres.database import Database
 from service.postgres.migrate import FRESH, migrate
 from service.postgres.schema import CURRENT, SchemaError, problem_with, select_schema_state
-
-
-@dataclass(frozen=True, slots=True)
-class Applied:
-    """What `Migrations.apply` has done: whether it created the whole schema, and otherwise the migrations."""
-
-    created: bool
-    names: list[str]
 
 
 class Migrations:
@@ -26,8 +17,8 @@ class Migrations:
 
     async def apply(
         self, *, wait: float = 0, grant_to: str | None = None, report: Callable[[str], None] = lambda _: None
-    ) -> Applied:
-        """Create the schema, or apply the migrations that the database lacks.
+    ) -> list[str] | None:
+        """Apply the migrations that the database lacks and return their names; or create the schema and return None.
 
         Args:
             wait: Seconds to wait for a migration by another process.
@@ -44,7 +35,7 @@ class Migrations:
             )
         async with self._database.connection() as connection:
             names = await migrate(connection, wait=wait, grant_to=grant_to, report=report)
-        return Applied(names == [FRESH], names)
+        return None if names == [FRESH] else names
 
     async def check(self) -> None:
         """Do nothing if this program can work with the schema.
