@@ -14,7 +14,7 @@ run: .venv/run.stamp ## set up and run on an embedded PostgreSQL and an embedded
 	@exec $(BIN)/projectkeys dev
 
 test: .venv/test.stamp .venv/helm.stamp ## set up and run all tests
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 lint: .venv/test.stamp ## check style, types, imports between the packages, SQL and the Dockerfile
 	@$(BIN)/ruff check .
