@@ -17,7 +17,7 @@ from bench.parts import PARTS
 from bench.programs import BenchError
 from bench.results import Results, new_results, write_results
 from bench.setup import Setup, new_setup
-from service.dev.errors import EmbeddedServerError
+from projectkeys_servers.errors import EmbeddedServerError
 from testkit.replica import ReplicaError
 
 _CACHE: Final = Path(".cache")

@@ -8,7 +8,7 @@ from typing import Final
 from bench.databases import connected
 from bench.programs import BenchError
 from bench.rows import EVENT_COLUMNS, KEY_COLUMNS, event_row, key_row
-from service.dev.kafka import EmbeddedKafka
+from projectkeys_servers.kafka import EmbeddedKafka
 from service.domain.model import new_key_half
 from testkit.polling import poll_until
 from testkit.processes import pause, resume

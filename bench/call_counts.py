@@ -22,9 +22,9 @@ from bench.measurements import Metrics
 from bench.programs import run_program
 from bench.report import Goal, Row
 from bench.setup import Setup
+from projectkeys_servers.ports import free_port
 from service import logs
 from service.app import Service, build, publishing
-from service.dev.ports import free_port
 from service.domain.model import Origin, Project
 from service.server import listening
 from service.settings import Settings

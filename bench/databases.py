@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import asyncpg
 
-from service.dev.postgres import EmbeddedPostgres
+from projectkeys_servers.postgres import EmbeddedPostgres
 
 
 async def create_database(postgres: EmbeddedPostgres, name: str, schema: str = "") -> str:

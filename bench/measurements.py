@@ -13,7 +13,7 @@ from bench.peers.running import Peer, Target
 from bench.pgbench_baseline import pgbench
 from bench.programs import run_worker
 from bench.setup import PgbenchScript, Setup
-from service.dev.servers import Servers
+from projectkeys_servers.servers import Servers
 from testkit.processes import cpu_seconds
 
 CONNECTIONS: Final = 64

@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer
 from bench.create_stream import CreateStream, Effect, effect_of
 from bench.deployment import TOPIC, MeasuredReplica, migrate_and_create_token, replica, settings_for
 from bench.programs import BenchError
-from service.dev.postgres import EmbeddedPostgres
+from projectkeys_servers.postgres import EmbeddedPostgres
 from service.domain.events import SHARDS
 from service.kafka.config import KafkaConnection
 from service.kafka.producer import FencedProducer

@@ -20,10 +20,10 @@ import uvloop
 from bench import call_counts, closed_loop, ladder
 from bench.measurements import CONNECTIONS
 from bench.programs import BenchError, run_worker
+from projectkeys_servers.errors import EmbeddedServerError
+from projectkeys_servers.servers import embedded_servers
 from service import logs
 from service.app import Service, build, publishing
-from service.dev.errors import EmbeddedServerError
-from service.dev.servers import embedded_servers
 from service.domain.model import NewProjectKey
 from service.postgres.migrate import migrate
 from service.server import listening

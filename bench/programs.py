@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import orjson
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from testkit.http_client import NotSentError, request
 from testkit.polling import poll_until
 from testkit.processes import Process, running

@@ -13,7 +13,7 @@ from typing import Any, Final
 import orjson
 
 from bench.report import Goal, Row, table
-from service.dev.jars import read_jar_list
+from projectkeys_servers.jars import read_jar_list
 from testkit.processes import ROOT
 
 DIRECTORY: Final = Path(".data")

@@ -12,8 +12,8 @@ from bench.deployment import MeasuredReplica, migrate_and_create_token, replica,
 from bench.peers.running import Peers
 from bench.programs import start_server
 from bench.requests import Requests, create_requests
-from service.dev.postgres import EmbeddedPostgres
-from service.dev.servers import Servers, embedded_servers
+from projectkeys_servers.postgres import EmbeddedPostgres
+from projectkeys_servers.servers import Servers, embedded_servers
 from service.postgres.migrate import migrate
 from testkit.http_client import request_bytes
 

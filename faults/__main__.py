@@ -15,7 +15,7 @@ from faults.errors import NotRecoveredError
 from faults.experiment import Plan
 from faults.report import Result, table
 from faults.shared_servers import SharedServers, shared_servers
-from service.dev.errors import EmbeddedServerError
+from projectkeys_servers.errors import EmbeddedServerError
 
 _CACHE: Final = Path(".cache")
 _LIST: Final = "\n".join(

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from service.dev.kafka import EmbeddedKafka
-from service.dev.postgres import EmbeddedPostgres
-from service.dev.servers import embedded_servers
+from projectkeys_servers.kafka import EmbeddedKafka
+from projectkeys_servers.postgres import EmbeddedPostgres
+from projectkeys_servers.servers import embedded_servers
 
 
 @dataclass(frozen=True, slots=True)

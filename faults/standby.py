@@ -12,9 +12,9 @@ import asyncpg
 
 from faults.errors import ExperimentError
 from faults.shared_servers import SharedServers
-from service.dev import lock
-from service.dev.ports import free_port
-from service.dev.process import ServerProcess
+from projectkeys_servers import lock
+from projectkeys_servers.ports import free_port
+from projectkeys_servers.process import ServerProcess
 
 _COPY_TIMEOUT: Final = 60.0
 _READY_TIMEOUT: Final = 60.0

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from service.dev.servers import embedded_servers
+from projectkeys_servers.servers import embedded_servers
 from testkit.dev_service import dev_service
 from testkit.documentation import CodeBlock, code_blocks
 from testkit.http_client import HttpConnection

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.dev.kafka import ClusterMember, EmbeddedKafka, new_cluster_id
-from service.dev.ports import free_port
+from projectkeys_servers.kafka import ClusterMember, EmbeddedKafka, new_cluster_id
+from projectkeys_servers.ports import free_port
 
 
 @dataclass(frozen=True, slots=True)

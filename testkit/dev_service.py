@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from testkit.polling import poll_until
 from testkit.processes import running
 

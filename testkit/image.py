@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from testkit.processes import ROOT
 
 _STEP_TIMEOUT: Final = 600.0  # seconds

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from service.dev import launch
+from projectkeys_servers import launch
 
 ROOT: Final = Path(__file__).parents[1]
 """The checkout."""

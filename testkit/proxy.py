@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 
 _CHUNK: Final = 262_144
 

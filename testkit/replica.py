@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from testkit.http_client import NoResponseError, NotSentError, Response, request
 from testkit.polling import poll_until
 from testkit.processes import Process

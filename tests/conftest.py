@@ -16,9 +16,9 @@ from aiohttp.test_utils import TestClient
 from aiohttp.web import BaseRequest
 from pytest_aiohttp import AiohttpClient
 
+from projectkeys_servers.kafka import EmbeddedKafka
+from projectkeys_servers.servers import Servers, embedded_servers
 from service.app import Service, build, publishing
-from service.dev.kafka import EmbeddedKafka
-from service.dev.servers import Servers, embedded_servers
 from service.domain.model import Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.database import Limits

@@ -17,7 +17,7 @@ from prometheus_client import generate_latest
 from sentry_relay.auth import SecretKey, generate_key_pair
 
 from projectkeys_consumer import ProjectKeys
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.edge.process import Edge, build_edge, edge_running
 from service.edge.signatures import decode_base64
 from service.settings import EdgeProcessSettings

@@ -12,8 +12,8 @@ from aiohttp.test_utils import BaseTestServer
 from aiohttp.web import BaseRunner
 from yarl import URL
 
+from projectkeys_servers.ports import free_port
 from service.app import Service, build
-from service.dev.ports import free_port
 from service.domain.scopes import SCOPES
 from service.http.server.connection import ServerRunner
 from service.http.server.state import ServerState

@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.kafka.broker_connections import Address
 from service.kafka.client import KafkaClient
 from service.kafka.config import KafkaConnection

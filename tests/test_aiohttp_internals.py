@@ -10,8 +10,8 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 import service
+from projectkeys_servers.ports import free_port
 from service.app import build
-from service.dev.ports import free_port
 from service.http.server import connection
 from service.http.server.connection import ServerRunner
 from service.server import build_http

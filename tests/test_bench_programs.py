@@ -18,8 +18,8 @@ from bench.results import read_results
 from bench.scale import __main__ as scale
 from bench.scale import bulk
 from bench.scale.loading import Sizes, load, sample
+from projectkeys_servers.servers import Servers
 from service.app import Service
-from service.dev.servers import Servers
 from tests.conftest import CACHE
 from tests.outbox import Postgres, write_row
 

@@ -11,7 +11,7 @@ import pytest
 
 from projectkeys_consumer import Change, KeyState, LoaderOptions, NotReadyError, ProjectKeys, RateLimit
 from projectkeys_consumer.view import Counts
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.domain.events import SHARDS, EventType, shard_of
 from service.domain.model import new_key_half
 from service.kafka.types import Record

@@ -13,7 +13,7 @@ from projectkeys_consumer.catch_up import CatchUp
 from projectkeys_consumer.errors import MalformedRecordError
 from projectkeys_consumer.records import parse_record
 from projectkeys_consumer.state import decode_state
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.domain.events import ADDED_MEMBERS
 from service.domain.model import new_key_half
 from tests.kafka_harness import configure

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from projectkeys_consumer import ProjectKeys
-from service.dev.kafka import EmbeddedKafka
-from service.dev.ports import free_port
+from projectkeys_servers.kafka import EmbeddedKafka
+from projectkeys_servers.ports import free_port
 from service.domain.model import new_key_half
 from testkit.cluster import configured_kafka
 from testkit.polling import poll_until

@@ -19,7 +19,7 @@ import pytest
 import projectkeys_consumer
 from projectkeys_consumer import ProjectKeys
 from projectkeys_consumer.examples import files, store
-from service.dev.kafka import EmbeddedKafka
+from projectkeys_servers.kafka import EmbeddedKafka
 from service.domain.events import EventType
 from service.domain.model import new_key_half
 from testkit.archives import extract
@@ -72,7 +72,7 @@ async def test_the_wheel_of_the_kit_has_its_types_and_its_license(tmp_path: Path
     }
 
 
-async def test_the_wheel_of_the_service_contains_both_packages_and_no_others(tmp_path: Path) -> None:
+async def test_the_wheel_of_the_service_contains_its_packages_and_no_others(tmp_path: Path) -> None:
     """Neither tests nor tools; the source distribution gives the same wheel."""
     (from_checkout := tmp_path / "checkout").mkdir()
     (sources := tmp_path / "sources").mkdir()
@@ -81,6 +81,7 @@ async def test_the_wheel_of_the_service_contains_both_packages_and_no_others(tmp
     assert {name.partition("/")[0] for name in names} == {
         "service",
         "projectkeys_consumer",
+        "projectkeys_servers",
         "projectkeys-0.1.0.dist-info",
     }
     assert {"projectkeys_consumer/examples/files.py", "projectkeys_consumer/py.typed"} <= names

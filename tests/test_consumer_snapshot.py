@@ -12,7 +12,7 @@ import pytest
 from projectkeys_consumer import Change, ProjectKeys
 from projectkeys_consumer.snapshot import read_snapshot, write_snapshot
 from projectkeys_consumer.view import Counts
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.domain.events import SHARDS, EventType
 from service.domain.model import new_key_half
 from testkit.polling import poll_until

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import ClientSession
 
-from service.dev.servers import Servers
+from projectkeys_servers.servers import Servers
 from service.settings import Settings
 from tests.commands import run
 from tests.processes import Deployment, replica, running

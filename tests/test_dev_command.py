@@ -9,8 +9,8 @@ from uuid import uuid4
 
 import pytest
 
+from projectkeys_servers.ports import free_port
 from service.cli import dev
-from service.dev.ports import free_port
 from service.settings import Settings
 from testkit.dev_service import parse_environment_file
 from testkit.polling import poll_until

@@ -18,13 +18,13 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from service.dev import lock
-from service.dev.errors import EmbeddedServerError
-from service.dev.jars import Jar, find_missing_jars, move_to_cache, read_jar_list
-from service.dev.kafka import EmbeddedKafka
-from service.dev.postgres import EmbeddedPostgres
-from service.dev.process import ServerProcess
-from service.dev.servers import Servers, embedded_servers
+from projectkeys_servers import lock
+from projectkeys_servers.errors import EmbeddedServerError
+from projectkeys_servers.jars import Jar, find_missing_jars, move_to_cache, read_jar_list
+from projectkeys_servers.kafka import EmbeddedKafka
+from projectkeys_servers.postgres import EmbeddedPostgres
+from projectkeys_servers.process import ServerProcess
+from projectkeys_servers.servers import Servers, embedded_servers
 
 _ROOT = Path(__file__).parents[1]
 _CACHE = _ROOT / ".cache"
@@ -34,8 +34,8 @@ _TOPIC = "survivor"
 _PARENT = f"""
 import asyncio, os, signal, sys
 from pathlib import Path
-from service.dev.process import ServerProcess
-from service.dev.servers import embedded_servers
+from projectkeys_servers.process import ServerProcess
+from projectkeys_servers.servers import embedded_servers
 
 async def main():
     async with embedded_servers(
@@ -166,7 +166,7 @@ async def test_ctrl_c_during_the_first_start_leaves_no_process_and_no_incomplete
 
 async def test_a_directory_in_use_is_refused(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error of a second server names the directory and the process."""
-    monkeypatch.setattr("service.dev.postgres._LOCK_TIMEOUT", 0.1)
+    monkeypatch.setattr("projectkeys_servers.postgres._LOCK_TIMEOUT", 0.1)
     first, second = _servers(directory).postgres, _servers(directory).postgres
     await first.start()
     with pytest.raises(

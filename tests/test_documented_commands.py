@@ -15,7 +15,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
-from service.dev.servers import Servers
+from projectkeys_servers.servers import Servers
 from testkit.dev_service import dev_service
 from testkit.documentation import SHELL, CodeBlock, code_blocks, projectkeys_commands
 from testkit.polling import poll_until

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from projectkeys_consumer.snapshot import read_snapshot, write_snapshot
-from service.dev.kafka import EmbeddedKafka
-from service.dev.ports import free_port
+from projectkeys_servers.kafka import EmbeddedKafka
+from projectkeys_servers.ports import free_port
 from service.domain.model import new_key_half
 from testkit.http_client import HttpConnection
 from testkit.polling import poll_until

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientConnectionError, web
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.domain.model import new_key_half
 from testkit.debian import require_program
 from testkit.documentation import code_blocks

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from aiokafka import ConsumerRecord
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.domain.events import SHARDS
 from service.domain.model import new_key_half
 from service.settings import Settings

@@ -12,8 +12,8 @@ import asyncpg
 import pytest
 from pytest_aiohttp import AiohttpClient
 
+from projectkeys_servers.servers import Servers
 from service.app import Service, build, check_dependencies, publishing, update_outbox_metrics
-from service.dev.servers import Servers
 from service.domain.audit import AuditSearch
 from service.domain.pagination import Page
 from service.domain.scopes import SCOPES

@@ -8,8 +8,8 @@ from contextlib import AsyncExitStack
 import pytest
 from structlog.testing import capture_logs
 
+from projectkeys_servers.ports import free_port
 from service.concurrency.outage import Outage
-from service.dev.ports import free_port
 from service.kafka.broker_connections import Address, _ConnectionKey
 from service.kafka.client import KafkaClient
 from service.kafka.config import KafkaConnection

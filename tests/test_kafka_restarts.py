@@ -5,7 +5,7 @@ from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
 
-from service.dev.kafka import EmbeddedKafka
+from projectkeys_servers.kafka import EmbeddedKafka
 from service.domain.model import new_key_half
 from service.kafka.errors import FencedError
 from service.kafka.producer import FencedProducer

@@ -16,8 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from projectkeys_consumer import NotReadyError, ProjectKeys
+from projectkeys_servers.ports import free_port
 from service.app import build, publishing
-from service.dev.ports import free_port
 from service.environment import SettingsError
 from service.kafka.errors import KafkaUnavailableError
 from service.kafka.producer import FencedProducer

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import pytest
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.kafka.client import KafkaClient
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError

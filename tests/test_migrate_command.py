@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.postgres.migrate import migrate
 from service.postgres.migration_files import known_migrations
 from testkit.commits import RELEASE_0_1_0, extract_commit, read_file

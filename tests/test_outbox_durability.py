@@ -4,7 +4,7 @@ from pathlib import Path
 
 import asyncpg
 
-from service.dev.postgres import EmbeddedPostgres
+from projectkeys_servers.postgres import EmbeddedPostgres
 from service.postgres.migrate import migrate
 from service.postgres.outbox import delete_published
 from tests.outbox import waiting, write_row

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import pytest
 
-from service.dev.servers import Servers
+from projectkeys_servers.servers import Servers
 from service.domain.errors import ConflictError, UnavailableError, UncertainError, UnreachableError
 from service.postgres.database import Database, Limits
 from service.postgres.failures import failure_of_statement

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from aiohttp import ClientConnectionError, ClientSession
 
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.domain.events import SHARDS, shard_of
 from service.settings import Settings
 from testkit.polling import poll_until

@@ -9,8 +9,8 @@ import asyncpg
 import orjson
 import pytest
 
+from projectkeys_servers.servers import Servers
 from service.app import build, publishing
-from service.dev.servers import Servers
 from service.domain.differences import Kind
 from service.domain.model import NewProjectKey, Project
 from service.settings import Settings

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from projectkeys_servers.ports import free_port
 from service.app import Service, build, publishing
-from service.dev.ports import free_port
 from service.domain.model import Project
 from service.domain.scopes import SCOPES
 from service.http.docs.swagger_page import DOCUMENT

@@ -13,8 +13,8 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
+from projectkeys_servers.ports import free_port
 from service.app import Service
-from service.dev.ports import free_port
 from service.domain.scopes import SCOPES
 from service.settings import Settings
 from testkit.polling import poll_until

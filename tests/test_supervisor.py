@@ -9,11 +9,11 @@ from aiohttp import ClientSession
 from prometheus_client import CollectorRegistry, Counter
 from structlog.testing import capture_logs
 
+from projectkeys_servers.ports import free_port
 from service.app import build, publishing
 from service.concurrency import supervisor
 from service.concurrency.backoff import Backoff
 from service.concurrency.supervisor import supervised
-from service.dev.ports import free_port
 from service.domain.events import SHARDS
 from service.publisher.outbox_worker import OutboxWorker
 from service.settings import Settings

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from projectkeys_servers.ports import free_port
 from service.app import Service
-from service.dev.ports import free_port
 from service.domain.events import EventType, shard_of
 from service.domain.model import new_key_half
 from testkit.polling import poll_until

@@ -30,8 +30,8 @@ _WORDS: Final = re.compile(
 
 _ALLOWED: Final = {
     "faults/standby.py": (2, "the name of an account of every Linux"),
-    "service/dev/postgres.py": (1, "the name of an account of every Linux"),
-    "service/dev/process.py": (1, "a method of Python's files"),
+    "kit/projectkeys_servers/postgres.py": (1, "the name of an account of every Linux"),
+    "kit/projectkeys_servers/process.py": (1, "a method of Python's files"),
     "CHANGELOG.md": (2, "former public names"),
     "tests/released_schemas/0.1.0/headers.1.json": (1, "a released schema is never changed"),
 }

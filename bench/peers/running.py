@@ -15,7 +15,7 @@ from bench.deployment import Installation, migrate_and_create_token, replica, se
 from bench.peers import earlier_commit, go_build
 from bench.programs import BenchError, start_server
 from bench.requests import CREATE_BODY, READ_KEYS, create_requests, gather
-from service.dev.servers import Servers
+from projectkeys_servers.servers import Servers
 from service.domain.events import SHARDS
 from service.kafka.config import KafkaConnection
 from service.kafka.topic import check_topic

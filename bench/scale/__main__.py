@@ -16,7 +16,7 @@ from bench.results import Results, new_results, write_results
 from bench.scale import bulk, latency
 from bench.scale.loading import Sizes
 from bench.scale.services import SMALL, Services, new_services
-from service.dev.errors import EmbeddedServerError
+from projectkeys_servers.errors import EmbeddedServerError
 from testkit.replica import ReplicaError
 
 _CACHE: Final = Path(".cache")

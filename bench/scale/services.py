@@ -11,7 +11,7 @@ from tqdm import tqdm
 from bench.databases import create_database
 from bench.deployment import MeasuredReplica, migrate_and_create_token, replica, settings_for
 from bench.scale.loading import Sample, Sizes, load, sample
-from service.dev.servers import Servers, embedded_servers
+from projectkeys_servers.servers import Servers, embedded_servers
 
 SMALL: Final = Sizes(keys=1000, projects=1, large_project=1000)
 

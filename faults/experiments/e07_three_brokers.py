@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
 from faults.shared_servers import SharedServers
-from service.dev.kafka import EmbeddedKafka
+from projectkeys_servers.kafka import EmbeddedKafka
 from testkit.cluster import EmbeddedKafkaCluster
 
 _DELAY_BOUND: Final = 15.0

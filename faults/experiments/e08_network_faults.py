@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
 from faults.shared_servers import SharedServers
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from testkit.cluster import Listener, configured_kafka
 from testkit.proxy import Proxy, proxy
 

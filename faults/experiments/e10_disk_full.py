@@ -15,8 +15,8 @@ from uuid import uuid4
 from faults.errors import ExperimentError
 from faults.experiment import BATCH, Experiment, ExperimentResult, Plan, new_experiment
 from faults.shared_servers import SharedServers
-from service.dev.errors import EmbeddedServerError
-from service.dev.postgres import EmbeddedPostgres
+from projectkeys_servers.errors import EmbeddedServerError
+from projectkeys_servers.postgres import EmbeddedPostgres
 
 _SIZE: Final = "260m"
 _INITIAL_FREE: Final = 1 << 20

@@ -15,7 +15,7 @@ from faults.experiment import Experiment, ExperimentResult, Plan, new_experiment
 from faults.load import LoadProfile
 from faults.load_balancer import LoadBalancer, load_balancer
 from faults.shared_servers import SharedServers
-from service.dev.ports import free_port
+from projectkeys_servers.ports import free_port
 from service.postgres.migrate import migrate
 from service.postgres.migration_files import Migration, known_migrations
 from testkit.replica import Replica

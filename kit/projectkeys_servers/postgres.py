@@ -10,10 +10,10 @@ from pathlib import Path
 
 import asyncpg
 
-from service.dev import lock
-from service.dev.errors import EmbeddedServerError
-from service.dev.ports import assign_port
-from service.dev.process import ServerProcess
+from projectkeys_servers import lock
+from projectkeys_servers.errors import EmbeddedServerError
+from projectkeys_servers.ports import assign_port
+from projectkeys_servers.process import ServerProcess
 
 _DATABASE = "projectkeys"
 _SUPERUSER = "postgres"

@@ -5,7 +5,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from service.dev.errors import EmbeddedServerError
+from projectkeys_servers.errors import EmbeddedServerError
 
 # Below the range of ports that Linux assigns to outgoing connections. Otherwise a client that repeatedly connects to
 # a stopped server could be assigned the port of the server, and connect to itself.

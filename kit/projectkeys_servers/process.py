@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from service.dev.errors import EmbeddedServerError
+from projectkeys_servers.errors import EmbeddedServerError
 
 _LAUNCH = str(Path(__file__).with_name("launch.py"))
 _POLL = 0.02  # seconds between two checks of the process

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from service.dev import lock
-from service.dev.errors import EmbeddedServerError
+from projectkeys_servers import lock
+from projectkeys_servers.errors import EmbeddedServerError
 
 _LIST = Path(__file__).with_name("kafka-jars.txt")
 _LOCK_TIMEOUT = 600.0  # seconds, while another process downloads the same jars

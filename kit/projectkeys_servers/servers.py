@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from service.dev.kafka import EmbeddedKafka
-from service.dev.postgres import EmbeddedPostgres
+from projectkeys_servers.kafka import EmbeddedKafka
+from projectkeys_servers.postgres import EmbeddedPostgres
 
 
 @dataclass(frozen=True, slots=True)
