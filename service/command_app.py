@@ -1,13 +1,16 @@
 """The composition root of commands: connects to the servers and builds use cases, without a publisher."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import orjson
 
 from service.app import ingest_from, open_database
-from service.domain.events import SHARDS, EventFactory, TopicMessage
+from service.concurrency.tenant_slots import TenantSlots
+from service.domain.dsn import Ingest
+from service.domain.events import SHARDS, EventFactory, OutboxRow, TopicMessage
 from service.environment import read
 from service.kafka.errors import KafkaFailureError
 from service.kafka.reader import read_topic, tail_topic
@@ -22,9 +25,12 @@ from service.settings import (
     ReconcileSettings,
 )
 from service.usecases.bulk_changes import BulkChanges
+from service.usecases.change_keys import ChangeKeys
+from service.usecases.create_key import CreateKey
 from service.usecases.idempotency import Idempotency
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
+from service.usecases.read_keys import ReadKeys
 from service.usecases.reconcile.compare import Reconcile
 from service.usecases.reconcile.repair import Repair
 from service.usecases.transfer.import_keys import Import
@@ -60,6 +66,26 @@ def build_projects(database: Database, settings: DsnSettings) -> Projects:
     """Build the use cases of projects; running services read events and jobs from the database."""
     events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
     return Projects(database, events, BulkChanges(events), Idempotency(database))
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUseCases:
+    """The use cases of keys, and what their DSNs are derived from."""
+
+    create: CreateKey
+    change: ChangeKeys
+    read: ReadKeys
+    ingest: Ingest
+
+
+def build_keys(database: Database, settings: DsnSettings) -> KeyUseCases:
+    """Build the use cases of keys; running services read the events from the database."""
+    ingest, read_keys = ingest_from(settings), ReadKeys(database)
+    events = EventFactory(ingest, to_json=orjson.dumps)
+    slots = TenantSlots(slots=1, max_waiting=1, max_wait=1.0)  # a command has one transaction at a time
+    create = CreateKey(database, events, Idempotency(database), slots=slots, on_committed=_queue_nothing)
+    change = ChangeKeys(database, events, read_keys, slots=slots, on_committed=_queue_nothing)
+    return KeyUseCases(create, change, read_keys, ingest)
 
 
 def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcile:
@@ -105,3 +131,7 @@ async def create_topic(settings: KafkaSettings) -> None:
     )
     if state.problems:
         raise KafkaFailureError(" ".join(state.problems))
+
+
+def _queue_nothing(_rows: Sequence[OutboxRow]) -> None:
+    pass

@@ -23,6 +23,7 @@ _MODULES: Final = {
     "migrate": ("migrate",),
     "tokens": ("token",),
     "tenants": ("org", "project"),
+    "keys": ("key",),
     "dsn": ("dsn",),
     "transfer": ("import", "export"),
     "events": ("events",),

@@ -80,7 +80,8 @@ _INSERT: Final = """
     ),
     new_idempotency AS (
         INSERT INTO idempotency (token_id, key, fingerprint, target_id, event_id)
-        SELECT new.token_id, new.idempotency_key, new.fingerprint, new_key.id, new.event_id
+        SELECT coalesce(new.token_id, 0), -- a command has none
+               new.idempotency_key, new.fingerprint, new_key.id, new.event_id
         FROM new_key
         JOIN new USING (public_key)
         WHERE new.idempotency_key IS NOT NULL

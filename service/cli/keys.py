@@ -1,0 +1,230 @@
+"""`key create`, `list`, `show`, `enable`, `disable`, `rename` and `delete`: the use cases of the API."""
+
+import argparse
+import asyncio
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from service.cli.commands import (
+    Commands,
+    add_command,
+    add_group,
+    add_json_option,
+    command_line_origin,
+    display_name,
+    print_json,
+    print_lines,
+    printable,
+    project_path,
+)
+from service.command_app import KeyUseCases, build_keys, build_projects, connect_database
+from service.domain.dsn import endpoints
+from service.domain.errors import CommandError, GoneError, IdempotencyKeyReusedError, NotFoundError
+from service.domain.events import rate_limit_to_json, time_to_json
+from service.domain.idempotency import IdempotencyKey
+from service.domain.model import NewProjectKey, Project, ProjectKey, ProjectKeyChange, RateLimit
+from service.domain.pagination import Page
+from service.environment import read
+from service.settings import KeySettings
+
+_LIMIT: Final = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,4})")
+_MAX_COUNT: Final = 2**31 - 1
+_MAX_WINDOW: Final = 86_400
+_PUBLIC_KEY: Final = re.compile(r"[0-9a-f]{32}")
+_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_NO_TOKEN: Final = 0
+"""Commands have idempotency keys of their own."""
+
+_PAGE_SIZE: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """The use cases of a running command, its project and its arguments."""
+
+    keys: KeyUseCases
+    project: Project
+    options: argparse.Namespace
+
+    def show(self, key: ProjectKey) -> None:
+        """Print a key: its DSN first."""
+        shown = self.to_json(key)
+        if self.options.json:
+            print_json(shown)
+        else:
+            limit = f"{key.rate_limit.count}/{key.rate_limit.window}" if key.rate_limit else "no limit"
+            state = "active" if key.is_active else "disabled"
+            print_lines(f"{shown['dsn']}  {state}  {limit}  {printable(key.label)}")
+
+    def to_json(self, key: ProjectKey) -> dict[str, Any]:
+        """Return the JSON members of a key, without its secret half."""
+        return {
+            "id": key.public_key,
+            "name": key.label,
+            "projectId": key.project_id,
+            "isActive": key.is_active,
+            "rateLimit": rate_limit_to_json(key.rate_limit),
+            "dsn": endpoints(self.keys.ingest, self.project).dsn % key.public_key,
+            "dateCreated": time_to_json(key.created_at),
+        }
+
+
+_Action = Callable[[_Context], Awaitable[None]]
+
+
+def add_to(commands: Commands) -> None:
+    """Declare the commands."""
+    group = add_group(
+        commands,
+        "key",
+        summary="create, list and change keys",
+        example="projectkeys key create acme/web --limit 100/60",
+    )
+    create = _add(
+        group, "create", "create a key and print it", "acme/web --name Backend --limit 100/60", _create
+    )
+    create.add_argument("--name", type=display_name, help="name of the key (default: two generated words)")
+    create.add_argument(
+        "--limit", type=_limit, metavar="COUNT/SECONDS", help="rate limit, for example 100/60 (default: none)"
+    )
+    create.add_argument(
+        "--idempotency-key",
+        type=_idempotency_key,
+        metavar="TEXT",
+        help="print the key that the first command with this text created in the last 24 hours",
+    )
+    _add(group, "list", "list the keys of a project, newest first", "acme/web --json", _list)
+    example = "acme/web 889a038dcce86f89a24e2c5bcf7b2e41"
+    for name, summary, action in (
+        ("show", "show a key", _show),
+        ("enable", "enable a key", _enable),
+        ("disable", "disable a key: relays and proxies refuse its events", _disable),
+        ("delete", "delete a key; it cannot be restored", _delete),
+    ):
+        confirmation = " --yes" if name == "delete" else ""
+        parser = _add(group, name, summary, example + confirmation, action)
+        _add_key(parser)
+        if confirmation:
+            parser.add_argument("--yes", action="store_true", required=True, help="confirm the deletion")
+    rename = _add(group, "rename", "change the name of a key", f"{example} 'New name'", _rename)
+    _add_key(rename)
+    rename.add_argument("name", type=display_name, help="new name")
+
+
+def _add(group: Commands, name: str, summary: str, example: str, action: _Action) -> argparse.ArgumentParser:
+    parser = add_command(
+        group,
+        name,
+        summary=summary,
+        example=f"projectkeys key {name} {example}",
+        run=lambda options: asyncio.run(_run(options, action)),
+    )
+    parser.add_argument(
+        "project", type=project_path, metavar="ORG/PROJECT", help="slugs or ids, such as acme/web"
+    )
+    add_json_option(parser)
+    return parser
+
+
+def _add_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("key", type=_public_key, metavar="KEY", help="public key")
+
+
+def _limit(text: str) -> RateLimit:
+    match = _LIMIT.fullmatch(text)
+    if match is None or int(match[1]) > _MAX_COUNT or int(match[2]) > _MAX_WINDOW:
+        raise argparse.ArgumentTypeError("must be events and seconds (at most 86400), such as 100/60")
+    return RateLimit(window=int(match[2]), count=int(match[1]))
+
+
+def _public_key(text: str) -> str:
+    if not _PUBLIC_KEY.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be a public key: 32 lower-case hexadecimal digits")
+    return text
+
+
+def _idempotency_key(text: str) -> str:
+    if not _IDEMPOTENCY_KEY.fullmatch(text):
+        raise argparse.ArgumentTypeError("must be 1 to 255 visible ASCII characters")
+    return text
+
+
+async def _run(options: argparse.Namespace, action: _Action) -> int:
+    async with _opened(options) as context:
+        await action(context)
+    return 0
+
+
+@asynccontextmanager
+async def _opened(options: argparse.Namespace) -> AsyncIterator[_Context]:
+    settings, (organization, slug) = read(KeySettings), options.project
+    async with connect_database(settings) as database:
+        try:
+            project = await build_projects(database, settings).get(organization, slug)
+        except NotFoundError:
+            raise CommandError(f"there is no project {slug} in {organization}") from None
+        try:
+            yield _Context(build_keys(database, settings), project, options)
+        except NotFoundError:
+            missing = f" has no key {options.key}" if "key" in options else " is deleted"
+            raise CommandError(f"the project {organization}/{slug}{missing}") from None
+
+
+async def _create(context: _Context) -> None:
+    options, text = context.options, context.options.idempotency_key
+    request = f"key create {context.project.id} {options.name!r} {options.limit!r}"
+    key = IdempotencyKey(_NO_TOKEN, text, hashlib.sha256(request.encode()).digest()) if text else None
+    new = NewProjectKey(name=options.name, rate_limit=options.limit)
+    try:
+        created = await context.keys.create.execute(new, context.project, command_line_origin(), key)
+    except IdempotencyKeyReusedError:
+        raise CommandError("this idempotency key was used with other arguments") from None
+    except GoneError:
+        raise CommandError(
+            "the key that the first command with this idempotency key created is deleted"
+        ) from None
+    context.show(created.key)
+
+
+async def _list(context: _Context) -> None:
+    page: Page | None = Page(size=_PAGE_SIZE)
+    while page is not None:
+        rows = await context.keys.read.page(context.project, page)
+        for key in page.of(rows.keys):
+            context.show(key)
+        page = Page(_PAGE_SIZE, rows.ids[_PAGE_SIZE]) if len(rows.ids) > _PAGE_SIZE else None
+
+
+async def _show(context: _Context) -> None:
+    context.show(await context.keys.read.get(context.project, context.options.key))
+
+
+async def _change(context: _Context, change: ProjectKeyChange) -> None:
+    key = context.options.key
+    updated = await context.keys.change.update(context.project, key, change, command_line_origin())
+    context.show(updated.key)
+
+
+async def _enable(context: _Context) -> None:
+    await _change(context, ProjectKeyChange(is_active=True))
+
+
+async def _disable(context: _Context) -> None:
+    await _change(context, ProjectKeyChange(is_active=False))
+
+
+async def _rename(context: _Context) -> None:
+    await _change(context, ProjectKeyChange(name=context.options.name))
+
+
+async def _delete(context: _Context) -> None:
+    key = await context.keys.read.get(context.project, context.options.key)
+    await context.keys.change.delete(context.project, key.public_key, command_line_origin())
+    if context.options.json:
+        print_json(context.to_json(key))
+    else:
+        print_lines(f"Deleted the key {key.public_key}.")
