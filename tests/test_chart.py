@@ -1,6 +1,7 @@
 """The objects that the Helm chart renders are valid, consistent with each other, and restricted."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +10,7 @@ from jsonschema import ValidationError
 
 from service.settings import NAMES
 from testkit.chart.generated import MANIFESTS, chart_files, rendered_files
-from testkit.chart.helm import CHART, helm, members
+from testkit.chart.helm import CHART, helm, members, render
 from tests.chart_cases import CASES, rendered, validate
 
 Object = dict[str, Any]
@@ -261,6 +262,25 @@ def test_only_the_relays_path_of_the_edge_is_exposed(case: str) -> None:
     }
     expected = {"projectkeys": ["/"], "projectkeys-edge": ["/api/0/relays/"]} if case == "everything" else {}
     assert paths == matches == expected
+
+
+@pytest.mark.parametrize(
+    ("release", "name"),
+    [
+        ("projectkeys", "projectkeys"),
+        ("keys", "keys-projectkeys"),
+        ("my-projectkeys", "my-projectkeys"),
+        ("a.b", "a-b-projectkeys"),
+        ("2nd", "projectkeys-2nd"),
+        ("a" * 53, "a" * 45),
+    ],
+)
+def test_the_names_of_all_objects_follow_from_the_release(release: str, name: str) -> None:
+    """They are valid names of Services, which allow fewer characters than releases and at most 63."""
+    objects = render({"edge": {"enabled": True}}, release=release)
+    names = {each["metadata"]["name"] for each in objects}
+    assert {each.removeprefix(name) for each in names} == {"", "-edge", "-test"}
+    assert all(re.fullmatch("[a-z][-a-z0-9]{0,61}[a-z0-9]", each) for each in names)
 
 
 def test_no_object_is_a_hook_except_the_pod_of_helm_test() -> None:

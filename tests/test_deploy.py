@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from service.settings import NAMES
+from testkit.commits import RELEASE_0_1_0, read_file
 
 ROOT = Path(__file__).resolve().parent.parent
 DEPLOY = ROOT / "deploy"
@@ -39,6 +40,15 @@ def manifests() -> list[dict[str, Any]]:
     [kustomization] = load(MANIFESTS / "kustomization.yaml")
     files = [*(MANIFESTS / name for name in kustomization["resources"]), DEPLOY / "command-pod.yaml"]
     return [each for file in files for each in load(file)]
+
+
+def released_manifests() -> list[dict[str, Any]]:
+    """Return every object that the kustomization of release 0.1.0 applies."""
+    directory = "deploy/manifests"
+    files = yaml.safe_load(read_file(RELEASE_0_1_0, f"{directory}/kustomization.yaml"))["resources"]
+    return [
+        each for name in files for each in yaml.safe_load_all(read_file(RELEASE_0_1_0, f"{directory}/{name}"))
+    ]
 
 
 def secret(container: str) -> dict[str, Any]:
@@ -100,6 +110,20 @@ def test_every_container_has_an_example_of_its_secret() -> None:
         "edge": ["edge"],
         "command": None,
     }
+
+
+def test_the_manifests_can_be_applied_over_those_of_release_0_1_0() -> None:
+    """The selector of a Deployment cannot be changed: Kubernetes would refuse the upgrade."""
+    selectors = [
+        {
+            each["metadata"]["name"]: each["spec"]["selector"]
+            for each in objects
+            if each["kind"] == "Deployment"
+        }
+        for objects in (released_manifests(), manifests())
+    ]
+    assert selectors[0].items() <= selectors[1].items()
+    assert selectors[0]
 
 
 def test_the_command_pod_ends_by_itself() -> None:

@@ -5,7 +5,9 @@
 {{- else if contains .Chart.Name .Release.Name -}}
 {{- .Release.Name | replace "." "-" | trunc 45 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name .Chart.Name | replace "." "-" | trunc 45 | trimSuffix "-" -}}
+{{- /* The name of a Service begins with a letter. */ -}}
+{{- $parts := ternary (list .Chart.Name .Release.Name) (list .Release.Name .Chart.Name) (regexMatch "^[0-9]" .Release.Name) -}}
+{{- join "-" $parts | replace "." "-" | trunc 45 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
