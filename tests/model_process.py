@@ -51,7 +51,7 @@ class Process:
     @property
     def can_send(self) -> bool:
         """Whether a batch can be sent."""
-        return any(shard.can_send for shard in self.shards)
+        return any(shard.can_send for shard in self.shards.values())
 
     def step_leases(self) -> None:
         """Execute the next step of the leases."""
@@ -84,7 +84,7 @@ class Process:
 
     def poll(self) -> None:
         """The poll interval is over, and a heartbeat is due."""
-        for shard in self.shards:
+        for shard in self.shards.values():
             shard.request_read()
             shard.request_heartbeat()
 

@@ -36,7 +36,7 @@ class Holder:
     @property
     def epochs(self) -> dict[int, int]:
         """The epoch of each owned shard."""
-        return {shard.number: shard.epoch for shard in self.shards}
+        return {shard.number: shard.epoch for shard in self.shards.values()}
 
     async def _drain(self, shards: Sequence[ShardQueue], timeout: float) -> None:
         assert all(shard.draining for shard in shards)

@@ -286,8 +286,8 @@ def test_owned_shards_follow_the_leases() -> None:
     """A shard without a lease is dropped; one with a new epoch gets a new queue; the others keep theirs."""
     shards = OwnedShards()
     shards.apply_leases({0: 1, 1: 1, 2: 1})
-    kept, _, replaced = shards
+    kept, _, replaced = shards.values()
     assert shards.apply_leases({0: 1, 2: 3, 5: 1}) == ([1, 2], [2, 5])
     assert shards.get(0) is kept
     assert shards.get(2) is not replaced
-    assert {shard.number: shard.epoch for shard in shards} == {0: 1, 2: 3, 5: 1}
+    assert {shard.number: shard.epoch for shard in shards.values()} == {0: 1, 2: 3, 5: 1}

@@ -79,22 +79,3 @@ def endpoints(ingest: Ingest, project: Project) -> Endpoints:
     """Return the endpoints of ``project``."""
     organization = project.organization
     return project_endpoints(ingest, organization.id, organization.ingest_url, project.id)
-
-
-def dsn_urls(endpoints: Endpoints, public_key: str, secret_key: str) -> dict[str, str]:
-    """Return all URLs of a key by their names in responses, in the order of responses."""
-    return {
-        "secret": endpoints.dsn % f"{public_key}:{secret_key}",
-        "public": endpoints.dsn % public_key,
-        "csp": f"{endpoints.api}/csp-report/?sentry_key={public_key}",
-        "security": f"{endpoints.api}/security/?sentry_key={public_key}",
-        "minidump": f"{endpoints.api}/minidump/?sentry_key={public_key}",
-        "nel": f"{endpoints.api}/nel/?sentry_key={public_key}",
-        "unreal": f"{endpoints.api}/unreal/{public_key}/",
-        "crons": f"{endpoints.api}/cron/___MONITOR_SLUG___/{public_key}/",
-        "cdn": f"{endpoints.loader}{public_key}.min.js",
-        "playstation": f"{endpoints.api}/playstation/?sentry_key={public_key}",
-        "integration": f"{endpoints.api}/integration/",
-        "otlp_traces": f"{endpoints.api}/integration/otlp/v1/traces",
-        "otlp_logs": f"{endpoints.api}/integration/otlp/v1/logs",
-    }

@@ -6,7 +6,7 @@ from typing import Any, Final
 import orjson
 
 from service.concurrency.derived_cache import DerivedCache
-from service.domain.dsn import Endpoints, Ingest, dsn_urls, project_endpoints
+from service.domain.dsn import Endpoints, Ingest, project_endpoints
 from service.domain.events import loader_options_to_json, rate_limit_to_json, time_to_json
 from service.domain.model import BROWSER_SDK_CHOICES, Organization, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
@@ -89,7 +89,21 @@ def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str)
         "projectId": key.project_id,
         "isActive": key.is_active,
         "rateLimit": key.rate_limit and rate_limit_to_json(key.rate_limit),
-        "dsn": dsn_urls(endpoints, key.public_key, key.secret_key),
+        "dsn": {
+            "secret": endpoints.dsn % f"{key.public_key}:{key.secret_key}",
+            "public": endpoints.dsn % key.public_key,
+            "csp": f"{endpoints.api}/csp-report/?sentry_key={key.public_key}",
+            "security": f"{endpoints.api}/security/?sentry_key={key.public_key}",
+            "minidump": f"{endpoints.api}/minidump/?sentry_key={key.public_key}",
+            "nel": f"{endpoints.api}/nel/?sentry_key={key.public_key}",
+            "unreal": f"{endpoints.api}/unreal/{key.public_key}/",
+            "crons": f"{endpoints.api}/cron/___MONITOR_SLUG___/{key.public_key}/",
+            "cdn": f"{endpoints.loader}{key.public_key}.min.js",
+            "playstation": f"{endpoints.api}/playstation/?sentry_key={key.public_key}",
+            "integration": f"{endpoints.api}/integration/",
+            "otlp_traces": f"{endpoints.api}/integration/otlp/v1/traces",
+            "otlp_logs": f"{endpoints.api}/integration/otlp/v1/logs",
+        },
         "browserSdkVersion": key.browser_sdk_version or browser_sdk_version,
         "browserSdk": _BROWSER_SDK,
         "dateCreated": time_to_json(key.created_at),

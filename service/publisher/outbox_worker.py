@@ -115,7 +115,7 @@ class OutboxWorker:
         async with self._processing:  # another call may be deleting rows
             await self._park()
             await self._delete()
-            await self._read([shard for shard in self._shards if shard.can_read])
+            await self._read([shard for shard in self._shards.values() if shard.can_read])
 
     async def _park(self) -> None:
         while self._to_park:

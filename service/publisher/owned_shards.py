@@ -1,31 +1,18 @@
 """The shards that this process owns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from service.publisher.shard_queue import ShardQueue
 
 
-class OwnedShards:
-    """The queues of the shards that this process owns."""
-
-    def __init__(self) -> None:
-        self._queues: dict[int, ShardQueue] = {}
-
-    def __iter__(self) -> Iterator[ShardQueue]:
-        return iter(self._queues.values())
-
-    def __len__(self) -> int:
-        return len(self._queues)
+class OwnedShards(dict[int, ShardQueue]):
+    """The queues of the shards that this process owns, by the number of the shard."""
 
     @property
     def numbers(self) -> list[int]:
         """The shards, ascending."""
-        return sorted(self._queues)
-
-    def get(self, number: int) -> ShardQueue | None:
-        """Return the queue of a shard; None if this process does not own it."""
-        return self._queues.get(number)
+        return sorted(self)
 
     def apply_leases(self, epochs: Mapping[int, int]) -> tuple[list[int], list[int]]:
         """Drop every queue that has no lease in its epoch, and create a queue for each new lease.
@@ -36,10 +23,10 @@ class OwnedShards:
         Returns:
             The shards that were lost and those that were gained; a shard with a new epoch is in both.
         """
-        lost = [number for number, queue in self._queues.items() if epochs.get(number) != queue.epoch]
+        lost = [number for number, queue in self.items() if epochs.get(number) != queue.epoch]
         self.remove(lost)
-        gained = [number for number in epochs if number not in self._queues]
-        self._queues.update({number: ShardQueue(number, epochs[number]) for number in gained})
+        gained = [number for number in epochs if number not in self]
+        self.update({number: ShardQueue(number, epochs[number]) for number in gained})
         return lost, gained
 
     def replace_outdated(self, server_started_at: datetime) -> list[int]:
@@ -49,20 +36,18 @@ class OwnedShards:
             The shards of these queues, which are published from the table from now on.
         """
         current = (None, server_started_at)
-        outdated = [queue for queue in self if queue.server_started_at not in current and not queue.draining]
-        self._queues.update({queue.number: ShardQueue(queue.number, queue.epoch) for queue in outdated})
+        outdated = [
+            queue for queue in self.values() if queue.server_started_at not in current and not queue.draining
+        ]
+        self.update({queue.number: ShardQueue(queue.number, queue.epoch) for queue in outdated})
         return [queue.number for queue in outdated]
 
     def remove(self, numbers: Sequence[int]) -> None:
         """Drop the queues of the shards ``numbers``."""
         for number in numbers:
-            self._queues.pop(number, None)
-
-    def clear(self) -> None:
-        """Drop every queue."""
-        self._queues.clear()
+            self.pop(number, None)
 
     def request_reads(self) -> None:
         """Request a read of the table for every shard."""
-        for queue in self:
+        for queue in self.values():
             queue.request_read()

@@ -76,7 +76,7 @@ class Publisher:
         """Return ``"ok"``, or a text that says why events are not published."""
         if not len(self._shards):
             return "this process owns no shards"
-        closed = sorted(shard.number for shard in self._shards if shard.state is not State.OPEN)
+        closed = sorted(shard.number for shard in self._shards.values() if shard.state is not State.OPEN)
         return "ok" if not closed else f"shards not open: {', '.join(map(str, closed))}"
 
     def enqueue(self, rows: Sequence[OutboxRow]) -> None:

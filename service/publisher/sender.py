@@ -85,7 +85,7 @@ class Sender:
             await asyncio.Event().wait()
         while True:
             await asyncio.sleep(interval)
-            for shard in self._shards:
+            for shard in self._shards.values():
                 shard.request_heartbeat()
             self._signals.sender.set()
 
@@ -107,7 +107,7 @@ class Sender:
     def _start_wave(self) -> None:
         now = time.monotonic()
         waves: dict[Hashable, list[tuple[ShardQueue, Batch]]] = defaultdict(list)
-        for shard in self._shards:
+        for shard in self._shards.values():
             if shard.can_open(now):
                 shard.begin_opening()
                 self._start(self._open(shard))
