@@ -86,6 +86,10 @@ CREATE TABLE project_key (
     version             bigint NOT NULL DEFAULT 1 CHECK (version > 0),
     created_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
     updated_at          timestamptz NOT NULL DEFAULT clock_timestamp(),
+    -- When the service disables the key, by the clock of the database; NULL: never.
+    expires_at          timestamptz,
+    -- The public key of the successor that a rotation created; it may have been deleted since.
+    rotated_to          text,
     CONSTRAINT project_key_public_key_taken UNIQUE (public_key),
     CONSTRAINT project_key_secret_key_taken UNIQUE (secret_key),
     CONSTRAINT project_key_rate_limit_is_whole CHECK ((rate_limit_count IS NULL) = (rate_limit_window IS NULL)),
@@ -95,12 +99,21 @@ CREATE TABLE project_key (
         AND loader_options::text ~ '^\s*\{(\s*"has[A-Za-z]+"\s*:\s*(true|false)\s*[,}]){5}\s*$'
         AND loader_options::text LIKE ALL (ARRAY['%"hasReplay"%', '%"hasPerformance"%', '%"hasDebug"%',
                                                  '%"hasFeedback"%', '%"hasLogsAndMetrics"%'])
+    ),
+    CONSTRAINT project_key_lifecycle_is_readable CHECK (
+        expires_at BETWEEN '1970-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00'
+        AND rotated_to ~ '^[a-f0-9]{32}$'
     )
 );
 -- Lists a project's keys newest first, one page at a time, without a sort.
 CREATE INDEX project_key_newest_first ON project_key (project_id, id);
 -- Lists a project's inactive keys, which are few, without reading the active ones.
 CREATE INDEX project_key_switched_off ON project_key (project_id, id) WHERE NOT is_active;
+-- Finds the keys that have expired, and counts those that soon will.
+CREATE INDEX project_key_expiring ON project_key (expires_at) WHERE is_active AND expires_at IS NOT NULL;
+-- Finds the key of a name: the one that never expires, or the one that expires last, without reading expired ones.
+-- The label comes first, so that no statement that knows only the project uses this index.
+CREATE INDEX project_key_by_name ON project_key (label, project_id, expires_at DESC, id);
 
 CREATE TABLE deleted_key (
     public_key      text PRIMARY KEY,

@@ -46,11 +46,13 @@ from service.usecases.audit import Audit
 from service.usecases.bulk_changes import BulkChanges
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
+from service.usecases.expiry import Expiry
 from service.usecases.idempotency import Idempotency
 from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
+from service.usecases.rotate_key import RotateKey
 from service.usecases.tokens import Tokens
 from service.usecases.usage import Usage
 from service.usecases.use_cases import UseCases
@@ -76,6 +78,7 @@ class Service:
     kafka_outage: Outage
     jobs: Jobs
     usage: UsageCollector | None
+    expiry: Expiry
     use_cases: UseCases
 
 
@@ -135,8 +138,8 @@ def build(settings: Settings) -> Service:
     acknowledgements = Acknowledgements(database)
     publisher = _build_publisher(settings, registry, database, producer, acknowledgements)
     events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
-    bulk_changes = BulkChanges(events)
-    jobs = Jobs(database, bulk_changes, on_committed=publisher.enqueue, metrics=JobMetrics(registry))
+    metrics, on_committed = JobMetrics(registry), publisher.enqueue
+    jobs = Jobs(database, BulkChanges(events), on_committed=on_committed, metrics=metrics)
     return Service(
         settings=settings,
         registry=registry,
@@ -147,10 +150,9 @@ def build(settings: Settings) -> Service:
         producer=producer,
         kafka_outage=kafka_outage,
         jobs=jobs,
+        expiry=Expiry(database, events, on_committed=on_committed, metrics=metrics),
         usage=_build_usage(settings, registry, database) if settings.usage else None,
-        use_cases=_build_use_cases(
-            settings, database, events, bulk_changes, publisher, acknowledgements, jobs
-        ),
+        use_cases=_build_use_cases(settings, database, events, publisher, acknowledgements, jobs),
     )
 
 
@@ -163,18 +165,6 @@ def _build_usage(settings: Settings, registry: CollectorRegistry, database: Data
         lease=timedelta(seconds=settings.shard_lease),
         retention=timedelta(days=settings.usage_retention),
         metrics=UsageMetrics(registry),
-    )
-
-
-def _build_slots(settings: Settings) -> TenantSlots:
-    """Create the slots of transactions that may wait for row locks: one for every second connection of the pool.
-
-    The other connections serve batches of creates and reads.
-    """
-    return TenantSlots(
-        slots=max(1, settings.database_pool_size // 2),
-        max_waiting=_MAX_WAITING_WRITES,
-        max_wait=settings.acquire_timeout,
     )
 
 
@@ -199,12 +189,15 @@ def _build_use_cases(
     settings: Settings,
     database: Database,
     events: EventFactory,
-    bulk_changes: BulkChanges,
     publisher: Publisher,
     acknowledgements: Acknowledgements,
     jobs: Jobs,
 ) -> UseCases:
-    slots = _build_slots(settings)
+    slots = TenantSlots(
+        slots=max(1, settings.database_pool_size // 2),  # the other connections serve batches
+        max_waiting=_MAX_WAITING_WRITES,
+        max_wait=settings.acquire_timeout,
+    )
     idempotency, read_keys, on_committed = Idempotency(database), ReadKeys(database), publisher.enqueue
     return UseCases(
         tokens=Tokens(database),
@@ -212,13 +205,14 @@ def _build_use_cases(
         projects=Projects(
             database,
             events,
-            bulk_changes,
+            BulkChanges(events),
             idempotency,
             on_committed=on_committed,
             on_job_inserted=jobs.wake,
         ),
         create_key=CreateKey(database, events, idempotency, slots=slots, on_committed=on_committed),
         change_keys=ChangeKeys(database, events, read_keys, slots=slots, on_committed=on_committed),
+        rotate_key=RotateKey(database, events, idempotency, slots=slots, on_committed=on_committed),
         read_keys=read_keys,
         acknowledgements=acknowledgements,
         audit=Audit(database),
@@ -238,7 +232,7 @@ async def publishing(
         publish: Whether to publish events; if False, other processes publish them.
         check_topic: Whether a publisher checks the topic; if False, the caller has done so.
     """
-    tasks = {"jobs": service.jobs.run}
+    tasks = {"jobs": service.jobs.run, "expiry": service.expiry.run}
     if service.usage is not None:
         tasks["usage"] = service.usage.run
     if publish:
@@ -285,11 +279,12 @@ async def _check_postgres(database: Database) -> dict[str, str]:
     return {"postgres": problem or "ok", **({"postgres_session": differing} if differing else {})}
 
 
-async def update_outbox_metrics(service: Service) -> None:
-    """Set the metrics of the outbox to its current size; leave them unchanged if Postgres is unavailable."""
+async def update_table_metrics(service: Service) -> None:
+    """Set the metrics that are read from Postgres; leave them unchanged if it is unavailable."""
     try:
         async with service.database.connection() as connection:
             shards, parked = await select_backlog(connection)
+            await service.expiry.count_expiring(connection)
     except (UnavailableError, PostgresError):
         return  # /readyz reports the problem
     service.outbox_metrics.show(shards, parked=parked)

@@ -138,7 +138,7 @@ class PublisherMetrics(Collector):
 
 
 class JobMetrics:
-    """Batch jobs."""
+    """Batch jobs, and keys that expire."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.keys = Counter(
@@ -151,6 +151,11 @@ class JobMetrics:
             "projectkeys_job_failures",
             "Failed batches, by kind of job and error; each is retried after a delay.",
             ("kind", "error"),
+            registry=registry,
+        )
+        self.expiring = Gauge(
+            "projectkeys_keys_expiring",
+            "Active keys that expire within 7 days and have not been rotated, up to 5 000.",
             registry=registry,
         )
 

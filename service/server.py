@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import structlog
 from aiohttp import web
 
-from service.app import Service, check_dependencies, ingest_from, publishing, update_outbox_metrics
+from service.app import Service, check_dependencies, ingest_from, publishing, update_table_metrics
 from service.http.application import create_app
 from service.http.ops import Health
 from service.http.serializers import KeySerializer
@@ -64,7 +64,7 @@ def build_http(service: Service) -> HttpServer:
     health = Health(
         checks=lambda: check_dependencies(service),
         required=frozenset({"postgres"}),
-        before_scrape=lambda: update_outbox_metrics(service),
+        before_scrape=lambda: update_table_metrics(service),
     )
     settings = service.settings
     return build_server(settings, service.request_metrics, health, body_limit=settings.body_limit)

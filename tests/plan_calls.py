@@ -6,7 +6,7 @@ Each function calls those of one subject in a transaction that is rolled back.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from hashlib import md5, sha256
 from typing import Any, Final, TypeAlias
 from uuid import UUID
@@ -28,6 +28,7 @@ from service.postgres import (
     full_scan,
     idempotency,
     key_changes,
+    key_lifecycle,
     key_locks,
     key_pages,
     key_writes,
@@ -89,6 +90,10 @@ async def read_keys(c: Connection) -> None:
     await keys.select_keys(c, [(1, 1, public_key) for public_key in _PUBLIC_KEYS])
     await keys.select_by_row_id(c, organization_id=1, project_id=1, row_id=MIDDLE_KEY)
     await keys.select_taken(c, key_of(MIDDLE_KEY))
+    await key_lifecycle.select_successor(c, key_of(FIRST_KEY), PROJECT)
+    await key_lifecycle.lock_name(c, PROJECT, "key")
+    for name, is_active in (("key", True), ("none", True), ("none", False)):  # if no active key was found
+        await key_lifecycle.select_by_name(c, PROJECT, name, active=is_active, now=datetime.now(UTC))
     for page in _PAGES:
         for active in (None, False):
             pages = [KeyPage(1, 1, page, active), KeyPage(2, SMALL_PROJECT.id, page, active)]
@@ -192,6 +197,8 @@ async def run_jobs(c: Connection) -> None:
     await batch_jobs.select_unfinished(c, limit=10)
     await batch_jobs.cancel_replay(c, _JOB.id)
     await idempotency.delete_expired(c, limit=20)
+    await key_lifecycle.select_expired(c, limit=20)
+    await key_lifecycle.count_expiring(c, within=timedelta(days=7), most=20)
     await key_locks.lock_keys(c, KeyRange(1, 1, after_id=MIDDLE_KEY), limit=20)
     await key_locks.lock_keys_by_public_keys(c, _PUBLIC_KEYS)
     await deleted_keys.lock_deleted_by_public_keys(c, _DELETED_KEYS)

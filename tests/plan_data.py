@@ -21,10 +21,11 @@ _FILL = """
     INSERT INTO project_slug_redirect (organization_id, slug, project_id)
     SELECT 2, 'former-' || number, 2 + number % 2000 FROM generate_series(1, 6000) AS number;
 
-    INSERT INTO project_key (project_id, label, public_key, secret_key, is_active, loader_options)
+    INSERT INTO project_key (project_id, label, public_key, secret_key, is_active, loader_options, expires_at)
     SELECT CASE WHEN number <= 20000 THEN 1 ELSE 2 + number % 2000 END, 'key', md5('public' || number),
            md5('secret' || number), number % 5000 <> 0, '{"hasReplay": true, "hasPerformance": true,
-           "hasDebug": false, "hasFeedback": false, "hasLogsAndMetrics": false}'
+           "hasDebug": false, "hasFeedback": false, "hasLogsAndMetrics": false}',
+           CASE number % 20 WHEN 0 THEN now() - interval '1 day' WHEN 1 THEN now() + interval '3 days' END
     FROM generate_series(1, 40000) AS number;
 
     INSERT INTO deleted_key (public_key, organization_id, project_id, version)

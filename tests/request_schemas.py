@@ -21,7 +21,8 @@ from service.http.fields import (
     Slug,
     Text,
 )
-from service.http.schemas import Body, LoaderOptionsField, RateLimitField
+from service.http.schemas import Body, LoaderOptionsField, NamedKeyBody, RateLimitField
+from service.http.time_fields import ExpiryTime, Seconds
 
 JsonSchema = dict[str, Any]
 
@@ -36,9 +37,8 @@ _BASE_URL_OR_EMPTY: Final = (
 _EMPTY: Final = {"const": ""}
 
 
-BODIES: Final[Mapping[str, type[Body[Any]]]] = {
-    body.__name__.removesuffix("Body"): body for body in Body.__subclasses__()
-}
+_BODIES: Final[list[type[Body[Any]]]] = [*Body.__subclasses__(), NamedKeyBody]
+BODIES: Final[Mapping[str, type[Body[Any]]]] = {body.__name__.removesuffix("Body"): body for body in _BODIES}
 """The schemas of request bodies by the names of their components in the OpenAPI document."""
 
 
@@ -93,6 +93,21 @@ def _(field: OptionalInteger, _converter: OpenAPIConverter) -> JsonSchema:
             {"type": "null"},
         ]
     }
+
+
+@_schema.register
+def _(field: Seconds, _converter: OpenAPIConverter) -> JsonSchema:
+    return {
+        "anyOf": [
+            {"type": "integer", "minimum": 0, "maximum": field.maximum},
+            {"type": "string", "pattern": rf"^0{{0,9}}[0-9]{{1,{len(str(field.maximum)) - 1}}}$"},
+        ]
+    }
+
+
+@_schema.register
+def _(field: ExpiryTime, _converter: OpenAPIConverter) -> JsonSchema:
+    return {"type": ["string", "null"], "format": "date-time", "pattern": f"^{field.FORMAT.pattern}$"}
 
 
 @_schema.register

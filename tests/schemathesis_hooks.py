@@ -13,7 +13,10 @@ from schemathesis.openapi.checks import RejectedPositiveData
 
 _REUSED = {410, 422}
 """The Idempotency-Key belongs to another request, or the resource that this created was deleted."""
-_NOT_IN_A_SCHEMA = (b"must be unique", b"No slug can be derived")
+_NOT_IN_A_SCHEMA = (
+    *(b"must be unique", b"No slug can be derived", b"Enter a time in the future", b"Enter a time within"),
+    *(b"Enter an ISO 8601 time", b"The key has expired"),
+)
 
 _numbers = itertools.count()
 

@@ -140,6 +140,12 @@ _CASES = [
     ),
     _Case("ProjectKeysJobsFailing", {"projectkeys_job_failures_total": "0x10 2x20"}),
     _Case(
+        "ProjectKeysKeysExpiring",
+        {'projectkeys_keys_expiring{pod="a"}': "3x30", 'projectkeys_keys_expiring{pod="b"}': "0x30"},
+        "3 active keys expire within 7 days and have not been rotated.",
+    ),
+    _Case("ProjectKeysKeysExpiring", {"projectkeys_keys_expiring": "0x15 3x15"}),
+    _Case(
         "ProjectKeysLogLinesDropped",
         {"projectkeys_log_lines_dropped_total": "0+10x30"},
         "The log lost 150 lines in 15 minutes.",

@@ -110,6 +110,7 @@ def test_every_code_block_is_valid_in_its_language(page: Path) -> None:
         "rust",
         "toml",
         "yaml",
+        "hcl",
         "nginx",
         "caddyfile",
         "haproxy",

@@ -86,7 +86,13 @@ _ERRORS: dict[str, list[domain_errors.ProjectKeyError | errors.HttpError]] = {
     ],
     "Forbidden": [errors.HttpError(403, {"detail": errors.NO_PERMISSION})],
     "NotFound": [domain_errors.NotFoundError()],
-    "Conflict": [domain_errors.TakenError("slug"), domain_errors.IdempotencyKeyInUseError()],
+    "Conflict": [
+        domain_errors.TakenError("slug"),
+        domain_errors.IdempotencyKeyInUseError(),
+        domain_errors.KeyStateError(
+            "The key of this name is disabled. Enable it, delete it, or use another name."
+        ),
+    ],
     "Gone": [domain_errors.GoneError()],
     "ContentTooLarge": [errors.body_too_large(65_536)],
     "IdempotencyKeyReused": [domain_errors.IdempotencyKeyReusedError()],
@@ -133,13 +139,18 @@ def test_the_example_of_a_response_is_what_the_service_responds(name: str, body:
     [example] = SCHEMAS[name]["examples"]
     assert orjson.dumps(example) == orjson.dumps(body)
     validator(SCHEMAS[name], closed=True).validate(body)
-    assert list(SCHEMAS[name]["properties"]) == list(body)
-    assert SCHEMAS[name]["required"] == list(body), "the service always writes every member"
+    optional = ["expiresAt"] if name == "Key" else []
+    assert list(SCHEMAS[name]["properties"]) == [*body, *optional]
+    assert SCHEMAS[name]["required"] == list(body), "the service always writes these members"
 
 
 @pytest.mark.parametrize(
     ("name", "change"),
-    [("Key", {"rateLimit": None}), ("Organization", {"ingestUrl": "https://relay.example.com"})],
+    [
+        ("Key", {"rateLimit": None}),
+        ("Key", {"expiresAt": "2030-01-31T12:00:00Z"}),
+        ("Organization", {"ingestUrl": "https://relay.example.com"}),
+    ],
 )
 def test_the_schema_of_a_response_allows_both_kinds_of_value(name: str, change: dict[str, Any]) -> None:
     """Null and the other type."""

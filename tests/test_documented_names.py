@@ -25,7 +25,7 @@ def test_the_table_of_resources_is_complete() -> None:
         r"^\| ((?:`[A-Z]+` )+)\| `(/[^`]*)` \|", (ROOT / "docs" / "http-api.md").read_text(), re.MULTILINE
     )
     documented = {path: set(re.findall("[A-Z]+", methods)) for methods, path in rows}
-    shorter = {"{organization}": "{org}", "{key_id}": "{key}"}
+    shorter = {"{organization}": "{org}", "{key_id}": "{key}", "{key_name}": "{name}"}
     served = {}
     for resource in RESOURCES:
         path = resource.path.removeprefix("/api/0")

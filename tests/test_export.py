@@ -1,7 +1,7 @@
 """`export`, and that an import of its output is the same data."""
 
 import stat
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _TABLES = {
     "organization": "id, slug, name, ingest_url, created_at",
     "project": "id, organization_id, slug, name, created_at",
     "project_key": "id, project_id, label, public_key, secret_key, is_active, rate_limit_count, rate_limit_window, "
-    "use_case, browser_sdk_version, loader_options::text, created_at",
+    "use_case, browser_sdk_version, loader_options::text, created_at, expires_at",
 }
 
 _EMPTY = """
@@ -60,6 +60,7 @@ def _keys(draw: st.DrawFn, project_ids: list[int]) -> dict[str, Any]:
         "browser_sdk_version": draw(st.none() | st.sampled_from(BROWSER_SDK_CHOICES)),
         "loader_options": orjson.dumps(options).decode(),
         "created_at": draw(_TIMES),
+        "expires_at": draw(st.none() | _TIMES),
     }
 
 
@@ -159,6 +160,28 @@ async def test_an_export_has_secrets_only_if_they_are_asked_for(
     assert "File exists" in capsys.readouterr().err
     assert await run("export", "--with-secrets") == 0
     assert key.secret_key in capsys.readouterr().out
+
+
+async def test_an_expiry_is_exported_compared_and_published(
+    service: Service, postgres: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the member `data` of the key; another one here is a difference."""
+    project, expires_at = await make_project(service), datetime(2030, 1, 31, 12, tzinfo=UTC)
+    new_key = NewProjectKey(expires_at=expires_at)
+    key = (await service.use_cases.create_key.execute(new_key, project, ORIGIN)).key.public_key
+    path = tmp_path / "keys.json"
+    assert await run("export", "--with-secrets", "--output", str(path)) == 0
+    data = orjson.loads(path.read_bytes())[-1]["fields"]["data"]
+    assert data["expiresAt"] == "2030-01-31T12:00:00Z"
+    await postgres.execute("UPDATE project_key SET expires_at = NULL")
+    assert await run("import", str(path)) == 1
+    assert "expires_at is None, in the file '2030-01-31T12:00:00Z'" in capsys.readouterr().out
+    await postgres.execute("DELETE FROM project_key; DELETE FROM outbox")
+    assert await run("import", str(path), "--apply") == 0
+    assert await postgres.fetchval("SELECT expires_at FROM project_key") == expires_at
+    [payload] = [row["payload"] for row in await postgres.fetch("SELECT payload FROM outbox")]
+    assert orjson.loads(payload)["id"] == key
+    assert orjson.loads(payload)["expiresAt"] == "2030-01-31T12:00:00Z"
 
 
 async def test_an_export_of_one_organization_has_no_rows_of_others(

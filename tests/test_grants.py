@@ -13,7 +13,7 @@ import pytest
 from pytest_aiohttp import AiohttpClient
 
 from projectkeys_servers.servers import Servers
-from service.app import Service, build, check_dependencies, publishing, update_outbox_metrics
+from service.app import Service, build, check_dependencies, publishing, update_table_metrics
 from service.domain.audit import AuditSearch
 from service.domain.pagination import Page
 from service.domain.scopes import SCOPES
@@ -102,7 +102,7 @@ async def test_the_service_works_with_the_privileges_of_its_role(
     assert [token.name for token in await restricted_service.use_cases.tokens.list()] == ["test"]
     assert await restricted_service.use_cases.audit.of_all(AuditSearch(), Page(size=1))
     assert (await check_dependencies(restricted_service))["postgres"] == "ok"
-    await update_outbox_metrics(restricted_service)
+    await update_table_metrics(restricted_service)
 
 
 def _requests(api: Api) -> Iterator[tuple[str, str, Any, int]]:
@@ -120,7 +120,9 @@ def _requests(api: Api) -> Iterator[tuple[str, str, Any, int]]:
         yield "GET", key, None, 200
         yield "PUT", key, {"isActive": False}, 200
         yield "DELETE", key, None, 204
-    yield "POST", api.keys_path, {}, 201
+    yield "POST", api.keys_path, {"public": "b" * 32}, 201
+    yield "POST", f"{api.keys_path}{'b' * 32}/rotate/", {}, 201
+    yield "PUT", f"{api.keys_path}by-name/named/", {}, 201
     yield "GET", api.keys_path, None, 200
     yield "PUT", f"{organizations}{ORGANIZATION}/", {"ingestUrl": "https://elsewhere.example"}, 200
     yield "DELETE", f"{projects}web/", None, 204

@@ -37,7 +37,7 @@ _UNSUITABLE: list[tuple[dict[str, Any], str]] = [
     ({"data": "{"}, "text in quotes or braces must be JSON"),
     ({"data": {"dynamicSdkLoaderOptions": {"hasReplay": "perhaps"}}}, "hasReplay must be true or false"),
     ({"data": {"browserSdkVersion": "11"}}, "browserSdkVersion must be one of"),
-    ({"data": {"expiresAt": "2030-01-01T00:00:00Z"}}, "expiresAt must be null"),
+    ({"data": {"expiresAt": "2030-01-01T00:00:00"}}, "expiresAt must be an ISO 8601 time with a zone"),
 ]
 """Values of a key, and the start of the message about them."""
 

@@ -79,6 +79,15 @@ async def test_a_create_can_be_repeated(capsys: pytest.CaptureFixture[str], post
     assert await postgres.fetchval("SELECT count(*) FROM project_key") == 0
 
 
+async def test_an_expired_key_is_not_enabled(capsys: pytest.CaptureFixture[str], postgres: Postgres) -> None:
+    """The message says what to do."""
+    key = (await _created(capsys))["id"]
+    await postgres.execute("UPDATE project_key SET expires_at = now() - interval '1 day', is_active = false")
+    assert await run("key", "enable", "acme/web", key) == 1
+    assert "the key has expired: first set another expiresAt" in capsys.readouterr().err
+    assert await postgres.fetchval("SELECT is_active FROM project_key") is False
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -10,13 +10,16 @@ from marshmallow import ValidationError
 from service.http import schemas
 from service.http.errors import HttpError
 from service.http.schemas import Body, load
+from tests.request_schemas import BODIES
 
-_BODIES: Final[list[type[Body[Any]]]] = Body.__subclasses__()
+_BODIES: Final[list[type[Body[Any]]]] = [*BODIES.values()]
 
 _TEXTS: Final = (
     *(
         "Fabulous Key",
         "a-slug",
+        "2030-01-31T12:00:00Z",
+        "2020-01-31T12:00:00Z",
         "0" * 32,
         "10.x",
         "user",

@@ -16,7 +16,12 @@ _IN_ORGANIZATION = [resource for resource in RESOURCES if "{organization}" in re
 _IN_PROJECT = [resource for resource in _IN_ORGANIZATION if "{project}" in resource.path]
 _VARIABLE_HEADERS = ("date", "x-request-id", "content-length")
 _RATE_LIMIT_HEADERS = "x-sentry-rate-limit-"
-_MISSING = {"organization": "no-such-organization", "project": "no-such-project", "key_id": "0" * 32}
+_MISSING = {
+    "organization": "no-such-organization",
+    "project": "no-such-project",
+    "key_id": "0" * 32,
+    "key_name": "none",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ async def neighbour(site: Site) -> Neighbour:
             "organization": ("next-door", organization.body["id"]),
             "project": ("neighbour-renamed", "theirs", project.body["id"]),
             "key_id": (key.body["id"],),
+            "key_name": (key.body["name"],),
         },
         (
             b"Confidential",
@@ -151,6 +157,7 @@ async def test_a_foreign_project_or_key_in_the_own_organization_looks_like_one_t
         "organization": organization,
         "project": (_MISSING["project"],),
         "key_id": (_MISSING["key_id"],),
+        "key_name": (_MISSING["key_name"],),
     }
     foreign = [{**neighbour.names, "organization": organization}]
     if "{key_id}" in resource.path:

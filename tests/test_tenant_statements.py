@@ -48,6 +48,8 @@ _WITHOUT = {
     "deleted_keys._LOCK_BETWEEN": "a replay by command, of all tenants or of one",
     "deleted_keys._LOCK_BY_PUBLIC_KEYS": "a replay by command, of keys by their names",
     "deleted_keys._UPDATE_VERSIONS": "of what a replay has locked just now",
+    "key_lifecycle._COUNT_EXPIRING": "a metric; returns a number, no content",
+    "key_lifecycle._SELECT_EXPIRED": "a task of the service disables the expired keys of all tenants",
     "keys._COUNT": "`events replay` and `events reconcile` count the keys of all tenants or of one",
     "keys._SELECT_TAKEN": "keys are unique over all tenants; returns whether a key is taken, not its owner",
     "key_locks._SELECT_LAST_SCANNED": "where the next batch of a replay begins; gives a place, no content",

@@ -23,7 +23,13 @@ from service.cli.commands import (
 )
 from service.command_app import KeyUseCases, build_keys, build_projects, connect_database
 from service.domain.dsn import endpoints
-from service.domain.errors import CommandError, GoneError, IdempotencyKeyReusedError, NotFoundError
+from service.domain.errors import (
+    CommandError,
+    GoneError,
+    IdempotencyKeyReusedError,
+    KeyExpiredError,
+    NotFoundError,
+)
 from service.domain.events import rate_limit_to_json, time_to_json
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import NewProjectKey, Project, ProjectKey, ProjectKeyChange, RateLimit
@@ -205,7 +211,10 @@ async def _show(context: _Context) -> None:
 
 async def _change(context: _Context, change: ProjectKeyChange) -> None:
     key = context.options.key
-    updated = await context.keys.change.update(context.project, key, change, command_line_origin())
+    try:
+        updated = await context.keys.change.update(context.project, key, change, command_line_origin())
+    except KeyExpiredError:
+        raise CommandError("the key has expired: first set another expiresAt, or null, over HTTP") from None
     context.show(updated.key)
 
 

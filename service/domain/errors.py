@@ -27,6 +27,14 @@ class TakenError(ProjectKeyError):
         self.fields = fields
 
 
+class KeyExpiredError(ProjectKeyError):
+    """An expired key was to be enabled without another expiry."""
+
+
+class KeyStateError(ProjectKeyError):
+    """The state of a key does not permit the operation; the text says why, and what to do."""
+
+
 class BusyError(ProjectKeyError):
     """Too much work is queued; the client should retry."""
 

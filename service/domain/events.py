@@ -155,7 +155,7 @@ def state_payload(key: ProjectKey, project: Project, ingest: Ingest) -> dict[str
         "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
         "dateCreated": time_to_json(key.created_at),
-        "expiresAt": None,
+        "expiresAt": key.expires_at and time_to_json(key.expires_at),
     }
 
 

@@ -128,7 +128,7 @@ class NewProjectKey:
     """The contents of a request for a new key.
 
     The service generates ``name``, ``public_key`` and ``secret_key`` if they are None. ``rate_limit`` None means no
-    limit, ``browser_sdk_version`` None means the default of the project.
+    limit, ``browser_sdk_version`` None means the default of the project, ``expires_at`` None means never.
     """
 
     name: str | None = None
@@ -137,14 +137,15 @@ class NewProjectKey:
     rate_limit: RateLimit | None = None
     browser_sdk_version: str | None = None
     loader_options: LoaderOptions = _DEFAULT_LOADER_OPTIONS
+    expires_at: datetime | None = None
 
 
 @dataclass(slots=True)  # not frozen: see `NewProjectKey`
 class ProjectKey:
     """A client key of a project.
 
-    ``browser_sdk_version`` None means the default of the project. ``version`` starts at 1; each change adds 1. ``id``
-    is None until the key is inserted.
+    ``browser_sdk_version`` None means the default of the project. ``version`` starts at 1; each change adds 1. At
+    ``expires_at`` the service disables the key; None means never. ``id`` is None until the key is inserted.
     """
 
     project_id: int
@@ -157,14 +158,15 @@ class ProjectKey:
     loader_options: LoaderOptions
     version: int
     created_at: datetime
+    expires_at: datetime | None = None
     id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectKeyChange:
-    """A change of a key; members that are None stay unchanged, except the rate limit.
+    """A change of a key; members that are None stay unchanged, except the rate limit and the expiry.
 
-    The rate limit stays unchanged if it is `Unset`; None removes it. ``loader_options`` contains only the options to
+    These two stay unchanged if they are `Unset`; None removes them. ``loader_options`` contains only the options to
     change, by their names in `LoaderOptions`.
     """
 
@@ -173,6 +175,7 @@ class ProjectKeyChange:
     rate_limit: RateLimit | Unset | None = Unset.UNSET
     browser_sdk_version: str | None = None
     loader_options: Mapping[str, bool] = field(default_factory=dict)
+    expires_at: datetime | Unset | None = Unset.UNSET
 
     def applied_to(self, key: ProjectKey) -> ProjectKey:
         """Return ``key`` with this change and its next version; ``key`` itself if nothing changes."""
@@ -183,8 +186,26 @@ class ProjectKeyChange:
             rate_limit=key.rate_limit if isinstance(self.rate_limit, Unset) else self.rate_limit,
             browser_sdk_version=self.browser_sdk_version or key.browser_sdk_version,
             loader_options=key.loader_options._replace(**self.loader_options),
+            expires_at=key.expires_at if isinstance(self.expires_at, Unset) else self.expires_at,
         )
         return key if changed == key else next_version(changed)
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The contents of a request to rotate a key.
+
+    For ``overlap`` seconds the old key stays active. The new key has the name of the old one if ``name`` is None, and
+    its expiry if ``expires_at`` is `Unset`.
+    """
+
+    overlap: int = 86_400
+    name: str | None = None
+    expires_at: datetime | Unset | None = Unset.UNSET
+
+
+MAX_OVERLAP: Final = 31_536_000
+"""Seconds."""
 
 
 def next_version(key: ProjectKey) -> ProjectKey:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import unquote
 
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.idempotency import IdempotencyKey
@@ -77,6 +78,11 @@ class RequestContext:
     def key_id(self) -> str:
         """The public key in the path."""
         return self.names["key_id"]
+
+    @property
+    def key_name(self) -> str:
+        """The name of a key in the path, decoded; bytes that are not UTF-8 become surrogates, which no name has."""
+        return unquote(self.request.rel_url.raw_path.split("/")[-2], errors="surrogateescape")
 
     @property
     def origin(self) -> Origin:
@@ -207,6 +213,8 @@ class Dispatcher:
             allowed = {principal.organization_slug, str(principal.organization_id)}
             if names["organization"] not in allowed:
                 raise HttpError(403, NO_PERMISSION)
+        if "key_name" in names:  # any text: the handler validates it
+            names = {name: value for name, value in names.items() if name != "key_name"}
         if not all(map(_NAME.fullmatch, names.values())):
             raise NotFoundError("an id, slug or public key in the path contains invalid characters")
         return handler

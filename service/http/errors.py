@@ -9,6 +9,8 @@ from service.domain.errors import (
     GoneError,
     IdempotencyKeyInUseError,
     IdempotencyKeyReusedError,
+    KeyExpiredError,
+    KeyStateError,
     NotFoundError,
     ProjectKeyError,
     TakenError,
@@ -84,12 +86,14 @@ def request_timed_out() -> HttpError:
 
 
 _UNAVAILABLE: Final = (503, "The service is temporarily unavailable. Try again.", RETRY_AFTER)
-_RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, str]]]] = {
+_EXPIRED: Final = "The key has expired. Also set expiresAt to a later time or to null."
+_RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, Any, Mapping[str, str]]]] = {
     NotFoundError: (404, NOT_FOUND, {}),
     TokenInvalidError: (401, "Invalid token", _CHALLENGE),
     TokenExpiredError: (401, "Token expired", _CHALLENGE),
     IdempotencyKeyInUseError: (409, "A request with this Idempotency-Key is still in progress.", RETRY_AFTER),
     IdempotencyKeyReusedError: (422, "This Idempotency-Key was used for another request.", {}),
+    KeyExpiredError: (400, {"isActive": [_EXPIRED]}, {}),
     GoneError: (410, "The resource created by the original request was deleted.", {}),
     BusyError: (503, "The service is busy. Try again.", RETRY_AFTER),
     UnavailableError: _UNAVAILABLE,
@@ -97,7 +101,7 @@ _RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, str, Mapping[str, st
     ConflictError: _UNAVAILABLE,
     UncertainError: _UNAVAILABLE,
 }
-"""Status, text and headers of the domain errors whose response depends only on their type."""
+"""Status, body and headers of the domain errors whose response depends only on their type."""
 
 
 def from_domain_error(error: ProjectKeyError) -> HttpError:
@@ -108,6 +112,8 @@ def from_domain_error(error: ProjectKeyError) -> HttpError:
         case TakenError():
             names = [_FIELD_NAMES[field] for field in error.fields]
             return HttpError(400, {name: ["This field must be unique."] for name in names})
+        case KeyStateError():
+            return HttpError(409, str(error))
         case _:
             return HttpError(*_RESPONSES[type(error)])
 

@@ -15,7 +15,7 @@ Value = TypeVar("Value")
 _Messages: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
 """The error messages by the name of the error."""
 
-_NULL: Final = "This field may not be null."
+NULL: Final = "This field may not be null."
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 _ZERO_FRACTION: Final = re.compile(r"\.0*\s*$")
@@ -26,7 +26,7 @@ _MIN_OVERFLOW: Final = 2.0**63
 _MAX_QUOTED_LENGTH: Final = 100
 
 _MESSAGES: Final[_Messages] = {
-    "null": _NULL,
+    "null": NULL,
     "required": "This field is required.",
     "invalid": "Not a valid string.",
 }
@@ -160,7 +160,7 @@ class Hex32(JsonField[str | None]):
     """A public or secret key: 32 lower-case hexadecimal digits; null becomes None."""
 
     default_error_messages = {
-        "null": _NULL,
+        "null": NULL,
         "invalid": "This value does not match the required pattern. The pattern is ^[a-f0-9]{32}$.",
     }
     PATTERN: Final = re.compile(r"[a-f0-9]{32}")
@@ -228,7 +228,7 @@ class Choice(JsonField[str]):
         **options: The options of every field.
     """
 
-    default_error_messages = {"null": _NULL}
+    default_error_messages = {"null": NULL}
 
     def __init__(self, *, choices: frozenset[str], **options: Any) -> None:
         super().__init__(**options)
@@ -244,7 +244,7 @@ class Choice(JsonField[str]):
 class LenientBoolean(JsonField[bool]):
     """A boolean, or a number or word that Sentry's API accepts as a boolean."""
 
-    default_error_messages = {"null": _NULL, "invalid": "Must be a valid boolean."}
+    default_error_messages = {"null": NULL, "invalid": "Must be a valid boolean."}
     WORDS: Final = _TRUE | _FALSE
 
     @override

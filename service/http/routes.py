@@ -55,6 +55,10 @@ RESOURCES: Final = (
     ),
     Resource(f"{PROJECT_PATH}/keys/{{key_id}}/stats/", {"GET": stats.get_key_stats}, scopes_of("project")),
     Resource(
+        f"{PROJECT_PATH}/keys/by-name/{{key_name}}/", {"PUT": keys.get_or_create_key}, scopes_of("project")
+    ),
+    Resource(f"{PROJECT_PATH}/keys/{{key_id}}/rotate/", {"POST": keys.rotate_key}, scopes_of("project")),
+    Resource(
         f"{PROJECT_PATH}/",
         {"GET": tenants.get_project, "PUT": tenants.update_project, "DELETE": tenants.delete_project},
         scopes_of("project"),

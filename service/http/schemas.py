@@ -9,6 +9,7 @@ from typing_extensions import override
 from service.domain.model import (
     BROWSER_SDK_VERSIONS,
     LOADER_OPTIONS,
+    MAX_OVERLAP,
     MAX_RATE_LIMIT_COUNT,
     MAX_RATE_LIMIT_WINDOW,
     ORGANIZATION_SLUG,
@@ -19,6 +20,7 @@ from service.domain.model import (
     ProjectChange,
     ProjectKeyChange,
     RateLimit,
+    Rotation,
     Unset,
 )
 from service.http.errors import HttpError
@@ -34,6 +36,7 @@ from service.http.fields import (
     Text,
     type_name,
 )
+from service.http.time_fields import ExpiryTime, Seconds
 
 Command = TypeVar("Command")
 
@@ -224,6 +227,7 @@ class NewProjectKeyBody(Body[NewProjectKey]):
     rate_limit = RateLimitField(data_key="rateLimit")
     browser_sdk_version = Choice(choices=BROWSER_SDK_VERSIONS, data_key="browserSdkVersion")
     loader_options = LoaderOptionsField(data_key="dynamicSdkLoaderOptions")
+    expires_at = ExpiryTime(data_key="expiresAt")
     use_case = Choice(choices=_USE_CASES, data_key="useCase")
 
     def command(self, members: dict[str, Any]) -> NewProjectKey:
@@ -236,6 +240,27 @@ class NewProjectKeyBody(Body[NewProjectKey]):
         return self.command_type(**members)
 
 
+class NamedKeyBody(NewProjectKeyBody):
+    """``PUT …/keys/by-name/{key_name}/``: as for a new key, without a name."""
+
+    class Meta(Body.Meta):
+        """Marshmallow's options."""
+
+        exclude = ("name",)
+
+
+def key_name(text: str) -> str:
+    """Return the name of a key in a path, trimmed.
+
+    Raises:
+        HttpError: 400 if it is not a valid name.
+    """
+    try:
+        return str(RequiredText(max_length=_MAX_NAME_LENGTH).deserialize(text))
+    except ValidationError as error:
+        raise HttpError(400, {"name": error.messages}) from None
+
+
 class ProjectKeyChangeBody(Body[ProjectKeyChange]):
     """``PUT …/keys/{key_id}/``: absent members stay unchanged."""
 
@@ -245,8 +270,18 @@ class ProjectKeyChangeBody(Body[ProjectKeyChange]):
     rate_limit = RateLimitField(data_key="rateLimit", allow_null=True)
     browser_sdk_version = Choice(choices=BROWSER_SDK_VERSIONS, data_key="browserSdkVersion")
     loader_options = LoaderOptionsField(data_key="dynamicSdkLoaderOptions")
+    expires_at = ExpiryTime(data_key="expiresAt")
 
     def command(self, members: dict[str, Any]) -> ProjectKeyChange:
         """Return the command."""
         members["loader_options"] = members.get("loader_options") or {}
         return self.command_type(**members)
+
+
+class RotationBody(Body[Rotation]):
+    """``POST …/keys/{key_id}/rotate/``: every member is optional."""
+
+    command_type = Rotation
+    overlap = Seconds(maximum=MAX_OVERLAP)
+    name = Text(max_length=_MAX_NAME_LENGTH)
+    expires_at = ExpiryTime(data_key="expiresAt")

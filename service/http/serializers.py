@@ -73,14 +73,14 @@ def _json_array(items: Iterable[bytes]) -> bytes:
 
 
 def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str) -> dict[str, Any]:
-    """Return the 13 JSON members of a key.
+    """Return the 13 JSON members of a key, and ``expiresAt`` if it has an expiry.
 
     Args:
         key: The key.
         endpoints: The ingest endpoints of its project.
         browser_sdk_version: The default of its project, for a key without a version.
     """
-    return {
+    members = {
         "id": key.public_key,
         "name": key.label,
         "label": key.label,
@@ -109,6 +109,9 @@ def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str)
         "dateCreated": time_to_json(key.created_at),
         "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
     }
+    if key.expires_at is not None:
+        members["expiresAt"] = time_to_json(key.expires_at)
+    return members
 
 
 def organization_to_json(organization: Organization) -> dict[str, Any]:

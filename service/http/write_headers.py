@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
@@ -17,7 +18,12 @@ REPLAYED: Final = {"Idempotent-Replayed": "true"}
 
 
 async def event_headers(
-    context: RequestContext, event_id: UUID | None, public_key: str, *, replayed: bool = False
+    context: RequestContext,
+    event_id: UUID | None,
+    public_key: str,
+    *,
+    replayed: bool = False,
+    second: Sequence[tuple[UUID, str]] = (),
 ) -> dict[str, str]:
     """Wait for Kafka if the request has ``Prefer: wait``; return the response headers about the event.
 
@@ -25,6 +31,7 @@ async def event_headers(
         context: The request.
         event_id: The id of the event; None if the write changed nothing.
         public_key: The key that was written.
+        second: A further event of the write with its key, if there is one; both are waited for.
         replayed: Whether an earlier request with the same idempotency key did the write.
     """
     headers = dict(REPLAYED) if replayed else {}
@@ -37,18 +44,19 @@ async def event_headers(
     if wait is not None:
         seconds = min(int(wait["seconds"]), _MAX_WAIT)
         headers["Preference-Applied"] = f"wait={seconds}"
-        published = await _published(context, event_id, public_key, seconds)
+        published = await _published(context, [(event_id, public_key), *second], seconds)
     if replayed and not published:  # the event may be from long ago
-        published = await context.use_cases.acknowledgements.is_published(event_id, public_key)
+        is_published = context.use_cases.acknowledgements.is_published
+        published = all([await is_published(*event) for event in ((event_id, public_key), *second)])
     return {**headers, "Event-Status": "published" if published else "pending"}
 
 
-async def _published(context: RequestContext, event_id: UUID, public_key: str, seconds: int) -> bool:
-    """Return whether Kafka acknowledges the event within ``seconds``; do not wait if too many writes wait."""
+async def _published(context: RequestContext, events: Sequence[tuple[UUID, str]], seconds: int) -> bool:
+    """Return whether Kafka acknowledges the events within ``seconds``; do not wait if too many writes wait."""
     task = asyncio.current_task()
     assert task is not None, "a handler runs in a task"
     context.server.deadlines.end(task)  # the write is committed, and this wait has its own timeout
     with context.server.admission.waiting_for_kafka() as may_wait:
-        return await context.use_cases.acknowledgements.wait(
-            event_id, public_key, seconds=seconds if may_wait else 0
-        )
+        wait = context.use_cases.acknowledgements.wait
+        waits = [wait(*event, seconds=seconds if may_wait else 0) for event in events]
+        return all(await asyncio.gather(*waits))

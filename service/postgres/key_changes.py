@@ -23,6 +23,7 @@ class PreparedChange:
         origin: The origin of the change.
         action: The action of the audit entry.
         data: The data of the audit entry.
+        rotated_to: The public key of the successor, if the change is a rotation.
     """
 
     project: Project
@@ -31,6 +32,7 @@ class PreparedChange:
     origin: Origin
     action: Action
     data: dict[str, Any]
+    rotated_to: str | None = None
 
 
 # SKIP LOCKED: a batch waits for no lock, so a locked key delays no other one, and no deadlock is possible. The row of
@@ -42,9 +44,9 @@ _CHANGE: Final = """
         FROM json_to_recordset($1) AS new (
             organization_id bigint, project_id bigint, ingest_url text, public_key text, label text,
             is_active boolean, rate_limit_count integer, rate_limit_window integer, browser_sdk_version text,
-            loader_options json, version bigint, event_id uuid, event_type text, shard smallint, payload json,
-            headers json, occurred_at timestamptz, token_id bigint, request_id text, remote_address text,
-            action text, audit_data json
+            loader_options json, expires_at timestamptz, rotated_to text, version bigint, event_id uuid,
+            event_type text, shard smallint, payload json, headers json, occurred_at timestamptz, token_id bigint,
+            request_id text, remote_address text, action text, audit_data json
         )
         CROSS JOIN LATERAL (
             SELECT organization_id FROM project WHERE id = new.project_id AND deleted_at IS NULL OFFSET 0
@@ -65,7 +67,9 @@ _CHANGE: Final = """
         UPDATE project_key AS key
         SET label = locked.label, is_active = locked.is_active, rate_limit_count = locked.rate_limit_count,
             rate_limit_window = locked.rate_limit_window, browser_sdk_version = locked.browser_sdk_version,
-            loader_options = locked.loader_options, version = locked.version, updated_at = locked.occurred_at
+            loader_options = locked.loader_options, expires_at = locked.expires_at,
+            rotated_to = coalesce(locked.rotated_to, key.rotated_to), version = locked.version,
+            updated_at = locked.occurred_at
         FROM locked
         WHERE key.ctid = locked.ctid AND locked.event_type <> 'projectkey.deleted'
         RETURNING locked.*
@@ -139,6 +143,8 @@ def _row(prepared: PreparedChange) -> dict[str, object]:
         "rate_limit_window": limit and limit.window,
         "browser_sdk_version": key.browser_sdk_version,
         "loader_options": loader_options_to_json(key.loader_options),
+        "expires_at": key.expires_at,
+        "rotated_to": prepared.rotated_to,
         "version": key.version,
         "event_id": event.id,
         "event_type": event.type,

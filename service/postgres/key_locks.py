@@ -27,10 +27,11 @@ class LockedKey:
 
 # Two statements: after waiting for a lock, a single statement would return the current key, but the organization of
 # its snapshot from before the wait, and so perhaps a DSN that has been replaced since.
+# `+ 0` excludes the index of the project.
 _LOCK_KEY: Final = """
     SELECT key.id
     FROM project_key AS key
-    JOIN project ON project.id = key.project_id
+    JOIN project ON project.id = key.project_id + 0
     WHERE project.organization_id = $1 AND project.id = $2 AND key.public_key = $3 AND project.deleted_at IS NULL
     FOR UPDATE OF key
 """

@@ -8,7 +8,14 @@ import asyncpg
 import orjson
 
 from service.domain.errors import IdempotencyKeyInUseError, NotFoundError
-from service.domain.events import Event, OutboxRow, loader_options_to_json, rate_limit_to_json, with_key_id
+from service.domain.events import (
+    Event,
+    OutboxRow,
+    loader_options_to_json,
+    rate_limit_to_json,
+    time_to_json,
+    with_key_id,
+)
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Origin, Project, ProjectKey
 from service.postgres.database import Connection
@@ -39,18 +46,18 @@ _INSERT: Final = """
         FROM json_to_recordset($1) AS new (
             organization_id bigint, project_id bigint, label text, public_key text, secret_key text,
             rate_limit_count integer, rate_limit_window integer, browser_sdk_version text, loader_options json,
-            version bigint, created_at timestamptz, event_id uuid, event_type text, shard smallint, payload json,
-            headers json, token_id bigint, request_id text, remote_address text, audit_data json,
-            idempotency_key text, fingerprint bytea
+            version bigint, created_at timestamptz, expires_at timestamptz, event_id uuid, event_type text,
+            shard smallint, payload json, headers json, token_id bigint, request_id text, remote_address text,
+            audit_data json, idempotency_key text, fingerprint bytea
         )
     ),
     new_key AS (
         INSERT INTO project_key (
             project_id, label, public_key, secret_key, rate_limit_count, rate_limit_window, browser_sdk_version,
-            loader_options, version, created_at, updated_at
+            loader_options, version, created_at, updated_at, expires_at
         )
         SELECT new.project_id, label, public_key, secret_key, rate_limit_count, rate_limit_window,
-               browser_sdk_version, loader_options, version, new.created_at, new.created_at
+               browser_sdk_version, loader_options, version, new.created_at, new.created_at, expires_at
         FROM new
         CROSS JOIN LATERAL (
             SELECT organization_id FROM project WHERE id = new.project_id AND deleted_at IS NULL OFFSET 0
@@ -152,6 +159,7 @@ def key_row(prepared: PreparedKey) -> dict[str, object]:
         "loader_options": loader_options_to_json(key.loader_options),
         "version": key.version,
         "created_at": key.created_at,
+        "expires_at": key.expires_at,
         "event_id": event.id,
         "event_type": event.type,
         "shard": event.shard,
@@ -160,7 +168,11 @@ def key_row(prepared: PreparedKey) -> dict[str, object]:
         "token_id": origin.token_id,
         "request_id": origin.request_id,
         "remote_address": origin.remote_address,
-        "audit_data": {"name": key.label, "rateLimit": limit and rate_limit_to_json(limit)},
+        "audit_data": {
+            "name": key.label,
+            "rateLimit": limit and rate_limit_to_json(limit),
+            **({"expiresAt": time_to_json(key.expires_at)} if key.expires_at else {}),
+        },
         "idempotency_key": idempotency_key and idempotency_key.text,
         "fingerprint": idempotency_key and rf"\x{idempotency_key.fingerprint.hex()}",
     }

@@ -13,7 +13,8 @@ from service.postgres.database import Connection
 
 KEY_COLUMNS: Final = """
     key.project_id, key.label, key.public_key, key.secret_key, key.is_active, key.rate_limit_count,
-    key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at, key.id
+    key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at,
+    key.expires_at, key.id
 """
 """The columns of a key, of the table's alias ``key``; the first columns of every row that contains a key."""
 
@@ -128,6 +129,7 @@ def key_from_columns(columns: KeyColumns) -> ProjectKey:
         options,
         version,
         created_at,
+        expires_at,
         row_id,
     ) = columns
     return ProjectKey(
@@ -141,6 +143,7 @@ def key_from_columns(columns: KeyColumns) -> ProjectKey:
         loader_options=_loader_options(options),
         version=version,
         created_at=created_at,
+        expires_at=expires_at,
         id=row_id,
     )
 

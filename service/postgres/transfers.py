@@ -216,14 +216,14 @@ _INSERT_KEYS: Final = """
         FROM json_to_recordset($1) AS new (
             id bigint, organization_id bigint, project_id bigint, label text, public_key text, secret_key text,
             is_active boolean, rate_limit_count integer, rate_limit_window integer, browser_sdk_version text,
-            loader_options json, version bigint, created_at timestamptz, event_id uuid, request_id text,
-            audit_data jsonb
+            loader_options json, version bigint, created_at timestamptz, expires_at timestamptz, event_id uuid,
+            request_id text, audit_data jsonb
         )
     ),
     created AS (
         INSERT INTO project_key (
             id, project_id, label, public_key, secret_key, is_active, rate_limit_count, rate_limit_window,
-            browser_sdk_version, loader_options, version, created_at
+            browser_sdk_version, loader_options, version, created_at, expires_at
         )
         OVERRIDING SYSTEM VALUE
         SELECT CASE
@@ -232,7 +232,7 @@ _INSERT_KEYS: Final = """
                    ELSE new.id
                END,
                new.project_id, label, public_key, secret_key, is_active, rate_limit_count,
-               rate_limit_window, browser_sdk_version, loader_options, version, new.created_at
+               rate_limit_window, browser_sdk_version, loader_options, version, new.created_at, expires_at
         FROM new
         CROSS JOIN LATERAL (
             SELECT organization_id FROM project WHERE id = new.project_id AND deleted_at IS NULL OFFSET 0

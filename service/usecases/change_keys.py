@@ -9,15 +9,17 @@ from uuid import UUID
 from weakref import WeakValueDictionary
 
 from service.concurrency.batcher import Batcher
+from service.concurrency.database_clock import DATABASE_CLOCK
 from service.concurrency.tenant_slots import TenantSlots
 from service.domain.audit import AuditRecord, changed_values
-from service.domain.errors import ConflictError, NotFoundError, UncertainError
+from service.domain.errors import ConflictError, KeyExpiredError, NotFoundError, UncertainError
 from service.domain.events import (
     EventFactory,
     EventType,
     OutboxRow,
     loader_options_to_json,
     rate_limit_to_json,
+    time_to_json,
 )
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version, utc_now
 from service.postgres.audit import insert_audit_records
@@ -104,6 +106,7 @@ class ChangeKeys:
 
         Raises:
             NotFoundError: The project has no such key.
+            KeyExpiredError: The change enables a key that has expired.
             BusyError: Too many changes are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
@@ -111,10 +114,12 @@ class ChangeKeys:
 
         def prepare(before: ProjectKey, owner: Project) -> PreparedChange | None:
             after = change.applied_to(before)
+            if change.is_active and after.expires_at and after.expires_at <= DATABASE_CLOCK.now():
+                raise KeyExpiredError
             if after is before:
                 return None
             event = write.create_event(self._events, EventType.UPDATED, after, owner)
-            return PreparedChange(owner, after, event, origin, "projectkey.edit", _changes(before, after))
+            return PreparedChange(owner, after, event, origin, "projectkey.edit", changes(before, after))
 
         return await self._change(project, public_key, prepare, write, key)
 
@@ -216,7 +221,8 @@ class ChangeKeys:
         return write.result
 
 
-def _changes(before: ProjectKey, after: ProjectKey) -> dict[str, Any]:
+def changes(before: ProjectKey, after: ProjectKey) -> dict[str, Any]:
+    """Return the changed members of a key with their values, as an audit entry contains them."""
     return changed_values(
         name=(before.label, after.label),
         isActive=(before.is_active, after.is_active),
@@ -225,5 +231,9 @@ def _changes(before: ProjectKey, after: ProjectKey) -> dict[str, Any]:
         dynamicSdkLoaderOptions=(
             loader_options_to_json(before.loader_options),
             loader_options_to_json(after.loader_options),
+        ),
+        expiresAt=(
+            before.expires_at and time_to_json(before.expires_at),
+            after.expires_at and time_to_json(after.expires_at),
         ),
     )

@@ -12,11 +12,12 @@ from uuid import UUID
 import petname
 
 from service.concurrency.batcher import Batcher
+from service.concurrency.database_clock import DATABASE_CLOCK
 from service.concurrency.tenant_slots import TenantSlots
 from service.domain.errors import (
     BusyError,
     ConflictError,
-    GoneError,
+    KeyStateError,
     NotFoundError,
     ProjectKeyError,
     TakenError,
@@ -27,10 +28,10 @@ from service.domain.idempotency import IdempotencyKey
 from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, utc_now
 from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, lock_public_keys, remove_deleted_key
+from service.postgres.key_lifecycle import lock_name, select_by_name
 from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_keys
-from service.postgres.keys import select_by_row_id, select_taken
-from service.postgres.projects import select_project
-from service.usecases.idempotency import Idempotency, IdempotentRequest
+from service.postgres.keys import select_taken
+from service.usecases.idempotency import Idempotency, IdempotentRequest, read_created
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
 _MAX_RUNNING_BATCHES: Final = 1
@@ -121,8 +122,28 @@ class CreateKey:
                         uncertain = isinstance(error, UncertainError)
                         prepared = await self._commit_alone(prepared, uncertain=uncertain)
                 return CreatedKey(prepared.key, prepared.event.id)
-        key = await self._select_stored(project, request.stored.target_id)
+        key = await read_created(self._database, project, request.stored.target_id)
         return CreatedKey(key, request.stored.event_id, replayed=True)
+
+    async def get_or_create(
+        self, name: str, new_key: NewProjectKey, project: Project, origin: Origin
+    ) -> CreatedKey:
+        """Return the active key of this name that expires last, without an event, or create ``new_key``.
+
+        Raises:
+            KeyStateError: The keys of this name that have not expired are disabled.
+            TakenError: ``new_key`` contains a public or secret key that is in use.
+            NotFoundError: The project is deleted.
+            BusyError: Too many creates are waiting, most of them of this tenant.
+            UnavailableError: The database cannot be reached or did not respond in time.
+        """
+        async with self._database.connection() as connection:
+            found = await _find_named(connection, project, name)
+        if found is not None:
+            return CreatedKey(found, None)
+        prepared = prepare_key(self._events, replace(new_key, name=name), project, origin, self._clock())
+        write = WriteAttempt(origin, prepared.key.created_at, prepared.event.id)
+        return await retry_until_known(write, self._attempt_named, prepared, write)
 
     async def drain(self) -> None:
         """Wait until every queued create is committed or has failed."""
@@ -165,23 +186,47 @@ class CreateKey:
         return await retry_until_known(write, self._attempt_alone, prepared, write)
 
     async def _attempt_alone(self, prepared: PreparedKey, write: WriteAttempt) -> PreparedKey:
-        organization_id, public_key = prepared.project.organization.id, prepared.key.public_key
+        organization_id = prepared.project.organization.id
         async with self._slots.slot(organization_id), self._database.transaction() as connection:
-            await lock_public_keys(connection, [public_key])
-            deleted = await lock_deleted_key(connection, public_key)
-            if deleted is not None:
-                if await write.was_committed(connection, organization_id):
-                    return prepared  # the key has been deleted since
-                prepared = self._next_version(prepared, deleted)
-            rows = await insert_keys(connection, [prepared])
-            if not rows:
-                if await write.was_committed(connection, organization_id):
-                    return prepared
-                raise await _find_conflict(connection, prepared)
-            if await remove_deleted_key(connection, public_key, organization_id=organization_id) != deleted:
-                raise BusyError(f"the key {public_key} was deleted at the same time")
+            prepared, rows = await self._insert_alone(connection, prepared, write)
         self._on_committed(rows)
         return prepared
+
+    async def _insert_alone(
+        self, connection: Connection, prepared: PreparedKey, write: WriteAttempt
+    ) -> tuple[PreparedKey, Sequence[OutboxRow]]:
+        """Insert a key; return it as it was inserted, with its outbox row unless an earlier attempt was committed."""
+        organization_id, public_key = prepared.project.organization.id, prepared.key.public_key
+        await lock_public_keys(connection, [public_key])
+        deleted = await lock_deleted_key(connection, public_key)
+        if deleted is not None:
+            if await write.was_committed(connection, organization_id):
+                return prepared, []  # the key has been deleted since
+            prepared = self._next_version(prepared, deleted)
+        rows = await insert_keys(connection, [prepared])
+        if not rows:
+            if await write.was_committed(connection, organization_id):
+                return prepared, []
+            raise await _find_conflict(connection, prepared)
+        if await remove_deleted_key(connection, public_key, organization_id=organization_id) != deleted:
+            raise BusyError(f"the key {public_key} was deleted at the same time")
+        return prepared, rows
+
+    async def _attempt_named(self, prepared: PreparedKey, write: WriteAttempt) -> CreatedKey:
+        project, name = prepared.project, prepared.key.label
+        organization_id = project.organization.id
+        async with self._slots.slot(organization_id), self._database.transaction() as connection:
+            await lock_name(connection, project, name)
+            if await write.was_committed(connection, organization_id):
+                return CreatedKey(
+                    prepared.key, prepared.event.id
+                )  # it may have been changed or deleted since
+            found = await _find_named(connection, project, name)
+            if found is not None:
+                return CreatedKey(found, None)
+            prepared, rows = await self._insert_alone(connection, prepared, write)
+        self._on_committed(rows)
+        return CreatedKey(prepared.key, prepared.event.id)
 
     def _next_version(self, prepared: PreparedKey, deleted: DeletedKey) -> PreparedKey:
         """Return ``prepared`` in the version after ``deleted``; raise `TakenError` for a key of another tenant."""
@@ -199,18 +244,6 @@ class CreateKey:
         )
         return replace(prepared, key=key, event=event)
 
-    async def _select_stored(self, project: Project, row_id: int) -> ProjectKey:
-        async with self._database.connection() as connection:
-            key = await select_by_row_id(
-                connection, organization_id=project.organization.id, project_id=project.id, row_id=row_id
-            )
-            if key is not None:
-                return key
-            parts = {"organization": str(project.organization.id), "project": str(project.id)}
-            if await select_project(connection, **parts) is None:
-                raise NotFoundError(f"project {project.id}")
-            raise GoneError
-
 
 def prepare_key(
     events: EventFactory,
@@ -220,8 +253,9 @@ def prepare_key(
     created_at: datetime,
     *,
     idempotency_key: IdempotencyKey | None = None,
+    event_id: UUID | None = None,
 ) -> PreparedKey:
-    """Return a new key with its event; all values are chosen here, so that every attempt commits the same ones."""
+    """Return a new key with its event; values are chosen here, so that every attempt commits the same ones."""
     random = os.urandom(48)  # one system call for both halves of the key and the id of the event
     key = ProjectKey(
         project_id=project.id,
@@ -234,10 +268,24 @@ def prepare_key(
         loader_options=new_key.loader_options,
         version=1,
         created_at=created_at,
+        expires_at=new_key.expires_at,
     )
-    event_id = UUID(bytes=random[32:], version=4)
+    event_id = event_id or UUID(bytes=random[32:], version=4)
     event = events.create(EventType.CREATED, key, project, origin, event_id=event_id, occurred_at=created_at)
     return PreparedKey(project=project, key=key, event=event, origin=origin, idempotency_key=idempotency_key)
+
+
+async def _find_named(connection: Connection, project: Project, name: str) -> ProjectKey | None:
+    """Return the active key of a name; None if there is none.
+
+    Raises:
+        KeyStateError: There is none, but one that was disabled by a request.
+    """
+    now = DATABASE_CLOCK.now()
+    found = await select_by_name(connection, project, name, active=True, now=now)
+    if found is None and await select_by_name(connection, project, name, active=False, now=now):
+        raise KeyStateError("The key of this name is disabled. Enable it, delete it, or use another name.")
+    return found
 
 
 async def _find_conflict(connection: Connection, prepared: PreparedKey) -> ProjectKeyError:

@@ -4,10 +4,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from service.domain.errors import IdempotencyKeyInUseError, IdempotencyKeyReusedError, TakenError
+from service.domain.errors import (
+    GoneError,
+    IdempotencyKeyInUseError,
+    IdempotencyKeyReusedError,
+    KeyStateError,
+    NotFoundError,
+    TakenError,
+)
 from service.domain.idempotency import IdempotencyKey, StoredResult
+from service.domain.model import Project, ProjectKey
 from service.postgres.database import Database
 from service.postgres.idempotency import select_result
+from service.postgres.keys import select_by_row_id
+from service.postgres.projects import select_project
 
 
 @dataclass(slots=True)
@@ -32,8 +42,8 @@ class Idempotency:
     async def request(self, key: IdempotencyKey | None) -> AsyncIterator[IdempotentRequest]:
         """Find the stored result of ``key``; if there is none, the block creates something and returns.
 
-        If the block raises `TakenError` because another replica has executed the same request meanwhile, the error is
-        suppressed, and ``stored`` is set after the block.
+        If the block raises `TakenError` or `KeyStateError` because another replica has executed the same request
+        meanwhile, the error is suppressed, and ``stored`` is set after the block.
 
         Raises:
             IdempotencyKeyInUseError: A request with this key is running.
@@ -51,7 +61,7 @@ class Idempotency:
         try:
             request.stored = await self._find(key)
             yield request
-        except TakenError:
+        except (TakenError, KeyStateError):
             request.stored = await self._find(key)
             if request.stored is None:
                 raise
@@ -64,3 +74,23 @@ class Idempotency:
         if stored is not None and stored.fingerprint != key.fingerprint:
             raise IdempotencyKeyReusedError
         return stored
+
+
+async def read_created(database: Database, project: Project, row_id: int) -> ProjectKey:
+    """Return the key that an earlier request with the same idempotency key created, by the id of its row.
+
+    Raises:
+        GoneError: It is deleted.
+        NotFoundError: The project is deleted.
+        UnavailableError: The database cannot be reached.
+    """
+    async with database.connection() as connection:
+        key = await select_by_row_id(
+            connection, organization_id=project.organization.id, project_id=project.id, row_id=row_id
+        )
+        if key is not None:
+            return key
+        parts = {"organization": str(project.organization.id), "project": str(project.id)}
+        if await select_project(connection, **parts) is None:
+            raise NotFoundError(f"project {project.id}")
+        raise GoneError

@@ -9,6 +9,7 @@ from service.usecases.create_key import CreateKey
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
+from service.usecases.rotate_key import RotateKey
 from service.usecases.tokens import Tokens
 from service.usecases.usage import Usage
 
@@ -22,6 +23,7 @@ class UseCases:
     projects: Projects
     create_key: CreateKey
     change_keys: ChangeKeys
+    rotate_key: RotateKey
     read_keys: ReadKeys
     acknowledgements: Acknowledgements
     audit: Audit

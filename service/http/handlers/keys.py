@@ -8,15 +8,25 @@ from service.http.dispatcher import RequestContext
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
 from service.http.request import query_parameter, read_body
-from service.http.schemas import NewProjectKeyBody, ProjectKeyChangeBody, load
+from service.http.schemas import (
+    NamedKeyBody,
+    NewProjectKeyBody,
+    ProjectKeyChangeBody,
+    RotationBody,
+    key_name,
+    load,
+)
 from service.http.server.response import Response, bytes_response, empty_response
 from service.http.write_headers import event_headers
+from service.usecases.rotate_key import second_event_id
 
 _STATUSES: Final[Mapping[str, bool | None]] = {"": None, "active": True, "inactive": False}
 """By value of the query parameter ``status``: whether the listed keys are active; None lists all keys."""
 
 _NEW_KEY: Final = NewProjectKeyBody()
 _KEY_CHANGE: Final = ProjectKeyChangeBody()
+_NAMED_KEY: Final = NamedKeyBody()
+_ROTATION: Final = RotationBody()
 
 
 async def create_key(context: RequestContext) -> Response:
@@ -94,3 +104,40 @@ async def delete_key(context: RequestContext) -> Response:
     event_id = await context.use_cases.change_keys.delete(context.project, context.key_id, context.origin)
     headers = await event_headers(context, event_id, context.key_id)
     return empty_response(status=204, allow=context.allow, headers=headers)
+
+
+async def rotate_key(context: RequestContext) -> Response:
+    """``POST …/keys/{key_id}/rotate/``: 201 with the new key, after the commit of both keys."""
+    project, key_id = context.project, context.key_id
+    await context.use_cases.read_keys.get(project, key_id)  # 404 takes precedence over errors of the body
+    body = await read_body(context.request)
+    rotated = await context.use_cases.rotate_key.execute(
+        project, key_id, load(_ROTATION, body), context.origin, context.idempotency_key(body)
+    )
+    assert rotated.event_id is not None, "a rotation has events"
+    headers = await event_headers(
+        context,
+        rotated.event_id,
+        rotated.key.public_key,
+        second=[(second_event_id(rotated.event_id, key_id), key_id)],
+        replayed=rotated.replayed,
+    )
+    return bytes_response(
+        context.key_serializer.serialize_written(rotated.key, project),
+        status=201,
+        allow=context.allow,
+        headers=headers,
+    )
+
+
+async def get_or_create_key(context: RequestContext) -> Response:
+    """``PUT …/keys/by-name/{key_name}/``: 200 with the active key of this name, or 201 with a new one."""
+    name, project = key_name(context.key_name), context.project
+    new_key = load(_NAMED_KEY, await read_body(context.request))
+    found = await context.use_cases.create_key.get_or_create(name, new_key, project, context.origin)
+    return bytes_response(
+        context.key_serializer.serialize_written(found.key, project),
+        status=200 if found.event_id is None else 201,
+        allow=context.allow,
+        headers=await event_headers(context, found.event_id, found.key.public_key),
+    )

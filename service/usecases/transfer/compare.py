@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 
+from service.domain.events import time_to_json
 from service.domain.model import Organization, ProjectKey
 from service.postgres.database import Connection
 from service.postgres.deleted_keys import lock_deleted_by_public_keys
@@ -158,6 +159,7 @@ def _settings_of(key: ProjectKey) -> Document:
         "rate_limit": limit and [limit.window, limit.count],
         "browser_sdk_version": key.browser_sdk_version,
         "loader_options": [*key.loader_options],
+        "expires_at": key.expires_at and time_to_json(key.expires_at),
     }
 
 

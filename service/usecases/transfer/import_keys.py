@@ -159,7 +159,7 @@ class Import:
 
 def _key_of(document: Document, now: datetime) -> ProjectKey:
     """Return the key of a document; values that it does not have are those of a new key."""
-    limit, created_at = document.get("rate_limit"), document.get("created_at")
+    limit, created_at, expires_at = map(document.get, ("rate_limit", "created_at", "expires_at"))
     return ProjectKey(
         project_id=document["project_id"],
         label=document.get("label") or document["public_key"][:LABEL_LENGTH],
@@ -171,4 +171,5 @@ def _key_of(document: Document, now: datetime) -> ProjectKey:
         loader_options=LoaderOptions(*document.get("loader_options", ())),
         version=1,
         created_at=datetime.fromisoformat(created_at) if created_at else now,
+        expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
     )

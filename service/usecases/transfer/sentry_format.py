@@ -135,12 +135,11 @@ def _read_data(fields: Fields) -> Document:
     """Return the values of the member ``data``; an option of the loader that is absent is off, as in Sentry."""
     data = _check_object("data", _decoded(fields.get("data")) or {})
     options = _check_object("dynamicSdkLoaderOptions", data.get("dynamicSdkLoaderOptions") or {})
-    if data.get("expiresAt") is not None:
-        raise UnsuitableValueError("expiresAt", "must be null: keys that expire cannot be imported")
     version = data.get("browserSdkVersion") or None
     return {
         "browser_sdk_version": version and check_choice("browserSdkVersion", version, BROWSER_SDK_VERSIONS),
         "loader_options": [check_boolean(name, options.get(name, False)) for name in LOADER_OPTIONS],
+        "expires_at": check_time("expiresAt", data.get("expiresAt")),
     }
 
 
@@ -197,6 +196,8 @@ def key_item(row_id: int, key: ProjectKey, *, with_secret: bool) -> Document:
     data: Document = {"dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options)}
     if key.browser_sdk_version is not None:
         data["browserSdkVersion"] = key.browser_sdk_version
+    if key.expires_at is not None:
+        data["expiresAt"] = time_to_json(key.expires_at)
     fields = {
         "project": key.project_id,
         "label": key.label,
