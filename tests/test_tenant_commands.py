@@ -1,4 +1,6 @@
-"""`org create` and `project create`."""
+"""`org create`, `org list`, `project create` and `project list`."""
+
+import json
 
 import pytest
 
@@ -69,3 +71,44 @@ async def test_commands_that_use_postgres_alone_ignore_the_kafka_settings(
         assert await run(*arguments) == 0, arguments
     assert await postgres.fetchval("SELECT count(*) FROM project_key") == 1
     assert await run("events", "reconcile") == 78
+
+
+async def test_a_new_project_is_printed_with_the_dsn_of_its_key(
+    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """So that an application can be configured at once."""
+    monkeypatch.setenv("INGEST_URL", "https://ingest.example.com")
+    assert await run("org", "create", "acme", "--name", "Acme, Inc.", "--json") == 0
+    acme = {"id": "1", "slug": "acme", "name": "Acme, Inc.", "ingestUrl": None}
+    assert json.loads(capsys.readouterr().out) == acme
+    assert await run("project", "create", "acme", "web") == 0
+    key = await postgres.fetchval("SELECT public_key FROM project_key")
+    dsn = f"https://{key}@ingest.example.com/1"
+    assert capsys.readouterr().out == f"Created the project web with the id 1.\n{dsn}\n"
+    assert await run("project", "create", "acme", "api", "--no-key", "--json") == 0
+    api = {"id": "2", "slug": "api", "name": "api", "organization": "acme"}
+    assert json.loads(capsys.readouterr().out) == {**api, "dsn": None}
+
+
+async def test_organizations_and_projects_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Of one organization or of all."""
+    for words in (
+        ("org", "create", "acme"),
+        ("org", "create", "umbrella"),
+        ("project", "create", "umbrella", "web"),
+    ):
+        assert await run(*words) == 0
+    capsys.readouterr()
+    expected: list[tuple[list[str], str]] = [
+        (["org", "list"], "1  acme  acme\n2  umbrella  umbrella\n"),
+        (["project", "list"], "1  umbrella/web  web\n"),
+        (["project", "list", "umbrella"], "1  umbrella/web  web\n"),
+        (["project", "list", "acme"], ""),
+    ]
+    for arguments, output in expected:
+        assert await run(*arguments) == 0
+        assert capsys.readouterr().out == output
+    assert await run("project", "list", "umbrella", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["organization"] == "umbrella"
+    assert await run("project", "list", "none") == 1
+    assert "there is no organization none" in capsys.readouterr().err

@@ -1,22 +1,29 @@
-"""`org create` and `project create`."""
+"""`org create` and `org list`, `project create` and `project list`."""
 
 import argparse
 import re
 from collections.abc import Callable
+from typing import Any
 
 from service.cli.commands import (
     Commands,
     add_command,
     add_group,
+    add_json_option,
     base_url,
     command_line_origin,
     display_name,
+    print_json,
     print_lines,
+    printable,
 )
-from service.command_app import build_organizations, build_projects, connect_database
-from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG
+from service.command_app import build_keys, build_organizations, build_projects, connect_database
+from service.domain.dsn import endpoints
+from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, Organization, Project
+from service.domain.pagination import Page
 from service.environment import read
 from service.settings import KeySettings
+from service.usecases.tenants import list_organizations, list_projects
 
 
 def add_to(commands: Commands) -> None:
@@ -26,7 +33,9 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_organizations(commands: Commands) -> None:
-    group = add_group(commands, "org", summary="create organizations", example="projectkeys org create acme")
+    group = add_group(
+        commands, "org", summary="create and list organizations", example="projectkeys org create acme"
+    )
     create = add_command(
         group,
         "create",
@@ -44,16 +53,25 @@ def _add_organizations(commands: Commands) -> None:
         metavar="URL",
         help="base URL of the organization's DSNs (default: INGEST_URL)",
     )
+    add_json_option(create)
+    listing = add_command(
+        group,
+        "list",
+        summary="list organizations",
+        example="projectkeys org list --json",
+        run=_list_organizations,
+    )
+    add_json_option(listing)
 
 
 def _add_projects(commands: Commands) -> None:
     group = add_group(
-        commands, "project", summary="create projects", example="projectkeys project create acme web"
+        commands, "project", summary="create and list projects", example="projectkeys project create acme web"
     )
     create = add_command(
         group,
         "create",
-        summary="create a project with a key named Default",
+        summary="create a project with a key named Default, and print its DSN",
         example="projectkeys project create acme web",
         run=_create_project,
     )
@@ -65,6 +83,16 @@ def _add_projects(commands: Commands) -> None:
     )
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
     create.add_argument("--no-key", action="store_true", help="create the project without a key")
+    add_json_option(create)
+    listing = add_command(
+        group,
+        "list",
+        summary="list the projects of an organization, or of all",
+        example="projectkeys project list acme",
+        run=_list_projects,
+    )
+    listing.add_argument("org", nargs="?", help="slug or id of the organization (default: all)")
+    add_json_option(listing)
 
 
 def _slug(pattern: str, characters: str) -> Callable[[str], str]:
@@ -84,8 +112,25 @@ async def _create_organization(options: argparse.Namespace) -> int:
             ingest_url=options.ingest_url,
             origin=command_line_origin(),
         )
-    print_lines(f"Created the organization {organization.slug} with the id {organization.id}.")
+    if options.json:
+        print_json(_organization_to_json(organization))
+    else:
+        print_lines(f"Created the organization {organization.slug} with the id {organization.id}.")
     return 0
+
+
+async def _list_organizations(options: argparse.Namespace) -> int:
+    async with connect_database() as database:
+        async for found in list_organizations(database):
+            if options.json:
+                print_json(_organization_to_json(found))
+            else:
+                print_lines(f"{found.id}  {found.slug}  {printable(found.name)}")
+    return 0
+
+
+def _organization_to_json(found: Organization) -> dict[str, Any]:
+    return {"id": str(found.id), "slug": found.slug, "name": found.name, "ingestUrl": found.ingest_url}
 
 
 async def _create_project(options: argparse.Namespace) -> int:
@@ -98,5 +143,26 @@ async def _create_project(options: argparse.Namespace) -> int:
             default_key=not options.no_key,
             origin=command_line_origin(),
         )
-    print_lines(f"Created the project {project.slug} with the id {project.id}.")
+        keys = build_keys(database, settings)
+        rows = await keys.read.page(project, Page(size=1))
+    dsns = [endpoints(keys.ingest, project).dsn % key.public_key for key in rows.keys]
+    if options.json:
+        print_json({**_project_to_json(project), "dsn": dsns[0] if dsns else None})
+    else:
+        print_lines(f"Created the project {project.slug} with the id {project.id}.", *dsns)
     return 0
+
+
+async def _list_projects(options: argparse.Namespace) -> int:
+    async with connect_database() as database:
+        async for found in list_projects(database, options.org):
+            if options.json:
+                print_json(_project_to_json(found))
+            else:
+                print_lines(f"{found.id}  {found.organization.slug}/{found.slug}  {printable(found.name)}")
+    return 0
+
+
+def _project_to_json(found: Project) -> dict[str, Any]:
+    organization = found.organization.slug
+    return {"id": str(found.id), "slug": found.slug, "name": found.name, "organization": organization}
