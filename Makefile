@@ -52,7 +52,8 @@ audit: .venv/audit/bin/pip-audit ## check the locked versions for known vulnerab
 chart: .venv/test.stamp .venv/helm.stamp ## render deploy/manifests, and write the generated files of the Helm chart
 	@exec $(BIN)/python -m testkit.chart
 
-kube: .venv/test.stamp ## execute the Dockerfile without a container engine, and start the image (needs root)
+kube: .venv/test.stamp .venv/helm.stamp ## apply the chart to a real Kubernetes API server, and build the image without a container engine (needs Go and root)
+	@$(BIN)/pytest tests/kube/admission.py
 	@exec $(BIN)/python -m testkit.image
 
 clean: ## remove the environment, the data of `make run` and all caches

@@ -45,7 +45,12 @@ _METRICS: Final = {
     "prometheusRule": {"enabled": True, "runbookBaseUrl": "https://git.example.com/keys/"},
     "dashboard": {"enabled": True},
 }
-_SIDECAR: Final = {"name": "proxy", "image": "proxy:1", "resources": {"limits": {"memory": "64Mi"}}}
+_SIDECAR: Final = {
+    "name": "proxy",
+    "image": "proxy:1",
+    "resources": {"limits": {"memory": "64Mi"}},
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
 _VOLUME: Final = {
     "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
     "extraVolumeMounts": [{"name": "ca", "mountPath": "/etc/ca", "readOnly": True}],
