@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients chart kube clean lock audit
+.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients console chart kube clean lock audit
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -45,6 +45,9 @@ soak: .venv/run.stamp ## inject a random fault every 20 s for 30 minutes (MINUTE
 
 clients: .venv/run.stamp ## build and run the readers of docs/consumers.md (needs npm, Maven, Go or Cargo)
 	@exec $(BIN)/python -m testkit.clients
+
+console: .venv/test.stamp ## check every screen of the console in every state; screenshots in .cache/console
+	@$(BIN)/pytest -m states tests/test_console_states.py
 
 audit: .venv/audit/bin/pip-audit ## check the locked versions for known vulnerabilities
 	@scripts/audit

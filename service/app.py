@@ -51,8 +51,10 @@ from service.usecases.idempotency import Idempotency
 from service.usecases.jobs import Jobs
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
+from service.usecases.publishing_status import PublishingStatus
 from service.usecases.read_keys import ReadKeys
 from service.usecases.rotate_key import RotateKey
+from service.usecases.sessions import Sessions
 from service.usecases.tokens import Tokens
 from service.usecases.usage import Usage
 from service.usecases.use_cases import UseCases
@@ -152,7 +154,9 @@ def build(settings: Settings) -> Service:
         jobs=jobs,
         expiry=Expiry(database, events, on_committed=on_committed, metrics=metrics),
         usage=_build_usage(settings, registry, database) if settings.usage else None,
-        use_cases=_build_use_cases(settings, database, events, publisher, acknowledgements, jobs),
+        use_cases=_build_use_cases(
+            settings, database, events, publisher, acknowledgements, jobs, kafka_outage
+        ),
     )
 
 
@@ -192,6 +196,7 @@ def _build_use_cases(
     publisher: Publisher,
     acknowledgements: Acknowledgements,
     jobs: Jobs,
+    kafka_outage: Outage,
 ) -> UseCases:
     slots = TenantSlots(
         slots=max(1, settings.database_pool_size // 2),  # the other connections serve batches
@@ -200,7 +205,8 @@ def _build_use_cases(
     )
     idempotency, read_keys, on_committed = Idempotency(database), ReadKeys(database), publisher.enqueue
     return UseCases(
-        tokens=Tokens(database),
+        tokens=(tokens := Tokens(database)),
+        sessions=Sessions(database, tokens),
         organizations=Organizations(database, idempotency, on_job_inserted=jobs.wake),
         projects=Projects(
             database,
@@ -217,6 +223,7 @@ def _build_use_cases(
         acknowledgements=acknowledgements,
         audit=Audit(database),
         usage=Usage(database) if settings.usage else None,
+        publishing_status=PublishingStatus(database, lambda: not kafka_outage.ongoing),
     )
 
 

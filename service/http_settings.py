@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Self
+from urllib.parse import urlsplit
 
 from marshmallow.validate import Range
 
@@ -32,6 +33,10 @@ class HttpSettings(SettingsGroup):
         "Base URL of the API in the links that it returns, with the path prefix that a proxy removes; if empty, "
         "http://127.0.0.1:PORT.",
         check=base_url,
+    )
+    console: bool = setting(
+        default=True,
+        description="Whether `projectkeys serve` serves the console at /console/ and accepts its sessions.",
     )
     shutdown_delay: float = setting(
         3.0,
@@ -111,6 +116,14 @@ class HttpSettings(SettingsGroup):
     def links_base(self) -> str:
         """The base URL of the API's own links, without a trailing slash."""
         return self.public_url.rstrip("/") or self.local_url(self.port)
+
+    @property
+    def console_origin(self) -> str | None:
+        """The origin of pages below PUBLIC_URL, as browsers write it; "" without PUBLIC_URL, None without console."""
+        url = urlsplit(self.public_url.lower())
+        default_port = {"http": ":80", "https": ":443"}.get(url.scheme, "")
+        origin = f"{url.scheme}://{url.netloc.removesuffix(default_port)}" if url.netloc else ""
+        return origin if self.console else None
 
     def local_url(self, port: int) -> str:
         """Return the URL of a port on this machine: with the first address of HOST, or 127.0.0.1 if it is all."""

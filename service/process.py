@@ -202,6 +202,7 @@ def build_state(
         body_limit=settings.body_limit,
         header_limit=settings.header_limit,
         links_base=settings.links_base,
+        console_origin=settings.console_origin,
     )
 
 

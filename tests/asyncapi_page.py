@@ -20,12 +20,27 @@ _HTML: Final = """\
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
+<link rel="icon" href="icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="header.css">
 <link rel="stylesheet" href="events.css">
 </head>
 <body>
+<header class="site">
+<a class="brand" href="../">projectkeys</a>
+<nav aria-label="Main">
+<a href="../docs">HTTP API</a>
+<a href="../docs/events" aria-current="page">Kafka events</a>
+<a href="..{url}">Download AsyncAPI (JSON)</a>
+</nav>
+</header>
 <main>
 <h1>{title}</h1>
-<p>Version {version} · <a href="..{url}">Download AsyncAPI (JSON)</a> · <a href="../docs">HTTP API</a></p>
+<p>Version {version}</p>
+<nav aria-label="Contents">
+<ul>
+{contents}
+</ul>
+</nav>
 {description}
 {channel}
 {messages}
@@ -46,6 +61,10 @@ def generated_page() -> str:
         url=DOCUMENT,
         description=_markdown(info["description"]),
         channel=_channel(channel),
+        contents="\n".join(
+            f'<li><a href="#{escape(message["name"])}"><code>{escape(message["name"])}</code></a></li>'
+            for message in document["components"]["messages"].values()
+        ),
         messages="\n".join(
             _message(message, document) for message in document["components"]["messages"].values()
         ),
@@ -123,7 +142,9 @@ def _row(name: str, *cells: str, element: str = "td") -> str:
 
 def _example(example: Mapping[str, Any]) -> str:
     record = {"headers": example["headers"], "value": example.get("payload")}
-    return f"<h3>Example</h3>\n<pre>{escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre>"
+    return (
+        f"<h3>Example</h3>\n<pre tabindex=0>{escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre>"
+    )
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import uvloop
 from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient
 from aiohttp.web import BaseRequest
+from playwright.async_api import Browser
 from pytest_aiohttp import AiohttpClient
 
 from projectkeys_servers.kafka import EmbeddedKafka
@@ -25,6 +26,7 @@ from service.postgres.database import Limits
 from service.postgres.migrate import migrate
 from service.publisher.notifier import Notifier
 from service.settings import Settings
+from tests import browser as browser_module
 from tests.http_service import ApiServer, Site, open_site
 from tests.kafka_harness import new_topic
 from tests.lossy_database import Losses, LossyDatabase
@@ -154,6 +156,33 @@ async def site(servers: Servers, template: str) -> AsyncIterator[Site]:
         _new_database(servers, template) as url,
         open_site(replace(_settings(url, servers.kafka.bootstrap_servers), usage=True)) as opened,
     ):
+        yield opened
+
+
+@pytest.fixture(scope="session")
+async def console_site(servers: Servers, template: str) -> AsyncIterator[browser_module.Site]:
+    """A service with a publisher, for the tests of the console."""
+    bootstrap = servers.kafka.bootstrap_servers
+    async with _new_database(servers, template) as url:
+        settings = replace(_settings(url, bootstrap), kafka_topic=await new_topic(bootstrap))
+        async with browser_module.open_site(settings) as opened:
+            yield opened
+
+
+@pytest.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    """The system's Chromium."""
+    async with browser_module.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+async def console(
+    browser: Browser, console_site: browser_module.Site
+) -> AsyncIterator[browser_module.Console]:
+    """A page of the console with a session."""
+    async with browser_module.open_console(browser, console_site) as opened:
+        await opened.sign_in()
         yield opened
 
 

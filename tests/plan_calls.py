@@ -51,6 +51,7 @@ from service.postgres.key_pages import KeyPage
 from service.postgres.key_writes import PreparedKey
 from tests import plan_data
 from tests.conftest import ORIGIN
+from tests.console_plan_calls import use_console
 from tests.plan_data import FIRST_KEY, LAST_KEY, MIDDLE_KEY, ORGANIZATION, PROJECT, SMALL_PROJECT, key_of
 
 Calls: TypeAlias = Callable[[Any], Awaitable[None]]
@@ -112,7 +113,7 @@ async def read_tenants(c: Connection) -> None:
     for search in (ProjectSearch(slugs=["p-1000"]), ProjectSearch(ids=[3, 1000])):
         await projects.select_projects(c, organization_id=2, search=search, limit=20)
     await projects.select_projects_of_keys(c, organization_id=2, public_keys=_PUBLIC_KEYS)
-    await tokens.select_by_hashes(c, [sha256(b"1").digest(), b"unknown"])
+    await tokens.select_by_hashes(c, [sha256(b"1").digest(), sha256(b"session 1").digest(), b"unknown"])
     for page in _PAGES:
         for conditions in _SEARCHES:
             await audit.select_entries(c, 1, conditions, page)
@@ -294,4 +295,5 @@ CALLS: Final[tuple[Calls, ...]] = (
     import_records,
     publish,
     own_shards,
+    use_console,
 )

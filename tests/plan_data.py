@@ -43,6 +43,10 @@ _FILL = """
     SELECT 1, 'token', sha256(number::text::bytea), 'last', ARRAY['org:admin']
     FROM generate_series(1, 6000) AS number;
 
+    INSERT INTO console_session (id_hash, token_id, expires_at)
+    SELECT sha256(('session ' || number)::bytea), number, now() + interval '1 hour'
+    FROM generate_series(1, 6000) AS number;
+
     INSERT INTO idempotency (token_id, key, fingerprint, target_id, created_at)
     SELECT 1 + number / 3000, 'i-' || number, sha256(''), 1,
            now() - CASE WHEN number % 2 = 0 THEN interval '2 days' ELSE interval '1 hour' END

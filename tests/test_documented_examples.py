@@ -12,8 +12,9 @@ from service.domain import errors as domain_errors
 from service.domain.audit import ACTIONS, AuditEntry, audit_entry_to_json
 from service.domain.dsn import Ingest, endpoints
 from service.domain.model import LoaderOptions, Organization, Project, ProjectKey, RateLimit
+from service.domain.tokens import TokenRow
 from service.http import errors, schemas
-from service.http.serializers import key_to_json, organization_to_json, project_to_json
+from service.http.serializers import key_to_json, organization_to_json, project_to_json, token_to_json
 from tests.openapi import OPENAPI, SCHEMAS, operations, resolved, validator
 from tests.request_schemas import BODIES
 
@@ -47,6 +48,19 @@ _KEY = ProjectKey(
     version=1,
     created_at=_CREATED_AT,
 )
+_TOKEN = TokenRow(
+    id=1,
+    name="ci",
+    organization_id=_ORGANIZATION.id,
+    organization_slug=_ORGANIZATION.slug,
+    last_four="53bb",
+    scopes=("project:write",),
+    created_at=_CREATED_AT,
+    rate_limit=None,
+    expires_at=None,
+    last_used_at=_CREATED_AT,
+    revoked_at=None,
+)
 _ENTRY = AuditEntry(
     id=3,
     organization_id=_ORGANIZATION.id,
@@ -72,6 +86,8 @@ _RESPONSES = {
     "Organization": organization_to_json(_ORGANIZATION),
     "AuditPage": {"rows": [audit_entry_to_json(_ENTRY)], "options": list(ACTIONS)},
     "KeyStats": {"ts": 1773576000, "total": 8, "dropped": 5, "accepted": 2, "filtered": 1},
+    "Token": token_to_json(_TOKEN),
+    "PublishingStatus": {"kafka": "ok", "oldestEventAgeSeconds": 0.0, "parked": 0},
     "Health": {"problems": [], "healthy": {}},
 }
 """Bodies that the service writes, by the component of their schema."""

@@ -217,7 +217,10 @@ async def test_the_page_has_a_strict_policy_and_shows_the_whole_document(site: S
     assert policy.startswith("default-src 'none'; style-src 'self';")
     tags = _Tags()
     tags.feed(response.raw.decode())
-    assert ([urljoin(PAGE, url) for url in tags.loads], tags.inline) == (["/docs/events.css"], [])
+    assert ([urljoin(PAGE, url) for url in tags.loads], tags.inline) == (
+        ["/docs/icon.svg", "/docs/header.css", "/docs/events.css"],
+        [],
+    )
     document = (await site.send("GET", DOCUMENT, token="")).body
     for name, message in document["components"]["messages"].items():
         assert {name, *message["headers"]["properties"]} <= tags.texts

@@ -17,6 +17,10 @@ _MOST_ROWS, _MOST_BLOCKS = 60, 150
 
 _READ_MORE = {
     "full_scan._SELECT_KEY_STATUSES": "`events reconcile`: reads the outbox once for 500 differences",
+    "key_pages._LAST_NEWER": "a search, which has a limit of its own",
+    "key_pages._LAST_OLDER": "a search, which has a limit of its own",
+    "key_pages._SEARCH_NEWER": "a search, which has a limit of its own",
+    "key_pages._SEARCH_OLDER": "a search, which has a limit of its own",
     "outbox._IS_UNPUBLISHED": "has a limit of its own: the oldest rows of one shard",
     "outbox_admin._COUNT_BLOCKED": "`events parked`: reads the rows of one shard",
     "outbox_admin._SELECT_BACKLOG": "has a limit of its own, for each shard",

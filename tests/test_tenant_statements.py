@@ -58,6 +58,8 @@ _WITHOUT = {
     "key_locks._SELECT_LOCKED": "what those locks hold, and what an organization's own change has locked",
     "key_writes._UPDATE_VERSIONS": "of keys that the transaction has locked: of an organization, or of a replay",
     "organizations._INSERT_ORGANIZATION": "makes the tenant",
+    "sessions._INSERT": "of the token that was presented just now, by its id",
+    "sessions._LOCK": "the token that was presented just now, by its id",
     "tokens._NOTE_USE": "by the ids of tokens that have just been presented",
     "tokens._REVOKE": "`token revoke`, a command of the operator",
     "tokens._SELECT_ALL": "`token list`, a command of the operator",

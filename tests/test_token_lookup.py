@@ -9,8 +9,7 @@ import pytest
 from service.app import Service
 from service.domain.errors import TokenInvalidError
 from service.domain.scopes import SCOPES
-from service.domain.tokens import TokenRow
-from service.postgres.tokens import select_by_hashes
+from service.postgres.tokens import FoundToken, select_by_hashes
 from service.usecases import tokens
 
 
@@ -18,7 +17,7 @@ async def test_the_database_receives_only_hashes(service: Service, monkeypatch: 
     """The timing of its index depends on the hash, which reveals nothing about the token."""
     received: list[bytes] = []
 
-    async def select(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
+    async def select(connection: object, hashes: Sequence[bytes]) -> list[FoundToken]:
         received.extend(hashes)
         return await select_by_hashes(connection, hashes)  # type: ignore[arg-type]  # -- passed on unchanged
 
@@ -46,7 +45,7 @@ async def test_a_row_with_another_hash_authenticates_nothing(
     token = await service.use_cases.tokens.create("test", scopes=SCOPES)
     own = hashlib.sha256(token.encode()).digest()
 
-    async def find_another(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
+    async def find_another(connection: object, hashes: Sequence[bytes]) -> list[FoundToken]:
         del hashes
         return await select_by_hashes(connection, [own])  # type: ignore[arg-type]  # -- passed on unchanged
 

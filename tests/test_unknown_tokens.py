@@ -9,8 +9,7 @@ import pytest
 from service.app import Service
 from service.domain.errors import TokenInvalidError
 from service.domain.scopes import SCOPES
-from service.domain.tokens import TokenRow
-from service.postgres.tokens import select_by_hashes
+from service.postgres.tokens import FoundToken, select_by_hashes
 from service.usecases import tokens as tokens_module
 from service.usecases.tokens import Tokens
 from tests.http_service import ORGANIZATION, Site
@@ -51,7 +50,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The number of tokens in each statement that reached Postgres."""
     sizes = list[int]()
 
-    async def select(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
+    async def select(connection: object, hashes: Sequence[bytes]) -> list[FoundToken]:
         sizes.append(len(hashes))
         return await select_by_hashes(connection, hashes)  # type: ignore[arg-type]  # -- passed on as it came
 
@@ -98,9 +97,9 @@ async def test_the_look_up_of_a_token_that_was_valid_before_does_not_wait_for_th
     valid = await tokens.create("test", scopes=SCOPES)
     await tokens.authenticate(valid)
     tokens._cache.clear()
-    known = tokens_module._hash(valid)
+    known = tokens_module.credential_hash(valid)
 
-    async def select(connection: object, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
+    async def select(connection: object, hashes: Sequence[bytes]) -> list[FoundToken]:
         if known not in hashes:
             await proceed.wait()
         return await select_by_hashes(connection, hashes)  # type: ignore[arg-type]  # -- passed on as it came

@@ -241,8 +241,9 @@ def _environment(settings: Settings, token: str) -> dict[str, str]:
 def _banner(variables: dict[str, str], path: Path) -> str:
     given = [name for name in _SERVER_SETTINGS if _is_set(name)]
     note = f"Servers  from the environment: {', '.join(given)}\n" if given else ""
+    console = f"Console  {variables['API_URL']}/console/\n" if "CONSOLE" not in variables else ""
     return f"""
-API      {variables["API_URL"]}
+{console}API      {variables["API_URL"]}
 Ops      {variables["OPS_URL"]}  (/livez /readyz /metrics)
 Edge     {variables["EDGE_URL"]}  (relays, /auth, /keys/)
 Token    {variables["TOKEN"]}

@@ -41,6 +41,10 @@ class TtlCache(Generic[Key, Value]):
             del self._values[next(iter(self._values))]
         self._values[key] = (self._clock() + self._seconds, value)
 
+    def remove(self, key: Key) -> None:
+        """Remove the entry of ``key`` if there is one."""
+        self._values.pop(key, None)
+
     def clear(self) -> None:
         """Remove every entry."""
         self._values.clear()

@@ -23,6 +23,8 @@ Action: TypeAlias = Literal[
     "event.discard",
     "token.create",
     "token.revoke",
+    "session.create",
+    "session.end",
 ]
 """The names of the audited actions, as the API shows them."""
 

@@ -219,6 +219,8 @@ class Principal:
 
     ``organization_id`` and ``organization_slug`` are None for a token of all organizations. ``scopes`` includes the
     implied scopes. ``rate_limit`` is the number of requests per second and replica; None means no limit.
+    ``credential`` is the hash of what the caller presented: a token, or the id of a session of the console if
+    ``is_session`` is true.
     """
 
     token_id: int
@@ -226,6 +228,8 @@ class Principal:
     organization_slug: str | None
     scopes: frozenset[str]
     rate_limit: int | None = None
+    credential: bytes = field(default=b"", repr=False)
+    is_session: bool = False
 
 
 @dataclass(slots=True)  # not frozen: see `NewProjectKey`

@@ -19,6 +19,9 @@ MAX_LENGTH: Final = 255
 MIN_DIFFERENT_CHARACTERS: Final = 8
 """Fewer occur in less than 1 of 10 million random strings of 32 hex digits."""
 
+MAX_SESSIONS: Final = 20
+"""Sessions of the console that a token can have; a further one ends the oldest."""
+
 _FORM: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _COMMON_WORDS: Final = ("password", "passwd", "changeme", "secret", "example", "placeholder", "letmein")
 
@@ -41,6 +44,11 @@ class TokenRow:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+
+
+def session_credential(session_id: str) -> str:
+    """Return what is looked up for a session in place of a token: no token contains a space."""
+    return f"session {session_id}"
 
 
 def new_token() -> str:

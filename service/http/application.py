@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from service.concurrency.supervisor import supervised
+from service.http.console.pages import add_console_routes
 from service.http.docs.asyncapi_page import add_asyncapi_routes
 from service.http.docs.swagger_page import add_openapi_routes
 from service.http.health import add_health_route
@@ -33,6 +34,7 @@ def create_app(
     add_health_route(app[ROUTES], state, health)
     add_openapi_routes(app[ROUTES], state)
     add_asyncapi_routes(app[ROUTES], state, topic)
+    add_console_routes(app[ROUTES], state)
 
     async def run_background_tasks(_app: web.Application) -> AsyncIterator[None]:
         restarts = state.metrics.restarts

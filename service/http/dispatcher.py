@@ -10,8 +10,8 @@ from urllib.parse import unquote
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Origin, Principal, Project
+from service.http.credentials import credential, token_in_body
 from service.http.errors import (
-    NO_CREDENTIALS,
     NO_PERMISSION,
     HttpError,
     insufficient_scope,
@@ -36,8 +36,6 @@ _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The format of ids, slugs and public keys in paths; other names are not looked up, as Postgres rejects some."""
 
 _ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token that this service does not issue
-
-_SCHEME_AND_TOKEN: Final = 2
 
 _TRACEPARENT: Final = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 """The format of a W3C trace context; any other value is ignored."""
@@ -130,6 +128,7 @@ class Dispatcher:
         server: The state of the server.
         use_cases: The use cases.
         key_serializer: The serializer of keys in responses.
+        signs_in: Whether the body of POST contains the token.
     """
 
     def __init__(
@@ -142,6 +141,7 @@ class Dispatcher:
         server: ServerState,
         use_cases: UseCases,
         key_serializer: KeySerializer,
+        signs_in: bool = False,
     ) -> None:
         self._server = server
         self._use_cases = use_cases
@@ -149,6 +149,7 @@ class Dispatcher:
         self._scopes = scopes
         self._allow = allow
         self._handlers = {"HEAD": handlers["GET"], **handlers} if "GET" in handlers else dict(handlers)
+        self._signs_in = signs_in
         self._is_in_project = path.startswith(PROJECT_PATH)
 
     async def dispatch(self, request: Request) -> Response:
@@ -161,7 +162,7 @@ class Dispatcher:
         method, names = request.method, request.path_variables
         if method == "OPTIONS":
             return empty_response(status=200, allow=self._allow)
-        token = bearer_token(request)
+        token = await token_in_body(request) if self._signs_in and method == "POST" else credential(request)
         principal = self._use_cases.tokens.cached(token) or await self._authenticate(token)
         request.principal = principal
         if principal.rate_limit is not None:
@@ -231,22 +232,6 @@ class Dispatcher:
         except MovedError as error:
             path = self._server.path_prefix + _renamed(request, error.slug)
             raise redirect(request.method, path, error.slug) from None
-
-
-def bearer_token(request: Request) -> str:
-    """Return the token that a request carries.
-
-    Raises:
-        HttpError: 401; there are no credentials, or they are malformed.
-    """
-    parts = request.headers.get("Authorization", "").split()
-    if not parts or parts[0].lower() != "bearer":
-        raise unauthenticated(NO_CREDENTIALS)
-    if len(parts) == 1:
-        raise unauthenticated("Invalid token header. No credentials provided.")
-    if len(parts) > _SCHEME_AND_TOKEN:
-        raise unauthenticated("Invalid token header. Token string should not contain spaces.")
-    return parts[1]
 
 
 def _renamed(request: Request, slug: str) -> str:

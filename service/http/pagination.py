@@ -104,15 +104,24 @@ def offset_link_header(context: RequestContext, page: OffsetPage, *, has_next: b
     return _link_header(context, (f"{size}:{number - 1}:1", number > 0), (f"{size}:{number + 1}:0", has_next))
 
 
-def link_header(context: RequestContext, page: Page, ids: Sequence[int]) -> str:
+def link_header(
+    context: RequestContext, page: Page, ids: Sequence[int], *, last_read: int | None = None
+) -> str:
     """Return the Link header of ``page``.
 
     Args:
         context: The request.
         page: The requested page.
         ids: The ids of the selected rows, at most ``page.limit``, in descending order.
+        last_read: Where a search stopped before it had enough rows; the adjacent page continues there.
     """
-    return _link_header(context, _previous(page, ids), _next(page, ids))
+    previous, following = _previous(page, ids), _next(page, ids)
+    if last_read is not None and page.newer:
+        previous = f"{last_read}:0:1", True
+    elif last_read is not None:
+        following = f"{last_read - 1}:0:0", True
+        previous = previous if ids else (f"{page.start or 0}:0:1", page.start is not None)
+    return _link_header(context, previous, following)
 
 
 def _link_header(

@@ -8,7 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from service.http.dispatcher import PROJECT_PATH, Dispatcher, Handler, Scopes
-from service.http.handlers import audit, keys, stats, tenants
+from service.http.handlers import audit, console, keys, stats, tenants
 from service.http.serializers import KeySerializer
 from service.http.server.middleware import Middleware, Routes
 from service.http.server.response import Response, bytes_response, empty_response, json_response
@@ -80,17 +80,30 @@ RESOURCES: Final = (
         {**scopes_of("org"), "GET": ("org:write", "org:admin"), "HEAD": ("org:write", "org:admin")},
     ),
     Resource(
+        "/api/0/organizations/{organization}/tokens/",
+        {"GET": console.list_tokens},
+        {"GET": ("org:admin",), "HEAD": ("org:admin",)},
+    ),
+    Resource(
         "/api/0/organizations/{organization}/",
         {"GET": tenants.get_organization, "PUT": tenants.update_organization},
         scopes_of("org"),
     ),
     Resource(
         "/api/0/organizations/",
-        {"POST": tenants.create_organization},
-        {"POST": ("org:admin",)},
+        {"GET": tenants.list_organizations, "POST": tenants.create_organization},
+        {**scopes_of("org"), "POST": ("org:admin",)},
     ),
     Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
+    Resource("/console/status", {"GET": console.get_status}, {}),
 )
+
+SESSION: Final = Resource(
+    "/console/session",
+    {"GET": console.get_session, "POST": console.open_session, "DELETE": console.end_session},
+    {},
+)
+"""The sessions of the console, which only browsers use."""
 
 
 _PATHS: Final = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", resource.path) for resource in RESOURCES))
@@ -100,7 +113,8 @@ _PATHS: Final = re.compile("|".join(re.sub(r"{\w+}", "[^/]+", resource.path) for
 def routes(state: ServerState, use_cases: UseCases, key_serializer: KeySerializer) -> Routes:
     """Return the routes of every resource; the response to every other path is 404."""
     found = Routes(unknown=Middleware(state, "unknown", _no_such_path))
-    for resource in RESOURCES:
+    sessions = [] if state.console_origin is None else [SESSION]
+    for resource in (*RESOURCES, *sessions):
         dispatcher = Dispatcher(
             resource.path,
             resource.methods,
@@ -109,6 +123,7 @@ def routes(state: ServerState, use_cases: UseCases, key_serializer: KeySerialize
             server=state,
             use_cases=use_cases,
             key_serializer=key_serializer,
+            signs_in=resource is SESSION,
         )
         found.add(resource.path, Middleware(state, resource.path, dispatcher.dispatch, resource.allow))
     return found

@@ -10,6 +10,7 @@ from service.domain.dsn import Endpoints, Ingest, project_endpoints
 from service.domain.events import loader_options_to_json, rate_limit_to_json, time_to_json
 from service.domain.model import BROWSER_SDK_CHOICES, Organization, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
+from service.domain.tokens import TokenRow
 
 _BROWSER_SDK: Final = {"choices": [[version, version] for version in BROWSER_SDK_CHOICES]}
 
@@ -114,6 +115,14 @@ def key_to_json(key: ProjectKey, endpoints: Endpoints, browser_sdk_version: str)
     return members
 
 
+def without_secrets(keys: bytes) -> bytes:
+    """Return the JSON array ``keys`` without the secret halves: lists in a browser do not need them."""
+    values = orjson.loads(keys)
+    for value in values:
+        del value["secret"], value["dsn"]["secret"]
+    return orjson.dumps(values)
+
+
 def organization_to_json(organization: Organization) -> dict[str, Any]:
     """Return the JSON members of an organization."""
     return {
@@ -133,4 +142,22 @@ def project_to_json(project: Project) -> dict[str, Any]:
         "name": project.name,
         "dateCreated": time_to_json(project.created_at),
         "organization": organization_to_json(project.organization),
+    }
+
+
+def token_to_json(row: TokenRow) -> dict[str, Any]:
+    """Return the JSON members of a token."""
+    times = {
+        "dateCreated": row.created_at,
+        "expiresAt": row.expires_at,
+        "dateLastUsed": row.last_used_at,
+        "dateRevoked": row.revoked_at,
+    }
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "scopes": list(row.scopes),
+        "tokenLastCharacters": row.last_four,
+        "rateLimit": row.rate_limit,
+        **{name: time and time_to_json(time) for name, time in times.items()},
     }

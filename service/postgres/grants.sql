@@ -10,8 +10,8 @@
 GRANT USAGE ON SCHEMA :"schema" TO :"role";
 
 REVOKE ALL ON schema_version, schema_migration, organization, project, project_slug_redirect, project_key, deleted_key,
-    outbox, outbox_shard, outbox_publisher, key_usage, key_last_seen, usage_offset, usage_reader, api_token, idempotency,
-    audit_entry, batch_job FROM :"role";
+    outbox, outbox_shard, outbox_publisher, key_usage, key_last_seen, usage_offset, usage_reader, api_token, console_session,
+    idempotency, audit_entry, batch_job FROM :"role";
 
 -- Readiness: whether the schema is one that this program can work with.
 GRANT SELECT ON schema_version, schema_migration TO :"role";
@@ -33,6 +33,8 @@ GRANT SELECT, UPDATE ON usage_reader TO :"role";
 
 -- The owner creates and revokes tokens: an attacker who controls a server cannot create a token that stays valid.
 GRANT SELECT, UPDATE (last_used_at) ON api_token TO :"role";
+-- The service sets neither created_at nor the token of a session later: a session of any token ends after 8 hours.
+GRANT SELECT, INSERT (id_hash, token_id, expires_at), UPDATE (last_used_at), DELETE ON console_session TO :"role";
 GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency TO :"role";
 
 -- Entries of the audit log are never changed.

@@ -19,6 +19,16 @@ class KeyPage(NamedTuple):
     active: bool | None
 
 
+class KeySearch(NamedTuple):
+    """A page of the keys whose names contain ``text``, in whatever case."""
+
+    keys: KeyPage
+    text: str
+
+
+MAX_SEARCHED: Final = 20_000
+"""Keys that are read for one page of a search."""
+
 PageRow: TypeAlias = tuple[int, KeyColumns]
 """The row id and the columns of a key."""
 
@@ -149,3 +159,38 @@ async def select_page_of_organization(
     ids = await connection.fetch(statement, organization_id, page.first, active, page.skip, page.limit)
     rows = await connection.fetch(_BY_IDS, organization_id, [row["id"] for row in ids])
     return [(row["id"], row[:KEY_WIDTH], project_from_row(row)) for row in rows]
+
+
+def _matching(columns: str, rest: str, *, newer: bool) -> str:
+    """Return a statement on the keys that a search reads, at most `MAX_SEARCHED`, in the order of the index."""
+    sort = "" if newer else " DESC"
+    keys = _nearest_keys(
+        columns, start="$3::bigint", active="$4::boolean", limit=f"LIMIT {MAX_SEARCHED}", newer=newer
+    )
+    return f"""
+        SELECT key.* FROM project CROSS JOIN LATERAL ({keys}) AS key
+        WHERE project.organization_id = $1 AND project.id = $2 AND project.deleted_at IS NULL
+          {rest.format(sort=sort)}
+    """
+
+
+_BY_NAME: Final = "AND strpos(lower(key.label), lower($5)) > 0 ORDER BY key.id{sort} OFFSET $6 LIMIT $7"
+_LAST: Final = f"ORDER BY key.id{{sort}} OFFSET {MAX_SEARCHED - 1} LIMIT 1"
+
+_SEARCH_OLDER: Final = _matching(KEY_COLUMNS, _BY_NAME, newer=False)
+_SEARCH_NEWER: Final = _matching(KEY_COLUMNS, _BY_NAME, newer=True)
+_LAST_OLDER: Final = _matching("key.project_id, key.id", _LAST, newer=False)
+_LAST_NEWER: Final = _matching("key.project_id, key.id", _LAST, newer=True)
+
+
+async def search_keys(connection: Connection, search: KeySearch) -> tuple[list[PageRow], int | None]:
+    """Return the rows of a page and the next row, ids descending, and where the search stopped early."""
+    keys, page = search.keys, search.keys.page
+    by_name, last = (_SEARCH_NEWER, _LAST_NEWER) if page.newer else (_SEARCH_OLDER, _LAST_OLDER)
+    scope = (keys.organization_id, keys.project_id, page.first, keys.active)
+    found = await connection.fetch(by_name, *scope, search.text, page.skip, page.limit)
+    rows = sorted(((row["id"], row[:KEY_WIDTH]) for row in found), key=lambda row: -row[0])
+    if len(rows) > page.size:
+        return rows, None
+    read = await connection.fetchrow(last, *scope)
+    return rows, None if read is None else read["id"]

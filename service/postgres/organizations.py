@@ -26,6 +26,23 @@ async def select_organization(connection: Connection, id_or_slug: str) -> Organi
     return None if row is None else organization_from_row(row)
 
 
+_SELECT_ORGANIZATIONS: Final = f"""
+    SELECT {ORGANIZATION_COLUMNS}
+    FROM organization
+    WHERE $1::bigint IS NULL OR organization.id = $1
+    ORDER BY organization.slug
+    OFFSET $2 LIMIT $3
+"""
+
+
+async def select_organizations(
+    connection: Connection, organization_id: int | None, *, skip: int, limit: int
+) -> list[Organization]:
+    """Return organizations in the order of slugs; ``organization_id`` selects one, None selects all."""
+    rows = await connection.fetch(_SELECT_ORGANIZATIONS, organization_id, skip, limit)
+    return [organization_from_row(row) for row in rows]
+
+
 _INSERT_ORGANIZATION: Final = f"""
     INSERT INTO organization (slug, name, ingest_url) VALUES ($1, $2, $3)
     ON CONFLICT (slug) DO NOTHING

@@ -2,28 +2,49 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
 
 from service.domain.errors import TakenError
+from service.domain.pagination import Page
 from service.domain.tokens import TokenRow
 from service.postgres.database import Connection
 
-_ROWS: Final = """
+FoundToken: TypeAlias = tuple[bytes, TokenRow, datetime | None]
+"""The hash of a token or of a session, the token, and the last use of the session."""
+
+_COLUMNS: Final = """
     token.id, token.name, token.organization_id, organization.slug AS organization_slug, token.last_four,
-    token.scopes, token.created_at, token.rate_limit, token.expires_at, token.last_used_at, token.revoked_at
+    token.scopes, token.created_at, token.rate_limit, token.last_used_at, token.revoked_at
+"""
+
+_ROWS: Final = f"""
+    {_COLUMNS}, token.expires_at
     FROM api_token AS token
     LEFT JOIN organization ON organization.id = token.organization_id
 """
 
-_SELECT_BY_HASHES: Final = f"SELECT token.token_hash, {_ROWS} WHERE token.token_hash = ANY ($1::bytea[])"
+_SELECT_BY_HASHES: Final = f"""
+    SELECT token.token_hash AS hash, NULL::timestamptz AS session_used_at, {_ROWS}
+    WHERE token.token_hash = ANY ($1::bytea[])
+    UNION ALL
+    SELECT session.id_hash, session.last_used_at, {_COLUMNS}, least(token.expires_at, session.expires_at)
+    FROM console_session AS session
+    JOIN api_token AS token ON token.id = session.token_id
+    LEFT JOIN organization ON organization.id = token.organization_id
+    WHERE session.id_hash = ANY ($1::bytea[]) AND session.last_used_at > clock_timestamp() - interval '30 minutes'
+"""
 
 
-async def select_by_hashes(connection: Connection, hashes: Sequence[bytes]) -> list[tuple[bytes, TokenRow]]:
-    """Return the tokens with these SHA-256 hashes, each with its stored hash, to be compared in constant time."""
+async def select_by_hashes(connection: Connection, hashes: Sequence[bytes]) -> list[FoundToken]:
+    """Return the tokens with these SHA-256 hashes, and those of the sessions with these hashes.
+
+    Each has the stored hash, to be compared in constant time, and the last use of the session; None for a token. The
+    expiry of a session is its own if that is earlier than the token's. Idle sessions are left out.
+    """
     rows = await connection.fetch(_SELECT_BY_HASHES, hashes)
-    return [(row["token_hash"], _token_row(row)) for row in rows]
+    return [(row["hash"], _token_row(row), row["session_used_at"]) for row in rows]
 
 
 _SELECT_ALL: Final = f"SELECT {_ROWS} ORDER BY token.id"
@@ -32,6 +53,22 @@ _SELECT_ALL: Final = f"SELECT {_ROWS} ORDER BY token.id"
 async def select_all(connection: Connection) -> list[TokenRow]:
     """Return every token, oldest first."""
     return [_token_row(row) for row in await connection.fetch(_SELECT_ALL)]
+
+
+_OLDER: Final = f"""
+    SELECT {_ROWS} WHERE token.organization_id = $1 AND token.id <= $2 ORDER BY token.id DESC OFFSET $3 LIMIT $4
+"""
+
+_NEWER: Final = f"""
+    SELECT {_ROWS} WHERE token.organization_id = $1 AND token.id > $2 ORDER BY token.id OFFSET $3 LIMIT $4
+"""
+
+
+async def select_page(connection: Connection, organization_id: int, page: Page) -> list[TokenRow]:
+    """Return the tokens of one organization that are on ``page``, newest first, and the next one if it exists."""
+    statement = _NEWER if page.newer else _OLDER
+    rows = await connection.fetch(statement, organization_id, page.first, page.skip, page.limit)
+    return sorted(map(_token_row, rows), key=lambda row: -row.id)
 
 
 _INSERT: Final = """

@@ -28,6 +28,7 @@ from service.postgres.failures import remove_values
 from service.postgres.idempotency import delete_expired
 from service.postgres.key_locks import KeyRange, LockedKey, lock_keys
 from service.postgres.projects import ProjectNotEmptyError, delete_project
+from service.postgres.sessions import delete_expired_sessions
 from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, is_outbox_full
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +45,7 @@ _BACKOFF: Final = Backoff(first=1.0, longest=60.0)
 """Delays before a failed batch is retried."""
 
 _CLEANUP_INTERVAL: Final = 60.0
-"""Seconds between two deletions of expired idempotency keys."""
+"""Seconds between two deletions of expired idempotency keys and sessions."""
 
 _CLEANUP_BATCH_SIZE: Final = 1_000
 
@@ -153,15 +154,16 @@ class Jobs:
         _log.error("job_failed", **values, exc_info=error)
 
     async def delete_expired(self) -> None:
-        """Delete expired idempotency keys.
+        """Delete expired idempotency keys and sessions.
 
         Raises:
             UnavailableError: The database cannot be reached.
         """
-        deleted = _CLEANUP_BATCH_SIZE
-        while deleted == _CLEANUP_BATCH_SIZE:
-            async with self._database.connection() as connection:
-                deleted = await delete_expired(connection, limit=_CLEANUP_BATCH_SIZE)
+        for delete in (delete_expired, delete_expired_sessions):
+            deleted = _CLEANUP_BATCH_SIZE
+            while deleted == _CLEANUP_BATCH_SIZE:
+                async with self._database.connection() as connection:
+                    deleted = await delete(connection, limit=_CLEANUP_BATCH_SIZE)
 
     async def _execute_batch(self, connection: Connection, job: Job) -> list[OutboxRow]:
         if await is_outbox_full(connection):

@@ -16,6 +16,7 @@ from service.postgres.organizations import (
     insert_organization,
     lock_organization,
     select_organization,
+    select_organizations,
     update_organization,
 )
 from service.usecases.idempotency import Idempotency
@@ -52,6 +53,15 @@ class Organizations:
         """
         async with self._database.connection() as connection:
             return await find_organization(connection, id_or_slug)
+
+    async def find(self, organization_id: int | None, *, skip: int, limit: int) -> list[Organization]:
+        """Return the organization with this id, or all in the order of slugs if it is None.
+
+        Raises:
+            UnavailableError: The database cannot be reached.
+        """
+        async with self._database.connection() as connection:
+            return await select_organizations(connection, organization_id, skip=skip, limit=limit)
 
     async def create(
         self,

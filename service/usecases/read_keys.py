@@ -1,6 +1,7 @@
 """Reads keys; reads that arrive while a statement is running share the next statement."""
 
 import asyncio
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -10,7 +11,14 @@ from service.domain.errors import NotFoundError
 from service.domain.model import Organization, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
 from service.postgres.database import Database
-from service.postgres.key_pages import KeyPage, PageRow, select_page_of_organization, select_pages
+from service.postgres.key_pages import (
+    KeyPage,
+    KeySearch,
+    PageRow,
+    search_keys,
+    select_page_of_organization,
+    select_pages,
+)
 from service.postgres.keys import PUBLIC_KEY, KeyColumns, key_from_columns, select_keys
 
 _LIMITS: Final = {"max_running_batches": 1, "max_batch_size": 64, "max_queue_size": 2048}
@@ -22,8 +30,14 @@ _MAX_CACHED_KEYS: Final = 4096
 _MAX_CACHED_PAGES: Final = 128
 """Number of cached pages; about 7 000 bytes each, at most 60 000."""
 
+_PUBLIC_KEY: Final = re.compile("[0-9a-f]{32}")
+
 _KeyId = tuple[int, int, str]
 """Organization id, project id and public key."""
+
+
+KeyMatches = tuple[KeyRows, int | None]
+"""The keys of a page, and the row id at which the search stopped if there may be more."""
 
 
 class KeyCache:
@@ -59,6 +73,7 @@ class ReadKeys:
         self._cache = KeyCache()
         self._keys = Batcher[_KeyId, ProjectKey](self._select_keys, **_LIMITS)
         self._pages = Batcher[KeyPage, KeyRows](self._select_pages, **_LIMITS)
+        self._searches = Batcher[KeySearch, KeyMatches](self._search, **{**_LIMITS, "max_batch_size": 1})
 
     def get(self, project: Project, public_key: str) -> asyncio.Future[ProjectKey]:
         """Return the future of a key of ``project``.
@@ -87,6 +102,24 @@ class ReadKeys:
         organization_id = project.organization.id
         return self._pages.submit(KeyPage(organization_id, project.id, page, active), tenant=organization_id)
 
+    async def search(
+        self, project: Project, page: Page, text: str, *, active: bool | None = None
+    ) -> KeyMatches:
+        """Return the keys of ``page`` with the public key ``text``, or whose names contain it; otherwise as `page`.
+
+        One search runs at a time.
+        """
+        organization_id, text = project.organization.id, text.lower()
+        if not _PUBLIC_KEY.fullmatch(text):
+            search = KeySearch(KeyPage(organization_id, project.id, page, active), text)
+            return await self._searches.submit(search, tenant=organization_id)
+        try:
+            found = [await self.get(project, text)]
+        except NotFoundError:
+            found = []
+        keys = [key for key in found if active in {None, key.is_active} and page.start is None]
+        return KeyRows([key.id or 0 for key in keys], keys), None
+
     async def page_of_organization(
         self, organization: Organization, page: Page, *, active: bool | None = None
     ) -> list[tuple[int, ProjectKey, Project]]:
@@ -109,6 +142,14 @@ class ReadKeys:
             columns = found.get((project_id, public_key))
             results.append(self._cache.key(columns) if columns else NotFoundError(f"key {public_key}"))
         return results
+
+    async def _search(self, searches: Sequence[KeySearch]) -> Sequence[KeyMatches | Exception]:
+        async with self._database.connection() as connection:
+            found = [await search_keys(connection, search) for search in searches]
+        return [
+            (KeyRows([row_id for row_id, _ in rows], [key_from_columns(row) for _, row in rows]), last_read)
+            for rows, last_read in found
+        ]
 
     async def _select_pages(self, pages: Sequence[KeyPage]) -> Sequence[KeyRows | Exception]:
         distinct = list(dict.fromkeys(pages))

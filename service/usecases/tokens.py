@@ -3,7 +3,7 @@
 import hashlib
 import hmac
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import uuid4
 
@@ -13,11 +13,20 @@ from service.domain.audit import Action, AuditRecord
 from service.domain.errors import CommandError, NotFoundError, TokenExpiredError, TokenInvalidError
 from service.domain.events import time_to_json
 from service.domain.model import Origin, Principal, utc_now
+from service.domain.pagination import Page
 from service.domain.scopes import expand
 from service.domain.tokens import TokenRow, new_token, violated_rule
 from service.postgres.audit import insert_audit_records
 from service.postgres.database import Connection, Database
-from service.postgres.tokens import insert_token, revoke_token, select_all, select_by_hashes
+from service.postgres.sessions import note_session_use
+from service.postgres.tokens import (
+    FoundToken,
+    insert_token,
+    revoke_token,
+    select_all,
+    select_by_hashes,
+    select_page,
+)
 from service.usecases.tenants import find_organization
 from service.usecases.token_usage import TokenUsage
 
@@ -31,6 +40,9 @@ _KEPT_MOST: Final = 10_000
 _VALID_BEFORE_SECONDS: Final = 3600.0
 """Seconds after a token's last look-up in which its next one does not wait for those of unknown tokens."""
 
+_SESSION_USE_INTERVAL: Final = timedelta(minutes=1)
+"""Minimum time between two recorded uses of a session."""
+
 _LOOKUP_BATCHES: Final = 2
 _FIRST_LOOKUP_BATCHES: Final = 1
 """Concurrent connections to Postgres for look-ups: of tokens that were valid before, and of all others. However many
@@ -41,6 +53,10 @@ _MAX_QUEUE_SIZE: Final = 2048
 """Look-ups of each kind that can wait; further ones get 503."""
 
 _COMMAND_LINE: Final = Origin(token_id=None, request_id="cli")
+
+
+Found = tuple[TokenRow, datetime | None]
+"""A token, and the last use of the session with whose id it was found."""
 
 
 class Tokens:
@@ -56,13 +72,13 @@ class Tokens:
         # Separate from that of valid tokens, so that unknown tokens cannot evict valid ones.
         self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, max_size=_KEPT_MOST)
         self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, max_size=_KEPT_MOST)
-        self._lookups = Batcher[bytes, TokenRow](
+        self._lookups = Batcher[bytes, Found](
             self._look_up,
             max_running_batches=_LOOKUP_BATCHES,
             max_batch_size=_MAX_BATCH_SIZE,
             max_queue_size=_MAX_QUEUE_SIZE,
         )
-        self._first_lookups = Batcher[bytes, TokenRow](
+        self._first_lookups = Batcher[bytes, Found](
             self._look_up,
             max_running_batches=_FIRST_LOOKUP_BATCHES,
             max_batch_size=_MAX_BATCH_SIZE,
@@ -75,7 +91,7 @@ class Tokens:
         Raises:
             TokenExpiredError: The token has expired.
         """
-        found = self._cache.get(_hash(token))
+        found = self._cache.get(credential_hash(token))
         if found is None:
             return None
         principal, expires_at = found
@@ -90,7 +106,22 @@ class Tokens:
             BusyError: Too many look-ups are waiting.
             UnavailableError: The database is unavailable.
         """
-        return self.cached(token) or self._unexpired(*await self._find(_hash(token)))
+        return self.cached(token) or self._unexpired(*await self._find(credential_hash(token)))
+
+    def forget(self, principal: Principal) -> None:
+        """Look the token or session of ``principal`` up again when it is presented next."""
+        self._cache.remove(principal.credential)
+
+    async def page(self, organization: str, page: Page) -> list[TokenRow]:
+        """Return the tokens of one organization, an id or slug, that are on ``page``, and the next one if it exists.
+
+        Raises:
+            NotFoundError: There is no such organization.
+            UnavailableError: The database is unavailable.
+        """
+        async with self._database.connection() as connection:
+            found = await find_organization(connection, organization)
+            return await select_page(connection, found.id, page)
 
     def _unexpired(self, principal: Principal, expires_at: datetime | None) -> Principal:
         if expires_at is not None and expires_at <= self._clock():
@@ -98,21 +129,26 @@ class Tokens:
         return principal
 
     async def _find(self, token_hash: bytes) -> tuple[Principal, datetime | None]:
-        row = await self._row(token_hash)
+        row, session_used_at = await self._row(token_hash)
         self._valid_before.put(token_hash, value=True)
         if row.expires_at is None or row.expires_at > self._clock():
             self.uses.record(row)
+            if session_used_at is not None and session_used_at <= self._clock() - _SESSION_USE_INTERVAL:
+                async with self._database.connection() as connection:
+                    await note_session_use(connection, token_hash)
         principal = Principal(
             token_id=row.id,
             organization_id=row.organization_id,
             organization_slug=row.organization_slug,
             scopes=expand(row.scopes),
             rate_limit=row.rate_limit,
+            credential=token_hash,
+            is_session=session_used_at is not None,
         )
         self._cache.put(token_hash, (principal, row.expires_at))
         return principal, row.expires_at
 
-    async def _row(self, token_hash: bytes) -> TokenRow:
+    async def _row(self, token_hash: bytes) -> Found:
         if self._unknown.get(token_hash):
             raise TokenInvalidError
         lookups = self._lookups if self._valid_before.get(token_hash) else self._first_lookups
@@ -122,7 +158,7 @@ class Tokens:
             self._unknown.put(token_hash, value=True)
             raise
 
-    async def _look_up(self, hashes: Sequence[bytes]) -> Sequence[TokenRow | Exception]:
+    async def _look_up(self, hashes: Sequence[bytes]) -> Sequence[Found | Exception]:
         async with self._database.connection() as connection:
             found = await select_by_hashes(connection, hashes)
         return [_find_valid(found, token_hash) or TokenInvalidError() for token_hash in hashes]
@@ -157,14 +193,14 @@ class Tokens:
                 connection,
                 organization_id=organization_id,
                 name=name,
-                token_hash=_hash(text),
+                token_hash=credential_hash(text),
                 last_four=text[-4:],
                 scopes=scopes,
                 expires_at=expires_at,
                 rate_limit=rate_limit,
             )
             data = _audit_data(token_id, scopes, rate_limit, expires_at)
-            await _record(connection, "token.create", organization_id, name, data, origin)
+            await record_audit(connection, "token.create", organization_id, name, data, origin)
         return text
 
     async def list(self) -> list[TokenRow]:
@@ -183,14 +219,16 @@ class Tokens:
             if revoked is None:
                 raise NotFoundError(f"there is no token {token_id} that is not revoked")
             name, organization_id = revoked
-            await _record(connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin)
+            await record_audit(
+                connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin
+            )
         return name
 
 
-def _find_valid(found: Sequence[tuple[bytes, TokenRow]], token_hash: bytes) -> TokenRow | None:
-    """Return the token with this hash unless it is revoked; hashes are compared in constant time."""
-    rows = [row for stored, row in found if hmac.compare_digest(stored, token_hash)]
-    return rows[0] if rows and rows[0].revoked_at is None else None
+def _find_valid(found: Sequence[FoundToken], presented: bytes) -> Found | None:
+    """Return what has this hash unless the token is revoked; hashes are compared in constant time."""
+    rows = [(row, used_at) for stored, row, used_at in found if hmac.compare_digest(stored, presented)]
+    return rows[0] if rows and rows[0][0].revoked_at is None else None
 
 
 async def _organization_id(connection: Connection, organization: str | None) -> int | None:
@@ -208,7 +246,7 @@ def _audit_data(
     }
 
 
-async def _record(
+async def record_audit(
     connection: Connection,
     action: Action,
     organization_id: int | None,
@@ -216,6 +254,7 @@ async def _record(
     data: dict[str, Any],
     origin: Origin,
 ) -> None:
+    """Insert an audit entry about a token, in the transaction of the change."""
     record = AuditRecord(
         organization_id=organization_id,
         project_id=None,
@@ -234,5 +273,6 @@ def _checked(token: str) -> str:
     return token
 
 
-def _hash(token: str) -> bytes:
+def credential_hash(token: str) -> bytes:
+    """Return the SHA-256 hash of a token, or of the credential of a session."""
     return hashlib.sha256(token.encode(errors="surrogateescape")).digest()

@@ -18,9 +18,10 @@ PAGE: Final = "/docs/events"
 SCHEMAS: Final = "/api/0/event-schemas"
 
 CONTENT_SECURITY_POLICY: Final = (
-    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; img-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""The page consists of text and one style sheet of this service."""
+"""The page consists of text, style sheets and the icon of this service."""
 
 _PACKAGE: Final = files(__package__)
 

@@ -51,6 +51,8 @@ def add_openapi_routes(routes: Routes, state: ServerState) -> None:
         Page(PAGE, "text/html; charset=utf-8", html.encode(), policy),
         Page("/docs/start.js", _SCRIPT, (_PACKAGE / "start.js").read_bytes()),
         Page("/docs/page.css", _STYLE, (_PACKAGE / "page.css").read_bytes()),
+        Page("/docs/header.css", _STYLE, (_PACKAGE / "header.css").read_bytes()),
+        Page("/docs/icon.svg", "image/svg+xml", (_PACKAGE / "icon.svg").read_bytes()),
         Page(f"/{script}", _SCRIPT, _vendored("swagger-ui-bundle.js"), is_compressed=True, is_immutable=True),
         Page(f"/{style}", _STYLE, _vendored("swagger-ui.css"), is_compressed=True, is_immutable=True),
     ):

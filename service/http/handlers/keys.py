@@ -16,12 +16,16 @@ from service.http.schemas import (
     key_name,
     load,
 )
+from service.http.serializers import without_secrets
 from service.http.server.response import Response, bytes_response, empty_response
 from service.http.write_headers import event_headers
 from service.usecases.rotate_key import second_event_id
 
 _STATUSES: Final[Mapping[str, bool | None]] = {"": None, "active": True, "inactive": False}
 """By value of the query parameter ``status``: whether the listed keys are active; None lists all keys."""
+
+_MAX_QUERY: Final = 64
+"""Characters: the longest name of a key."""
 
 _NEW_KEY: Final = NewProjectKeyBody()
 _KEY_CHANGE: Final = ProjectKeyChangeBody()
@@ -47,12 +51,27 @@ async def create_key(context: RequestContext) -> Response:
 
 
 async def list_keys(context: RequestContext) -> Response:
-    """``GET …/keys/``: newest first; ``status`` selects active or inactive keys; an unknown value selects none."""
+    """``GET …/keys/``: newest first; ``query`` searches, ``status`` selects; an unknown status selects none."""
     project, page, status = context.project, requested_page(context), _status(context)
     if status not in _STATUSES:
         return _page_response(context, page, b"[]", [])
-    rows = await context.use_cases.read_keys.page(project, page, active=_STATUSES[status])
+    active, query = _STATUSES[status], query_parameter(context.request, "query")
+    if query:
+        return await _search(context, page, query, active=active)
+    rows = await context.use_cases.read_keys.page(project, page, active=active)
     return _page_response(context, page, context.key_serializer.serialize_page(rows, page, project), rows.ids)
+
+
+async def _search(context: RequestContext, page: Page, query: str, *, active: bool | None) -> Response:
+    """Return the page of the keys that ``query`` selects: a public key, or a part of the name in whatever case."""
+    if len(query) > _MAX_QUERY:
+        raise HttpError(400, {"query": [f"Ensure this field has no more than {_MAX_QUERY} characters."]})
+    if not query.isprintable():  # no name contains it
+        return _page_response(context, page, b"[]", [])
+    project = context.project
+    rows, last_read = await context.use_cases.read_keys.search(project, page, query, active=active)
+    text = context.key_serializer.serialize_all([(key, project) for key in page.of(rows.keys)])
+    return _page_response(context, page, text, rows.ids, last_read=last_read)
 
 
 async def list_organization_keys(context: RequestContext) -> Response:
@@ -74,8 +93,12 @@ def _status(context: RequestContext) -> str:
     return query_parameter(context.request, "status") or ""
 
 
-def _page_response(context: RequestContext, page: Page, text: bytes, row_ids: Sequence[int]) -> Response:
-    return bytes_response(text, allow=context.allow, headers={"Link": link_header(context, page, row_ids)})
+def _page_response(
+    context: RequestContext, page: Page, text: bytes, row_ids: Sequence[int], *, last_read: int | None = None
+) -> Response:
+    headers = {"Link": link_header(context, page, row_ids, last_read=last_read)}
+    body = without_secrets(text) if context.principal.is_session else text
+    return bytes_response(body, allow=context.allow, headers=headers)
 
 
 async def get_key(context: RequestContext) -> Response:

@@ -32,6 +32,8 @@ class ServerState:
         body_limit: Bytes of a request body.
         header_limit: Bytes of a request header and of the URL.
         links_base: The base URL of the links in responses, without a trailing slash.
+        console_origin: The origin of the console, if PUBLIC_URL determines it; "" means that of the header Host, and
+            None that there is no console.
         draining: True while the process is about to stop; each response then closes its connection.
     """
 
@@ -46,6 +48,7 @@ class ServerState:
     body_limit: int
     header_limit: int
     links_base: str
+    console_origin: str | None = None
     draining: bool = False
 
     @property

@@ -1,0 +1,1 @@
+"""The console: its files, and the routes of its pages."""

@@ -1,0 +1,62 @@
+"""The handlers of sessions of the console and of the state of publishing."""
+
+from typing import Final
+
+from service.domain.events import time_to_json
+from service.http.credentials import COOKIE
+from service.http.dispatcher import RequestContext
+from service.http.errors import HttpError
+from service.http.pagination import link_header, requested_page
+from service.http.serializers import token_to_json
+from service.http.server.response import Response, empty_response, json_response
+
+_ATTRIBUTES: Final = "HttpOnly; Secure; SameSite=Strict; Path=/"
+_DURATION: Final = 8 * 3600
+"""Seconds, as the constraint of the table."""
+
+
+async def open_session(context: RequestContext) -> Response:
+    """``POST /console/session``: 204 with the cookie of a new session; the token is in the body."""
+    session_id = await context.use_cases.sessions.open(context.principal, context.origin)
+    cookie = f"{COOKIE}={session_id}; {_ATTRIBUTES}; Max-Age={_DURATION}"
+    return empty_response(status=204, allow=context.allow, headers={"Set-Cookie": cookie})
+
+
+async def get_session(context: RequestContext) -> Response:
+    """``GET /console/session``: the token, its organization (null: all), and whether usage is counted."""
+    token = await context.use_cases.sessions.token(context.principal)
+    value = {
+        "token": {
+            "id": str(token.id),
+            "name": token.name,
+            "scopes": token.scopes,
+            "expiresAt": token.expires_at and time_to_json(token.expires_at),
+        },
+        "organization": token.organization_slug,
+        "usage": context.use_cases.usage is not None,
+    }
+    return json_response(value, allow=context.allow)
+
+
+async def end_session(context: RequestContext) -> Response:
+    """``DELETE /console/session``: 204; the cookie is useless from then on."""
+    if not context.principal.is_session:
+        raise HttpError(400, "The request has no session; a token ends by `projectkeys token revoke`.")
+    await context.use_cases.sessions.end(context.principal, context.origin)
+    headers = {"Set-Cookie": f"{COOKIE}=; {_ATTRIBUTES}; Max-Age=0"}
+    return empty_response(status=204, allow=context.allow, headers=headers)
+
+
+async def get_status(context: RequestContext) -> Response:
+    """``GET /console/status``: whether events reach Kafka; the values of the whole installation, at most 2 s old."""
+    return json_response(await context.use_cases.publishing_status.get(), allow=context.allow)
+
+
+async def list_tokens(context: RequestContext) -> Response:
+    """``GET …/organizations/{organization}/tokens/``: the tokens of one organization, newest first."""
+    page = requested_page(context)
+    rows = await context.use_cases.tokens.page(context.organization_name, page)
+    link = link_header(context, page, [row.id for row in rows])
+    return json_response(
+        [token_to_json(row) for row in page.of(rows)], allow=context.allow, headers={"Link": link}
+    )
