@@ -30,6 +30,7 @@ from faults.experiments import (
     e23_edge_killed,
     e24_hostile_edge_requests,
     e25_usage_reader_killed,
+    e26_life_of_keys,
 )
 from faults.shared_servers import SharedServers
 
@@ -82,4 +83,9 @@ EXPERIMENTS: Final[Mapping[str, CatalogueEntry]] = {
     ),
     "E24": CatalogueEntry("10 000 hostile requests to the edge a round", 1, e24_hostile_edge_requests.run),
     "E25": CatalogueEntry("the process that counts outcomes is killed", 10, e25_usage_reader_killed.run),
+    "E26": CatalogueEntry(
+        "replicas crash at each step of rotations and expiries, one with a wrong clock",
+        3,
+        e26_life_of_keys.run,
+    ),
 }

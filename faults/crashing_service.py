@@ -1,7 +1,7 @@
 """The service with a step at which it crashes, as if its processor had stopped there.
 
-`python -m faults.crashing_service STEP NUMBER serve`: STEP is one of `STEPS`; the process exits when it reaches the
-step for the NUMBERth time.
+`python -m faults.crashing_service STEP NUMBER serve`: STEP is one of `STEPS` or `LIFECYCLE_STEPS`; the process exits
+when it reaches the step for the NUMBERth time.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from typing import Any, Final
 from service.cli.main import main
 from service.kafka.client import KafkaClient
 from service.postgres import outbox
-from service.usecases import create_key, uncertain_writes
+from service.usecases import create_key, expiry, rotate_key, uncertain_writes
 
 EXIT_STATUS: Final = 86
 """The exit status of a crash."""
@@ -63,7 +63,9 @@ class _Countdown:
         return crashing
 
 
-STEPS: Final[Mapping[str, tuple[object, str, Callable[[_Countdown, Step], Step]]]] = {
+_Steps = Mapping[str, tuple[object, str, Callable[[_Countdown, Step], Step]]]
+
+STEPS: Final[_Steps] = {
     "before-insert": (create_key, "insert_keys", _Countdown.before),
     "insert-sent": (create_key, "insert_keys", _Countdown.during),
     "after-commit": (create_key, "insert_keys", _Countdown.after),
@@ -76,9 +78,20 @@ STEPS: Final[Mapping[str, tuple[object, str, Callable[[_Countdown, Step], Step]]
 }
 """Name of the step: module or class, function, and when the process exits."""
 
+LIFECYCLE_STEPS: Final[_Steps] = {
+    "expired-keys-read": (expiry, "change_keys", _Countdown.before),
+    "expiry-sent": (expiry, "change_keys", _Countdown.during),
+    "expiry-committed": (expiry, "change_keys", _Countdown.after),
+    "old-key-locked": (rotate_key, "insert_keys", _Countdown.before),
+    "successor-inserted": (rotate_key, "insert_keys", _Countdown.after),
+    "old-key-changed": (rotate_key, "change_keys", _Countdown.after),
+    "rotation-committed": (rotate_key.RotateKey, "execute", _Countdown.after),
+}
+"""The steps of an expiry and of a rotation, which is committed after the change of the old key."""
+
 
 if __name__ == "__main__":
-    owner, function, wrap = STEPS[sys.argv[1]]
+    owner, function, wrap = {**STEPS, **LIFECYCLE_STEPS}[sys.argv[1]]
     setattr(owner, function, wrap(_Countdown(int(sys.argv[2])), getattr(owner, function)))
     sys.argv[1:] = sys.argv[3:]
     sys.exit(main())

@@ -32,6 +32,15 @@ class _ShiftedDatetime(_REAL_DATETIME, metaclass=_AnyDatetime):
         """Return the shifted time."""
         return _REAL_DATETIME.now(tz) + dt.timedelta(seconds=_offset())
 
+    @classmethod
+    def fromisoformat(cls, date_string: str) -> Any:
+        """Return a time of the real class, which orjson can write."""
+        return _REAL_DATETIME.fromisoformat(date_string)
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        """Return a time of the real class."""
+        return _REAL_DATETIME(*arguments, **named)
+
 
 if __name__ == "__main__":
     time.time = lambda: _REAL_TIME() + _offset()

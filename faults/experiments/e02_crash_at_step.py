@@ -19,18 +19,18 @@ async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
             for number in range(plan.rounds):
                 for step in _SHORT_STEPS if plan.short else STEPS:
                     experiment.report_round(number, step)
-                    await _crash(experiment, step)
+                    await crash(experiment, step, experiment.rng.randint(20, 60))
                     crashes += 1
         experiment.metrics["crashes"] = str(crashes)
         return await experiment.check(duplicates=crashes * BATCH)
 
 
-async def _crash(experiment: Experiment, step: str) -> None:
-    """Replace a replica by one that crashes, and start it again afterwards."""
+async def crash(experiment: Experiment, step: str, number: int) -> None:
+    """Replace a replica by one that crashes when it reaches the step for this time, and start it again afterwards."""
     victim = experiment.rng.choice(experiment.replicas)
     module = victim.module
     victim.kill()
-    victim.module = ("faults.crashing_service", step, str(experiment.rng.randint(20, 60)))
+    victim.module = ("faults.crashing_service", step, str(number))
     victim.start()
     victim.module = module
     status = await victim.process.wait_for_exit(timeout=_CRASH_TIMEOUT)
