@@ -105,7 +105,7 @@ def _settings() -> dict[str, Schema]:
 
 
 def _is_secret(metadata: Mapping[str, Any]) -> bool:
-    return bool(metadata["setting"].is_secret)
+    return bool(metadata["is_secret"])
 
 
 def _kubernetes_definitions() -> dict[str, Schema]:
