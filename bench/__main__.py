@@ -91,9 +91,7 @@ async def _bench(names: Sequence[str], *, rounds: int, seconds: int) -> Results:
     return new_results(rows, size=f"{rounds} rounds of {seconds} s", load_before=load_before)
 
 
-async def _rounds(
-    setup: Setup, names: Sequence[str], *, rounds: int, seconds: int
-) -> dict[str, list[list[Metrics]]]:
+async def _rounds(setup: Setup, names: Sequence[str], *, rounds: int, seconds: int) -> dict[str, list[list[Metrics]]]:
     """Return the metrics by part, counted round and measurement."""
     found: dict[str, list[list[Metrics]]] = {name: [] for name in names}
     steps = (rounds + 1) * sum(len(PARTS[name].measurements) for name in names)

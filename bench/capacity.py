@@ -98,13 +98,9 @@ def _processes(demand: Demand, costs: Costs, lookups: float) -> Iterator[Need]:
         + demand.reads * costs.read_postgres
     )
     edge, most = lookups * costs.read, 16 * UTILIZATION * _MEGA / costs.create_postgres
-    yield Need(
-        "replicas of the service", _processors(service), "", "requests * µs / 0.7; each uses one processor"
-    )
+    yield Need("replicas of the service", _processors(service), "", "requests * µs / 0.7; each uses one processor")
     yield Need("processors of the primary", _processors(postgres), "", "requests * µs of Postgres / 0.7")
-    yield Need(
-        "creates that 16 processors of a primary allow", most, "/s", "16 * 0.7 / µs of Postgres per create"
-    )
+    yield Need("creates that 16 processors of a primary allow", most, "/s", "16 * 0.7 / µs of Postgres per create")
     yield Need("look-ups at the edge", lookups, "/s", "relays * lookups / 60")
     yield Need("processes of the edge", _processors(edge), "", "look-ups * µs of a read over the API / 0.7")
 
@@ -114,12 +110,8 @@ def _traffic(demand: Demand, lookups: float) -> Iterator[Need]:
     topic, broadcast = demand.keys * record * REPLICATION / _GIGA, demand.relays * changes * record / _GIGA
     yield Need("events of one partition", changes / PARTITIONS, "/s", f"changes / {PARTITIONS}")
     yield Need("topic after compaction", topic, "GB", f"keys * {record} bytes * {REPLICATION} copies")
-    yield Need(
-        "network, if relays consume the topic", broadcast, "GB/s", f"relays * changes * {record} bytes"
-    )
-    yield Need(
-        "network, if relays ask the edge", lookups * record / _MEGA, "MB/s", f"look-ups * {record} bytes"
-    )
+    yield Need("network, if relays consume the topic", broadcast, "GB/s", f"relays * changes * {record} bytes")
+    yield Need("network, if relays ask the edge", lookups * record / _MEGA, "MB/s", f"look-ups * {record} bytes")
 
 
 def _processors(micro: float) -> int:
@@ -141,9 +133,7 @@ def _space(keys: int, costs: Costs) -> Iterator[Need]:
         )
     if costs.kit_rate is not None:
         minutes = keys / costs.kit_rate / 60
-        yield Need(
-            "start of a consumer with all keys", minutes, "min", f"keys / {costs.kit_rate:.0f} per second"
-        )
+        yield Need("start of a consumer with all keys", minutes, "min", f"keys / {costs.kit_rate:.0f} per second")
     if costs.replay_rate is not None:
         hours = keys / costs.replay_rate / 3600
         yield Need("replay of all keys", hours, "h", f"keys / {costs.replay_rate:.0f} per second")
@@ -198,9 +188,7 @@ def _text(need: Need) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the needs."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.capacity", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.capacity", description=(__doc__ or "").partition("\n")[0])
     for field in fields(Demand):
         parser.add_argument(
             f"--{field.name}",

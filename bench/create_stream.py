@@ -56,9 +56,7 @@ class CreateStream:
             lambda: not self._missing(),
             timeout=_EVENTS_TIMEOUT,
             interval=0.05,
-            error=lambda: BenchError(
-                f"{len(self._missing())} events are missing after {_EVENTS_TIMEOUT:g} s"
-            ),
+            error=lambda: BenchError(f"{len(self._missing())} events are missing after {_EVENTS_TIMEOUT:g} s"),
         )
 
     def _missing(self) -> set[str]:
@@ -102,7 +100,5 @@ def effect_of(stream: CreateStream, failed_at: float) -> Effect:
         shards=len(shards),
         longest=max(delays.values()),
         recovered_after=max((stream.due[key] - failed_at for key in late), default=0.0),
-        others=quantile(
-            [delay for key, delay in delays.items() if shard_of(key) not in shards] or [0.0], 0.99
-        ),
+        others=quantile([delay for key, delay in delays.items() if shard_of(key) not in shards] or [0.0], 0.99),
     )

@@ -55,8 +55,7 @@ async def _measure(plan: Plan) -> Decisions:
             ClientKeys(source), UnknownKeys(source), RateWindows(), metrics, fails_open=False
         )
         requests = [
-            make_mocked_request("GET", PATH, headers=headers_of(public_key(number)))
-            for number in range(plan.keys)
+            make_mocked_request("GET", PATH, headers=headers_of(public_key(number))) for number in range(plan.keys)
         ]
         return await _decide(authorization, requests, plan.seconds)
 

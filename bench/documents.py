@@ -39,9 +39,7 @@ def _section(results: Results) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Update the three files."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.documents", description=(__doc__ or "").partition("\n")[0]
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.documents", description=(__doc__ or "").partition("\n")[0])
     for name, file in _FILES.items():
         parser.add_argument(
             f"--{name}",

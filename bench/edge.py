@@ -155,9 +155,7 @@ async def freshness(setup: Setup, seconds: int) -> Metrics:
     service, bootstrap = setup.service, setup.servers.kafka.bootstrap_servers
     async with AsyncExitStack() as stack:
         directory = Path(stack.enter_context(TemporaryDirectory()))
-        edges = [
-            MeasuredEdge(bootstrap, service.environment["KAFKA_TOPIC"], directory) for _ in range(_REPLICAS)
-        ]
+        edges = [MeasuredEdge(bootstrap, service.environment["KAFKA_TOPIC"], directory) for _ in range(_REPLICAS)]
         second: MeasuredReplica = await stack.enter_async_context(
             replica(service.environment, service.token, directory)
         )

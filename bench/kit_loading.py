@@ -61,9 +61,7 @@ async def _fill(bootstrap: str, topic: str, keys: int) -> None:
     await producer.start()
     try:
         for number, (key, value, headers) in enumerate(_records(keys)):
-            sent = await producer.send(
-                topic, key=key, value=value, headers=headers, partition=number % SHARDS
-            )
+            sent = await producer.send(topic, key=key, value=value, headers=headers, partition=number % SHARDS)
         await producer.flush()
         await sent
     finally:

@@ -75,9 +75,7 @@ def text(title: str, steps: Sequence[Step]) -> str:
     )
     rows = [*steps, Step("sum", python, c, time)]
     lines = [f"{title:36}{'Python calls':>14}{'C calls':>10}{'µs':>8}"]
-    lines += [
-        f"  {row.part:34}{row.python_calls:14.1f}{row.c_calls:10.1f}{row.microseconds:8.1f}" for row in rows
-    ]
+    lines += [f"  {row.part:34}{row.python_calls:14.1f}{row.c_calls:10.1f}{row.microseconds:8.1f}" for row in rows]
     return "\n".join(lines)
 
 

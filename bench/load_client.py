@@ -108,9 +108,7 @@ class LoadConnection(asyncio.Protocol):
         elif status == _UNAVAILABLE and self._on_refusal is not None:
             self._on_refusal(self)
         else:
-            self._on_failure(
-                ResponseError(f"status {status!r} instead of {self._expected!r}: {body[:500]!r}")
-            )
+            self._on_failure(ResponseError(f"status {status!r} instead of {self._expected!r}: {body[:500]!r}"))
 
 
 async def connect(port: int, connection: LoadConnection) -> None:

@@ -201,12 +201,8 @@ def _report(text: str) -> None:
 
 def main() -> int:
     """Measure and print the table."""
-    parser = argparse.ArgumentParser(
-        prog="python -m bench.outages", description=(__doc__ or "").partition("\n")[0]
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=3, metavar="N", help="rounds of each failure (default 3)"
-    )
+    parser = argparse.ArgumentParser(prog="python -m bench.outages", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="rounds of each failure (default 3)")
     try:
         print(_table(asyncio.run(_run(parser.parse_args().rounds))))
     except (BenchError, ReplicaError) as error:

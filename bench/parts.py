@@ -88,8 +88,7 @@ def _kit_rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
 def _freshness_rows(rounds: Sequence[Sequence[Metrics]]) -> list[Row]:
     found = [metrics for (metrics,) in rounds]
     return [
-        Row(f"{name}, ms", [metrics[name] for metrics in found], goal=_FRESHNESS_GOALS.get(name))
-        for name in found[0]
+        Row(f"{name}, ms", [metrics[name] for metrics in found], goal=_FRESHNESS_GOALS.get(name)) for name in found[0]
     ]
 
 
@@ -147,9 +146,7 @@ PARTS: Final[Mapping[str, Part]] = {
         "GET page of 10, per second",
         measurements.page_reads,
         Baseline(_CONSTANT_BYTES, measurements.constant_page_reads, Goal(0.3)),
-        Baseline(
-            EARLIER, of_peer(EARLIER, lambda peer: peer.pages[:1]), cost_goal=Goal(0.75, at_least=False)
-        ),
+        Baseline(EARLIER, of_peer(EARLIER, lambda peer: peer.pages[:1]), cost_goal=Goal(0.75, at_least=False)),
     ),
     "lists": _compared(
         "reads of pages of different projects per second, which share no query; the same baselines",

@@ -78,9 +78,7 @@ async def _kinds(parts: Service) -> list[_Kind]:
     project, token = await call_counts.new_project(parts), await call_counts.new_token(parts)
     keys = call_counts.keys_path(project)
     execute = parts.use_cases.create_key.execute
-    created = await asyncio.gather(
-        *(execute(NewProjectKey(), project, call_counts.ORIGIN) for _ in range(_KEYS))
-    )
+    created = await asyncio.gather(*(execute(NewProjectKey(), project, call_counts.ORIGIN) for _ in range(_KEYS)))
     paths = [f"{keys}{one.key.public_key}/" for one in created]
     create = [call_counts.create_request(keys, token).decode()]
     reads = [request_bytes("GET", path, token=token).decode() for path in paths]
@@ -101,9 +99,7 @@ async def _ladder(parts: Service, kind: _Kind) -> str:
     before = time.process_time()
     requests = await _send(parts, kind, 1, seconds=_SECONDS)
     request_seconds = (time.process_time() - before) / requests
-    profile = cProfile.Profile(
-        time.thread_time
-    )  # its default, wall time, includes the time of other processes
+    profile = cProfile.Profile(time.thread_time)  # its default, wall time, includes the time of other processes
     before = time.process_time()
     profile.enable()
     try:

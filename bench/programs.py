@@ -96,9 +96,7 @@ async def start_server(
     port = free_port()
 
     def unready() -> BenchError:
-        return BenchError(
-            f"{log.stem}: no response after {_READY_TIMEOUT:.0f} s:\n{log.read_text()[-_MAX_SHOWN:]}"
-        )
+        return BenchError(f"{log.stem}: no response after {_READY_TIMEOUT:.0f} s:\n{log.read_text()[-_MAX_SHOWN:]}")
 
     async with running(
         [*command, str(port)], environment=environment, output=log, stop_timeout=_STOP_TIMEOUT

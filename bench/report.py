@@ -61,8 +61,7 @@ def table(rows: Sequence[Row]) -> str:
     lines = [_HEADINGS, *(_cells(row) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip()
-        for line in lines
+        "  ".join([line[0].ljust(widths[0]), *map(str.rjust, line[1:], widths[1:])]).rstrip() for line in lines
     )
 
 
@@ -80,8 +79,7 @@ def markdown_table(rows: Sequence[Row]) -> str:
 def _cells(row: Row) -> tuple[str, ...]:
     values = spread(row.values)
     costs = (
-        f"{spread(row.costs[cost]).median:,.0f}".replace(",", " ") if cost in row.costs else ""
-        for cost in COSTS
+        f"{spread(row.costs[cost]).median:,.0f}".replace(",", " ") if cost in row.costs else "" for cost in COSTS
     )
     return (
         row.label,

@@ -62,9 +62,7 @@ async def create_requests(service: MeasuredReplica) -> Requests:
         written_project=written_project,
         keys=tuple(request_bytes("GET", key, token=token).decode() for key in keys),
         updates=tuple(
-            request_bytes("PUT", key, token=token, body=body).decode()
-            for body in reversed(_NAMES)
-            for key in keys
+            request_bytes("PUT", key, token=token, body=body).decode() for body in reversed(_NAMES) for key in keys
         ),
         pages=tuple(request_bytes("GET", page, token=token).decode() for page in pages),
         key_length=len(await service.send("GET", keys[0])),

@@ -63,9 +63,7 @@ def new_results(rows: Sequence[Row], *, size: str, load_before: float) -> Result
 def interpreter_build(config_args: str) -> str:
     """Return the build options of Python that change its speed: they make a difference of a tenth and more."""
     options = {"PGO": "--enable-optimizations", "LTO": "--with-lto", "shared library": "--enable-shared"}
-    return ", ".join(
-        f"{'with' if option in config_args else 'without'} {name}" for name, option in options.items()
-    )
+    return ", ".join(f"{'with' if option in config_args else 'without'} {name}" for name, option in options.items())
 
 
 def write_results(file: Path, results: object) -> None:

@@ -58,9 +58,7 @@ class Setup:
 
 
 @asynccontextmanager
-async def new_setup(
-    directory: Path, *, cache_dir: Path, report: Callable[[str], None]
-) -> AsyncIterator[Setup]:
+async def new_setup(directory: Path, *, cache_dir: Path, report: Callable[[str], None]) -> AsyncIterator[Setup]:
     """Start everything; stop it at the end of the block.
 
     Args:
@@ -74,9 +72,7 @@ async def new_setup(
         EmbeddedServerError: A server does not start.
     """
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(
-            embedded_servers(directory, cache_dir=cache_dir, report=report)
-        )
+        servers = await stack.enter_async_context(embedded_servers(directory, cache_dir=cache_dir, report=report))
         report("Starting the service and the baselines ...")
         settings = settings_for(servers.postgres.url, servers.kafka.bootstrap_servers)
         token = await migrate_and_create_token(settings)

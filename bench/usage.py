@@ -31,9 +31,7 @@ _CONNECTIONS: Final = 8
 
 _COUNT_TIMEOUT: Final = 120.0
 
-_RESERVE: Final = (
-    "UPDATE usage_reader SET owner = 'bench', lease_until = clock_timestamp() + interval '4 minutes'"
-)
+_RESERVE: Final = "UPDATE usage_reader SET owner = 'bench', lease_until = clock_timestamp() + interval '4 minutes'"
 _RELEASE: Final = "UPDATE usage_reader SET owner = NULL"
 _COUNTED: Final = "SELECT coalesce(sum(quantity), 0)::bigint FROM key_usage"
 

@@ -18,9 +18,7 @@ from faults.shared_servers import SharedServers, shared_servers
 from projectkeys_servers.errors import EmbeddedServerError
 
 _CACHE: Final = Path(".cache")
-_LIST: Final = "\n".join(
-    f"  {name:5}{entry.summary} ({entry.rounds} rounds)" for name, entry in EXPERIMENTS.items()
-)
+_LIST: Final = "\n".join(f"  {name:5}{entry.summary} ({entry.rounds} rounds)" for name, entry in EXPERIMENTS.items())
 _DESCRIPTION: Final = """\
 Runs the service as real processes on a real PostgreSQL and a real Apache Kafka under seeded load, causes faults,
 and compares the responses to clients with the contents of both servers by an independent checker.
@@ -105,9 +103,7 @@ async def _run(servers: SharedServers, name: str, plan: Plan) -> Result:
         result = Result(name, plan, None, str(error), not_recovered=True)
     except Exception as error:  # noqa: BLE001 -- the other experiments run whatever the error is
         result = Result(name, plan, None, f"{type(error).__name__}: {error}")
-    _report(
-        f"{name} {'passed' if result.passed else 'did NOT pass'} after {time.monotonic() - started_at:.0f} s"
-    )
+    _report(f"{name} {'passed' if result.passed else 'did NOT pass'} after {time.monotonic() - started_at:.0f} s")
     if not result.passed:
         _report(table([result]))
     return result

@@ -78,9 +78,7 @@ EXPERIMENTS: Final[Mapping[str, CatalogueEntry]] = {
     "E20": CatalogueEntry("the database rejects a row of a creation", 5, e20_insert_rejected.run),
     "E21": CatalogueEntry("the names of Postgres and Kafka cannot be resolved", 2, e21_dns_failure.run),
     "E22": CatalogueEntry("10 000 malformed requests a round", 1, e22_malformed_requests.run),
-    "E23": CatalogueEntry(
-        "edges are killed; then the service and PostgreSQL are stopped", 20, e23_edge_killed.run
-    ),
+    "E23": CatalogueEntry("edges are killed; then the service and PostgreSQL are stopped", 20, e23_edge_killed.run),
     "E24": CatalogueEntry("10 000 hostile requests to the edge a round", 1, e24_hostile_edge_requests.run),
     "E25": CatalogueEntry("the process that counts outcomes is killed", 10, e25_usage_reader_killed.run),
     "E26": CatalogueEntry(

@@ -76,9 +76,7 @@ def check(
         *topic_rules.duplicates(events, allowed=duplicates_allowed),
         *_exposed_secrets(calls, stored, records, texts, tokens),
     ]
-    return Verdict(
-        outcomes[Outcome.OK], outcomes[Outcome.REFUSED], outcomes[Outcome.UNKNOWN], copies, violations
-    )
+    return Verdict(outcomes[Outcome.OK], outcomes[Outcome.REFUSED], outcomes[Outcome.UNKNOWN], copies, violations)
 
 
 def _exposed_secrets(

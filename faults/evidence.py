@@ -114,9 +114,7 @@ async def read_topic(bootstrap: str, topic: str) -> list[TopicRecord]:
     Raises:
         TimeoutError: The topic could not be read in time.
     """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, metadata_max_age_ms=1000
-    )
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False, metadata_max_age_ms=1000)
     async with asyncio.timeout(_READ_TIMEOUT):
         await consumer.start()
         try:

@@ -126,9 +126,7 @@ class Load:
             idempotency_key: The idempotency key, if any.
         """
         began = time.monotonic()
-        call = Call(
-            action, tenant, label, began, began, Outcome.UNKNOWN, key=key, idempotency_key=idempotency_key
-        )
+        call = Call(action, tenant, label, began, began, Outcome.UNKNOWN, key=key, idempotency_key=idempotency_key)
         try:
             call = _with_response(call, await _send(connections, call, self.token))
         except NoResponseError as error:
@@ -149,9 +147,7 @@ async def _send(connections: Iterable[HttpConnection], call: Call, token: str) -
     reason = "every replica is excluded"
     for connection in connections:
         try:
-            return await connection.request(
-                _METHODS[call.action], path, token=token, body=body, headers=headers
-            )
+            return await connection.request(_METHODS[call.action], path, token=token, body=body, headers=headers)
         except NotSentError as error:
             reason = str(error)
     raise NoResponseError(f"no replica accepts a connection: {reason}")
@@ -234,9 +230,7 @@ class _Client:
         self, action: Action, tenant: Tenant, *, label: str = "", key: str = "", idempotency_key: str = ""
     ) -> Call:
         connections = [
-            connection
-            for port, connection in self._connections.items()
-            if port not in self._load.excluded_ports
+            connection for port, connection in self._connections.items() if port not in self._load.excluded_ports
         ]
         self._rng.shuffle(connections)
         call = await self._load.call(

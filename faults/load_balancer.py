@@ -23,9 +23,7 @@ class LoadBalancer:
 
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            target_reader, target_writer = await asyncio.open_connection(
-                "127.0.0.1", self._rng.choice(self.targets)
-            )
+            target_reader, target_writer = await asyncio.open_connection("127.0.0.1", self._rng.choice(self.targets))
         except OSError:
             writer.transport.abort()
             return

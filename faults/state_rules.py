@@ -36,9 +36,7 @@ def _by_key(calls: Iterable[Call]) -> Mapping[str, list[Call]]:
 
 
 def _lost_changes(changes: Sequence[Call], stored: PostgresState, key: str) -> Iterable[str]:
-    deletions = [
-        call for call in changes if call.action is Action.DELETE and call.outcome is not Outcome.REFUSED
-    ]
+    deletions = [call for call in changes if call.action is Action.DELETE and call.outcome is not Outcome.REFUSED]
     for call in changes:
         deletion_began = any(deletion.began < call.ended for deletion in deletions)
         if call.status == _NOT_FOUND and not deletion_began:
@@ -53,9 +51,7 @@ def _lost_changes(changes: Sequence[Call], stored: PostgresState, key: str) -> I
             yield "it was acknowledged and is missing, but no deletion was requested"
         return
     if not any(
-        call.label == row.label
-        and call.outcome is not Outcome.REFUSED
-        and not _is_replaced(call, acknowledged)
+        call.label == row.label and call.outcome is not Outcome.REFUSED and not _is_replaced(call, acknowledged)
         for call in changes
     ):
         yield f"its name is {row.label!r}, which a later acknowledged change replaced"
@@ -68,9 +64,7 @@ def _is_replaced(change: Call, acknowledged: Iterable[Call]) -> bool:
     )
 
 
-def lost_events(
-    calls: Iterable[Call], stored: PostgresState, events: Sequence[TopicRecord]
-) -> list[Violation]:
+def lost_events(calls: Iterable[Call], stored: PostgresState, events: Sequence[TopicRecord]) -> list[Violation]:
     """Return violations of I2."""
     published = {record.headers.get("ce_id") for record in events}
     found = [
@@ -139,9 +133,7 @@ def _phantom_details(
         yield f"version {row.version} is {row.label!r} in Postgres and {name!r} in the topic"
 
 
-def idempotency(
-    calls: Iterable[Call], stored: PostgresState, events: Sequence[TopicRecord]
-) -> list[Violation]:
+def idempotency(calls: Iterable[Call], stored: PostgresState, events: Sequence[TopicRecord]) -> list[Violation]:
     """Return violations of I6.
 
     One creation creates at most one key even without an idempotency key, because the service itself retries.

@@ -75,9 +75,7 @@ def real_time(calls: Iterable[Call], events: Sequence[TopicRecord]) -> list[Viol
                 before, after = versions[earlier.event_id], versions[later.event_id]
                 same = earlier.event_id == later.event_id
                 if not same and earlier.ended < later.began and before >= after:
-                    found.append(
-                        Violation("I4", f"{key}: version {before} was acknowledged before {after} began")
-                    )
+                    found.append(Violation("I4", f"{key}: version {before} was acknowledged before {after} began"))
     return found
 
 
@@ -85,12 +83,8 @@ def duplicates(events: Sequence[TopicRecord], *, allowed: int) -> list[Violation
     """Return violations of I5."""
     forms: defaultdict[str, set[tuple[str, bytes | None, tuple[tuple[str, str], ...]]]] = defaultdict(set)
     for record in events:
-        forms[record.headers.get("ce_id", "")].add(
-            (record.key, record.value, tuple(sorted(record.headers.items())))
-        )
-    found = [
-        Violation("I5", f"copies of {event_id} differ") for event_id, seen in forms.items() if len(seen) > 1
-    ]
+        forms[record.headers.get("ce_id", "")].add((record.key, record.value, tuple(sorted(record.headers.items()))))
+    found = [Violation("I5", f"copies of {event_id} differ") for event_id, seen in forms.items() if len(seen) > 1]
     if "" in forms:
         found.append(Violation("I5", "a record has no ce_id"))
     copies = len(events) - len(forms)

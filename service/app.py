@@ -154,9 +154,7 @@ def build(settings: Settings) -> Service:
         jobs=jobs,
         expiry=Expiry(database, events, on_committed=on_committed, metrics=metrics),
         usage=_build_usage(settings, registry, database) if settings.usage else None,
-        use_cases=_build_use_cases(
-            settings, database, events, publisher, acknowledgements, jobs, kafka_outage
-        ),
+        use_cases=_build_use_cases(settings, database, events, publisher, acknowledgements, jobs, kafka_outage),
     )
 
 

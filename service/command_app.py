@@ -102,9 +102,7 @@ def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcil
 def build_import(database: Database, settings: DsnSettings) -> Import:
     """Build the import of keys; running services read the events from the database."""
     ingest = ingest_from(settings)
-    return Import(
-        database, EventFactory(ingest, to_json=orjson.dumps), organization_ids_bind=ingest.org_subdomains
-    )
+    return Import(database, EventFactory(ingest, to_json=orjson.dumps), organization_ids_bind=ingest.org_subdomains)
 
 
 def tail(
@@ -126,9 +124,7 @@ async def create_topic(settings: KafkaSettings) -> None:
         SettingsError: As `kafka_connection`.
         KafkaFailureError: Kafka is unreachable, or the topic that exists cannot be used.
     """
-    state = await check_topic(
-        kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=True
-    )
+    state = await check_topic(kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=True)
     if state.problems:
         raise KafkaFailureError(" ".join(state.problems))
 

@@ -6,9 +6,7 @@ from collections.abc import Callable
 import orjson
 
 
-def dump_json(
-    value: object, *, sort_keys: bool = False, default: Callable[[object], object] | None = None
-) -> bytes:
+def dump_json(value: object, *, sort_keys: bool = False, default: Callable[[object], object] | None = None) -> bytes:
     """Return ``value`` as compact JSON.
 
     orjson, which is ten times as fast, rejects lone surrogates and integers of more than 64 bits; the standard

@@ -33,9 +33,7 @@ _MAX_UNWRITTEN: Final = 2**22
 _DRAIN_TIMEOUT: Final = 1.0
 """Seconds to wait for the thread at the end of the process."""
 
-_UNPRINTABLE: Final = re.compile(
-    r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_UNPRINTABLE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 """Characters that start a line, control a terminal or cannot be encoded."""
 
 
@@ -236,8 +234,7 @@ def _json_line(event: _Event) -> str:
 def _escape(_logger: object, _method: str, event: EventDict) -> EventDict:
     """Escape values: clients choose paths and names, which must not start a line or control the terminal."""
     return {
-        name: _UNPRINTABLE.sub(_escaped, value) if isinstance(value, str) else value
-        for name, value in event.items()
+        name: _UNPRINTABLE.sub(_escaped, value) if isinstance(value, str) else value for name, value in event.items()
     }
 
 

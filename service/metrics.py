@@ -31,9 +31,7 @@ class RequestMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._times: dict[tuple[str, str, int], _Times] = {}
-        self.in_flight = Gauge(
-            "projectkeys_http_requests_in_flight", "HTTP requests in progress.", registry=registry
-        )
+        self.in_flight = Gauge("projectkeys_http_requests_in_flight", "HTTP requests in progress.", registry=registry)
         self.unsent = Gauge(
             "projectkeys_http_unsent_response_bytes",
             "Bytes of responses that their clients have not read.",
@@ -121,9 +119,7 @@ class PublisherMetrics(Collector):
             "Restarts of the publisher after an internal error.",
             registry=registry,
         )
-        self.shards_owned = Gauge(
-            "projectkeys_shards_owned", "Shards owned by this process.", registry=registry
-        )
+        self.shards_owned = Gauge("projectkeys_shards_owned", "Shards owned by this process.", registry=registry)
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -241,9 +237,7 @@ class ProcessMetrics(Collector):
     ``dropped_lines`` returns a number that only grows, as does the number of tasks if there is a leak.
     """
 
-    def __init__(
-        self, registry: CollectorRegistry, *, version: str, dropped_lines: Callable[[], int]
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, *, version: str, dropped_lines: Callable[[], int]) -> None:
         self._dropped_lines = dropped_lines
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)

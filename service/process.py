@@ -146,9 +146,7 @@ async def open_ports(
     ops_state = build_state(settings, metrics, _OPS_CONNECTIONS, _OPS_CONNECTIONS)
     ops = _runner(settings, create_ops_app(server.health, registry), ops_state, _OPS_CONNECTIONS)
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(
-            supervised("ops admission", ops_state.admission.run, metrics.restarts)
-        )
+        await stack.enter_async_context(supervised("ops admission", ops_state.admission.run, metrics.restarts))
         try:
             opened = {**runners, Port("OPS_PORT", settings.ops_port): ops}
             for port, runner in opened.items():
@@ -168,9 +166,7 @@ async def open_ports(
             await ops.cleanup()
 
 
-def build_server(
-    settings: HttpSettings, metrics: RequestMetrics, health: Health, *, body_limit: int
-) -> HttpServer:
+def build_server(settings: HttpSettings, metrics: RequestMetrics, health: Health, *, body_limit: int) -> HttpServer:
     """Create the state of a server, whose request bodies have at most ``body_limit`` bytes."""
     state = build_state(settings, metrics, settings.max_requests, settings.max_new_connections)
     state.body_limit = body_limit
@@ -206,9 +202,7 @@ def build_state(
     )
 
 
-def _runner(
-    settings: HttpSettings, app: web.Application, state: ServerState, connections: int
-) -> ServerRunner:
+def _runner(settings: HttpSettings, app: web.Application, state: ServerState, connections: int) -> ServerRunner:
     return ServerRunner(
         app,
         state,

@@ -15,9 +15,7 @@ from service.process import HttpServer, Port, build_server, open_ports, serve_un
 _log = structlog.get_logger(__name__)
 
 
-async def serve(
-    service: Service, *, create_topic: bool = False, api: bool = True, publish: bool = True
-) -> None:
+async def serve(service: Service, *, create_topic: bool = False, api: bool = True, publish: bool = True) -> None:
     """Serve until SIGTERM or SIGINT, then shut down in order.
 
     Args:

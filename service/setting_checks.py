@@ -31,9 +31,7 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
     def check(text: str) -> str:
         if _folded(text) not in by_name:
-            raise ValidationError(
-                f"{text!r} is not supported; use {', '.join(choices[:-1])} or {choices[-1]}."
-            )
+            raise ValidationError(f"{text!r} is not supported; use {', '.join(choices[:-1])} or {choices[-1]}.")
         return by_name[_folded(text)]
 
     return check
@@ -46,9 +44,7 @@ def _folded(text: str) -> str:
 def topic_name(text: str) -> str:
     """Check the name of a Kafka topic; it is shorter than Kafka allows, since other names are derived from it."""
     if not _TOPIC.fullmatch(text):
-        raise ValidationError(
-            f"{text!r} is not a valid topic name; use 1 to 200 letters, digits, '.', '_' and '-'."
-        )
+        raise ValidationError(f"{text!r} is not a valid topic name; use 1 to 200 letters, digits, '.', '_' and '-'.")
     return text
 
 

@@ -37,9 +37,7 @@ class DatabaseSettings(SettingsGroup):
         check=_DATABASE_URL,
         secret=True,
     )
-    database_pool_size: int = setting(
-        10, "Maximum number of connections to Postgres.", check=Range(min=2, max=1000)
-    )
+    database_pool_size: int = setting(10, "Maximum number of connections to Postgres.", check=Range(min=2, max=1000))
     database_pgbouncer: bool = setting(
         default=False,
         description="Whether Postgres is reached through PgBouncer in transaction mode; disables named prepared "
@@ -115,9 +113,7 @@ class KafkaSettings(SettingsGroup):
         check=base_url,
     )
     kafka_sasl_oauthbearer_client_id: str = setting("", "Client id for the token endpoint.")
-    kafka_sasl_oauthbearer_client_secret: str = setting(
-        "", "Client secret for the token endpoint.", secret=True
-    )
+    kafka_sasl_oauthbearer_client_secret: str = setting("", "Client secret for the token endpoint.", secret=True)
     kafka_sasl_oauthbearer_scope: str = setting("", "Scope of the requested tokens.")
     kafka_ssl_cafile: str = setting(
         "", "File with the CA certificates of the brokers; if empty, the system's CA certificates apply."

@@ -85,9 +85,7 @@ def _is_without_ipv6(address: str, error: OSError) -> bool:
 
 def _explained(error: OSError, address: str, port: int, setting: str) -> Exception:
     if error.errno in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
-        return SettingsError(
-            f"HOST: this machine does not have the address {address}; use for example 0.0.0.0."
-        )
+        return SettingsError(f"HOST: this machine does not have the address {address}; use for example 0.0.0.0.")
     reason = os.strerror(error.errno or 0).lower()
     return PortTakenError(
         f"{setting}: the server cannot listen on port {port} of {address} ({reason}); set another port."

@@ -106,9 +106,7 @@ async def _check_reader(reader: Reader, variables: Mapping[str, str], directory:
         _report(f"{reader.language}: FAILED: {error}")
         return 1
     finished_at = time.monotonic()
-    _report(
-        f"{reader.language}: ok, built in {built_at - started_at:.1f} s, read in {finished_at - built_at:.1f} s"
-    )
+    _report(f"{reader.language}: ok, built in {built_at - started_at:.1f} s, read in {finished_at - built_at:.1f} s")
     return 0
 
 

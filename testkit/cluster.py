@@ -52,9 +52,7 @@ class ConfiguredKafka(EmbeddedKafka):
     def _configure(self) -> None:
         super()._configure()
         file = self._directory / "server.properties"
-        written = dict(
-            line.split("=", 1) for line in file.read_text().splitlines() if line[:1] not in {"", "#"}
-        )
+        written = dict(line.split("=", 1) for line in file.read_text().splitlines() if line[:1] not in {"", "#"})
         for added in self._listeners:
             written["listeners"] += f",{added.name}://127.0.0.1:{added.port}"
             written["advertised.listeners"] += f",{added.name}://127.0.0.1:{added.advertised_port}"
@@ -101,9 +99,7 @@ class EmbeddedKafkaCluster:
         brokers: The number of brokers.
     """
 
-    def __init__(
-        self, data_dir: Path, *, cache_dir: Path, report: Callable[[str], None], brokers: int = 3
-    ) -> None:
+    def __init__(self, data_dir: Path, *, cache_dir: Path, report: Callable[[str], None], brokers: int = 3) -> None:
         data_dir.mkdir(parents=True)
         ports = [(free_port(), free_port()) for _ in range(brokers)]
         cluster = new_cluster_id()

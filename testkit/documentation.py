@@ -47,9 +47,7 @@ def code_blocks(page: Path) -> list[CodeBlock]:
                 content.append(inner.removeprefix(indent))
             text = "".join(f"{inner}\n" for inner in content)
             caption = _CAPTION.fullmatch(previous)
-            blocks.append(
-                CodeBlock(line.strip().strip("`"), text, section, caption[1] if caption else "", number)
-            )
+            blocks.append(CodeBlock(line.strip().strip("`"), text, section, caption[1] if caption else "", number))
         elif line.startswith("#"):
             section = line.lstrip("#").strip()
         previous = line or previous

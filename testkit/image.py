@@ -56,9 +56,7 @@ class Stage:
         if read_only:
             mounts.append(f"mount -o remount,bind,ro {self.root}")
         path = self.environment.get("PATH", _path())
-        variables = [
-            f"{name}={value}" for name, value in (_passed() | self.environment | {"PATH": path}).items()
-        ]
+        variables = [f"{name}={value}" for name, value in (_passed() | self.environment | {"PATH": path}).items()]
         user, _, group = self.user.partition(":")
         inner = shlex.join(
             [
@@ -181,9 +179,7 @@ def check(stage: Stage) -> None:
         "python -m pip",
         "hatchling",
     ):
-        done = subprocess.run(
-            stage.command("sh", "-c", forbidden, read_only=True), capture_output=True, check=False
-        )
+        done = subprocess.run(stage.command("sh", "-c", forbidden, read_only=True), capture_output=True, check=False)
         assert done.returncode, forbidden
     bill = json.loads((stage.root / "opt" / "projectkeys" / "sbom.cdx.json").read_text())
     assert {"projectkeys", "aiohttp"} <= {component["name"] for component in bill["components"]}

@@ -36,6 +36,4 @@ async def poll_until(
     except TimeoutError:
         if not deadline.expired():
             raise
-        raise (
-            AssertionError(f"the condition is false after {timeout:g} s") if error is None else error()
-        ) from None
+        raise (AssertionError(f"the condition is false after {timeout:g} s") if error is None else error()) from None

@@ -116,9 +116,7 @@ class Proxy:
     async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self.to_server.wait()
-            server_reader, server_writer = await asyncio.open_connection(
-                "127.0.0.1", self.target, limit=_CHUNK
-            )
+            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self.target, limit=_CHUNK)
         except OSError:
             writer.transport.abort()
             return

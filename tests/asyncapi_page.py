@@ -65,9 +65,7 @@ def generated_page() -> str:
             f'<li><a href="#{escape(message["name"])}"><code>{escape(message["name"])}</code></a></li>'
             for message in document["components"]["messages"].values()
         ),
-        messages="\n".join(
-            _message(message, document) for message in document["components"]["messages"].values()
-        ),
+        messages="\n".join(_message(message, document) for message in document["components"]["messages"].values()),
     )
 
 
@@ -142,9 +140,7 @@ def _row(name: str, *cells: str, element: str = "td") -> str:
 
 def _example(example: Mapping[str, Any]) -> str:
     record = {"headers": example["headers"], "value": example.get("payload")}
-    return (
-        f"<h3>Example</h3>\n<pre tabindex=0>{escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre>"
-    )
+    return f"<h3>Example</h3>\n<pre tabindex=0>{escape(json.dumps(record, indent=2, ensure_ascii=False))}</pre>"
 
 
 if __name__ == "__main__":

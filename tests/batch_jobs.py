@@ -48,9 +48,7 @@ async def put_off_by(service: Service, postgres: Postgres, job_id: int = 1) -> t
     """
     before = await postgres.fetchval("SELECT clock_timestamp()")
     assert await service.jobs.step()
-    row = await postgres.fetchrow(
-        "SELECT starts_at, clock_timestamp() AS after FROM batch_job WHERE id = $1", job_id
-    )
+    row = await postgres.fetchrow("SELECT starts_at, clock_timestamp() AS after FROM batch_job WHERE id = $1", job_id)
     assert row is not None
     starts_at = row["starts_at"]
     return (starts_at - before).total_seconds(), (starts_at - row["after"]).total_seconds()

@@ -27,9 +27,7 @@ PROJECT = f"/console/o/{ORGANIZATION}/p/pump-station"
 AUDIT = f"/console/o/{ORGANIZATION}/audit"
 TOKENS = f"/console/o/{ORGANIZATION}/tokens"
 _ORIGIN = Origin(token_id=None, request_id="test")
-_COLLECT = (
-    "addEventListener('securitypolicyviolation', event => console.error('policy', event.violatedDirective))"
-)
+_COLLECT = "addEventListener('securitypolicyviolation', event => console.error('policy', event.violatedDirective))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,7 @@ class Site:
 @asynccontextmanager
 async def open_site(settings: Settings) -> AsyncIterator[Site]:
     """Run a service during the block; without PUBLIC_URL, as on a developer's machine."""
-    service = build(
-        replace(settings, public_url="", host=("127.0.0.1",), port=free_port(), ops_port=free_port())
-    )
+    service = build(replace(settings, public_url="", host=("127.0.0.1",), port=free_port(), ops_port=free_port()))
     async with publishing(service), listening(service):
         postgres = await asyncpg.connect(settings.database_url)
         use_cases, origin = service.use_cases, _ORIGIN
@@ -158,9 +154,7 @@ class Console:
 @asynccontextmanager
 async def open_console(browser: Browser, site: Site, **options: Any) -> AsyncIterator[Console]:
     """Open a page in a context of its own; fail at the end of the block if there were problems."""
-    context: BrowserContext = await browser.new_context(
-        **{"viewport": {"width": 1280, "height": 900}, **options}
-    )
+    context: BrowserContext = await browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     console = Console(await context.new_page(), site)
     await console.watch()
     try:

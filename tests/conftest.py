@@ -46,9 +46,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], Any]]:
 @pytest.fixture(scope="session", autouse=True)
 def _plain_tracebacks() -> None:
     """Log tracebacks without local variables, as in production: rendering them takes minutes."""
-    structlog.configure(
-        processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
-    )
+    structlog.configure(processors=[structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)])
 
 
 @pytest.fixture(autouse=True)
@@ -177,9 +175,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest.fixture
-async def console(
-    browser: Browser, console_site: browser_module.Site
-) -> AsyncIterator[browser_module.Console]:
+async def console(browser: Browser, console_site: browser_module.Site) -> AsyncIterator[browser_module.Console]:
     """A page of the console with a session."""
     async with browser_module.open_console(browser, console_site) as opened:
         await opened.sign_in()
@@ -224,9 +220,7 @@ class Api:
         """The path of the project's keys."""
         return f"/api/0/projects/{self.project.organization.slug}/{self.project.slug}/keys/"
 
-    async def request(
-        self, method: str, path: str, *, token: str | None = None, **options: Any
-    ) -> ClientResponse:
+    async def request(self, method: str, path: str, *, token: str | None = None, **options: Any) -> ClientResponse:
         """Send a request with the token, with another one if given, or with none if that is empty."""
         bearer = self.token if token is None else token
         headers = {"Authorization": f"Bearer {bearer}"} if bearer else {}
@@ -284,9 +278,7 @@ def losses() -> Losses:
 
 
 @pytest.fixture
-async def lossy(
-    settings: Settings, losses: Losses, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[Service]:
+async def lossy(settings: Settings, losses: Losses, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
     """The service with a database whose connections break, without its publisher."""
     database = LossyDatabase(lambda: settings.database_url, Limits())
     database.losses = losses

@@ -28,9 +28,7 @@ class Reader:
                 while not enough(self.seen):
                     for records in (await self._consumer.getmany(timeout_ms=100)).values():
                         self.seen.extend(
-                            record
-                            for record in records
-                            if header(record, "ce_type").startswith("projectkey.")
+                            record for record in records if header(record, "ce_type").startswith("projectkey.")
                         )
         except TimeoutError:
             raise AssertionError(f"not enough after {timeout:g} s: {len(self.seen)} events") from None

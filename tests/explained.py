@@ -96,9 +96,7 @@ class ExplainedConnection:
         savepoint = self._postgres.transaction()
         await savepoint.start()
         before = await self._postgres.fetchval(_ROWS_READ)
-        explained = await self._postgres.fetchval(
-            f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {_call(name, literals)}"
-        )
+        explained = await self._postgres.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {_call(name, literals)}")
         rows = await self._postgres.fetchval(_ROWS_READ) - before
         await savepoint.rollback()
         plan = orjson.loads(explained)[0]["Plan"]

@@ -55,9 +55,7 @@ def _of_bodies(target: Target) -> Iterator[Hostile]:
 
 def _of_heads(target: Target) -> Iterator[Hostile]:
     for name, status, header, value in _headers():
-        yield Hostile(
-            f"{header}, {name}", _post(target, b"{}", "application/json", f"{header}: {value}"), status
-        )
+        yield Hostile(f"{header}, {name}", _post(target, b"{}", "application/json", f"{header}: {value}"), status)
     for name, status, query in _queries():
         yield Hostile(f"query, {name}", target.get(f"{target.path}?{query}"), status)
     for name, part in _NAMES.items():
@@ -66,9 +64,7 @@ def _of_heads(target: Target) -> Iterator[Hostile]:
         yield Hostile(f"If-None-Match, {name}", target.get(DOCUMENT, f"If-None-Match: {value}"), 200)
 
 
-def _post(
-    target: Target, body: bytes, content_type: str = "application/json", *lines: str, path: str = ""
-) -> bytes:
+def _post(target: Target, body: bytes, content_type: str = "application/json", *lines: str, path: str = "") -> bytes:
     head = (
         f"POST {path or target.path} HTTP/1.1",
         "Host: a",
@@ -153,9 +149,7 @@ def _multipart_bodies() -> Iterator[tuple[str, int, bytes, str]]:
     yield "spaces after a boundary", 400, (b"--x" + b" " * 30_000 + b"y\r\n") * 2, _MULTIPART
     yield "line ends", 400, b"\n" * BODY_LIMIT, _MULTIPART
     yield "a long value", 201, _part(b"form-data; name=a", b"\r\n" * 30_000) + end, _MULTIPART
-    nested = (
-        b"--x%d\r\nContent-Type: multipart/mixed; boundary=x%d\r\n\r\n" % (n, n + 1) for n in range(900)
-    )
+    nested = (b"--x%d\r\nContent-Type: multipart/mixed; boundary=x%d\r\n\r\n" % (n, n + 1) for n in range(900))
     yield "900 nested multiparts", 201, b"".join(nested), f"{_MULTIPART}0"
     yield "8 kB of semicolons in the type", 400, good + end, _MULTIPART + ";" * (_HEADER - 50)
     yield "semicolons in the type", 201, good + end, _MULTIPART + ";" * 200

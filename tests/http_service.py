@@ -101,9 +101,7 @@ class Site:
 
     async def new_token(self, *scopes: str, organization: str | None = None) -> str:
         """Create a token with these scopes; with all scopes by default."""
-        return await self.service.use_cases.tokens.create(
-            "test", scopes=scopes or SCOPES, organization=organization
-        )
+        return await self.service.use_cases.tokens.create("test", scopes=scopes or SCOPES, organization=organization)
 
     async def exchange(self, request: bytes) -> bytes:
         """Send bytes on their own connection; return everything received until the service closes it."""
@@ -151,9 +149,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
             )
             project = await bare.new_project(bare.project)
             assert (organization.status, project.status) == (201, 201)
-            yield replace(
-                bare, organization_id=int(organization.body["id"]), project_id=int(project.body["id"])
-            )
+            yield replace(bare, organization_id=int(organization.body["id"]), project_id=int(project.body["id"]))
         finally:
             await postgres.close()
 

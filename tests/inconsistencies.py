@@ -31,9 +31,7 @@ class ReconcileSetup:
 
     async def rename(self, key: str) -> None:
         """Write a new version of a key to both."""
-        await self.service.use_cases.change_keys.update(
-            self.project, key, ProjectKeyChange(name="Newer"), ORIGIN
-        )
+        await self.service.use_cases.change_keys.update(self.project, key, ProjectKeyChange(name="Newer"), ORIGIN)
 
     async def delete(self, key: str) -> None:
         """Delete a key in both."""
@@ -100,9 +98,7 @@ async def record_removed(setup: ReconcileSetup, key: str) -> None:
 
 async def change_without_event(setup: ReconcileSetup, key: str) -> None:
     """A new version without an event."""
-    await setup.postgres.execute(
-        "UPDATE project_key SET label = 'Changed', version = 2 WHERE public_key = $1", key
-    )
+    await setup.postgres.execute("UPDATE project_key SET label = 'Changed', version = 2 WHERE public_key = $1", key)
 
 
 async def change_without_version(setup: ReconcileSetup, key: str) -> None:
@@ -141,9 +137,7 @@ async def later_version_in_topic(setup: ReconcileSetup, key: str) -> None:
     """The topic has a later version than Postgres."""
     await setup.rename(key)
     await setup.published()
-    await setup.postgres.execute(
-        "UPDATE project_key SET version = 1, label = 'Restored' WHERE public_key = $1", key
-    )
+    await setup.postgres.execute("UPDATE project_key SET version = 1, label = 'Restored' WHERE public_key = $1", key)
 
 
 async def later_version_not_last(setup: ReconcileSetup, key: str) -> None:

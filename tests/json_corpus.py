@@ -162,9 +162,7 @@ _WRONG_BYTES: Final = (
     *(b"\xf8\x88\x80\x80\x80", b"\xfc\x84\x80\x80\x80\x80", b"\xe9", b"caf\xe9", b"\xa0", b"\x93a\x94"),
     *(b"\x1b$B\xff", b"\xef\xbf", b"\xfc\x84\x80\x80\x80\x80"),
 )
-_ENCODINGS: Final = (
-    *("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig", "cp037"),
-)
+_ENCODINGS: Final = (*("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be", "utf-8-sig", "cp037"),)
 _FIXED: Final = {
     b"{bad": "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)",
     b'{"a" 1}': "Expecting ':' delimiter: line 1 column 6 (char 5)",

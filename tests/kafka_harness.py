@@ -91,9 +91,7 @@ class FreshTopic:
 
 
 @contextlib.asynccontextmanager
-async def fresh_topic(
-    bootstrap: str, *, config: Mapping[str, str] | None = None
-) -> AsyncIterator[FreshTopic]:
+async def fresh_topic(bootstrap: str, *, config: Mapping[str, str] | None = None) -> AsyncIterator[FreshTopic]:
     """Make a topic of twelve partitions and a producer for it."""
     topic = await new_topic(bootstrap, config=config)
     async with producer_for(bootstrap, topic) as producer:
@@ -101,9 +99,7 @@ async def fresh_topic(
 
 
 @contextlib.asynccontextmanager
-async def producer_for(
-    bootstrap: str, topic: str, *, request_timeout: float = 10.0
-) -> AsyncIterator[FencedProducer]:
+async def producer_for(bootstrap: str, topic: str, *, request_timeout: float = 10.0) -> AsyncIterator[FencedProducer]:
     """Make a producer that is closed in the end; `bootstrap` may be several addresses with commas between."""
     connection = KafkaConnection(tuple(bootstrap.split(",")))
     producer = FencedProducer(connection, topic=topic, request_timeout=request_timeout)

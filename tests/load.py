@@ -97,9 +97,7 @@ async def wait_for_events(
         )
 
 
-async def check_events(
-    events: Sequence[ConsumerRecord], created: Sequence[CreatedKey], postgres: Postgres
-) -> int:
+async def check_events(events: Sequence[ConsumerRecord], created: Sequence[CreatedKey], postgres: Postgres) -> int:
     """Check that no event is lost, invented or reordered and that copies are equal; return the number of copies."""
     keys = {row["public_key"] for row in await postgres.fetch("SELECT public_key FROM project_key")}
     assert {key.key for key in created} <= keys, "an acknowledged key is missing"

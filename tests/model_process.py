@@ -103,9 +103,7 @@ class Process:
         if (shard := self.shards.get(SHARD)) is None:
             return
         shard.start_draining()
-        while not (
-            (shard.idle and self._processing is None and not self._to_delete) or self._faults.occurs(0.2)
-        ):
+        while not ((shard.idle and self._processing is None and not self._to_delete) or self._faults.occurs(0.2)):
             yield
         self.shards.remove([SHARD])
         yield

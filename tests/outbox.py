@@ -29,9 +29,7 @@ _CHANGE = """
 """
 
 
-def new_row(
-    *, shard: int = 0, key: str = "", version: int = 1, payload: str = '{"any": "text"}'
-) -> OutboxRow:
+def new_row(*, shard: int = 0, key: str = "", version: int = 1, payload: str = '{"any": "text"}') -> OutboxRow:
     """Build a row of a new key, or of ``key``, without inserting it."""
     event = Event(
         id=uuid4(),

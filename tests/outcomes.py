@@ -53,9 +53,7 @@ async def send_outcomes(bootstrap: str, topic: str, values: Sequence[bytes | Non
     await producer.start()
     try:
         # The client refuses a record that has neither key nor value.
-        for sent in [
-            await producer.send(topic, value, key=b"" if value is None else None) for value in values
-        ]:
+        for sent in [await producer.send(topic, value, key=b"" if value is None else None) for value in values]:
             await sent
     finally:
         await producer.stop()

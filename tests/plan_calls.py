@@ -66,9 +66,7 @@ _EVENTS = [
 ]
 _EVENT_ID = UUID(int=1)
 _PUBLIC_KEYS = [locked.key.public_key for locked in _LOCKED]
-_DELETED = [
-    DeletedVersion(md5(b"deleted%d" % number, usedforsecurity=False).hexdigest(), 2) for number in (1, 9)
-]
+_DELETED = [DeletedVersion(md5(b"deleted%d" % number, usedforsecurity=False).hexdigest(), 2) for number in (1, 9)]
 _DELETED_KEYS = [deleted.public_key for deleted in _DELETED]
 _IDEMPOTENCY_KEY = IdempotencyKey(1, "i-1", b"0" * 32)
 _NEW_JOB = NewJob(kind=JobKind.DSN_CHANGE, origin=ORIGIN, organization_id=1)
@@ -138,12 +136,8 @@ async def change_keys(c: Connection) -> None:
     """Change and delete keys."""
     await key_locks.lock_key(c, PROJECT, _PUBLIC_KEYS[1])
     update, deletion = (
-        PreparedChange(
-            PROJECT, next_version(locked.key), replace(event, type=kind), ORIGIN, "projectkey.edit", {}
-        )
-        for locked, event, kind in zip(
-            _LOCKED[:2], _EVENTS, (EventType.UPDATED, EventType.DELETED), strict=False
-        )
+        PreparedChange(PROJECT, next_version(locked.key), replace(event, type=kind), ORIGIN, "projectkey.edit", {})
+        for locked, event, kind in zip(_LOCKED[:2], _EVENTS, (EventType.UPDATED, EventType.DELETED), strict=False)
     )
     assert len(await key_changes.change_keys(c, [update, deletion])) == 2
     record = AuditRecord(

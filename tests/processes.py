@@ -22,9 +22,7 @@ async def running(*arguments: str, environment: Mapping[str, str], directory: Pa
     name = uuid4().hex
     files = (directory / f"{name}.out", directory / f"{name}.err")
     command = [sys.executable, "-m", "service", *arguments]
-    async with processes.running(
-        command, environment=environment, output=files[0], errors=files[1]
-    ) as process:
+    async with processes.running(command, environment=environment, output=files[0], errors=files[1]) as process:
         yield process
 
 

@@ -161,9 +161,7 @@ def rejected(target: Target) -> Iterator[Raw]:
         yield Raw(f"chunk {raw!r}", target.head(_CHUNKED) + raw + BODY + b"\r\n0\r\n\r\n", bad)
     unended = f"{len(BODY):x}\r\n".encode() + BODY + b"0\r\n\r\n"
     yield Raw("a chunk without an end", target.head(_CHUNKED) + unended, bad)
-    yield Raw(
-        "chunks before HTTP/1.1", target.head(_CHUNKED, line=f"POST {target.path} HTTP/1.0") + _CHUNK, bad
-    )
+    yield Raw("chunks before HTTP/1.1", target.head(_CHUNKED, line=f"POST {target.path} HTTP/1.0") + _CHUNK, bad)
     for raw in _BAD_LINES:
         yield Raw(f"line {raw[:40]!r}", raw, bad)
 
@@ -181,13 +179,9 @@ def accepted(target: Target) -> Iterator[Raw]:
     yield Raw("empty lines before it", b"\r\n\r\n" + target.get(target.path), good)
     yield Raw("an upgrade", target.get(target.path, "Upgrade: h2c", "HTTP2-Settings: AAA"), good)
     yield Raw("a WebSocket", target.get(target.path, "Upgrade: websocket", "Sec-WebSocket-Key: x"), good)
-    yield Raw(
-        "other hosts in headers", target.get(target.path, "X-Forwarded-Host: b", "Forwarded: host=b"), good
-    )
+    yield Raw("other hosts in headers", target.get(target.path, "X-Forwarded-Host: b", "Forwarded: host=b"), good)
     yield Raw("a method in a header", target.get(target.path, "X-HTTP-Method-Override: DELETE"), good)
-    yield Raw(
-        "an unknown path below a project", target.get(target.path.replace("keys", "..")), frozenset({404})
-    )
+    yield Raw("an unknown path below a project", target.get(target.path.replace("keys", "..")), frozenset({404}))
     yield Raw("asterisk form", target.head(line="OPTIONS * HTTP/1.1"), frozenset({400, 404}))
     yield Raw("authority form", target.head(line="CONNECT a:443 HTTP/1.1"), frozenset({400, 404, 405}))
     yield Raw("an unknown expectation", target.head("Expect: tea", _LENGTH) + BODY, frozenset({417}))

@@ -28,12 +28,8 @@ JsonSchema = dict[str, Any]
 
 _NO_NUL: Final = r"^[^\u0000]*$"
 _NOT_BLANK: Final = r"^[^\u0000]*[^\s\u0000\u001c-\u001f\u0085][^\u0000]*$"
-_PORT: Final = (
-    "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # up to 65535
-)
-_BASE_URL_OR_EMPTY: Final = (
-    rf"^(https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:({_PORT}))?(/[A-Za-z0-9._~-]+)*)?$"
-)
+_PORT: Final = "[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]"  # up to 65535
+_BASE_URL_OR_EMPTY: Final = rf"^(https?://[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:({_PORT}))?(/[A-Za-z0-9._~-]+)*)?$"
 _EMPTY: Final = {"const": ""}
 
 
@@ -44,9 +40,7 @@ BODIES: Final[Mapping[str, type[Body[Any]]]] = {body.__name__.removesuffix("Body
 
 def body_schema(body: type[Body[Any]]) -> JsonSchema:
     """Return the JSON Schema of a body, without descriptions."""
-    converter = OpenAPIConverter(
-        "3.1.0", schema_name_resolver=lambda _schema: None, spec=APISpec("", "", "3.1.0")
-    )
+    converter = OpenAPIConverter("3.1.0", schema_name_resolver=lambda _schema: None, spec=APISpec("", "", "3.1.0"))
     converter.add_attribute_function(lambda converter, field, **_: _schema(field, converter))
     return dict(converter.schema2jsonschema(body()))
 

@@ -25,9 +25,7 @@ def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
     return {**state, "secret": key.secret_key}
 
 
-async def _published_first(
-    self: CreateKey, batch: Sequence[PreparedKey]
-) -> Sequence[PreparedKey | Exception]:
+async def _published_first(self: CreateKey, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
     """Publish the events before the commit, which fails in one of five batches."""
     if _rng.random() < 0.2:
         self._on_committed([OutboxRow(10**12 + _rng.randrange(10**9), prepared.event) for prepared in batch])

@@ -40,9 +40,7 @@ def _is_half_of_a_key(value: object) -> bool:
 
 
 @schemathesis.hook
-def filter_failure(
-    context: schemathesis.HookContext, failure: Failure, case: Case[Any], response: Response
-) -> bool:
+def filter_failure(context: schemathesis.HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
     """Drop rejections for reasons that no schema can express, and forms that are not an object."""
     del context
     match failure:

@@ -44,9 +44,7 @@ async def test_an_event_that_this_process_publishes_is_reported_to_the_wait(
     row = await write_row(postgres, key=_KEY, shard=shard_of(_KEY))
     other = await write_row(postgres, key=_KEY, shard=shard_of(_KEY))
     async with _at_once(), asyncio.TaskGroup() as group:
-        waiting = [
-            group.create_task(acknowledgements.wait(row.event.id, _KEY, seconds=_LONG)) for _ in range(2)
-        ]
+        waiting = [group.create_task(acknowledgements.wait(row.event.id, _KEY, seconds=_LONG)) for _ in range(2)]
         await asyncio.sleep(0.1)
         assert not any(task.done() for task in waiting)
         acknowledgements.record_published([other])

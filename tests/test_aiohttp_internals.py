@@ -70,9 +70,7 @@ def _documentation() -> str:
 @pytest.fixture
 async def port(request: pytest.FixtureRequest) -> AsyncIterator[int]:
     """The port of an application whose only route raises the exception of the test's parameter."""
-    settings = Settings(
-        database_url="postgresql://user@127.0.0.1/none", kafka_bootstrap_servers=("127.0.0.1:9",)
-    )
+    settings = Settings(database_url="postgresql://user@127.0.0.1/none", kafka_bootstrap_servers=("127.0.0.1:9",))
     state = build_http(build(settings)).state
 
     async def fail(_request: web.Request) -> web.StreamResponse:

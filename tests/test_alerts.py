@@ -127,9 +127,7 @@ _CASES = [
     ),
     _Case(
         "ProjectKeysBackgroundTaskRestarts",
-        {
-            'projectkeys_background_restarts_total{work="jobs"}': "_x10 1+1x30"
-        },  # counted from its first sample on
+        {'projectkeys_background_restarts_total{work="jobs"}': "_x10 1+1x30"},  # counted from its first sample on
         "Background tasks failed and were restarted 11 times in 15 minutes.",
     ),
     _Case("ProjectKeysBackgroundTaskRestarts", {"projectkeys_background_restarts_total": "0x10 2x20"}),
@@ -236,6 +234,4 @@ async def test_alerts_fire_when_they_should_and_not_otherwise(tmp_path: Path) ->
 def test_every_alert_has_a_case_that_fires_and_one_that_does_not() -> None:
     """A new alert needs both."""
     for fires in (True, False):
-        assert {case.alert for case in _CASES if bool(case.summary) is fires} == {
-            rule["alert"] for rule in rules()
-        }
+        assert {case.alert for case in _CASES if bool(case.summary) is fires} == {rule["alert"] for rule in rules()}

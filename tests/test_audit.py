@@ -58,9 +58,7 @@ async def _write_everything(api: Api) -> list[Any]:
     return bodies
 
 
-async def test_every_write_leaves_one_entry_with_who_when_from_where_and_what(
-    service: Service, api: Api
-) -> None:
+async def test_every_write_leaves_one_entry_with_who_when_from_where_and_what(service: Service, api: Api) -> None:
     """Newest first; what the fixtures made by hand, and the token bound to this organization, are there as well."""
     bodies = await _write_everything(api)
     await service.use_cases.tokens.create("ci", scopes=["project:read"], organization=ORGANIZATION)
@@ -102,9 +100,7 @@ async def test_every_write_leaves_one_entry_with_who_when_from_where_and_what(
     assert secret not in str(rows)
 
 
-async def test_letting_go_of_a_parked_event_leaves_an_entry(
-    service: Service, api: Api, postgres: Postgres
-) -> None:
+async def test_letting_go_of_a_parked_event_leaves_an_entry(service: Service, api: Api, postgres: Postgres) -> None:
     """Consumers miss a version: whoever wonders why finds it here."""
     key = (await (await api.create({})).json())["id"]
     await postgres.execute("UPDATE outbox SET parked_at = now(), last_error = 'too large'")
@@ -136,9 +132,7 @@ async def test_what_is_refused_leaves_no_entry(site: Site) -> None:
             assert answer.status in {400, 403, 404}
 
 
-async def test_a_token_for_all_organizations_is_recorded_where_no_tenant_reads(
-    service: Service, api: Api
-) -> None:
+async def test_a_token_for_all_organizations_is_recorded_where_no_tenant_reads(service: Service, api: Api) -> None:
     """It belongs to the installation: the command line lists it."""
     await service.use_cases.tokens.create("everywhere", scopes=["org:admin"])
     assert [row for row in (await _read(api))["rows"] if row["event"].startswith("token.")] == []
@@ -165,16 +159,12 @@ async def test_a_scope_that_changes_the_organization_reads_it(site: Site, scope:
 
 
 @pytest.mark.parametrize("scope", ["org:read", "project:admin"])
-async def test_a_scope_that_only_reads_the_organization_or_is_a_projects_gets_403(
-    site: Site, scope: str
-) -> None:
+async def test_a_scope_that_only_reads_the_organization_or_is_a_projects_gets_403(site: Site, scope: str) -> None:
     """Entries name tokens, client addresses and other projects; the response names the scopes that suffice."""
     token = await site.new_token(scope, organization=ORGANIZATION)
     answer = await site.send("GET", PATH, token=token)
     assert (answer.status, answer.body) == (403, NO_PERMISSION)
-    assert answer.headers["WWW-Authenticate"] == (
-        'Bearer error="insufficient_scope", scope="org:admin org:write"'
-    )
+    assert answer.headers["WWW-Authenticate"] == ('Bearer error="insufficient_scope", scope="org:admin org:write"')
     assert (await site.send("HEAD", PATH, token=token)).status == 403
 
 

@@ -8,9 +8,7 @@ from service.concurrency.backoff import Backoff
 def test_delays_grow_up_to_the_longest() -> None:
     """Without jitter each is the bound."""
     backoff = Backoff(first=0.1, longest=1.0, jitter=0)
-    assert [backoff.delay(attempt) for attempt in range(1, 7)] == pytest.approx(
-        [0.1, 0.2, 0.4, 0.8, 1.0, 1.0]
-    )
+    assert [backoff.delay(attempt) for attempt in range(1, 7)] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.0, 1.0])
 
 
 def test_any_number_of_attempts_has_a_delay() -> None:

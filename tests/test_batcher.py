@@ -15,9 +15,7 @@ _TIMEOUT = 5.0
 class FakeBatchRunner:
     """Runs batches that end when the test opens the gate."""
 
-    def __init__(
-        self, *, max_running_batches: int = 1, max_batch_size: int = 64, max_queue_size: int = 64
-    ) -> None:
+    def __init__(self, *, max_running_batches: int = 1, max_batch_size: int = 64, max_queue_size: int = 64) -> None:
         self.batches: list[list[int]] = []
         self.running = 0
         self.most_running = 0

@@ -77,9 +77,7 @@ def test_capacity_is_calculated_from_the_measured_costs() -> None:
     found = {need.name: need.value for need in needs(demand, _COSTS)}
     assert found["look-ups at the edge"] == 1000
     assert found["processes of the edge"] == 1
-    assert (
-        found["replicas of the service"] == 3
-    )  # 7000 * 200 µs / 0.7 are 2 processors; the read needs a third
+    assert found["replicas of the service"] == 3  # 7000 * 200 µs / 0.7 are 2 processors; the read needs a third
     assert found["processors of the primary"] == 2  # 7000 * 100 µs / 0.7 are 1; the read needs a second
     assert found["creates that 16 processors of a primary allow"] == 112_000
 
@@ -97,8 +95,7 @@ def test_capacity_grows_with_the_number_of_keys() -> None:
     """Ten times as many keys need ten times the space."""
     costs = Costs(1, 1, 1, 1, 1, 1, key_bytes=500.0)
     few, many = (
-        {need.name: need.value for need in needs(Demand(keys=keys), costs)}
-        for keys in (1_000_000, 10_000_000)
+        {need.name: need.value for need in needs(Demand(keys=keys), costs)} for keys in (1_000_000, 10_000_000)
     )
     for name in ("table of keys with its indexes", "topic after compaction"):
         assert many[name] == pytest.approx(10 * few[name])

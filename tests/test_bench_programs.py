@@ -67,9 +67,7 @@ async def test_loading_keeps_the_indexes_and_reads_what_it_loaded(
     assert requests.deep_pages[0].startswith(f"GET {keys_path('large')}?cursor=")
 
 
-async def test_the_plain_service_publishes_each_key_before_its_response(
-    servers: Servers, tmp_path: Path
-) -> None:
+async def test_the_plain_service_publishes_each_key_before_its_response(servers: Servers, tmp_path: Path) -> None:
     """It is a baseline only if it does what it is compared with."""
     async with AsyncExitStack() as stack:
         peers = Peers(stack, servers, tmp_path, cache_dir=CACHE, report=print, read_keys=20)

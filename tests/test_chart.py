@@ -35,9 +35,7 @@ def containers(pod: Object) -> list[Object]:
 def test_generated_files_are_current() -> None:
     """`make chart` writes them: the schema, the dashboard, the table of values, and the manifests."""
     generated = {**chart_files(), **rendered_files()}
-    assert [path.name for path, text in generated.items() if path.read_text() != text] == [], (
-        "run `make chart`"
-    )
+    assert [path.name for path, text in generated.items() if path.read_text() != text] == [], "run `make chart`"
     # A template that was removed leaves no manifest behind.
     written_by_hand = {MANIFESTS / "namespace.yaml", MANIFESTS / "kustomization.yaml"}
     assert {*MANIFESTS.iterdir()} - generated.keys() == written_by_hand
@@ -113,9 +111,7 @@ def test_every_container_satisfies_the_restricted_profile_and_is_read_only(case:
 def test_servers_have_three_probes_on_the_ops_port(case: str) -> None:
     """Only readiness requests /readyz, because liveness must not depend on Postgres and Kafka."""
     for deployment in members(rendered(case), "Deployment").values():
-        [server] = [
-            each for each in containers(deployment["spec"]["template"]["spec"]) if each["name"] != "migrate"
-        ]
+        [server] = [each for each in containers(deployment["spec"]["template"]["spec"]) if each["name"] != "migrate"]
         probes = {name: probe["httpGet"] for name, probe in server.items() if name.endswith("Probe")}
         assert probes == {
             "startupProbe": {"path": "/livez", "port": "ops"},
@@ -212,9 +208,7 @@ def test_only_the_migration_and_the_command_pod_mount_the_owners_secret(case: st
             if owner & {mount["name"] for mount in each.get("volumeMounts", [])}
         }
         has_migration = name == "projectkeys" and case != "no migration"
-        assert mounting == (
-            {"migrate"} if has_migration else {"command"} if name.endswith("-command") else set()
-        )
+        assert mounting == ({"migrate"} if has_migration else {"command"} if name.endswith("-command") else set())
         assert ("initContainers" in pod) == has_migration
 
 
@@ -249,9 +243,7 @@ def test_only_the_relays_path_of_the_edge_is_exposed(case: str) -> None:
     """By Ingress and HTTPRoute; /auth and /keys/ stay inside the cluster."""
     objects = rendered(case)
     paths = {
-        each["metadata"]["name"]: [
-            path["path"] for rule in each["spec"]["rules"] for path in rule["http"]["paths"]
-        ]
+        each["metadata"]["name"]: [path["path"] for rule in each["spec"]["rules"] for path in rule["http"]["paths"]]
         for each in members(objects, "Ingress").values()
     }
     matches = {

@@ -104,9 +104,7 @@ async def test_a_valid_token_is_used_while_the_endpoint_fails() -> None:
         (200, {"access_token": "x", "expires_in": "soon"}, "has no access_token"),
     ],
 )
-async def test_an_unusable_response_is_an_error_without_the_secret(
-    status: int, answer: Any, words: str
-) -> None:
+async def test_an_unusable_response_is_an_error_without_the_secret(status: int, answer: Any, words: str) -> None:
     """A redirect is not followed: it would send the secret to another host."""
     async with _endpoint() as endpoint:
         endpoint.status, endpoint.answer = status, answer
@@ -131,9 +129,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, **variables: str) -> None:
         monkeypatch.setenv(name, value)
 
 
-async def test_a_token_in_a_file_is_read_for_each_connection(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_token_in_a_file_is_read_for_each_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also by a client that was created before the file changed."""
     file = tmp_path / "token"
     file.write_text("first\n")

@@ -23,8 +23,7 @@ _WRITERS = 24
 async def services(settings: Settings) -> AsyncIterator[list[Service]]:
     """Two processes on one database, whose changes wait for each other as long as a slow machine takes."""
     built = [
-        build(replace(settings, acquire_timeout=60.0, lock_timeout=60.0, statement_timeout=61.0))
-        for _ in range(2)
+        build(replace(settings, acquire_timeout=60.0, lock_timeout=60.0, statement_timeout=61.0)) for _ in range(2)
     ]
     for each in built:
         await each.database.start()
@@ -33,9 +32,7 @@ async def services(settings: Settings) -> AsyncIterator[list[Service]]:
         await each.database.close()
 
 
-async def test_the_seq_of_a_keys_events_grows_with_its_version(
-    services: list[Service], postgres: Postgres
-) -> None:
+async def test_the_seq_of_a_keys_events_grows_with_its_version(services: list[Service], postgres: Postgres) -> None:
     """Of many writers in two processes, beside transactions that lock the key, each commits one version."""
     project = await make_project(services[0])
     [key] = await write_keys(postgres, project.id, 1)
@@ -47,9 +44,7 @@ async def test_the_seq_of_a_keys_events_grows_with_its_version(
                 await asyncio.sleep(0)
 
     updates = [
-        services[number % 2].use_cases.change_keys.update(
-            project, key, ProjectKeyChange(name=f"n{number}"), ORIGIN
-        )
+        services[number % 2].use_cases.change_keys.update(project, key, ProjectKeyChange(name=f"n{number}"), ORIGIN)
         for number in range(_WRITERS)
     ]
     locking = asyncio.create_task(lock_and_release())
@@ -109,9 +104,7 @@ async def test_many_changes_of_one_key_need_no_transaction_that_waits_for_its_lo
     [key] = await write_keys(postgres, project.id, 1)
     update = service.use_cases.change_keys.update
     monkeypatch.setattr(Database, "transaction", None)
-    updated = await asyncio.gather(
-        *(update(project, key, ProjectKeyChange(name=name), ORIGIN) for name in names)
-    )
+    updated = await asyncio.gather(*(update(project, key, ProjectKeyChange(name=name), ORIGIN) for name in names))
     assert [result.key.label for result in updated] == names
     events = [result.event_id for result in updated if result.event_id is not None]
     assert events == [row["id"] for row in await postgres.fetch("SELECT id FROM outbox ORDER BY seq")]
@@ -119,9 +112,7 @@ async def test_many_changes_of_one_key_need_no_transaction_that_waits_for_its_lo
     assert await postgres.fetchval("SELECT count(*) FROM audit_entry WHERE target = $1", key) == len(names)
 
 
-async def test_a_change_repeats_what_was_changed_since_it_was_read(
-    service: Service, postgres: Postgres
-) -> None:
+async def test_a_change_repeats_what_was_changed_since_it_was_read(service: Service, postgres: Postgres) -> None:
     """The members that it does not name keep the values of the other change."""
     project = await make_project(service)
     [key] = await write_keys(postgres, project.id, 1)
@@ -132,9 +123,7 @@ async def test_a_change_repeats_what_was_changed_since_it_was_read(
     assert (updated.key.label, updated.key.is_active, updated.key.version) == ("New", False, 3)
 
 
-async def test_an_event_has_the_dsn_of_the_organization_at_its_commit(
-    service: Service, postgres: Postgres
-) -> None:
+async def test_an_event_has_the_dsn_of_the_organization_at_its_commit(service: Service, postgres: Postgres) -> None:
     """Though the project that the caller passes is cached from before."""
     project = await make_project(service)
     [key] = await write_keys(postgres, project.id, 1)

@@ -62,9 +62,7 @@ def test_vendored_files_have_the_published_checksums(directory: Path) -> None:
     origin = json.loads((directory / "ORIGIN.json").read_text())
     for name, checksum in origin["sha256"].items():
         packed = directory / f"{name}.gz"
-        content = (
-            gzip.decompress(packed.read_bytes()) if packed.is_file() else (directory / name).read_bytes()
-        )
+        content = gzip.decompress(packed.read_bytes()) if packed.is_file() else (directory / name).read_bytes()
         assert hashlib.sha256(content).hexdigest() == checksum
 
 

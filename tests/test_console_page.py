@@ -22,9 +22,7 @@ async def _create(console: Console, name: str) -> None:
     await console.heading(name)
 
 
-async def test_a_wrong_token_gets_a_message_and_a_right_one_a_session(
-    browser: Browser, console_site: Site
-) -> None:
+async def test_a_wrong_token_gets_a_message_and_a_right_one_a_session(browser: Browser, console_site: Site) -> None:
     """Scripts see neither the token nor the session; it is in no address and no storage."""
     async with open_console(browser, console_site) as console:
         console.expected = ("401",)  # the browser reports the response
@@ -91,9 +89,7 @@ async def test_a_dsn_is_copied_or_selected(console: Console) -> None:
     dsn = await console.page.get_by_label("DSN", exact=True).input_value()
     assert url.rpartition("/")[2] in dsn
     assert await console.page.evaluate("navigator.clipboard.readText()") == dsn
-    await console.page.evaluate(
-        "navigator.clipboard.writeText = () => Promise.reject(new Error('denied')); 0"
-    )
+    await console.page.evaluate("navigator.clipboard.writeText = () => Promise.reject(new Error('denied')); 0")
     await console.page.get_by_role("button", name="Copy DSN", exact=True).click()
     await console.toast("Ctrl+C")
     assert await console.page.evaluate("getSelection().toString() || document.activeElement.value") == dsn
@@ -103,9 +99,7 @@ async def test_settings_send_only_what_changed(console: Console) -> None:
     """An invalid value gets its message at its field, which has the focus."""
     await _create(console, "Settings")
     bodies: list[str | None] = []
-    console.page.on(
-        "request", lambda request: bodies.append(request.post_data) if request.method == "PUT" else None
-    )
+    console.page.on("request", lambda request: bodies.append(request.post_data) if request.method == "PUT" else None)
     await console.page.get_by_label("Window", exact=True).select_option("1 hour")
     await console.page.get_by_label("Events in each window").fill("250")
     await console.button("Save")
@@ -149,15 +143,10 @@ async def test_a_token_that_only_reads_has_no_controls_to_write(browser: Browser
         await console.heading("Keys")
         await console.page.wait_for_selector("table")
         assert (
-            await console.page.get_by_role(
-                "button", name=re.compile("^(New key|Disable .+|Delete .+)$")
-            ).count()
-            == 0
+            await console.page.get_by_role("button", name=re.compile("^(New key|Disable .+|Delete .+)$")).count() == 0
         )
         await console.open(f"{PROJECT}/k/{key}")
-        assert (
-            await console.page.get_by_role("button", name=re.compile("^(Save|Disable|Delete)$")).count() == 0
-        )
+        assert await console.page.get_by_role("button", name=re.compile("^(Save|Disable|Delete)$")).count() == 0
         forged = f"""fetch("/api/0/projects/{ORGANIZATION}/pump-station/keys/{key}/", {{method: "PUT",
             headers: {{"Content-Type": "application/json"}}, body: "{{}}"}}).then(response => response.status)"""
         assert await console.page.evaluate(forged) == 403
@@ -205,9 +194,7 @@ async def test_an_overload_shows_a_banner_and_recovers(console: Console) -> None
         nonlocal failures
         failures -= 1
         if failures >= 0:
-            await route.fulfill(
-                status=503, headers={"Retry-After": "1"}, json={"detail": "The service is busy."}
-            )
+            await route.fulfill(status=503, headers={"Retry-After": "1"}, json={"detail": "The service is busy."})
         else:
             await route.continue_()
 
@@ -218,9 +205,7 @@ async def test_an_overload_shows_a_banner_and_recovers(console: Console) -> None
     await console.page.wait_for_selector("table")
 
 
-@pytest.mark.parametrize(
-    "path", ["/console/", f"/console/o/{ORGANIZATION}", PROJECT, AUDIT, TOKENS, "/docs/events"]
-)
+@pytest.mark.parametrize("path", ["/console/", f"/console/o/{ORGANIZATION}", PROJECT, AUDIT, TOKENS, "/docs/events"])
 async def test_pages_have_no_violations(console: Console, path: str) -> None:
     """Of the rules of axe, on a wide and on a narrow screen."""
     for width in (1280, 390):

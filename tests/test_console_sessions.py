@@ -199,9 +199,7 @@ async def test_a_session_ends_with_its_token(site: Site, session: dict[str, str]
         "UPDATE console_session SET expires_at = now()",
     ],
 )
-async def test_a_session_ends_without_use_and_at_its_expiry(
-    site: Site, session: dict[str, str], change: str
-) -> None:
+async def test_a_session_ends_without_use_and_at_its_expiry(site: Site, session: dict[str, str], change: str) -> None:
     """After 30 minutes, or 8 hours after the sign-in."""
     await site.postgres.execute(change)
     site.service.use_cases.tokens._cache.clear()

@@ -27,9 +27,7 @@ async def key_path(console_site: Site) -> str:
     project = await use_cases.projects.get(ORGANIZATION, "pump-station")
     await console_site.create_keys(project, _NAMES)
     await console_site.postgres.execute("UPDATE project_key SET is_active = false WHERE label = 'Staging'")
-    public_key = await console_site.postgres.fetchval(
-        "SELECT public_key FROM project_key WHERE label = 'Web'"
-    )
+    public_key = await console_site.postgres.fetchval("SELECT public_key FROM project_key WHERE label = 'Web'")
     return f"{PROJECT}/k/{public_key}"
 
 
@@ -58,9 +56,7 @@ async def _respond(console: Console, pattern: str, status: int, body: object) ->
 
 @pytest.mark.parametrize("width", [320, 390, 768, 1280, 3840])
 @pytest.mark.parametrize("screen", _SCREENS)
-async def test_a_screen_in_every_state(
-    themed: tuple[Console, str], key_path: str, screen: str, width: int
-) -> None:
+async def test_a_screen_in_every_state(themed: tuple[Console, str], key_path: str, screen: str, width: int) -> None:
     """Loaded, with a dialog, empty and after an error."""
     console, theme = themed
     console.expected = ("503",)

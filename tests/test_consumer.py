@@ -41,9 +41,7 @@ def _key_in(shard: int) -> str:
     return key
 
 
-async def test_existing_keys_are_loaded_and_new_keys_are_followed(
-    writer: TopicWriter, reader: ProjectKeys
-) -> None:
+async def test_existing_keys_are_loaded_and_new_keys_are_followed(writer: TopicWriter, reader: ProjectKeys) -> None:
     """Keys of every partition are known when the reader is ready, later ones soon after they are published."""
     old = [_key_in(shard) for shard in range(SHARDS)]
     for key in old:
@@ -65,9 +63,7 @@ async def test_existing_keys_are_loaded_and_new_keys_are_followed(
 async def test_every_member_of_a_state_is_decoded(writer: TopicWriter, reader: ProjectKeys) -> None:
     """Each member of the value has its own attribute and type; unknown members are ignored."""
     key = new_key_half()
-    await writer.write(
-        key, 3, rateLimit={"window": 60, "count": 100}, isActive=False, projectId=7, more="later"
-    )
+    await writer.write(key, 3, rateLimit={"window": 60, "count": 100}, isActive=False, projectId=7, more="later")
     async with reader as keys:
         await keys.ready(_TIMEOUT)
         state = keys.get(key)
@@ -246,9 +242,7 @@ async def test_malformed_records_are_skipped_counted_and_logged(
     assert f"at offset 0 of {writer.topic}-{shard_of(key)}" in skipped[0]
 
 
-async def test_the_lag_is_below_one_second_while_the_topic_is_idle(
-    writer: TopicWriter, reader: ProjectKeys
-) -> None:
+async def test_the_lag_is_below_one_second_while_the_topic_is_idle(writer: TopicWriter, reader: ProjectKeys) -> None:
     """Before the start the lag is unknown."""
     before = reader.lag()
     assert (before.records, before.seconds, before.idle_seconds) == (None, None, None)

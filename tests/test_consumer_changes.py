@@ -50,9 +50,7 @@ class RecordingCallback:
     @property
     def last(self) -> dict[str, int]:
         """The last version of each key, negative for a deleted one."""
-        return {
-            change.public_key: change.version if change.state else -change.version for change in self.changes
-        }
+        return {change.public_key: change.version if change.state else -change.version for change in self.changes}
 
 
 async def test_the_callback_is_called_for_each_change(writer: TopicWriter, keys: ProjectKeys) -> None:
@@ -71,9 +69,7 @@ async def test_the_callback_is_called_for_each_change(writer: TopicWriter, keys:
     ]
 
 
-async def test_include_existing_adds_a_call_for_each_known_key(
-    writer: TopicWriter, keys: ProjectKeys
-) -> None:
+async def test_include_existing_adds_a_call_for_each_known_key(writer: TopicWriter, keys: ProjectKeys) -> None:
     """Whether it is registered before or after the start; other callbacks are called for changes only."""
     existing, deleted = new_key_half(), new_key_half()
     await writer.write(existing, 4)
@@ -149,9 +145,7 @@ async def test_a_slow_callback_skips_versions(writer: TopicWriter, keys: Project
     assert [change.version for change in callback.changes] == [1, 8]
 
 
-async def test_the_end_of_the_block_cancels_a_callback_that_hangs(
-    writer: TopicWriter, keys: ProjectKeys
-) -> None:
+async def test_the_end_of_the_block_cancels_a_callback_that_hangs(writer: TopicWriter, keys: ProjectKeys) -> None:
     """The program continues after the block."""
     hanging = asyncio.Event()
 

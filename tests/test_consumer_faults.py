@@ -92,9 +92,7 @@ async def test_a_topic_that_is_created_later_is_found(tmp_path: Path) -> None:
     """The reader's requests do not create the topic, although this broker creates topics automatically."""
     topic = f"later-{new_key_half()}"
     async with (
-        configured_kafka(
-            tmp_path, cache_dir=CACHE, properties={"auto.create.topics.enable": "true"}
-        ) as kafka,
+        configured_kafka(tmp_path, cache_dir=CACHE, properties={"auto.create.topics.enable": "true"}) as kafka,
         ProjectKeys(bootstrap_servers=kafka.bootstrap_servers, topic=topic) as keys,
     ):
         await poll_until(lambda: _has_a_problem(keys))

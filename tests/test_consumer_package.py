@@ -41,9 +41,7 @@ async def kit_environment(tmp_path_factory: pytest.TempPathFactory) -> KitEnviro
     return await install_kit(tmp_path_factory.mktemp("kit"))
 
 
-async def test_the_kit_is_installed_in_an_empty_environment(
-    kit_environment: KitEnvironment, tmp_path: Path
-) -> None:
+async def test_the_kit_is_installed_in_an_empty_environment(kit_environment: KitEnvironment, tmp_path: Path) -> None:
     """Its public names and both examples are imported there, with aiokafka and without the service."""
     program = f"""
 import sys, projectkeys_consumer, {_EXAMPLES}.files, {_EXAMPLES}.store
@@ -110,9 +108,7 @@ def _example() -> str:
     return textwrap.dedent(indented).strip()
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "docs" / "consumers.md", KIT / "README.md"], ids=["consumers", "kit"]
-)
+@pytest.mark.parametrize("page", [ROOT / "docs" / "consumers.md", KIT / "README.md"], ids=["consumers", "kit"])
 def test_the_documentation_has_the_example(page: Path) -> None:
     """The same program as in the docstring."""
     assert f"```python\n{_example()}\n```\n" in page.read_text()
@@ -166,9 +162,7 @@ async def test_the_documented_example_prints_existing_keys_and_changes(
     assert await asyncio.to_thread((tmp_path / "keys.snapshot").is_file)
 
 
-async def test_the_file_example_keeps_one_file_per_key(
-    kafka_bootstrap: str, topic: str, tmp_path: Path
-) -> None:
+async def test_the_file_example_keeps_one_file_per_key(kafka_bootstrap: str, topic: str, tmp_path: Path) -> None:
     """Files of deleted keys, and of keys that the topic does not have, are removed."""
     existing, deleted, unknown = (new_key_half() for _ in range(3))
     _file(tmp_path, unknown).write_text("{}")
@@ -181,9 +175,7 @@ async def test_the_file_example_keeps_one_file_per_key(
             await writer.write(deleted, 2, EventType.DELETED)
             await writer.write(existing, 2, isActive=False)
             await poll_until(lambda: _keys_in(tmp_path) == {existing}, timeout=_TIMEOUT)
-            await poll_until(
-                lambda: _has_members(tmp_path, existing, version=2, is_active=False), timeout=_TIMEOUT
-            )
+            await poll_until(lambda: _has_members(tmp_path, existing, version=2, is_active=False), timeout=_TIMEOUT)
 
 
 def _file(directory: Path, key: str) -> Path:

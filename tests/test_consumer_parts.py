@@ -91,7 +91,6 @@ def test_an_unknown_argument_raises_an_error() -> None:
 def test_the_values_of_the_kit_and_of_the_service_agree(name: str) -> None:
     """The kit has its own definitions, because it does not import the service."""
     in_kit, in_service = (
-        list(inspect.signature(getattr(module, name)).parameters.values())
-        for module in (projectkeys_consumer, model)
+        list(inspect.signature(getattr(module, name)).parameters.values()) for module in (projectkeys_consumer, model)
     )
     assert in_kit == in_service

@@ -86,9 +86,7 @@ async def test_a_snapshot_is_served_while_kafka_is_unavailable(writer: TopicWrit
         assert keys.lag().seconds is not None
 
 
-async def test_the_snapshot_is_written_periodically(
-    writer: TopicWriter, read: OpenReader, file: Path
-) -> None:
+async def test_the_snapshot_is_written_periodically(writer: TopicWriter, read: OpenReader, file: Path) -> None:
     """At each interval in which records were read, so that a killed process reads few records again."""
     async with read(snapshot_interval=0.05) as keys:
         await keys.ready(_TIMEOUT)
@@ -254,9 +252,7 @@ async def test_no_snapshot_is_written_before_the_reader_is_ready(read: OpenReade
     assert read_snapshot(file) is None
 
 
-async def test_a_cancelled_reader_writes_its_snapshot(
-    writer: TopicWriter, read: OpenReader, file: Path
-) -> None:
+async def test_a_cancelled_reader_writes_its_snapshot(writer: TopicWriter, read: OpenReader, file: Path) -> None:
     """Cancelling the program ends the block as usual."""
     await writer.write(new_key_half(), 1)
     ready = asyncio.Event()

@@ -76,9 +76,7 @@ def test_a_schema_rejects_a_missing_member_and_a_wrong_type() -> None:
         assert not _validator(created.schema).is_valid({**created.example, name: [1]}), name
 
 
-async def test_published_records_are_valid_by_the_schemas(
-    publishing_service: Service, make_api: MakeApi
-) -> None:
+async def test_published_records_are_valid_by_the_schemas(publishing_service: Service, make_api: MakeApi) -> None:
     """A key that is created, updated in every member and deleted; no record has an undocumented member."""
     settings = publishing_service.settings
     async with reading(settings.kafka_bootstrap_servers[0], settings.kafka_topic) as reader:
@@ -195,9 +193,7 @@ def _schema_with_an_enum() -> Any:
     return schema
 
 
-@pytest.mark.parametrize(
-    ("change", "message"), _INCOMPATIBLE, ids=lambda value: getattr(value, "__name__", "")
-)
+@pytest.mark.parametrize(("change", "message"), _INCOMPATIBLE, ids=lambda value: getattr(value, "__name__", ""))
 def test_an_incompatible_change_is_found(change: Callable[[Any], None], message: str) -> None:
     """No other change is reported."""
     released, current = _schema_with_an_enum(), _schema_with_an_enum()

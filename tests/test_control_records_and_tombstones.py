@@ -84,9 +84,7 @@ async def test_heartbeats_are_sent_to_every_partition(heartbeat_service: Service
     sent_at = datetime.fromisoformat(orjson.loads(heartbeat.value)["time"])
     assert timedelta() <= datetime.now(UTC) - sent_at < timedelta(minutes=1)
     settings = heartbeat_service.settings
-    async with ProjectKeys(
-        bootstrap_servers=settings.kafka_bootstrap_servers[0], topic=settings.kafka_topic
-    ) as keys:
+    async with ProjectKeys(bootstrap_servers=settings.kafka_bootstrap_servers[0], topic=settings.kafka_topic) as keys:
         await keys.ready(10.0)
         assert len(keys) == 0
         await poll_until(lambda: (keys.lag().idle_seconds or 99) < 1)

@@ -70,9 +70,7 @@ async def queries_without_samples(queries: list[str], series: dict[str, str], di
     return set(queries) - found
 
 
-async def test_every_query_finds_series_of_a_running_process(
-    settings: Settings, topic: str, tmp_path: Path
-) -> None:
+async def test_every_query_finds_series_of_a_running_process(settings: Settings, topic: str, tmp_path: Path) -> None:
     """A counter has no series before the first failure that it counts, but its type is already exposed."""
     deployment = await deploy(replace(settings, kafka_topic=topic))
     edge = Replica(deployment.environment | {"EDGE_PORT": "0"}, directory=tmp_path, command=["edge"])

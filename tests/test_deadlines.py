@@ -42,9 +42,7 @@ async def _request(deadlines: Deadlines, work: asyncio.Event) -> str:
 async def test_a_request_beyond_its_deadline_is_cancelled_and_can_respond(deadlines: Deadlines) -> None:
     """The cancellation is undone, so the response can be sent."""
     async with asyncio.timeout(_TIMEOUT):
-        assert await asyncio.create_task(_request(deadlines, asyncio.Event())) == (
-            "timed out, 0 cancellations left"
-        )
+        assert await asyncio.create_task(_request(deadlines, asyncio.Event())) == ("timed out, 0 cancellations left")
 
 
 async def test_only_a_request_beyond_its_deadline_is_cancelled(deadlines: Deadlines) -> None:

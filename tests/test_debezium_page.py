@@ -21,9 +21,7 @@ def _properties() -> dict[str, str]:
 
 async def test_the_router_configuration_names_existing_columns(postgres: Postgres) -> None:
     """Each column name of the properties is a column of the outbox."""
-    rows = await postgres.fetch(
-        "SELECT column_name FROM information_schema.columns WHERE table_name = 'outbox'"
-    )
+    rows = await postgres.fetch("SELECT column_name FROM information_schema.columns WHERE table_name = 'outbox'")
     columns = {row["column_name"] for row in rows}
     properties = _properties()
     named = {

@@ -63,9 +63,7 @@ async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its
             assert other.use_cases.projects.cache.get((first.project.organization.slug, first.project.slug))
             answer = await second.request(method, path, json=body, headers=headers)
             assert (method, path, answer.status, await answer.json()) == (method, path, 404, NOT_FOUND)
-        listed = await second.request(
-            "GET", f"/api/0/organizations/{first.project.organization.slug}/project-keys/"
-        )
+        listed = await second.request("GET", f"/api/0/organizations/{first.project.organization.slug}/project-keys/")
         assert await listed.json() == []
         if not finished:
             assert await postgres.fetchval("SELECT max(seq) FROM outbox") == events

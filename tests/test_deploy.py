@@ -46,9 +46,7 @@ def released_manifests() -> list[dict[str, Any]]:
     """Return every object that the kustomization of release 0.1.0 applies."""
     directory = "deploy/manifests"
     files = yaml.safe_load(read_file(RELEASE_0_1_0, f"{directory}/kustomization.yaml"))["resources"]
-    return [
-        each for name in files for each in yaml.safe_load_all(read_file(RELEASE_0_1_0, f"{directory}/{name}"))
-    ]
+    return [each for name in files for each in yaml.safe_load_all(read_file(RELEASE_0_1_0, f"{directory}/{name}"))]
 
 
 def secret(container: str) -> dict[str, Any]:
@@ -63,9 +61,7 @@ def containers() -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
     for each in manifests():
         if each["kind"] in {"Deployment", "Pod"}:
             pod = each["spec"]["template"]["spec"] if each["kind"] == "Deployment" else each["spec"]
-            found |= {
-                item["name"]: (item, pod) for item in [*pod.get("initContainers", []), *pod["containers"]]
-            }
+            found |= {item["name"]: (item, pod) for item in [*pod.get("initContainers", []), *pod["containers"]]}
     return found
 
 
@@ -115,11 +111,7 @@ def test_every_container_has_an_example_of_its_secret() -> None:
 def test_the_manifests_can_be_applied_over_those_of_release_0_1_0() -> None:
     """The selector of a Deployment cannot be changed: Kubernetes would refuse the upgrade."""
     selectors = [
-        {
-            each["metadata"]["name"]: each["spec"]["selector"]
-            for each in objects
-            if each["kind"] == "Deployment"
-        }
+        {each["metadata"]["name"]: each["spec"]["selector"] for each in objects if each["kind"] == "Deployment"}
         for objects in (released_manifests(), manifests())
     ]
     assert selectors[0].items() <= selectors[1].items()

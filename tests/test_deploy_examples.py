@@ -73,10 +73,7 @@ def test_each_process_connects_to_kafka_as_a_user_with_the_rights_that_it_needs(
     rendered = render(values_of("strimzi") | {"command": values_of("strimzi")["command"] | {"enabled": True}})
     configs = members(rendered, "ConfigMap")
     [command] = [
-        container
-        for _, pod in pods(rendered)
-        for container in containers(pod)
-        if container["name"] == "command"
+        container for _, pod in pods(rendered) for container in containers(pod) if container["name"] == "command"
     ]
     names = [
         configs["projectkeys"]["data"]["KAFKA_SASL_USERNAME"],

@@ -116,9 +116,7 @@ async def _read(servers: Servers) -> tuple[int, bytes]:
     connection = await asyncpg.connect(servers.postgres.url)
     answer = await connection.fetchval("SELECT answer FROM survivor")
     await connection.close()
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers.kafka.bootstrap_servers, auto_offset_reset="earliest"
-    )
+    consumer = AIOKafkaConsumer(bootstrap_servers=servers.kafka.bootstrap_servers, auto_offset_reset="earliest")
     await consumer.start()
     consumer.assign([TopicPartition(_TOPIC, 0)])
     record = await asyncio.wait_for(consumer.getone(), 10)
@@ -169,9 +167,7 @@ async def test_a_directory_in_use_is_refused(directory: Path, monkeypatch: pytes
     monkeypatch.setattr("projectkeys_servers.postgres._LOCK_TIMEOUT", 0.1)
     first, second = _servers(directory).postgres, _servers(directory).postgres
     await first.start()
-    with pytest.raises(
-        EmbeddedServerError, match=f"{directory}/postgres is in use by the process {os.getpid()}"
-    ):
+    with pytest.raises(EmbeddedServerError, match=f"{directory}/postgres is in use by the process {os.getpid()}"):
         await second.start()
     await first.stop()
 

@@ -101,9 +101,7 @@ async def test_the_event_in_kafka_is_complete_and_has_no_secret(
     async with reading(settings.kafka_bootstrap_servers[0], settings.kafka_topic) as reader:
         api = await make_api(publishing_service)
         trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-        response = await api.create(
-            {"name": "Fabulous Key"}, headers={"X-Request-Id": "r-2", "traceparent": trace}
-        )
+        response = await api.create({"name": "Fabulous Key"}, headers={"X-Request-Id": "r-2", "traceparent": trace})
         body = await response.json()
         [record] = await reader.count(1)
     assert record.key == body["id"].encode()

@@ -50,17 +50,13 @@ class Environment:
 
     async def projectkeys(self, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
         """Run `projectkeys` commands one after the other; return exit code and standard error of each."""
-        status, output, errors = await self.run(
-            sys.executable, "-m", "tests.run_commands", json.dumps(commands)
-        )
+        status, output, errors = await self.run(sys.executable, "-m", "tests.run_commands", json.dumps(commands))
         assert status == 0, errors
         return [(code, text) for code, text in json.loads(output)]
 
 
 @pytest.fixture(scope="module")
-async def development(
-    servers: Servers, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Environment]:
+async def development(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Environment]:
     """What `make run` starts, on the servers of the tests."""
     name = f"documentation_{uuid4().hex}"
     admin = await asyncpg.connect(servers.postgres.url)
@@ -79,9 +75,7 @@ async def development(
 
 def _try_it(language: str) -> list[CodeBlock]:
     """Return the code blocks of the README's section "Try it"."""
-    return [
-        block for block in code_blocks(_README) if block.section == "Try it" and block.language == language
-    ]
+    return [block for block in code_blocks(_README) if block.section == "Try it" and block.language == language]
 
 
 def _matches(shown: Any, actual: Any) -> bool:
@@ -104,9 +98,7 @@ async def test_the_requests_of_the_readme_have_the_documented_results(developmen
     variables = development.variables
     _, request, tail = _try_it("console")
     command = request.text.removeprefix("$ ").replace("http://127.0.0.1:8080", variables["API_URL"])
-    status, output, errors = await development.run(
-        "/bin/sh", "-c", command.replace("sntryu_…", variables["TOKEN"])
-    )
+    status, output, errors = await development.run("/bin/sh", "-c", command.replace("sntryu_…", variables["TOKEN"]))
     assert status == 0, errors
     response, event = (json.loads(block.text) for block in _try_it("json"))
     created = json.loads(output)

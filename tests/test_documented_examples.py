@@ -105,9 +105,7 @@ _ERRORS: dict[str, list[domain_errors.ProjectKeyError | errors.HttpError]] = {
     "Conflict": [
         domain_errors.TakenError("slug"),
         domain_errors.IdempotencyKeyInUseError(),
-        domain_errors.KeyStateError(
-            "The key of this name is disabled. Enable it, delete it, or use another name."
-        ),
+        domain_errors.KeyStateError("The key of this name is disabled. Enable it, delete it, or use another name."),
     ],
     "Gone": [domain_errors.GoneError()],
     "ContentTooLarge": [errors.body_too_large(65_536)],

@@ -59,9 +59,7 @@ def test_every_setting_in_the_text_exists() -> None:
 def test_every_metric_in_the_text_exists() -> None:
     """Names that begin with the prefix of the metrics; `_total` is added by the library."""
     source = (ROOT / "service" / "metrics.py").read_text()
-    named = set(
-        re.findall(r"`projectkeys_((?:outbox|http|job|publish|publisher|background|pool)_\w+)", _TEXT)
-    )
+    named = set(re.findall(r"`projectkeys_((?:outbox|http|job|publish|publisher|background|pool)_\w+)", _TEXT))
     assert len(named) > 5
     declared = {name.removesuffix("_total").rstrip("_") for name in named}
     assert [name for name in declared if f'"projectkeys_{name}' not in source] == []

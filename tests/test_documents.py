@@ -28,8 +28,7 @@ _SUCCESSES = {"getOrCreateKey": {200, 201}}
 
 _EVENT_HEADERS = {"Event-Id", "Event-Status", "Preference-Applied"}
 _OPERATIONS = [
-    pytest.param(path, method, operation, id=operation["operationId"])
-    for path, method, operation in operations()
+    pytest.param(path, method, operation, id=operation["operationId"]) for path, method, operation in operations()
 ]
 _each_operation = pytest.mark.parametrize(("path", "method", "operation"), _OPERATIONS)
 
@@ -62,9 +61,7 @@ def _parameters(operation: dict[str, Any], location: str) -> list[str]:
 
 
 @_each_operation
-def test_an_operation_has_the_parameters_of_its_path(
-    path: str, method: str, operation: dict[str, Any]
-) -> None:
+def test_an_operation_has_the_parameters_of_its_path(path: str, method: str, operation: dict[str, Any]) -> None:
     """And the request's id."""
     del method
     assert _parameters(operation, "path") == path_parameters(path)
@@ -127,9 +124,7 @@ _ERROR_RESPONSES = {
 
 
 @_each_operation
-def test_an_operation_has_the_headers_of_its_parameters(
-    path: str, method: str, operation: dict[str, Any]
-) -> None:
+def test_an_operation_has_the_headers_of_its_parameters(path: str, method: str, operation: dict[str, Any]) -> None:
     """Idempotency keys, `Prefer` and pages each have response headers; some headers are on every response."""
     del path, method
     expected = {*_ON_EVERY_RESPONSE, "Allow"}
@@ -146,9 +141,7 @@ def test_an_operation_has_the_headers_of_its_parameters(
 
 
 @_each_operation
-def test_a_created_resource_has_links_to_its_operations(
-    path: str, method: str, operation: dict[str, Any]
-) -> None:
+def test_a_created_resource_has_links_to_its_operations(path: str, method: str, operation: dict[str, Any]) -> None:
     """To every operation whose path has the parameters of what it belongs to, and its own."""
     del method
     links = operation["responses"].get("201", {}).get("links", {})

@@ -167,9 +167,7 @@ def test_a_higher_scope_implies_those_below_it_and_no_other(noun: str) -> None:
 @pytest.mark.parametrize("scope", ["", "project", "project:", "project:everything", "event:read", "ORG:READ"])
 def test_a_scope_that_does_not_exist_is_refused_with_those_that_do(scope: str) -> None:
     """The message is good enough to print."""
-    with pytest.raises(
-        ValueError, match=re.escape(f"{scope!r} is not a scope; the scopes are {', '.join(SCOPES)}")
-    ):
+    with pytest.raises(ValueError, match=re.escape(f"{scope!r} is not a scope; the scopes are {', '.join(SCOPES)}")):
         expand(["project:read", scope])
 
 
@@ -206,9 +204,7 @@ def test_an_organizations_slug_has_a_form(slug: str) -> None:
 @given(
     timestamp=st.datetimes(
         min_value=datetime(1900, 1, 1),  # noqa: DTZ001 -- the strategy adds the zones itself
-        timezones=st.sampled_from(
-            [UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(hours=-11))]
-        ),
+        timezones=st.sampled_from([UTC, timezone(timedelta(hours=5, minutes=45)), timezone(timedelta(hours=-11))]),
     )
 )
 def test_a_formatted_timestamp_parses_to_the_same_timestamp(timestamp: datetime) -> None:
@@ -222,10 +218,7 @@ def test_a_time_on_the_wire_has_six_digits_or_none() -> None:
     """As clients know it: the fraction is left out when it is zero."""
     assert time_to_json(datetime(2026, 3, 4, 5, 6, 7, 890, UTC)) == "2026-03-04T05:06:07.000890Z"
     assert time_to_json(datetime(2026, 3, 4, 5, 6, 7, 0, UTC)) == "2026-03-04T05:06:07Z"
-    assert (
-        time_to_json(datetime(2026, 3, 4, 1, 0, tzinfo=timezone(timedelta(hours=2))))
-        == "2026-03-03T23:00:00Z"
-    )
+    assert time_to_json(datetime(2026, 3, 4, 1, 0, tzinfo=timezone(timedelta(hours=2)))) == "2026-03-03T23:00:00Z"
 
 
 def test_consumers_are_told_the_whole_state_of_a_key() -> None:

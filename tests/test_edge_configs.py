@@ -20,9 +20,7 @@ _LIMIT: dict[str, Any] = {"rateLimit": {"window": 60, "count": 5}}
 @pytest.fixture(scope="module")
 async def edge(kafka_bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EdgeSite]:
     """An edge that knows the relay."""
-    async with open_edge(
-        kafka_bootstrap, relays=[RELAY], directory=tmp_path_factory.mktemp("edge")
-    ) as opened:
+    async with open_edge(kafka_bootstrap, relays=[RELAY], directory=tmp_path_factory.mktemp("edge")) as opened:
         yield opened
 
 
@@ -109,9 +107,7 @@ async def test_an_unchanged_configuration_is_not_sent_again(edge: EdgeSite) -> N
     assert (await answer(revision))["configs"] == {key: None}
 
 
-async def test_all_replicas_give_the_same_revision(
-    edge: EdgeSite, kafka_bootstrap: str, tmp_path: Path
-) -> None:
+async def test_all_replicas_give_the_same_revision(edge: EdgeSite, kafka_bootstrap: str, tmp_path: Path) -> None:
     """Otherwise relays would load every configuration again when another replica answers."""
     key = new_key_half()
     await edge.write(key, keyId=1, **_LIMIT)

@@ -115,9 +115,7 @@ class _Relay:
             self._check(key, places[0], answer["configs"].get(key), revision)
             if places == ["pending"]:
                 assert key not in topic.applied, "a key of which an event is known is decided"
-                assert not responds or topic.now - self.first_asked[key] < GRACE, (
-                    "it is decided after a second"
-                )
+                assert not responds or topic.now - self.first_asked[key] < GRACE, "it is decided after a second"
             elif key not in topic.applied:
                 assert key not in before, "null for a key whose event was in the topic"
                 assert responds, "null while Kafka is unavailable"

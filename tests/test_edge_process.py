@@ -87,9 +87,7 @@ async def test_a_killed_process_starts_from_its_snapshot_without_kafka(
         replica.kill()
 
 
-async def test_known_keys_are_served_while_kafka_is_unavailable(
-    own_kafka: EmbeddedKafka, tmp_path: Path
-) -> None:
+async def test_known_keys_are_served_while_kafka_is_unavailable(own_kafka: EmbeddedKafka, tmp_path: Path) -> None:
     """Unknown keys are pending until it is available again, and then null; the edge remains ready."""
     topic, relay = await new_topic(own_kafka.bootstrap_servers), SigningRelay()
     known, new, unknown = (new_key_half() for _ in range(3))

@@ -68,13 +68,9 @@ async def test_a_known_relay_cannot_register_with_another_key(edge: EdgeSite) ->
     assert (await thief.post(edge, "projectconfigs/?version=3", {}))[0] == 401
 
 
-@pytest.mark.parametrize(
-    "path", ["projectconfigs/?version=3", "publickeys/", "outcomes/", "register/response/"]
-)
+@pytest.mark.parametrize("path", ["projectconfigs/?version=3", "publickeys/", "outcomes/", "register/response/"])
 @pytest.mark.parametrize("signature", ["", "x", ".", "A" * 86 + ".e30"])
-async def test_a_wrong_signature_is_refused_on_every_endpoint(
-    edge: EdgeSite, path: str, signature: str
-) -> None:
+async def test_a_wrong_signature_is_refused_on_every_endpoint(edge: EdgeSite, path: str, signature: str) -> None:
     """Also in the response to a challenge, whose token is checked first."""
     status, answer = await RELAY.post(edge, path, {}, {"X-Sentry-Relay-Signature": signature})
     assert status == 401
@@ -82,9 +78,7 @@ async def test_a_wrong_signature_is_refused_on_every_endpoint(
 
 
 @pytest.mark.parametrize("path", ["projectconfigs/?version=3", "publickeys/", "outcomes/"])
-async def test_a_signature_of_another_time_or_body_or_a_part_of_one_is_refused(
-    edge: EdgeSite, path: str
-) -> None:
+async def test_a_signature_of_another_time_or_body_or_a_part_of_one_is_refused(edge: EdgeSite, path: str) -> None:
     """A recorded request cannot be repeated after five minutes; the clocks may differ by less."""
     body, now = b"{}", datetime.now(UTC)
     right = RELAY.signature(body, now - timedelta(seconds=290))
@@ -120,9 +114,7 @@ async def test_the_public_keys_of_known_relays_are_returned(edge: EdgeSite) -> N
     }
 
 
-async def test_outcomes_are_published_and_malformed_ones_skipped(
-    edge: EdgeSite, kafka_bootstrap: str
-) -> None:
+async def test_outcomes_are_published_and_malformed_ones_skipped(edge: EdgeSite, kafka_bootstrap: str) -> None:
     """Unknown members are removed; the response is an empty object, with 202."""
     outcome = {
         "timestamp": datetime.now(UTC).isoformat(),
@@ -187,9 +179,7 @@ async def _registers(relay: SigningRelay, edge: EdgeSite) -> bool:
     return await relay.register(edge) == 200
 
 
-async def test_any_relay_registers_in_development_and_stays_known(
-    kafka_bootstrap: str, tmp_path: Path
-) -> None:
+async def test_any_relay_registers_in_development_and_stays_known(kafka_bootstrap: str, tmp_path: Path) -> None:
     """Its key never changes, and it is known after a restart, too."""
     file, topic = tmp_path / "open.json", await new_topic(kafka_bootstrap)
     relay, thief = SigningRelay(), SigningRelay()

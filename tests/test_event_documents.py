@@ -75,8 +75,7 @@ def test_the_document_has_every_kind_of_record() -> None:
         name: value for name, value in TOPIC_CONFIG.items() if name != "cleanup.policy"
     }
     assert {
-        message["$ref"].rpartition("/")[2]
-        for message in document["operations"]["publishKeyEvents"]["messages"]
+        message["$ref"].rpartition("/")[2] for message in document["operations"]["publishKeyEvents"]["messages"]
     } == messages
 
 
@@ -111,9 +110,7 @@ def test_a_message_has_the_headers_of_the_schema_file() -> None:
         assert headers == {key: expected[key] for key in expected if key not in {"properties", "required"}}
         for header, schema in properties.items():
             constant = (
-                {"const": schema["const"]}
-                if header in {"ce_type", "ce_dataschema"} and "const" in schema
-                else {}
+                {"const": schema["const"]} if header in {"ce_type", "ce_dataschema"} and "const" in schema else {}
             )
             assert schema == expected["properties"][header] | constant
         is_control_record = name in _CONTROL_RECORDS

@@ -92,9 +92,7 @@ async def test_only_active_keys_that_have_expired_are_changed(service: Service, 
     assert [row["aggregateid"] for row in changed] == keys[:1]
 
 
-async def test_several_replicas_disable_each_key_once(
-    service: Service, second: Service, postgres: Postgres
-) -> None:
+async def test_several_replicas_disable_each_key_once(service: Service, second: Service, postgres: Postgres) -> None:
     """At the same time."""
     keys = await write_keys(postgres, (await make_project(service)).id, MANY)
     await postgres.execute(_EXPIRE)
@@ -183,18 +181,14 @@ async def test_a_change_at_the_time_of_the_expiry_and_the_expiry_both_happen(
     [key] = await write_keys(postgres, project.id, 1)
     await postgres.execute(_EXPIRE)
     change = ProjectKeyChange(name="Renamed")
-    await asyncio.gather(
-        service.use_cases.change_keys.update(project, key, change, ORIGIN), service.expiry.step()
-    )
+    await asyncio.gather(service.use_cases.change_keys.update(project, key, change, ORIGIN), service.expiry.step())
     await _disable_all(service)
     row = await postgres.fetchrow("SELECT label, is_active, version FROM project_key")
     assert row is not None
     assert tuple(row) == ("Renamed", False, 3)
 
 
-async def test_a_process_that_does_not_publish_disables_expired_keys(
-    settings: Settings, postgres: Postgres
-) -> None:
+async def test_a_process_that_does_not_publish_disables_expired_keys(settings: Settings, postgres: Postgres) -> None:
     """By itself, a moment after they have expired, although its topic does not exist."""
     built = build(settings)
     async with publishing(built, publish=False):

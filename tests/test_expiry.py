@@ -48,9 +48,7 @@ async def test_a_key_has_an_expiry_only_while_one_is_set(site: Site) -> None:
     assert "expiresAt" not in removed
     states = await _states(site, created["id"])
     assert [state["expiresAt"] for state in states] == [first, first, second, None]
-    audit = await site.postgres.fetch(
-        "SELECT data FROM audit_entry WHERE target = $1 ORDER BY id", created["id"]
-    )
+    audit = await site.postgres.fetch("SELECT data FROM audit_entry WHERE target = $1 ORDER BY id", created["id"])
     assert orjson.loads(audit[0]["data"]) == {"name": "CI", "rateLimit": None, "expiresAt": first}
     assert [orjson.loads(row["data"]).get("expiresAt") for row in audit[1:]] == [
         None,

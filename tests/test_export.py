@@ -189,8 +189,7 @@ async def test_an_export_of_one_organization_has_no_rows_of_others(
 ) -> None:
     """Nor those of a project that is being deleted; an organization that does not exist is an error."""
     projects = [
-        await make_project(service, organization=await make_organization(service, slug))
-        for slug in ("acme", "other")
+        await make_project(service, organization=await make_organization(service, slug)) for slug in ("acme", "other")
     ]
     for project in projects:
         await service.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)

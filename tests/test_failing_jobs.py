@@ -49,9 +49,7 @@ async def test_a_job_that_fails_stops_no_other_and_waits_longer_each_time(
     assert await postgres.fetchval(finished, second)
     assert not await postgres.fetchval(finished, first)
     for failures, longest in enumerate((1, 2, 4, 8, 16, 32, 60, 60), 1):
-        row = await postgres.fetchrow(
-            "SELECT failures, last_error FROM batch_job WHERE project_id = $1", first
-        )
+        row = await postgres.fetchrow("SELECT failures, last_error FROM batch_job WHERE project_id = $1", first)
         assert row is not None
         assert tuple(row) == (failures, "RaiseError")
         assert least < longest

@@ -139,9 +139,7 @@ def test_an_exposed_secret_is_detected() -> None:
     assert _violated(_verdict(stored=replace(_STATE, texts=[f'{{"secret": "{_SECRET}"}}']))) == {"I8"}
     assert _violated(_verdict(texts=[f"dsn=http://{_KEY}:{_SECRET}@host/1"])) == {"I8"}
     token = "ab" * 32
-    assert _violated(
-        check(_CALLS, _STATE, _RECORDS, duplicates_allowed=0, texts=[token], tokens=[f"sntryu_{token}"])
-    )
+    assert _violated(check(_CALLS, _STATE, _RECORDS, duplicates_allowed=0, texts=[token], tokens=[f"sntryu_{token}"]))
 
 
 def test_two_owners_of_a_shard_are_detected() -> None:

@@ -52,9 +52,7 @@ async def _through_relay(settings: Settings, directory: Path) -> AsyncIterator[S
     port = free_port()
     async with (
         relay_to(f"127.0.0.1:{port}") as relay,
-        configured_kafka(
-            directory, cache_dir=CACHE, listeners=[Listener("RELAYED", port, relay.port)]
-        ) as kafka,
+        configured_kafka(directory, cache_dir=CACHE, listeners=[Listener("RELAYED", port, relay.port)]) as kafka,
     ):
         topic = await new_topic(kafka.bootstrap_servers)
         direct = replace(

@@ -19,9 +19,7 @@ _NUMBERS = st.integers() | st.floats() | st.sampled_from([2**31, 2**31 - 1, 2**6
 _TEXTS = (
     st.text(max_size=70)
     | st.text(st.characters(categories=["Cs", "Cc", "Cf", "Nd"]), max_size=10)
-    | st.sampled_from(
-        ["0" * 32, "f" * 32, "x" * 65, "10.x", "latest", "https://a.example", "user", "-1", "1e5", " "]
-    )
+    | st.sampled_from(["0" * 32, "f" * 32, "x" * 65, "10.x", "latest", "https://a.example", "user", "-1", "1e5", " "])
 )
 _NAMES = st.sampled_from(_MEMBERS) | st.text(max_size=5)
 _VALUES = st.recursive(

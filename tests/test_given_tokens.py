@@ -92,25 +92,17 @@ async def test_a_token_that_exists_is_rejected(
         pytest.param("", "contains no token", id="empty"),
         pytest.param(" \n", "contains no token", id="a blank line"),
         pytest.param(secrets.token_hex(15), "must have 32 to 255 characters", id="too short"),
-        pytest.param(
-            PREFIX + secrets.token_hex(15), "must have 32 to 255 characters", id="the prefix is no secret"
-        ),
+        pytest.param(PREFIX + secrets.token_hex(15), "must have 32 to 255 characters", id="the prefix is no secret"),
         pytest.param(secrets.token_hex(128), "must have 32 to 255 characters", id="too long"),
-        pytest.param(
-            f"{secrets.token_hex(16)} {secrets.token_hex(16)}", "must have only letters", id="two words"
-        ),
-        pytest.param(
-            f"{secrets.token_hex(16)}\n{secrets.token_hex(16)}", "must have only letters", id="two lines"
-        ),
+        pytest.param(f"{secrets.token_hex(16)} {secrets.token_hex(16)}", "must have only letters", id="two words"),
+        pytest.param(f"{secrets.token_hex(16)}\n{secrets.token_hex(16)}", "must have only letters", id="two lines"),
         pytest.param(f"é{secrets.token_hex(16)}", "must have only letters", id="no ASCII"),
         pytest.param("ab" * 20, "must have 8 different characters", id="two characters"),
         pytest.param("0123456789abcdef" * 2, "must be random", id="a pattern twice"),
         pytest.param("k3v9x0q2m7" * 4, "must be random", id="a pattern four times"),
         pytest.param("abcdefghijklmnopqrstuvwxyz012345", "must be random", id="the alphabet"),
         pytest.param("zyxwvutsrqponmlkjihgfedcba987654", "must be random", id="the alphabet backwards"),
-        pytest.param(
-            f"ChangeMe-{secrets.token_hex(16)}", "must not contain a common word", id="a common word"
-        ),
+        pytest.param(f"ChangeMe-{secrets.token_hex(16)}", "must not contain a common word", id="a common word"),
     ],
 )
 async def test_a_weak_or_malformed_token_is_rejected_and_not_printed(

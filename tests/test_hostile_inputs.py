@@ -59,9 +59,7 @@ async def test_a_hostile_input_does_not_block_the_event_loop(site: Site, name: s
         head, _, body = response.partition(b"\r\n\r\n")
         assert [int(status) for status in _STATUS.findall(head)] == [case.status], body[:200]
         assert b"\r\nX-Request-Id: " in head
-        assert isinstance(
-            json.loads(body), list if name.startswith("query, ") and case.status == 200 else dict
-        )
+        assert isinstance(json.loads(body), list if name.startswith("query, ") and case.status == 200 else dict)
         costs.append(seconds)
         if seconds < _MAX_STEP:
             break

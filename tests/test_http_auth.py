@@ -23,13 +23,9 @@ KEY = "0" * 32
         pytest.param("DSN https://a@b/1", NOT_PROVIDED, id="a DSN"),
         pytest.param("Basic YTo=", NOT_PROVIDED, id="Basic, which is not offered"),
         pytest.param(UNKNOWN, NOT_PROVIDED, id="a token without a scheme"),
-        pytest.param(
-            "Bearer", "Invalid token header. No credentials provided.", id="a scheme without a token"
-        ),
+        pytest.param("Bearer", "Invalid token header. No credentials provided.", id="a scheme without a token"),
         pytest.param("Bearer  ", "Invalid token header. No credentials provided.", id="a blank token"),
-        pytest.param(
-            "Bearer a b", "Invalid token header. Token string should not contain spaces.", id="two tokens"
-        ),
+        pytest.param("Bearer a b", "Invalid token header. Token string should not contain spaces.", id="two tokens"),
         pytest.param(f"Bearer {UNKNOWN}", "Invalid token", id="an unknown token"),
         pytest.param("Bearer abc", "Invalid token", id="an unknown token without a prefix"),
         pytest.param("Bearer sntrys_abc", "Invalid org token", id="an unknown token of an organization"),
@@ -37,9 +33,7 @@ KEY = "0" * 32
     ],
 )
 @pytest.mark.parametrize("method", ["GET", "POST", "PATCH"])
-async def test_without_valid_credentials_it_is_401(
-    site: Site, method: str, header: str | None, detail: str
-) -> None:
+async def test_without_valid_credentials_it_is_401(site: Site, method: str, header: str | None, detail: str) -> None:
     """Each kind of missing or invalid credentials has its text; nothing else is checked."""
     lines = [f"{method} {site.keys_path} HTTP/1.1", "Host: a", "Content-Length: 2", "Connection: close"]
     if header is not None:
@@ -85,9 +79,7 @@ async def test_a_token_expires_also_when_it_is_cached(site: Site, monkeypatch: p
     assert response.headers["WWW-Authenticate"] == CHALLENGE
 
 
-async def test_a_revoked_token_is_rejected_after_five_seconds(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_revoked_token_is_rejected_after_five_seconds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is cached for that long, and using it does not extend this."""
     tokens, now = site.service.use_cases.tokens, 1000.0
     monkeypatch.setattr(tokens._cache, "_clock", lambda: now)
@@ -106,12 +98,8 @@ async def test_a_revoked_token_is_rejected_after_five_seconds(
     ("scope", "permitted"),
     [
         pytest.param("project:read", {"read"}, id="project:read reads"),
-        pytest.param(
-            "project:write", {"read", "create", "create project"}, id="project:write implies project:read"
-        ),
-        pytest.param(
-            "project:admin", {"read", "create", "create project"}, id="project:admin implies project:write"
-        ),
+        pytest.param("project:write", {"read", "create", "create project"}, id="project:write implies project:read"),
+        pytest.param("project:admin", {"read", "create", "create project"}, id="project:admin implies project:write"),
         pytest.param("org:read", set(), id="org:read permits none of these"),
         pytest.param("org:write", {"create project"}, id="org:write creates projects only"),
         pytest.param(
@@ -119,9 +107,7 @@ async def test_a_revoked_token_is_rejected_after_five_seconds(
         ),
     ],
 )
-async def test_a_scope_permits_what_it_implies_and_nothing_else(
-    site: Site, scope: str, permitted: set[str]
-) -> None:
+async def test_a_scope_permits_what_it_implies_and_nothing_else(site: Site, scope: str, permitted: set[str]) -> None:
     """An invalid body shows that the request was authorized, and stores nothing."""
     token = await site.new_token(scope)
     responses = {
@@ -138,9 +124,7 @@ async def test_a_scope_permits_what_it_implies_and_nothing_else(
     ("method", "path", "scope", "accepted"),
     [
         pytest.param("GET", "keys/", "org:admin", "project:admin project:read project:write", id="list"),
-        pytest.param(
-            "HEAD", "keys/", "org:admin", "project:admin project:read project:write", id="list, HEAD"
-        ),
+        pytest.param("HEAD", "keys/", "org:admin", "project:admin project:read project:write", id="list, HEAD"),
         pytest.param("POST", "keys/", "project:read", "project:admin project:write", id="create"),
         pytest.param("PUT", "keys/", "project:read", "project:admin project:write", id="put on the list"),
         pytest.param("DELETE", "keys/", "project:write", "project:admin", id="delete on the list"),
@@ -193,9 +177,7 @@ async def test_an_unknown_method_is_405_and_names_the_allowed_ones(
 @pytest.mark.parametrize(
     ("method", "path", "token", "status", "body"),
     [
-        pytest.param(
-            "PUT", "nowhere/keys/", "none", 401, {"detail": NOT_PROVIDED}, id="401 before 403 and 405"
-        ),
+        pytest.param("PUT", "nowhere/keys/", "none", 401, {"detail": NOT_PROVIDED}, id="401 before 403 and 405"),
         pytest.param("PUT", "nowhere/keys/", "read", 403, NO_PERMISSION, id="403 before 405 and 404"),
         pytest.param(
             "PUT", "nowhere/keys/", "all", 405, {"detail": 'Method "PUT" not allowed.'}, id="405 before 404"

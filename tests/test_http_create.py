@@ -30,12 +30,8 @@ MEMBERS = [
         pytest.param({"name": " \t Fabulous  Key\n"}, {"name": "Fabulous  Key"}, id="a name is trimmed"),
         pytest.param({"name": " " * 9 + "x" * 64}, {"name": "x" * 64}, id="64 characters after trimming"),
         pytest.param({"name": "\U0001f511" * 64}, {"name": "\U0001f511" * 64}, id="64 characters of 4 bytes"),
-        pytest.param(
-            {"name": "'; DROP TABLE project_key; --"}, {"name": "'; DROP TABLE project_key; --"}, id="SQL"
-        ),
-        pytest.param(
-            {"name": "a\r\nb\u202e"}, {"name": "a\r\nb\u202e"}, id="line ends and a right-to-left override"
-        ),
+        pytest.param({"name": "'; DROP TABLE project_key; --"}, {"name": "'; DROP TABLE project_key; --"}, id="SQL"),
+        pytest.param({"name": "a\r\nb\u202e"}, {"name": "a\r\nb\u202e"}, id="line ends and a right-to-left override"),
         pytest.param({"name": 5}, {"name": "5"}, id="a whole number as a name"),
         pytest.param({"name": 1.5}, {"name": "1.5"}, id="a number as a name"),
         pytest.param(
@@ -45,9 +41,7 @@ MEMBERS = [
         pytest.param({"rateLimit": {"other": 1}}, {"rateLimit": None}, id="a limit of unknown members"),
         pytest.param({"rateLimit": {"window": 0, "count": 10}}, {"rateLimit": None}, id="a window of zero"),
         pytest.param({"rateLimit": {"window": 60, "count": 0}}, {"rateLimit": None}, id="a count of zero"),
-        pytest.param(
-            {"rateLimit": {"window": None, "count": 10}}, {"rateLimit": None}, id="a window of null"
-        ),
+        pytest.param({"rateLimit": {"window": None, "count": 10}}, {"rateLimit": None}, id="a window of null"),
         pytest.param({"rateLimit": {"window": 60, "count": ""}}, {"rateLimit": None}, id="an empty count"),
         pytest.param(
             {"rateLimit": {"window": "60", "count": 10.0}},
@@ -59,13 +53,9 @@ MEMBERS = [
             {"rateLimit": {"window": 86400, "count": 2147483647}},
             id="the greatest limit, and an unknown member",
         ),
-        pytest.param(
-            {"browserSdkVersion": "7.x"}, {"browserSdkVersion": "7.x"}, id="a version that is offered"
-        ),
+        pytest.param({"browserSdkVersion": "7.x"}, {"browserSdkVersion": "7.x"}, id="a version that is offered"),
         pytest.param({"browserSdkVersion": "4.x"}, {"browserSdkVersion": "4.x"}, id="an old version"),
-        pytest.param(
-            {"browserSdkVersion": "latest"}, {"browserSdkVersion": "latest"}, id="the latest version"
-        ),
+        pytest.param({"browserSdkVersion": "latest"}, {"browserSdkVersion": "latest"}, id="the latest version"),
         pytest.param(
             {"dynamicSdkLoaderOptions": {"hasReplay": False, "hasDebug": "on", "other": 1}},
             {"dynamicSdkLoaderOptions": {**DEFAULT_OPTIONS, "hasReplay": False, "hasDebug": True}},
@@ -111,9 +101,7 @@ async def test_a_key_has_the_members_of_its_body(site: Site, body: Any, expected
         pytest.param(b'{"name":null}', "application/json", id="a name of null"),
         pytest.param(b'{"name":""}', "application/json", id="an empty name"),
         pytest.param(b'{"name":" \\t\\u00a0"}', "application/json", id="a blank name"),
-        pytest.param(
-            b'{"name":"Given","name":""}', "application/json", id="a repeated member: the last one counts"
-        ),
+        pytest.param(b'{"name":"Given","name":""}', "application/json", id="a repeated member: the last one counts"),
         pytest.param(b'{"public":null,"secret":null}', "application/json", id="halves of null"),
     ],
 )
@@ -139,9 +127,7 @@ async def test_generated_names_differ(site: Site) -> None:
         pytest.param({"public": "e5" * 16, "secret": "e5" * 16}, id="both halves alike"),
     ],
 )
-async def test_given_halves_are_used_and_the_other_one_is_generated(
-    site: Site, given: dict[str, str]
-) -> None:
+async def test_given_halves_are_used_and_the_other_one_is_generated(site: Site, given: dict[str, str]) -> None:
     """They are trimmed, and are part of the key and of its DSN."""
     response = await site.create({name: f" {value}\n" for name, value in given.items()})
     assert response.status == 201
@@ -161,9 +147,7 @@ async def test_a_half_of_another_form_is_an_error_with_the_pattern(site: Site, v
 
 @pytest.mark.parametrize("fields", [["public"], ["secret"], ["public", "secret"]], ids=" and ".join)
 @pytest.mark.parametrize("project", ["pump-station", "elsewhere"], ids=["same project", "other project"])
-async def test_a_half_that_is_in_use_is_an_error_of_its_field(
-    site: Site, fields: list[str], project: str
-) -> None:
+async def test_a_half_that_is_in_use_is_an_error_of_its_field(site: Site, fields: list[str], project: str) -> None:
     """Whichever project uses it; the message does not name the project."""
     assert (await site.new_project("elsewhere")).status in {201, 409}
     taken = (await site.create({})).body

@@ -83,9 +83,7 @@ async def test_its_organization_may_create_a_deleted_key_again_with_the_next_ver
     path, key = await _new_key(site)
     assert (await site.send("DELETE", path)).status == 204
     assert (await site.create({"public": key})).status == 201
-    versions = await site.postgres.fetch(
-        "SELECT type, version FROM outbox WHERE aggregateid = $1 ORDER BY seq", key
-    )
+    versions = await site.postgres.fetch("SELECT type, version FROM outbox WHERE aggregateid = $1 ORDER BY seq", key)
     assert [tuple(row) for row in versions] == [
         ("projectkey.created", 1),
         ("projectkey.deleted", 2),

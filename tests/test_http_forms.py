@@ -19,8 +19,7 @@ _PATTERN = "This value does not match the required pattern. The pattern is ^[a-f
 def multipart(*fields: tuple[str, str]) -> bytes:
     """Return a form with these fields."""
     parts = (
-        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in fields
+        f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields
     )
     return ("".join(parts) + f"--{BOUNDARY}--\r\n").encode()
 
@@ -111,9 +110,7 @@ async def test_a_file_in_a_form_is_ignored(site: Site) -> None:
 async def test_a_form_changes_only_its_members(site: Site, raw: bytes, changed: dict[str, Any]) -> None:
     """An absent boolean is not false."""
     before = (await site.create({"name": "First", "rateLimit": LIMIT})).body
-    response = await site.send(
-        "PUT", f"{site.keys_path}{before['id']}/", data=raw, headers={"Content-Type": FORM}
-    )
+    response = await site.send("PUT", f"{site.keys_path}{before['id']}/", data=raw, headers={"Content-Type": FORM})
     assert (response.status, response.body) == (200, {**before, **changed})
 
 
@@ -136,9 +133,7 @@ TOO_MANY = {"detail": "The form has more than 100 fields."}
         (
             b"name=x",
             MULTIPART,
-            {
-                "detail": "Multipart form parse error - the body does not contain the boundary of the Content-Type."
-            },
+            {"detail": "Multipart form parse error - the body does not contain the boundary of the Content-Type."},
         ),
         (
             multipart(("public", "zz")),
@@ -232,9 +227,7 @@ async def test_accept_is_checked_after_the_path_and_before_the_body(
 ) -> None:
     """After 404, 405 and 413, before the content of the body."""
     headers = {"Accept": "text/html", "Content-Type": "application/json"}
-    response = await site.send(
-        method, site.keys_path.replace("keys/", path), data=body or None, headers=headers
-    )
+    response = await site.send(method, site.keys_path.replace("keys/", path), data=body or None, headers=headers)
     assert (response.status, response.body) == (status, error)
 
 
@@ -250,9 +243,7 @@ async def test_json_is_the_only_format(site: Site, query: str, status: int) -> N
 async def test_forms_create_and_update_organizations_and_projects(site: Site) -> None:
     """As JSON bodies do."""
     headers = {"Content-Type": FORM}
-    created = await site.send(
-        "POST", "/api/0/organizations/", data=b"name=Formal&slug=formal", headers=headers
-    )
+    created = await site.send("POST", "/api/0/organizations/", data=b"name=Formal&slug=formal", headers=headers)
     assert (created.status, created.body["slug"]) == (201, "formal")
     path = f"/api/0/organizations/{ORGANIZATION}/projects/"
     project = await site.send("POST", path, data=b"name=By+form&defaultKey=off", headers=headers)

@@ -20,9 +20,7 @@ from tests.test_docs_pages import SCRIPT
         (("Accept: application/json;q=0.001, */*;q=0",), 200),
     ],
 )
-async def test_the_lines_of_accept_are_one_list_with_weights(
-    site: Site, lines: tuple[str, ...], status: int
-) -> None:
+async def test_the_lines_of_accept_are_one_list_with_weights(site: Site, lines: tuple[str, ...], status: int) -> None:
     """The most specific range decides."""
     target = Target(site.keys_path, site.token)
     received = await site.exchange(target.get(site.keys_path, *lines))

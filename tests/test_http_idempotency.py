@@ -95,9 +95,7 @@ async def test_the_same_request_in_other_bytes_is_the_same(site: Site) -> None:
     first = await site.send(
         "POST", site.keys_path, data=orjson.dumps(one), headers={**headers, "Idempotency-Key": key}
     )
-    again = await site.send(
-        "POST", site.keys_path, data=other, headers={**headers, "Idempotency-Key": f'"{key}"'}
-    )
+    again = await site.send("POST", site.keys_path, data=other, headers={**headers, "Idempotency-Key": f'"{key}"'})
     assert (first.status, again.status, again.body) == (201, 201, first.body)
 
 

@@ -18,9 +18,7 @@ async def numbers(site: Site) -> tuple[str, list[int], list[str]]:
     assert (await site.new_project("twenty-five")).status == 201
     path = site.keys_path.replace(site.project, "twenty-five")
     keys = [(await site.send("POST", path, json={})).body["id"] for _ in range(25)]
-    rows = await site.postgres.fetch(
-        "SELECT id FROM project_key WHERE public_key = ANY ($1) ORDER BY id", keys
-    )
+    rows = await site.postgres.fetch("SELECT id FROM project_key WHERE public_key = ANY ($1) ORDER BY id", keys)
     return path, [row["id"] for row in rows], keys
 
 
@@ -199,9 +197,7 @@ async def listed(site: Site) -> list[Any]:
     return [response.body for number, response in enumerate(created) if number % 3 < 2][::-1]
 
 
-async def test_the_list_of_an_organization_has_the_keys_of_all_its_projects(
-    site: Site, listed: list[Any]
-) -> None:
+async def test_the_list_of_an_organization_has_the_keys_of_all_its_projects(site: Site, listed: list[Any]) -> None:
     """Newest first, each as in the list of its project, also page by page."""
     path = f"{ORGANIZATIONS}listed/project-keys/"
     assert (await site.send("GET", path)).body == listed
@@ -213,9 +209,7 @@ async def test_the_list_of_an_organization_has_the_keys_of_all_its_projects(
     assert (other.status, other.body) == (403, NO_PERMISSION)
 
 
-async def test_the_list_of_an_organization_has_no_keys_of_a_deleted_project(
-    site: Site, listed: list[Any]
-) -> None:
+async def test_the_list_of_an_organization_has_no_keys_of_a_deleted_project(site: Site, listed: list[Any]) -> None:
     """The keys of its other projects stay."""
     assert (await site.send("DELETE", "/api/0/projects/listed/one/")).status == 204
     remaining = (await site.send("GET", f"{ORGANIZATIONS}listed/project-keys/")).body

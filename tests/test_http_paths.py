@@ -80,9 +80,7 @@ async def test_an_unknown_path_is_an_empty_404(site: Site, path: str, info: None
         assert (response.status, response.body) == (404, info)
 
 
-@pytest.mark.parametrize(
-    "path", ["/api/0/organizations", f"/api/0/projects/{ORGANIZATION}/pump-station/keys"]
-)
+@pytest.mark.parametrize("path", ["/api/0/organizations", f"/api/0/projects/{ORGANIZATION}/pump-station/keys"])
 async def test_a_missing_trailing_slash_is_reported(site: Site, path: str) -> None:
     """As JSON if the request is JSON, otherwise as text."""
     sentence = "Route not found, did you forget a trailing slash?"

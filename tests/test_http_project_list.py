@@ -17,9 +17,7 @@ SLUGS = [f"p{number:02}" for number in range(12)]
 async def created(site: Site) -> list[dict[str, Any]]:
     """Projects of an organization in the order of their slugs, which is not that of their creation."""
     await site.send("POST", ORGANIZATIONS, json={"name": "Many", "slug": "many"})
-    bodies = [
-        {"slug": slug, "name": f"Pump {slug[1:]}", "defaultKey": False} for slug in [*SLUGS[6:], *SLUGS[:6]]
-    ]
+    bodies = [{"slug": slug, "name": f"Pump {slug[1:]}", "defaultKey": False} for slug in [*SLUGS[6:], *SLUGS[:6]]]
     bodies += [{"slug": "valve", "name": "ÜBER 50% Valve"}, {"slug": "tank", "name": "Pump's tank"}]
     made = [(await site.send("POST", MANY, json=body)).body for body in bodies]
     return sorted(made, key=lambda project: str(project["slug"]))
@@ -45,9 +43,7 @@ async def test_projects_are_listed_by_slug_page_by_page(site: Site, created: lis
     assert (await site.send("GET", f"{MANY}?per_page=4&cursor=4:2:1")).body == created[8:12]
 
 
-@pytest.mark.parametrize(
-    "cursor", ["100:100:0", "10000:1:0", "100:-1:1", "-1:1:0", "x", "1:2", f"{2**63}:1:0"]
-)
+@pytest.mark.parametrize("cursor", ["100:100:0", "10000:1:0", "100:-1:1", "-1:1:0", "x", "1:2", f"{2**63}:1:0"])
 async def test_a_cursor_beyond_the_limit_is_rejected(site: Site, cursor: str) -> None:
     """At most 10 000 rows are skipped."""
     response = await site.send("GET", f"{MANY}?cursor={cursor}")

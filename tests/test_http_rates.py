@@ -46,9 +46,7 @@ async def test_every_valid_token_gets_the_health_response(site: Site, scope: str
         ("", "OPTIONS", 200),
     ],
 )
-async def test_the_health_response_requires_a_token(
-    site: Site, token: str | None, method: str, status: int
-) -> None:
+async def test_the_health_response_requires_a_token(site: Site, token: str | None, method: str, status: int) -> None:
     """With the errors of every route."""
     response = await site.send(method, HEALTH, token=token)
     assert (response.status, response.headers["Allow"]) == (status, "GET, HEAD, OPTIONS")

@@ -24,9 +24,7 @@ async def test_a_key_is_read_as_it_was_created(site: Site) -> None:
 
 @pytest.mark.parametrize("project", ["id", "slug"])
 @pytest.mark.parametrize("organization", ["id", "slug"])
-async def test_organization_and_project_are_found_by_id_or_slug(
-    site: Site, organization: str, project: str
-) -> None:
+async def test_organization_and_project_are_found_by_id_or_slug(site: Site, organization: str, project: str) -> None:
     """Independently of each other, for reads and writes."""
     names = {"id": site.organization_id, "slug": ORGANIZATION}
     projects = {"id": site.project_id, "slug": site.project}
@@ -37,9 +35,7 @@ async def test_organization_and_project_are_found_by_id_or_slug(
     assert (await site.send("GET", path)).body[0] == created.body
 
 
-@pytest.mark.parametrize(
-    "change", [str.upper, lambda _: UNKNOWN, lambda key: key[:31], lambda key: key + "0"]
-)
+@pytest.mark.parametrize("change", [str.upper, lambda _: UNKNOWN, lambda key: key[:31], lambda key: key + "0"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_an_unknown_or_malformed_key_is_404(site: Site, method: str, change: object) -> None:
     """Upper case, an unknown key, a digit too few or too many."""

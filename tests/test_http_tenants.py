@@ -35,15 +35,11 @@ def _paths(site: Site, neighbour: dict[str, str]) -> list[str]:
     organizations = ["neighbour", neighbour["organization"], "no-such-organization", "999999"]
     projects = [site.project, neighbour["project"], str(site.project_id), "no-such-project", "999999"]
     return [
-        f"/api/0/projects/{organization}/{project}/keys/"
-        for organization in organizations
-        for project in projects
+        f"/api/0/projects/{organization}/{project}/keys/" for organization in organizations for project in projects
     ]
 
 
-async def test_another_organization_is_403_whether_or_not_it_exists(
-    site: Site, neighbour: dict[str, str]
-) -> None:
+async def test_another_organization_is_403_whether_or_not_it_exists(site: Site, neighbour: dict[str, str]) -> None:
     """The same bytes by slug and by id, for each method, also with a project of the own organization."""
     token = await site.new_token(organization=ORGANIZATION)
     received = set[tuple[int, bytes]]()
@@ -206,9 +202,7 @@ async def test_a_slug_that_is_in_use_is_409(site: Site) -> None:
         async with storing_nothing(site):
             again = await site.send("POST", path, json={"name": "Twice", "slug": "twice"})
         assert (again.status, again.body) == (409, {"detail": "This slug is already in use."})
-    other = await site.send(
-        "POST", f"{ORGANIZATIONS}twice/projects/", json={"name": "Twice", "slug": "twice"}
-    )
+    other = await site.send("POST", f"{ORGANIZATIONS}twice/projects/", json={"name": "Twice", "slug": "twice"})
     assert other.status == 201
 
 

@@ -186,9 +186,7 @@ INVALID: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("body", "errors"), INVALID, ids=lambda value: repr(value)[:60])
-async def test_an_invalid_change_reports_every_error_and_changes_nothing(
-    site: Site, body: Any, errors: Any
-) -> None:
+async def test_an_invalid_change_reports_every_error_and_changes_nothing(site: Site, body: Any, errors: Any) -> None:
     """400; valid members are not applied either."""
     path, before = await _new_key(site, LIMITED)
     async with storing_nothing(site):

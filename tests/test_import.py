@@ -90,10 +90,7 @@ async def test_a_running_service_publishes_the_imported_keys(
     """It is notified, like of every event of another process."""
     assert publishing_service.settings.kafka_topic == topic
     keys = [key_item(1), key_item(2)]
-    assert (
-        await run("import", write_json(tmp_path, [organization_item(), project_item(), *keys]), "--apply")
-        == 0
-    )
+    assert await run("import", write_json(tmp_path, [organization_item(), project_item(), *keys]), "--apply") == 0
     async with reading(kafka_bootstrap, topic) as reader:
         records = await reader.count(2)
     assert {record.key.decode() for record in records} == {key["fields"]["public_key"] for key in keys}
@@ -278,9 +275,7 @@ async def test_an_interrupted_import_is_completed_by_the_next_one(
         return bool(await postgres.fetchval("SELECT count(*) FROM project_key"))
 
     await poll_until(has_begun, timeout=30)
-    terminate = (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'projectkeys'"
-    )
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'projectkeys'"
     await postgres.execute(terminate)
     assert await importing == 1
     assert "the database is unavailable" in capsys.readouterr().err

@@ -50,12 +50,8 @@ _UNSUITABLE: list[tuple[dict[str, Any], str]] = [
         pytest.param(b"\x00" * 100_000, "line 1: the line is longer than 65536 bytes", id="one long line"),
         pytest.param(b"[\n" + _ORGANIZATION, "line 2: expected a comma or ]", id="truncated list"),
         pytest.param(b"[\n" + _ORGANIZATION[:-9], "line 2: the object is not JSON", id="truncated object"),
-        pytest.param(
-            b"[\n" + _ORGANIZATION + b",\n]", "line 3: expected an object after", id="comma at the end"
-        ),
-        pytest.param(
-            b"[" + _ORGANIZATION + b"]\n\n[]", "line 3: there is text after the end", id="two lists"
-        ),
+        pytest.param(b"[\n" + _ORGANIZATION + b",\n]", "line 3: expected an object after", id="comma at the end"),
+        pytest.param(b"[" + _ORGANIZATION + b"]\n\n[]", "line 3: there is text after the end", id="two lists"),
         pytest.param(b"[\n\n5]", "line 3: expected an object", id="a number"),
         pytest.param(b'[{"a":\n\n\xff}]', "line 3: the text is not UTF-8", id="not UTF-8"),
         pytest.param(b'[\n{"a":' + b"[" * 200_000, "line 2: the object is", id="nested deeply"),
@@ -64,9 +60,7 @@ _UNSUITABLE: list[tuple[dict[str, Any], str]] = [
         pytest.param(b"organization,project\n", "line 1: expected a JSON list, or", id="columns missing"),
         pytest.param(_COLUMNS[:-1] + b",password\n", "line 1: expected a JSON list, or", id="unknown column"),
         pytest.param(_COLUMNS + b"\nacme,web\n", "line 3: expected 4 values", id="values missing"),
-        pytest.param(
-            _COLUMNS + b'acme,"web\n' + b"x" * 60_000, "line 3: the line is not CSV", id="open quote"
-        ),
+        pytest.param(_COLUMNS + b'acme,"web\n' + b"x" * 60_000, "line 3: the line is not CSV", id="open quote"),
         pytest.param(_COLUMNS + b"acme,web,\xff", "line 2: the text is not UTF-8", id="CSV not UTF-8"),
     ],
 )
@@ -85,9 +79,7 @@ async def test_a_file_that_cannot_be_read_is_refused(
     assert len(error) < 250
 
 
-async def test_a_file_that_cannot_be_opened_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+async def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A missing one, and a directory."""
     assert await run("import", str(tmp_path / "missing")) == 1
     assert "missing: No such file" in capsys.readouterr().err

@@ -33,8 +33,7 @@ async def last_hosts(postgres: Postgres) -> dict[str, str]:
     """Return the host in the DSN of each key's last event."""
     rows = await postgres.fetch("SELECT aggregateid, payload FROM outbox ORDER BY seq")
     return {
-        row["aggregateid"]: orjson.loads(row["payload"])["dsn"]["public"].split("@")[1].split("/")[0]
-        for row in rows
+        row["aggregateid"]: orjson.loads(row["payload"])["dsn"]["public"].split("@")[1].split("/")[0] for row in rows
     }
 
 
@@ -111,9 +110,7 @@ async def test_a_change_during_a_batch_restarts_the_pass_after_that_batch(
     assert await last_hosts(postgres) == dict.fromkeys(keys, "last.example.com")
 
 
-async def test_a_change_during_the_end_of_a_pass_inserts_another(
-    service: Service, postgres: Postgres
-) -> None:
+async def test_a_change_during_the_end_of_a_pass_inserts_another(service: Service, postgres: Postgres) -> None:
     """The update waits for the job's row, finds that the job has finished, and restarts nothing."""
     organization = await make_organization(service)
     await change_url(service, organization, "https://first.example.com")

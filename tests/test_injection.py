@@ -95,9 +95,7 @@ async def _strange(site: Site, number: int) -> None:
 
 def _series(site: Site) -> set[str]:
     families = text_string_to_metric_families(generate_latest(site.service.registry).decode())
-    return {
-        f"{sample.name}{sorted(sample.labels.items())}" for family in families for sample in family.samples
-    }
+    return {f"{sample.name}{sorted(sample.labels.items())}" for family in families for sample in family.samples}
 
 
 @pytest.mark.parametrize(
@@ -146,8 +144,6 @@ async def test_a_hostile_name_is_404(site: Site, path: str, text: str) -> None:
     resource = next(resource for resource in RESOURCES if resource.path == path)
     for part in re.findall(r"{(\w+)}", path):
         for method in resource.methods:
-            response = await site.send(
-                method, URL(path.format(**{**valid, part: raw}), encoded=True), json={}
-            )
+            response = await site.send(method, URL(path.format(**{**valid, part: raw}), encoded=True), json={})
             assert response.status == 404
             assert response.body in (NOT_FOUND, None), "empty if it is another path"

@@ -101,9 +101,7 @@ async def test_a_key_made_while_the_ingest_url_changed_is_told_of_again_later(
     """The second pass: only keys from about the change on, half a minute later."""
     project = await make_project(service)
     old, young = await write_keys(postgres, project.id, 2)
-    await postgres.execute(
-        "UPDATE project_key SET created_at = now() - interval '1 day' WHERE public_key = $1", old
-    )
+    await postgres.execute("UPDATE project_key SET created_at = now() - interval '1 day' WHERE public_key = $1", old)
     change = OrganizationChange(ingest_url="https://in.example.com")
     await service.use_cases.organizations.update(project.organization, change, ORIGIN)
     while await service.jobs.step():
@@ -179,9 +177,7 @@ async def test_two_workers_at_once_never_do_a_batch_twice(
 async def postgres_unfinished(replica: Service) -> bool:
     """Whether there is work, as a replica sees it."""
     async with replica.database.connection() as connection:
-        return bool(
-            await connection.fetchval("SELECT EXISTS (SELECT FROM batch_job WHERE finished_at IS NULL)")
-        )
+        return bool(await connection.fetchval("SELECT EXISTS (SELECT FROM batch_job WHERE finished_at IS NULL)"))
 
 
 async def test_the_job_of_a_killed_worker_is_gone_on_with(
@@ -193,9 +189,7 @@ async def test_the_job_of_a_killed_worker_is_gone_on_with(
     await service.use_cases.projects.delete(project, ORIGIN)
     await service.jobs.step()
     async with postgres.transaction():
-        await postgres.execute(
-            "SELECT FROM project_key WHERE id = (SELECT max(id) FROM project_key) FOR UPDATE"
-        )
+        await postgres.execute("SELECT FROM project_key WHERE id = (SELECT max(id) FROM project_key) FOR UPDATE")
         await service.jobs.step()
         hangs = asyncio.create_task(service.jobs.step())
         await poll_until(lambda: wait_for_locks(postgres))

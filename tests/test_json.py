@@ -78,9 +78,7 @@ async def test_a_lone_surrogate_is_rejected_by_its_field(site: Site, surrogate: 
     assert response.body["name"][0].startswith("Surrogate characters are not allowed: U+D")
 
 
-@pytest.mark.parametrize(
-    "member", ["name", "public", "rateLimit", "browserSdkVersion", "dynamicSdkLoaderOptions"]
-)
+@pytest.mark.parametrize("member", ["name", "public", "rateLimit", "browserSdkVersion", "dynamicSdkLoaderOptions"])
 @pytest.mark.parametrize("value", ["1e400", "-1e400", "18446744073709551616", "1" + "0" * 400])
 async def test_a_huge_number_never_causes_a_500(site: Site, member: str, value: str) -> None:
     """Each member: a key is created, or the number is rejected."""

@@ -111,9 +111,7 @@ async def test_brokers_that_do_not_respond_are_one_outage_before_the_timeout_of_
     async with AsyncExitStack() as stack:
         addresses = []
         for _ in range(6):
-            server = await stack.enter_async_context(
-                await asyncio.start_server(_send_nothing, "127.0.0.1", 0)
-            )
+            server = await stack.enter_async_context(await asyncio.start_server(_send_nothing, "127.0.0.1", 0))
             addresses.append("{}:{}".format(*server.sockets[0].getsockname()))
         connection = KafkaConnection(tuple(addresses))
         producer = FencedProducer(connection, topic="any", request_timeout=2.0, outage=outage)

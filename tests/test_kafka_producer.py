@@ -47,9 +47,7 @@ async def test_shards_share_a_request(topic: FreshTopic, monkeypatch: pytest.Mon
     requests: list[int] = []
     produce = topic.producer._client.produce
 
-    async def counting(
-        leader: Address, topic: str, batches: list[tuple[int, bytes]]
-    ) -> dict[int, tuple[int, int]]:
+    async def counting(leader: Address, topic: str, batches: list[tuple[int, bytes]]) -> dict[int, tuple[int, int]]:
         requests.append(len(batches))
         return await produce(leader, topic, batches)
 
@@ -114,9 +112,7 @@ async def test_sequence_numbers_wrap_around(topic: FreshTopic) -> None:
     await open_patiently(topic.producer, 1)
     opened = await open_patiently(topic.producer, 0)
     # For a partition without records of a producer id, the broker accepts any first sequence number.
-    session = ProducerSession(
-        1, opened.producer_id, opened.epoch, opened.opened_at, sequence=LAST_SEQUENCE - 4
-    )
+    session = ProducerSession(1, opened.producer_id, opened.epoch, opened.opened_at, sequence=LAST_SEQUENCE - 4)
     assert (await send(topic.producer, session, "a", "b", "c")).error is None
     assert (await send(topic.producer, session, "d", "e", "f")).error is None
     assert session.sequence == 1

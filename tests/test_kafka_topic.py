@@ -34,9 +34,7 @@ async def test_a_missing_topic_is_a_problem_and_stays_missing(
 ) -> None:
     """Without `create`, the check reports what to do and changes nothing."""
     state = await check_topic(KafkaConnection((kafka_bootstrap,)), name, partitions=PARTITIONS, create=False)
-    assert state.problems == (
-        f"There is no topic {name}: create it with 12 partitions and cleanup.policy=compact.",
-    )
+    assert state.problems == (f"There is no topic {name}: create it with 12 partitions and cleanup.policy=compact.",)
     assert (await client.topic_metadata(name)).partitions == 0
 
 

@@ -23,8 +23,7 @@ async def test_the_row_that_is_handed_over_has_the_stored_bytes(service: Service
     project = await make_project(service)
     events = EventFactory(Ingest("https://sentry.io"), to_json=dump_json)
     batch = [
-        prepare_key(events, NewProjectKey(name=name), project, ORIGIN, utc_now())
-        for name in ("a", 'é\\"{"', "c")
+        prepare_key(events, NewProjectKey(name=name), project, ORIGIN, utc_now()) for name in ("a", 'é\\"{"', "c")
     ]
     async with service.database.connection() as connection:
         rows = await insert_keys(connection, batch)
@@ -59,9 +58,7 @@ async def test_every_event_of_a_key_has_its_number(service: Service, postgres: P
         ({"version": 1}, Kind.STALE),
     ],
 )
-def test_a_record_without_the_added_members_is_outdated_and_not_stale(
-    changes: dict[str, Any], kind: Kind
-) -> None:
+def test_a_record_without_the_added_members_is_outdated_and_not_stale(changes: dict[str, Any], kind: Kind) -> None:
     """If it is of the current version and otherwise equal."""
     state = {"keyId": 7, "version": 2, "organizationId": 1, "projectId": 1, "name": "Key", "expiresAt": None}
     former = {name: state[name] for name in state if name not in ADDED_MEMBERS} | changes

@@ -114,9 +114,7 @@ async def test_the_list_of_tokens_has_those_of_the_organization_without_their_va
     response = await site.send("GET", path, params={"per_page": "1"})
     assert token not in response.raw.decode()
     assert [each["tokenLastCharacters"] for each in response.body] == [token[-4:]]
-    assert site.token[-4:] not in [
-        each["tokenLastCharacters"] for each in (await site.send("GET", path)).body
-    ]
+    assert site.token[-4:] not in [each["tokenLastCharacters"] for each in (await site.send("GET", path)).body]
     assert (await site.send("GET", path, token=token)).status == 403
 
 

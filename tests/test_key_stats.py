@@ -68,17 +68,13 @@ async def test_days_begin_at_midnight_in_utc(site: Site, path: str) -> None:
     assert (await _stats(site, path, since=_NOON - DAY, until=_NOON, resolution="24h")).body == response.body
 
 
-async def test_the_default_range_is_the_last_day(
-    site: Site, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_the_default_range_is_the_last_day(site: Site, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until now, and since a second less than a day before; empty parameters are absent ones."""
     monkeypatch.setattr(time, "time", lambda: _NOON + 0.25)
     expected = await _stats(site, path, since=_NOON + 1 - DAY, until=_NOON)
     assert len(expected.body) == 2
     assert (await _stats(site, path)).body == expected.body
-    assert (
-        await _stats(site, path, since="", until="", resolution="", stat="received")
-    ).body == expected.body
+    assert (await _stats(site, path, since="", until="", resolution="", stat="received")).body == expected.body
 
 
 @pytest.mark.parametrize(

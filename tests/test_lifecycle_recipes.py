@@ -13,9 +13,7 @@ from testkit.documentation import code_blocks
 from testkit.processes import ROOT
 from tests.http_service import Site
 
-_BLOCKS = {
-    (block.section, block.language): block.text for block in code_blocks(ROOT / "docs" / "key-lifecycle.md")
-}
+_BLOCKS = {(block.section, block.language): block.text for block in code_blocks(ROOT / "docs" / "key-lifecycle.md")}
 _URL = "https://keys.example.com/api/0/projects/acme/web/keys"
 _KUBECTL = """#!/bin/sh
 case "$*" in create*) echo "$@" ;; apply*) cat >> applied ;; esac

@@ -40,9 +40,7 @@ async def full(service: Service, postgres: Postgres) -> tuple[Postgres, int, int
 
 async def _blocks(postgres: Postgres, statement: str, *arguments: object) -> int:
     """How many blocks of 8 KiB a statement looks at."""
-    [plan] = orjson.loads(
-        await postgres.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *arguments)
-    )
+    [plan] = orjson.loads(await postgres.fetchval(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {statement}", *arguments))
     return int(plan["Plan"]["Shared Hit Blocks"]) + int(plan["Plan"]["Shared Read Blocks"])
 
 

@@ -146,9 +146,7 @@ _HOSTILE = [
 
 @pytest.mark.parametrize("form", ["json", "text"])
 @pytest.mark.parametrize("text", _HOSTILE)
-def test_no_value_can_start_a_line_or_control_the_terminal(
-    form: str, text: str, configure: Configure
-) -> None:
+def test_no_value_can_start_a_line_or_control_the_terminal(form: str, text: str, configure: Configure) -> None:
     """Clients choose paths and names; each call writes exactly one printable line."""
     stream = Stream()
     configure(level="info", form=form, stream=stream)

@@ -55,9 +55,7 @@ async def test_of_five_migrations_one_is_killed_and_the_others_finish_its_work_o
     blocker = await asyncpg.connect(empty_database_url)
     transaction = blocker.transaction()
     await transaction.start()
-    await blocker.execute(
-        "LOCK TABLE audit_entry IN ROW EXCLUSIVE MODE"
-    )  # as any write that has not committed
+    await blocker.execute("LOCK TABLE audit_entry IN ROW EXCLUSIVE MODE")  # as any write that has not committed
     async with AsyncExitStack() as stack:
         processes = [
             await stack.enter_async_context(
@@ -110,10 +108,7 @@ async def test_a_second_migration_is_an_error_at_once_without_wait(
     monkeypatch.setenv("DATABASE_URL", empty_database_url)
     await empty.execute(_HOLD_LOCK)
     assert await run("migrate") == 1
-    assert (
-        "another migration is running: run this again later, or with --wait SECONDS"
-        in capsys.readouterr().err
-    )
+    assert "another migration is running: run this again later, or with --wait SECONDS" in capsys.readouterr().err
     assert not await _exists(empty, "schema_version")
 
 

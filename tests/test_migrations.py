@@ -42,9 +42,7 @@ async def other(empty_database_url: str) -> AsyncIterator[Postgres]:
     await connection.close()
 
 
-async def test_the_migrations_lead_from_release_0_1_0_to_schema_sql(
-    released: Postgres, postgres: Postgres
-) -> None:
+async def test_the_migrations_lead_from_release_0_1_0_to_schema_sql(released: Postgres, postgres: Postgres) -> None:
     """Both databases have equal catalogs: tables, constraints, indexes, rights, comments and storage parameters."""
     assert await migrate(released) == [migration.name for migration in known_migrations()]
     assert await describe_schema(released) == await describe_schema(postgres)
@@ -113,9 +111,7 @@ async def test_a_migration_is_retried_until_its_lock_is_free(released: Postgres,
     transaction = other.transaction()
     await transaction.start()
     await other.execute("LOCK TABLE project_key IN ROW EXCLUSIVE MODE")
-    with pytest.raises(
-        SchemaError, match="0002_altering could not get a lock in 10 attempts: find the trans"
-    ):
+    with pytest.raises(SchemaError, match="0002_altering could not get a lock in 10 attempts: find the trans"):
         await migrate(released, migrations=[first, altering], report=lines.append)
     assert len([line for line in lines if "trying again" in line]) == 9
     await transaction.rollback()

@@ -114,9 +114,7 @@ async def _statuses(site: Site, raw: bytes) -> list[int]:
 async def test_thousands_of_mutated_requests_do_no_harm(site: Site) -> None:
     """Each created key is complete; the seed makes the requests reproducible."""
     target, rng = Target(site.keys_path, site.token), random.Random(_SEED)  # noqa: S311 -- not for security
-    newest = await site.postgres.fetchval(
-        "SELECT max(id) FROM project_key"
-    )  # other tests insert keys without events
+    newest = await site.postgres.fetchval("SELECT max(id) FROM project_key")  # other tests insert keys without events
     key = (await site.create({})).body["id"]
     key_path = f"{target.path}{key}/"
     length = f"Content-Length: {len(BODY)}"

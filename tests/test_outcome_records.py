@@ -29,9 +29,7 @@ def test_the_examples_of_sentrys_schema_are_counted() -> None:
 
 def test_quantities_are_added_by_key_category_hour_and_outcome() -> None:
     """Each record has a quantity of its own."""
-    batch = _added(
-        outcome(7), outcome(7, quantity=5), outcome(7, outcome=2), outcome(7, category=2), outcome(8)
-    )
+    batch = _added(outcome(7), outcome(7, quantity=5), outcome(7, outcome=2), outcome(7, category=2), outcome(8))
     assert batch.quantities == {
         UsageCounter(7, 1, _HOUR, 0): 6,
         UsageCounter(7, 1, _HOUR, 2): 1,

@@ -186,9 +186,7 @@ async def test_a_connection_beyond_the_limit_is_closed_immediately(settings: Set
     """Open connections continue; when one of them ends, a new one is accepted."""
     async with open_site(replace(settings, max_connections=10)) as site:
         port = site.service.settings.port
-        held = [
-            await asyncio.open_connection("127.0.0.1", port) for _ in range(9)
-        ]  # and one of the site's session
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(9)]  # and one of the site's session
         assert await site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
         assert (await site.send("GET", site.keys_path)).status == 200
         held.pop()[1].close()

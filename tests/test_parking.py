@@ -64,9 +64,7 @@ async def _large(postgres: Postgres) -> str:
 
 
 @pytest.fixture
-async def scene(
-    settings: Settings, kafka_bootstrap: str, postgres: Postgres, tmp_path: Path
-) -> AsyncIterator[Scene]:
+async def scene(settings: Settings, kafka_bootstrap: str, postgres: Postgres, tmp_path: Path) -> AsyncIterator[Scene]:
     """The large version is parked and blocks the third one; both versions of the other key are published."""
     topic = await new_topic(kafka_bootstrap, config=_SMALL)
     deployment = await deploy(replace(settings, kafka_topic=topic))
@@ -102,9 +100,7 @@ async def test_only_the_key_of_a_rejected_record_is_blocked(scene: Scene) -> Non
     assert code == 0
     assert scene.key in output
     assert await scene.replica.metric("outbox_parked") == 1
-    assert await scene.replica.metric("outbox_depth") == 0, (
-        "rows that a parked one blocks are not in the backlog"
-    )
+    assert await scene.replica.metric("outbox_depth") == 0, "rows that a parked one blocks are not in the backlog"
     assert await scene.replica.metric("outbox_oldest_age_seconds") == 0
     assert await scene.replica.metric('rows_parked_total{reason="too_large"}') == 1
 

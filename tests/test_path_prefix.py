@@ -29,9 +29,7 @@ async def test_redirects_and_links_contain_the_prefix(prefixed: Site) -> None:
     """A redirect has no host, so that clients keep the token."""
     assert (await prefixed.new_project("before-proxy")).status == 201
     path = f"/api/0/projects/{ORGANIZATION}/{{}}/"
-    assert (
-        await prefixed.send("PUT", path.format("before-proxy"), json={"slug": "after-proxy"})
-    ).status == 200
+    assert (await prefixed.send("PUT", path.format("before-proxy"), json={"slug": "after-proxy"})).status == 200
     for method, rest in (("GET", "keys/?per_page=1"), ("POST", "keys/")):
         moved = await prefixed.send(method, path.format("before-proxy") + rest, allow_redirects=False)
         url = f"{PREFIX}{path.format('after-proxy')}{rest}"

@@ -196,9 +196,7 @@ async def _is_refused(site: Site) -> bool:
 
 async def test_migrate_rejects_a_database_that_is_not_in_utf8(servers: Servers, admin: Postgres) -> None:
     """It names the encoding and changes nothing."""
-    await admin.execute(
-        "CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'"
-    )
+    await admin.execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0 LOCALE_PROVIDER libc LOCALE 'C'")
     connection = await asyncpg.connect(servers.postgres.url.rpartition("/")[0] + "/latin")
     with pytest.raises(SchemaError, match="the database has the encoding LATIN1"):
         await migrate(connection)

@@ -77,9 +77,7 @@ async def test_the_service_connects_to_postgres_with_tls(
             id="another authority",
         ),
         pytest.param("127.0.0.1", "authority", "verify-full", "IP address mismatch", id="another host name"),
-        pytest.param(
-            "localhost", "missing", "verify-full", "a file does not exist: check sslrootcert", id="no file"
-        ),
+        pytest.param("localhost", "missing", "verify-full", "a file does not exist: check sslrootcert", id="no file"),
         pytest.param("localhost", "", "disable", "no encryption", id="unencrypted"),
     ],
 )

@@ -44,8 +44,7 @@ class Destination:
         """Wait for ``number`` records and return all."""
         if self.reader is not None:
             return [
-                _published(record.partition, record.key, record.headers)
-                for record in await self.reader.count(number)
+                _published(record.partition, record.key, record.headers) for record in await self.reader.count(number)
             ]
         assert self.recording is not None, "the destination is Kafka or the fake"
         log = self.recording.log
@@ -63,9 +62,7 @@ def _published(shard: int, key: bytes, headers: Sequence[tuple[str, bytes]]) -> 
 
 
 @pytest.fixture(params=["recorded", "kafka"])
-async def destination(
-    request: pytest.FixtureRequest, settings: Settings, topic: str
-) -> AsyncIterator[Destination]:
+async def destination(request: pytest.FixtureRequest, settings: Settings, topic: str) -> AsyncIterator[Destination]:
     """The fake producer and Kafka, one after the other."""
     if request.param == "recorded":
         recording = RecordingProducer()
@@ -158,9 +155,7 @@ async def test_a_notified_row_is_published_before_the_next_poll(
         assert time.monotonic() - notified_at < 0.5
 
 
-async def test_a_fenced_session_is_replaced(
-    settings: Settings, postgres: Postgres, destination: Destination
-) -> None:
+async def test_a_fenced_session_is_replaced(settings: Settings, postgres: Postgres, destination: Destination) -> None:
     """Another producer opened the shard though this process has the lease: it opens a new session."""
     async with publishing_to(destination.producer, settings):
         await destination.producer.open(2)

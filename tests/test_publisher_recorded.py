@@ -111,9 +111,7 @@ async def test_a_shard_that_is_lost_while_its_session_opens_is_not_used(
     assert recording.log == []
 
 
-async def test_only_first_versions_are_enqueued_from_memory(
-    settings: Settings, recording: RecordingProducer
-) -> None:
+async def test_only_first_versions_are_enqueued_from_memory(settings: Settings, recording: RecordingProducer) -> None:
     """Neither row is in the table, so the one that is sent was enqueued from memory."""
     async with publishing_to(recording, settings) as publisher:
         publisher.enqueue([new_row(version=2), first := new_row()])

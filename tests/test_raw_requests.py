@@ -115,9 +115,7 @@ async def test_a_thousand_aborted_connections_leave_nothing(site: Site) -> None:
     create = target.head(f"Content-Length: {len(BODY)}") + BODY
     before = await stored(site)
     for round_ in range(20):
-        await asyncio.gather(
-            *(_send_and_abort(site, create[: len(create) - 7 * number]) for number in range(50))
-        )
+        await asyncio.gather(*(_send_and_abort(site, create[: len(create) - 7 * number]) for number in range(50)))
         assert await _works(site), round_
     # Connections are read in order: by now all requests have been read.
     assert (await site.exchange(target.get(target.path))).startswith(b"HTTP/1.1 200 ")

@@ -15,12 +15,8 @@ from tests.conftest import make_project
 from tests.http_service import Site
 from tests.outbox import Postgres
 
-OPTIONS = (
-    '{"hasReplay":false,"hasPerformance":false,"hasDebug":false,"hasFeedback":false,"hasLogsAndMetrics":true}'
-)
-DEFAULTS = (
-    '{"hasReplay":true,"hasPerformance":true,"hasDebug":false,"hasFeedback":false,"hasLogsAndMetrics":false}'
-)
+OPTIONS = '{"hasReplay":false,"hasPerformance":false,"hasDebug":false,"hasFeedback":false,"hasLogsAndMetrics":true}'
+DEFAULTS = '{"hasReplay":true,"hasPerformance":true,"hasDebug":false,"hasFeedback":false,"hasLogsAndMetrics":false}'
 UNREADABLE = [
     "{}",
     "[]",
@@ -92,9 +88,7 @@ async def test_the_schema_accepts_loader_options_in_any_format(site: Site) -> No
         "UPDATE organization SET ingest_url = ''",
     ],
 )
-async def test_the_schema_refuses_values_that_the_service_could_not_read(
-    rows: Postgres, statement: str
-) -> None:
+async def test_the_schema_refuses_values_that_the_service_could_not_read(rows: Postgres, statement: str) -> None:
     """A time that Python cannot represent fails the whole statement; so does a URL from which no DSN follows."""
     with pytest.raises(asyncpg.CheckViolationError, match="is_readable"):
         await rows.execute(statement)

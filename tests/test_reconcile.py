@@ -43,15 +43,11 @@ def environment(settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.fixture
-async def scene(
-    environment: Settings, kafka_bootstrap: str, postgres: Postgres
-) -> AsyncIterator[ReconcileSetup]:
+async def scene(environment: Settings, kafka_bootstrap: str, postgres: Postgres) -> AsyncIterator[ReconcileSetup]:
     """A service with a running publisher."""
     service = build(environment)
     async with publishing(service):
-        yield ReconcileSetup(
-            service, await make_project(service), postgres, kafka_bootstrap, environment.kafka_topic
-        )
+        yield ReconcileSetup(service, await make_project(service), postgres, kafka_bootstrap, environment.kafka_topic)
 
 
 @pytest.fixture
@@ -153,9 +149,7 @@ async def test_a_repaired_phantom_is_created_again_in_a_later_version(
     await scene.published()
     await inconsistencies.key_missing_in_postgres(scene, key)
     await reconcile("--repair")
-    again = await scene.service.use_cases.create_key.execute(
-        NewProjectKey(public_key=key), scene.project, ORIGIN
-    )
+    again = await scene.service.use_cases.create_key.execute(NewProjectKey(public_key=key), scene.project, ORIGIN)
     assert again.key.version == 3
     await scene.published()
     assert (await reconcile())[0] == 0

@@ -79,9 +79,7 @@ async def test_no_response_has_the_form_of_the_library(
     site: Site, port: str, line: str, lines: tuple[str, ...], status: int
 ) -> None:
     """It would name the library in the header Server and omit the security headers."""
-    head = Target("", site.token).head(
-        *lines, f"Content-Length: {len(BODY)}", line=line.format(path=site.keys_path)
-    )
+    head = Target("", site.token).head(*lines, f"Content-Length: {len(BODY)}", line=line.format(path=site.keys_path))
     async with storing_nothing(site):
         received = await exchange(getattr(site.service.settings, port), head + BODY, timeout=5)
     _check_form(received, status, None)
@@ -102,9 +100,7 @@ async def test_the_chunks_after_a_response_are_not_parsed(
     monkeypatch.setattr(StreamReader, "begin_http_chunk_receiving", count)
     line = f"POST {path.format(keys=site.keys_path)} HTTP/1.1"
     head = Target("", site.token).head("Transfer-Encoding: chunked", line=line)
-    received = await exchange(
-        site.service.settings.port, head + b"1\r\n \r\n" * 400_000 + b"0\r\n\r\n", timeout=5
-    )
+    received = await exchange(site.service.settings.port, head + b"1\r\n \r\n" * 400_000 + b"0\r\n\r\n", timeout=5)
     assert received.startswith((b"HTTP/1.1 404 ", b"HTTP/1.1 413 "))
     assert b"\r\nConnection: close\r\n" in received
     assert parsed[0] < 150_000

@@ -21,9 +21,7 @@ from tests.outbox import Postgres, waiting
 
 async def issue(service: Service, project: Project, public_key: str | None = None) -> str:
     """Create a key; return its public key."""
-    created = await service.use_cases.create_key.execute(
-        NewProjectKey(public_key=public_key), project, ORIGIN
-    )
+    created = await service.use_cases.create_key.execute(NewProjectKey(public_key=public_key), project, ORIGIN)
     return created.key.public_key
 
 
@@ -164,9 +162,7 @@ async def test_a_replay_waits_for_a_concurrent_change_and_publishes_its_result(
     assert await outbox_events(postgres) == [(key, EventType.UPDATED, 2)]
 
 
-async def test_a_change_waits_for_a_concurrent_replay(
-    service: Service, postgres: Postgres, project: Project
-) -> None:
+async def test_a_change_waits_for_a_concurrent_replay(service: Service, postgres: Postgres, project: Project) -> None:
     """The event of the newer version has the greater sequence number, since the replay locked the key."""
     key, last = await issue(service, project), await issue(service, project)
     await clear_outbox(postgres)
@@ -237,9 +233,7 @@ async def test_replays_change_no_state_of_consumers(
             case _:
                 await rename(service, project, key, f"Name {number}")
     await replay(service, postgres)
-    rows = await postgres.fetch(
-        "SELECT aggregateid, version, type, payload, headers FROM outbox ORDER BY seq"
-    )
+    rows = await postgres.fetch("SELECT aggregateid, version, type, payload, headers FROM outbox ORDER BY seq")
     events = [(row["aggregateid"], row["version"], _state(row["type"], row["payload"])) for row in rows]
     live = [one for one, row in zip(events, rows, strict=True) if "replayed" not in row["headers"]]
     with_replays, without = _applied(events), _applied(live)

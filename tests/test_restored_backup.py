@@ -20,9 +20,7 @@ from tests.inconsistencies import ReconcileSetup
 
 
 @asynccontextmanager
-async def running(
-    settings: Settings, url: str, project: Project | None = None
-) -> AsyncIterator[ReconcileSetup]:
+async def running(settings: Settings, url: str, project: Project | None = None) -> AsyncIterator[ReconcileSetup]:
     """Run a service with a publisher on a database during the block."""
     service = build(replace(settings, database_url=url))
     postgres = await asyncpg.connect(url)

@@ -29,9 +29,7 @@ async def _new_key(site: Site, **body: Any) -> dict[str, Any]:
 
 
 async def _rotate(site: Site, key: str, body: Any = None, **options: Any) -> Response:
-    return await site.send(
-        "POST", f"{site.keys_path}{key}/rotate/", json={} if body is None else body, **options
-    )
+    return await site.send("POST", f"{site.keys_path}{key}/rotate/", json={} if body is None else body, **options)
 
 
 async def _get(site: Site, key: str) -> dict[str, Any]:
@@ -72,9 +70,7 @@ async def test_the_new_key_has_the_settings_of_the_old_one_which_expires_after_t
     assert rows[1]["id"] == second_event_id(rows[0]["id"], old["id"])
     states = [orjson.loads(row["payload"]) for row in rows]
     assert [state["expiresAt"] for state in states] == [None, after["expiresAt"]]
-    assert not any(
-        "rotat" in text for text in (response.raw.decode(), rows[0]["payload"], rows[1]["payload"])
-    )
+    assert not any("rotat" in text for text in (response.raw.decode(), rows[0]["payload"], rows[1]["payload"]))
     rotated_to = "SELECT rotated_to FROM project_key WHERE public_key = $1"
     assert await site.postgres.fetchval(rotated_to, old["id"]) == new["id"]
     audit = await site.postgres.fetchrow(
@@ -105,9 +101,7 @@ async def test_the_new_key_inherits_the_expiry_and_the_old_one_never_gets_a_late
     site: Site, own: timedelta | None, body: dict[str, Any], old_left: timedelta, new_left: timedelta | None
 ) -> None:
     """Unless the body sets another one for the new key."""
-    old = await _new_key(
-        site, **({} if own is None else {"expiresAt": time_to_json(datetime.now(UTC) + own)})
-    )
+    old = await _new_key(site, **({} if own is None else {"expiresAt": time_to_json(datetime.now(UTC) + own)}))
     new = (await _rotate(site, old["id"], body)).body
     after = await _get(site, old["id"])
     assert after["isActive"] is True

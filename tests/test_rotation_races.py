@@ -85,26 +85,19 @@ async def test_two_replicas_rotate_once_under_one_idempotency_key(
     assert await postgres.fetchval("SELECT count(*) FROM project_key") == 2
 
 
-async def test_two_replicas_rotate_once_without_one(
-    service: Service, second: Service, postgres: Postgres
-) -> None:
+async def test_two_replicas_rotate_once_without_one(service: Service, second: Service, postgres: Postgres) -> None:
     """The one that comes second is refused."""
     project = await make_project(service)
     old = (await service.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key.public_key
     results = await asyncio.gather(
-        *(
-            replica.use_cases.rotate_key.execute(project, old, Rotation(), ORIGIN)
-            for replica in (service, second)
-        ),
+        *(replica.use_cases.rotate_key.execute(project, old, Rotation(), ORIGIN) for replica in (service, second)),
         return_exceptions=True,
     )
     assert sorted(isinstance(result, KeyStateError) for result in results) == [False, True]
     assert await postgres.fetchval("SELECT count(*) FROM project_key") == 2
 
 
-async def test_the_wait_for_kafka_ends_after_both_events(
-    publishing_service: Service, make_api: MakeApi
-) -> None:
+async def test_the_wait_for_kafka_ends_after_both_events(publishing_service: Service, make_api: MakeApi) -> None:
     """Also for a repetition, which knows only the id of the first one."""
     is_published = publishing_service.use_cases.acknowledgements.is_published
     api: Api = await make_api(publishing_service)
@@ -119,9 +112,7 @@ async def test_the_wait_for_kafka_ends_after_both_events(
         assert await is_published(second_event_id(event_id, old), old)
 
 
-async def test_an_event_of_the_old_key_that_is_not_published_is_waited_for(
-    api: Api, postgres: Postgres
-) -> None:
+async def test_an_event_of_the_old_key_that_is_not_published_is_waited_for(api: Api, postgres: Postgres) -> None:
     """The status is pending while one of the two events is in the outbox."""
     old = (await (await api.create({})).json())["id"]
     headers = {"Prefer": "wait=0", "Idempotency-Key": "wait"}

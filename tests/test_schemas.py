@@ -76,8 +76,7 @@ def _loaded_by_marshmallow(schema: Body[Any], value: dict[str, Any]) -> Any:
 def test_every_body_is_tried() -> None:
     """A body that is added later is in the list of the test below."""
     assert len(_BODIES) == sum(
-        isinstance(found, type) and issubclass(found, Body) and found is not Body
-        for found in vars(schemas).values()
+        isinstance(found, type) and issubclass(found, Body) and found is not Body for found in vars(schemas).values()
     )
 
 

@@ -83,20 +83,14 @@ def test_a_changed_key_is_serialized_again(change: dict[str, Any]) -> None:
     [
         replace(_PROJECT, default_browser_sdk_version="8.x"),
         replace(_PROJECT, organization=replace(_PROJECT.organization, id=8)),
-        replace(
-            _PROJECT, organization=replace(_PROJECT.organization, ingest_url="https://relay.example.com")
-        ),
+        replace(_PROJECT, organization=replace(_PROJECT.organization, ingest_url="https://relay.example.com")),
     ],
     ids=["default SDK", "organization", "ingest URL"],
 )
 def test_a_key_of_a_changed_project_is_serialized_again(project: Project) -> None:
     """The key itself is unchanged."""
     serializer = KeySerializer(_INGEST)
-    assert (
-        serializer.serialize(_KEY, _PROJECT)
-        != serializer.serialize(_KEY, project)
-        == _expected(_KEY, project)
-    )
+    assert serializer.serialize(_KEY, _PROJECT) != serializer.serialize(_KEY, project) == _expected(_KEY, project)
 
 
 def test_lists_are_json_arrays_of_the_keys() -> None:

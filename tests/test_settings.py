@@ -79,9 +79,7 @@ def test_all_invalid_settings_are_reported_at_once(monkeypatch: pytest.MonkeyPat
         "SHARD_LEASE",
     ]
     assert "INGEST_URL: Must be an http or https URL without a query; remove it." in lines
-    assert (
-        "KAFKA_SASL_USERNAME: Set either KAFKA_SASL_USERNAME or KAFKA_SASL_USERNAME_FILE, not both." in lines
-    )
+    assert "KAFKA_SASL_USERNAME: Set either KAFKA_SASL_USERNAME or KAFKA_SASL_USERNAME_FILE, not both." in lines
 
 
 def test_an_empty_list_of_bootstrap_servers_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,9 +90,7 @@ def test_an_empty_list_of_bootstrap_servers_is_invalid(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-def test_every_setting_can_be_read_from_a_file(
-    name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_every_setting_can_be_read_from_a_file(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """``NAME_FILE`` is the path of a file with the value; a trailing newline is ignored."""
     defaults = {name: value for name, value, _ in table(Settings())}
     values = {
@@ -184,9 +180,7 @@ def test_a_group_is_read_without_the_other_settings(monkeypatch: pytest.MonkeyPa
         read(KafkaSettings)
 
 
-@pytest.mark.parametrize(
-    "name", sorted(name for name in NAMES if name.endswith("_TIMEOUT") or name == "BODY_LIMIT")
-)
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if name.endswith("_TIMEOUT") or name == "BODY_LIMIT"))
 @pytest.mark.parametrize("value", ["0", "-1", "inf", "nan"])
 def test_no_timeout_can_be_disabled(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """In Postgres, 0 disables a timeout."""

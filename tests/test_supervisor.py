@@ -77,9 +77,7 @@ async def test_a_publisher_that_fails_is_restarted_and_loses_no_event(
     assert joined.registry.get_sample_value("projectkeys_publisher_restarts_total") == 3
 
 
-async def test_jobs_that_fail_are_restarted(
-    settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_jobs_that_fail_are_restarted(settings: Settings, topic: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """As every other background task."""
     _shorten_restarts(monkeypatch, first=0.01, longest=30.0)
     step, failures = Jobs.step, [FaultError(), FaultError()]

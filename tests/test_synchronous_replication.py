@@ -42,9 +42,7 @@ async def test_a_change_whose_replication_was_cancelled_is_not_reported_as_done(
     key = (await use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     changes: dict[str, Callable[[], Awaitable[object]]] = {
         "create": lambda: use_cases.create_key.execute(NewProjectKey(), project, ORIGIN),
-        "update": lambda: use_cases.change_keys.update(
-            project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
-        ),
+        "update": lambda: use_cases.change_keys.update(project, key.public_key, ProjectKeyChange(name="New"), ORIGIN),
         "delete": lambda: use_cases.change_keys.delete(project, key.public_key, ORIGIN),
     }
     reads = [] if action == "create" else [None]

@@ -236,9 +236,7 @@ async def test_ctrl_c_ends_it_immediately(environment: dict[str, str], tmp_path:
         assert tail.process.errors.count("\n") == 1
 
 
-async def test_it_ends_when_its_reader_ends(
-    writer: TopicWriter, environment: dict[str, str], tmp_path: Path
-) -> None:
+async def test_it_ends_when_its_reader_ends(writer: TopicWriter, environment: dict[str, str], tmp_path: Path) -> None:
     """As in `| head -1`, even if no further event follows; without an error message."""
     await writer.write(new_key_half(), 1)
     reads, writes = os.pipe()

@@ -25,9 +25,7 @@ except CommandError as error:
 
 
 @pytest.mark.parametrize("is_writable", [True, False])
-def test_a_database_that_exceeds_its_cache_needs_a_writable_directory(
-    tmp_path: Path, *, is_writable: bool
-) -> None:
+def test_a_database_that_exceeds_its_cache_needs_a_writable_directory(tmp_path: Path, *, is_writable: bool) -> None:
     """Without one the command ends with a sentence that names the variable to set."""
     completed = subprocess.run(  # noqa: S603 -- a constant program
         [sys.executable, "-c", _PROGRAM, *([str(tmp_path)] if is_writable else [])],

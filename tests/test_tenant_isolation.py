@@ -165,9 +165,7 @@ async def test_a_foreign_project_or_key_in_the_own_organization_looks_like_one_t
         foreign.append({**neighbour.names, "organization": organization, "project": project})
     for token in (bound, site.token):
         async with _changing_nothing(site):
-            expected = {
-                _visible(await _send(site, method, path, token)) for path in _paths(resource, missing)
-            }
+            expected = {_visible(await _send(site, method, path, token)) for path in _paths(resource, missing)}
             for path in itertools.chain.from_iterable(_paths(resource, names) for names in foreign):
                 assert {_visible(await _send(site, method, path, token))} == expected, path
         assert {status for status, _, _ in expected} <= {404, 405}
@@ -203,9 +201,7 @@ async def test_a_key_of_the_neighbour_is_reported_like_an_own_duplicate(
     """Keys are unique over all tenants; the error does not depend on the tenant."""
     own = (await site.create({}, token=bound)).body["id"]
     async with _changing_nothing(site):
-        responses = [
-            await site.create({"public": key}, token=bound) for key in (own, neighbour.names["key_id"][0])
-        ]
+        responses = [await site.create({"public": key}, token=bound) for key in (own, neighbour.names["key_id"][0])]
     assert len({(response.status, response.raw) for response in responses}) == 1
     assert responses[0].status == 400
 

@@ -75,9 +75,7 @@ def _names_the_tenant(statement: Statement) -> bool:
 def test_every_statement_on_a_tenants_rows_names_the_tenant() -> None:
     """In its condition, or in the row that it inserts; a list of exceptions that is true to the last line."""
     touching = [
-        one
-        for one in statements()
-        if _TOUCHES.search(one.words) and one.name.partition(".")[0] not in _OF_OPERATORS
+        one for one in statements() if _TOUCHES.search(one.words) and one.name.partition(".")[0] not in _OF_OPERATORS
     ]
     assert len(touching) > 30
     assert {one.name for one in touching if not _names_the_tenant(one)} == set(_WITHOUT)

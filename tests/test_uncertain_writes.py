@@ -51,10 +51,7 @@ async def test_a_create_makes_one_key(
     assert await _keys(postgres) == [created.key.public_key]
     assert await _events(postgres) == [("created", 1)]
     assert await postgres.fetchval("SELECT id FROM outbox") == created.event_id
-    assert (
-        await postgres.fetchval("SELECT count(*) FROM audit_entry WHERE change_id = $1", created.event_id)
-        == 1
-    )
+    assert await postgres.fetchval("SELECT count(*) FROM audit_entry WHERE change_id = $1", created.event_id) == 1
 
 
 @BOTH
@@ -107,9 +104,7 @@ async def test_an_update_makes_one_version(
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     losses.next.extend([None] * uses + [loss])
-    updated = await lossy.use_cases.change_keys.update(
-        project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
-    )
+    updated = await lossy.use_cases.change_keys.update(project, key.public_key, ProjectKeyChange(name="New"), ORIGIN)
     assert (updated.key.label, updated.key.version, losses.suffered) == ("New", 2, 1)
     assert await _events(postgres) == [("created", 1), ("updated", 2)]
     assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == updated.event_id
@@ -123,9 +118,7 @@ async def test_a_committed_update_is_not_repeated_over_a_later_one(
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
 
     async def change() -> None:
-        await service.use_cases.change_keys.update(
-            project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN
-        )
+        await service.use_cases.change_keys.update(project, key.public_key, ProjectKeyChange(name="Later"), ORIGIN)
 
     losses.next.extend([None, Loss.AFTER_COMMIT])
     losses.meanwhile = change
@@ -148,9 +141,7 @@ async def test_a_committed_update_of_a_key_that_was_then_deleted_is_no_404(
 
     losses.next.extend([None, Loss.AFTER_COMMIT])
     losses.meanwhile = delete
-    updated = await lossy.use_cases.change_keys.update(
-        project, key.public_key, ProjectKeyChange(name="New"), ORIGIN
-    )
+    updated = await lossy.use_cases.change_keys.update(project, key.public_key, ProjectKeyChange(name="New"), ORIGIN)
     assert (updated.key.label, updated.key.version) == ("New", 2)
     assert await _events(postgres) == [("created", 1), ("updated", 2), ("deleted", 3)]
 
@@ -162,9 +153,7 @@ async def test_an_update_without_effect_has_no_event_after_a_retry(
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(name="Same"), project, ORIGIN)).key
     losses.next.extend([None, Loss.AFTER_COMMIT])
-    updated = await lossy.use_cases.change_keys.update(
-        project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN
-    )
+    updated = await lossy.use_cases.change_keys.update(project, key.public_key, ProjectKeyChange(name="Same"), ORIGIN)
     assert (updated.key.version, updated.event_id, losses.suffered) == (1, None, 1)
     assert await _events(postgres) == [("created", 1)]
 

@@ -27,9 +27,7 @@ async def _all_aborted(deployed: DeployedReplica, clients: Iterable[socket.socke
     assert await deployed.metric("http_unsent_response_bytes") == 0
 
 
-@pytest.mark.parametrize(
-    "request_", [_PAGE, _OLD_PAGE, _PAGE * 20], ids=["HTTP/1.1", "HTTP/1.0", "pipelined"]
-)
+@pytest.mark.parametrize("request_", [_PAGE, _OLD_PAGE, _PAGE * 20], ids=["HTTP/1.1", "HTTP/1.0", "pipelined"])
 async def test_unread_pages_share_their_bytes_and_are_aborted(
     settings: Settings, tmp_path: Path, request_: bytes
 ) -> None:
@@ -56,9 +54,7 @@ async def test_unread_lists_are_bounded_in_sum(settings: Settings, tmp_path: Pat
     async with replica(deployment, tmp_path, UNSENT_LIMIT=str(limit), SEND_TIMEOUT="6") as deployed:
         before = resident(deployed.process.pid)
         with unread_requests(deployed.port, clients_number, request.encode() * 4) as clients:
-            await poll_until(
-                lambda: asyncio.sleep(0, result=sum(map(is_aborted, clients)) > clients_number / 2)
-            )
+            await poll_until(lambda: asyncio.sleep(0, result=sum(map(is_aborted, clients)) > clients_number / 2))
             assert await slowest_livez(deployed, seconds=0.5) < _LIVEZ_WITHIN
             assert not all(map(is_aborted, clients))
             assert limit / 4 < await deployed.metric("http_unsent_response_bytes") <= limit

@@ -69,9 +69,7 @@ async def test_an_upgrade_is_handled_as_any_request_and_closes_the_connection(
 @pytest.mark.parametrize("protocol", _PROTOCOLS)
 async def test_an_upgrade_with_a_body_is_handled_with_its_body(site: Site, protocol: str) -> None:
     """The body belongs to the request, what follows it does not."""
-    create = _request(
-        site, f"POST {site.keys_path} HTTP/1.1", *_PROTOCOLS[protocol], body=b'{"name": "whole"}'
-    )
+    create = _request(site, f"POST {site.keys_path} HTTP/1.1", *_PROTOCOLS[protocol], body=b'{"name": "whole"}')
     before = await stored(site)
     statuses, received = await _exchange(site, create + _hidden(site))
     assert statuses == [201]

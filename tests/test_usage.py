@@ -125,9 +125,7 @@ async def test_only_the_owner_of_the_lease_reads_and_its_end_lets_another_begin(
             assert second_metrics.reading._value.get() == 0
     async with reading(second):
         await poll_until(lambda: second_metrics.reading._value.get() == 1)
-    await usage.postgres.execute(
-        "UPDATE usage_reader SET owner = 'killed', lease_until = now() + interval '0.3 s'"
-    )
+    await usage.postgres.execute("UPDATE usage_reader SET owner = 'killed', lease_until = now() + interval '0.3 s'")
     async with reading(second):
         await poll_until(lambda: second_metrics.reading._value.get() == 1)
 
@@ -149,9 +147,7 @@ async def test_records_that_kafka_has_deleted_are_counted_as_missed(usage: Usage
 
 async def test_a_topic_that_was_created_again_is_read_from_its_begin(usage: UsageSite) -> None:
     """The stored offset is beyond its end."""
-    await usage.postgres.execute(
-        "INSERT INTO usage_offset VALUES ($1, 0, 1000)", usage.settings.outcomes_topic
-    )
+    await usage.postgres.execute("INSERT INTO usage_offset VALUES ($1, 0, 1000)", usage.settings.outcomes_topic)
     await usage.send(outcome(usage.key_id))
     collector, metrics = usage.collector()
     async with reading(collector):
@@ -178,9 +174,7 @@ async def test_a_partition_that_was_added_is_read_from_its_begin(
 async def test_the_reader_waits_for_its_topic(usage: UsageSite, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also during any outage of Kafka."""
     monkeypatch.setattr(module, "_BACKOFF", Backoff(first=0.05, longest=0.05))
-    missing = replace(
-        usage, settings=replace(usage.settings, outcomes_topic=f"{usage.settings.outcomes_topic}-b")
-    )
+    missing = replace(usage, settings=replace(usage.settings, outcomes_topic=f"{usage.settings.outcomes_topic}-b"))
     collector, metrics = missing.collector()
     async with reading(collector):
         await asyncio.sleep(0.2)

@@ -57,7 +57,5 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 def _error(message: str) -> bytes:
     """Return an ErrorResponse with severity FATAL and SQLSTATE 28000."""
-    fields = b"".join(
-        f"{name}{text}\0".encode() for name, text in (("S", "FATAL"), ("C", "28000"), ("M", message))
-    )
+    fields = b"".join(f"{name}{text}\0".encode() for name, text in (("S", "FATAL"), ("C", "28000"), ("M", message)))
     return b"E" + (len(fields) + 5).to_bytes(4) + fields + b"\0"

@@ -17,9 +17,7 @@ from testkit.event_schemas import event_schemas
 _OCCURRED_AT = datetime(2026, 11, 24, 4, 54, 16, tzinfo=UTC)
 
 
-def records_of(
-    key: str, version: int, event_type: EventType = EventType.UPDATED, **changes: Any
-) -> list[Record]:
+def records_of(key: str, version: int, event_type: EventType = EventType.UPDATED, **changes: Any) -> list[Record]:
     """Build the records of one version of ``key``; ``changes`` are members of its state by their JSON names."""
     example = event_schemas()["projectkey.created.1"].example
     dsn = {"public": f"https://{key}@ingest.example.com/1"}
@@ -44,9 +42,7 @@ class TopicWriter:
         self._producer = producer
         self.topic = topic
 
-    async def write(
-        self, key: str, version: int, event_type: EventType = EventType.UPDATED, **changes: Any
-    ) -> None:
+    async def write(self, key: str, version: int, event_type: EventType = EventType.UPDATED, **changes: Any) -> None:
         """Write one version of a key; a deletion is two records."""
         await self.append(records_of(key, version, event_type, **changes), shard_of(key))
 

@@ -141,9 +141,7 @@ async def read_key(project_id: int, public_key: str) -> Key:
 
 def _key(row: _Row) -> Key:
     host = f"127.0.0.1:9000/{row.project_id}"
-    dsn = Dsn(
-        public=f"http://{row.public_key}@{host}", secret=f"http://{row.public_key}:{row.secret_key}@{host}"
-    )
+    dsn = Dsn(public=f"http://{row.public_key}@{host}", secret=f"http://{row.public_key}:{row.secret_key}@{host}")
     return Key(
         id=row.public_key,
         name=row.label,

@@ -145,8 +145,6 @@ class Peers:
         url = await create_database(self._servers.postgres, "earlier_commit")
         settings = settings_for(url, self._servers.kafka.bootstrap_servers, topic="earlier-keys")
         token = await migrate_and_create_token(settings, installation)
-        service = await self._stack.enter_async_context(
-            replica(settings, token, self._directory, installation)
-        )
+        service = await self._stack.enter_async_context(replica(settings, token, self._directory, installation))
         requests = await create_requests(service)
         return Peer(service, requests.create, requests.keys, requests.updates, requests.pages)

@@ -39,9 +39,7 @@ examples:
 """
 
 _PARTS: Final[Mapping[str, Callable[[Services, argparse.Namespace], Awaitable[list[Row]]]]] = {
-    "latency": lambda services, options: latency.measure(
-        services, rounds=options.rounds, seconds=options.seconds
-    ),
+    "latency": lambda services, options: latency.measure(services, rounds=options.rounds, seconds=options.seconds),
     "backlog": lambda services, options: bulk.backlog(services, events=options.backlog),
     "churn": lambda services, options: bulk.churn(services, events=options.churn),
     "replay": lambda services, _options: bulk.replay(services),
@@ -89,9 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         parser.add_argument(
             f"--{name}", type=positive, default=default, metavar="N", help=f"{text} (default {default})"
         )
-    parser.add_argument(
-        "--only", action="append", choices=_PARTS, metavar="PART", help="run this part; repeatable"
-    )
+    parser.add_argument("--only", action="append", choices=_PARTS, metavar="PART", help="run this part; repeatable")
     parser.add_argument(
         "--directory", type=Path, metavar="DIRECTORY", help="parent of the data directory (default: TMPDIR)"
     )
@@ -104,9 +100,7 @@ async def _bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
     load_before, rows, failures = os.getloadavg()[0], list[Row](), list[str]()
     sizes = Sizes(options.keys, options.projects, options.large_project)
     with tempfile.TemporaryDirectory(prefix="projectkeys-scale-", dir=options.directory) as directory:
-        async with new_services(
-            Path(directory), sizes, cache_dir=_CACHE.absolute(), report=_report
-        ) as services:
+        async with new_services(Path(directory), sizes, cache_dir=_CACHE.absolute(), report=_report) as services:
             rows += await bulk.size(services)
             for name, part in _PARTS.items():
                 if options.only is None or name in options.only:

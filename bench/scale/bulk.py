@@ -68,9 +68,7 @@ async def churn(services: Services, *, events: int) -> list[Row]:
     with _bar("churn", events) as bar:
         while done < events:
             requests = [services.large.sample.create]
-            found = await measure_load(
-                services.servers, service, requests, seconds=_CHURN_SLICE, expected=201
-            )
+            found = await measure_load(services.servers, service, requests, seconds=_CHURN_SLICE, expected=201)
             done += int(found["responses"])
             rates.append(found["rate"])
             sizes.append(await _outbox_bytes(services.large.url))
@@ -117,9 +115,7 @@ async def _run_command(services: Services, *arguments: str) -> tuple[str, int]:
                 raise BenchError(f"events {' '.join(arguments)}: not finished after {timeout:.0f} s")
             await asyncio.sleep(_POLL_INTERVAL)
         if process.exit_status != 0:
-            raise BenchError(
-                f"events {' '.join(arguments)}: {process.output[-1000:]} {process.errors[-1000:]}"
-            )
+            raise BenchError(f"events {' '.join(arguments)}: {process.output[-1000:]} {process.errors[-1000:]}")
         return process.output, peak
 
 
@@ -137,9 +133,7 @@ async def deletion(services: Services) -> list[Row]:
     return [Row("deletion of the large project: keys per second", [keys / seconds]), _memory_row(peak)]
 
 
-async def _measure_job(
-    services: Services, kind: str, start: Callable[[], Awaitable[None]]
-) -> tuple[int, float, int]:
+async def _measure_job(services: Services, kind: str, start: Callable[[], Awaitable[None]]) -> tuple[int, float, int]:
     """Start a job; return its number of keys, the seconds until its events are published, and the peak of memory."""
     service, sizes = services.large.service, services.large.sizes
     reset_peak(service.pid)

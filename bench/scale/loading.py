@@ -29,9 +29,7 @@ class Sizes:
 
     def project_of(self, number: int) -> int:
         """Return the number of the project of a key: 0 is the large one, whose keys are spread over the table."""
-        large_before, large_after = (
-            count * self.large_project // self.keys for count in (number, number + 1)
-        )
+        large_before, large_after = (count * self.large_project // self.keys for count in (number, number + 1))
         in_large = large_after > large_before
         return 0 if in_large or self.projects == 1 else 1 + (number - large_before) % (self.projects - 1)
 

@@ -51,9 +51,7 @@ async def new_services(
         EmbeddedServerError: A server does not start.
     """
     async with AsyncExitStack() as stack:
-        servers = await stack.enter_async_context(
-            embedded_servers(directory, cache_dir=cache_dir, report=report)
-        )
+        servers = await stack.enter_async_context(embedded_servers(directory, cache_dir=cache_dir, report=report))
         large, small = [
             await _loaded_service(stack, servers, directory, name, each)
             for name, each in (("large", sizes), ("small", SMALL))

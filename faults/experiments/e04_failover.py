@@ -40,9 +40,7 @@ async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
             experiment.metrics["first success after"] = f"{seconds:.1f} s"
             _check_read_only_errors(experiment)
             url = experiment.deployment.database_url
-            experiment.deployment.database_url = url.replace(
-                f":{servers.postgres_port}/", f":{standby.port}/"
-            )
+            experiment.deployment.database_url = url.replace(f":{servers.postgres_port}/", f":{standby.port}/")
             return await experiment.check(duplicates=2 * BATCH)
         finally:
             for replica in experiment.replicas:

@@ -67,8 +67,7 @@ def _check_responses(experiment: Experiment, cutter: CommitCutter) -> None:
     success = 1 - len(failed) / len(calls)
     experiment.expect(success >= _MIN_SUCCESS, f"{success:.2%} succeeded: {failed[:2]}")
     without_key = sum(
-        call.action is Action.CREATE and call.outcome is Outcome.OK and not call.idempotency_key
-        for call in calls
+        call.action is Action.CREATE and call.outcome is Outcome.OK and not call.idempotency_key for call in calls
     )
     experiment.metrics["cuts"] = f"{len(cutter.cuts)} ({cutter.cuts.count(Cut.UNANSWERED)} of them delivered)"
     experiment.metrics["creations without an idempotency key"] = str(without_key)

@@ -43,8 +43,7 @@ async def _lock_row(experiment: Experiment) -> None:
     deadline = time.monotonic() + (4.0 if experiment.plan.short else 60.0)
     async with _row_lock(experiment.deployment.database_url, created.key):
         tasks = [
-            asyncio.create_task(_update_until(experiment, replica, created.key, deadline))
-            for _ in range(_CLIENTS)
+            asyncio.create_task(_update_until(experiment, replica, created.key, deadline)) for _ in range(_CLIENTS)
         ]
         await _check_livez(experiment, replica, deadline)
         released_at = time.monotonic()
@@ -97,9 +96,7 @@ def _check_responses(experiment: Experiment, calls: list[Call], released_at: flo
     blocked = [call for call in calls if call.ended < released_at]
     statuses = {call.status for call in blocked}
     experiment.expect(statuses <= {_UNAVAILABLE}, f"requests for a locked row got {sorted(statuses)}")
-    refused = [
-        call for call in blocked if "no connection" in call.reason or call.ended - call.began < _REFUSAL_BOUND
-    ]
+    refused = [call for call in blocked if "no connection" in call.reason or call.ended - call.began < _REFUSAL_BOUND]
     slowest = max((call.ended - call.began for call in blocked), default=0.0)
     experiment.expect_within(slowest, _LOCK_BOUND, "a request for the locked row")
     succeeded = [call for call in experiment.load.calls if call.outcome is Outcome.OK]

@@ -30,9 +30,7 @@ _SHUTDOWN_DELAY: Final = 7.0
 _STOP_BOUND: Final = 30.0
 
 _NEXT_RELEASE: Final = (
-    Migration(
-        "9998_next_release", "ALTER TABLE project_key ADD COLUMN next_release text NOT NULL DEFAULT '';"
-    ),
+    Migration("9998_next_release", "ALTER TABLE project_key ADD COLUMN next_release text NOT NULL DEFAULT '';"),
     Migration(
         "9999_next_release",
         "-- migrate: no transaction\n"
@@ -77,9 +75,7 @@ async def _migrate(experiment: Experiment, *further: Migration) -> None:
         await connection.close()
 
 
-async def _replace(
-    experiment: Experiment, balancer: LoadBalancer, replica: Replica, update_delay: float
-) -> float:
+async def _replace(experiment: Experiment, balancer: LoadBalancer, replica: Replica, update_delay: float) -> float:
     began = time.monotonic()
     replica.process.signal(signal.SIGTERM)
     await asyncio.sleep(update_delay)

@@ -59,9 +59,7 @@ async def _change_one_key(experiment: Experiment, connections: list[HttpConnecti
         connection = connections[client : client + 1]
         if client == deleting:
             return await experiment.load.call(connection, Action.DELETE, tenant, key=key)
-        return await experiment.load.call(
-            connection, Action.UPDATE, tenant, label=f"{label}-{client}", key=key
-        )
+        return await experiment.load.call(connection, Action.UPDATE, tenant, label=f"{label}-{client}", key=key)
 
     calls = await asyncio.gather(*map(change, range(_CONCURRENT_CHANGES)))
     deletion = calls[deleting]

@@ -55,9 +55,7 @@ async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
         async with experiment.under_load():
             for number in range(0, cases, _PARALLEL):
                 if number % 1000 == 0:
-                    experiment.report(
-                        f"case {number} of {cases}, {experiment.load.acknowledged} acknowledged"
-                    )
+                    experiment.report(f"case {number} of {cases}, {experiment.load.acknowledged} acknowledged")
                 rngs = [random.Random(f"{plan.seed}-{number + offset}") for offset in range(_PARALLEL)]
                 for status, took in await asyncio.gather(*(_case(experiment, rng) for rng in rngs)):
                     statuses[status] = statuses.get(status, 0) + 1

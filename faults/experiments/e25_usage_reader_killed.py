@@ -101,9 +101,7 @@ async def _create_key(experiment: Experiment) -> tuple[str, int]:
     """Create a key that the load does not change; return its public key and its row id."""
     connection = HttpConnection(experiment.replicas[0].port)
     tenant = experiment.deployment.tenants[0]
-    call = await experiment.load.call(
-        [connection], Action.CREATE, tenant, label=f"{experiment.plan.seed}-used"
-    )
+    call = await experiment.load.call([connection], Action.CREATE, tenant, label=f"{experiment.plan.seed}-used")
     connection.close()
     assert call.key, "nothing fails before the first fault"
     query = f"SELECT id FROM project_key WHERE public_key = '{call.key}'"  # noqa: S608 -- a hexadecimal number
@@ -122,9 +120,7 @@ async def _kill_reader(experiment: Experiment) -> None:
                 continue
         return bool(reader)
 
-    await poll_until(
-        found, timeout=30, error=lambda: NotRecoveredError("no replica reads the outcomes after 30 s")
-    )
+    await poll_until(found, timeout=30, error=lambda: NotRecoveredError("no replica reads the outcomes after 30 s"))
     await asyncio.sleep(experiment.rng.uniform(0, 1.5))
     reader[0].kill()
     reader[0].start()

@@ -116,9 +116,7 @@ class _Clients:
         connection = await asyncpg.connect(self.experiment.deployment.database_url)
         while not self.stopping:
             broken = await connection.fetchval(_BROKEN)
-            self.experiment.expect(
-                broken == 0, f"{broken} keys are disabled too early, or without a successor"
-            )
+            self.experiment.expect(broken == 0, f"{broken} keys are disabled too early, or without a successor")
             self.states_read += 1
             await asyncio.sleep(0.02)
         await connection.close()
@@ -188,9 +186,7 @@ async def _is_zero(connection: "asyncpg.Connection[asyncpg.Record]", query: str)
     return int(await connection.fetchval(query)) == 0
 
 
-def _lives(
-    clients: _Clients, events: list[TopicRecord], entries: Mapping[tuple[str, str], int]
-) -> list[Violation]:
+def _lives(clients: _Clients, events: list[TopicRecord], entries: Mapping[tuple[str, str], int]) -> list[Violation]:
     """Return violations of the rules for the events and the audit entries of each key."""
     by_key = topic_rules.by_key(events)
     expected = {new: ([True], {"create"}) for _, new, _ in clients.rotations}
@@ -204,9 +200,7 @@ def _lives(
         active = [json.loads(record.value or b"{}").get("isActive") for record in first]
         if active != states:
             found.append(Violation("life", f"{key}: its events are {active} instead of {states}"))
-        numbers = {
-            action.partition(".")[2]: number for (name, action), number in entries.items() if name == key
-        }
+        numbers = {action.partition(".")[2]: number for (name, action), number in entries.items() if name == key}
         if numbers != dict.fromkeys(actions, 1):
             found.append(Violation("life", f"{key}: its audit entries are {numbers}"))
     return found

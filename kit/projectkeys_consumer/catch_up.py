@@ -18,9 +18,7 @@ class CatchUp:
         is_applied: returns whether all records before the given offsets have been applied.
     """
 
-    def __init__(
-        self, request_ends: Callable[[], Awaitable[Offsets]], is_applied: Callable[[Offsets], bool]
-    ) -> None:
+    def __init__(self, request_ends: Callable[[], Awaitable[Offsets]], is_applied: Callable[[Offsets], bool]) -> None:
         self._request_ends = request_ends
         self._is_applied = is_applied
         self._current: asyncio.Task[Offsets] | None = None

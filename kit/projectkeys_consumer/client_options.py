@@ -25,9 +25,7 @@ class Security(TypedDict, total=False):
     sasl_oauth_token_provider: AbstractTokenProvider
 
 
-def client_options(
-    bootstrap_servers: str | Sequence[str], *, client_id: str, security: Security
-) -> dict[str, Any]:
+def client_options(bootstrap_servers: str | Sequence[str], *, client_id: str, security: Security) -> dict[str, Any]:
     """Build the keyword arguments that all of aiokafka's clients share.
 
     Args:

@@ -51,9 +51,7 @@ class ReadProgress:
         if self.complete_as_of is None:
             self.complete_as_of = now
 
-    def advance(
-        self, positions: Mapping[int, int], ends: Mapping[int, int], *, responded_at: float | None
-    ) -> bool:
+    def advance(self, positions: Mapping[int, int], ends: Mapping[int, int], *, responded_at: float | None) -> bool:
         """Record that everything before ``positions`` has been read; return whether the target has been reached.
 
         Args:

@@ -41,9 +41,7 @@ def parse_record(record: Any) -> KeyUpdate | None:
     if record.value is None:
         return KeyUpdate(key, _tombstone_version(event_type, headers), None)
     if not headers.get("ce_dataschema", _MAJOR_VERSION).endswith(_MAJOR_VERSION):
-        raise MalformedRecordError(
-            "the schema has a later major version than this release can read; upgrade the kit"
-        )
+        raise MalformedRecordError("the schema has a later major version than this release can read; upgrade the kit")
     state = decode_state(record.value)
     if state.public_key != record.key.decode():
         raise MalformedRecordError("the value's id is not the record's key")

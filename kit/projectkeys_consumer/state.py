@@ -97,9 +97,7 @@ def _parse_state(members: dict[str, Any]) -> KeyState:
         project_id=_typed(int, members["projectId"]),
         name=_typed(str, members["name"]),
         is_active=_typed(bool, members["isActive"]),
-        rate_limit=None
-        if limit is None
-        else RateLimit(_typed(int, limit["window"]), _typed(int, limit["count"])),
+        rate_limit=None if limit is None else RateLimit(_typed(int, limit["window"]), _typed(int, limit["count"])),
         dsn=_typed(str, members["dsn"]["public"]),
         browser_sdk_version=_typed(str, members["browserSdkVersion"]),
         loader_options=_parse_loader_options(members["dynamicSdkLoaderOptions"]),

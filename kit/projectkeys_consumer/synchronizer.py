@@ -217,19 +217,12 @@ class Synchronizer:
             OSError: the file cannot be written.
         """
         positions = self._progress.positions
-        if (
-            self._file is None
-            or self._complete_as_of is None
-            or self._cluster is None
-            or self.view.rebuilding
-        ):
+        if self._file is None or self._complete_as_of is None or self._cluster is None or self.view.rebuilding:
             return
         if positions == self._saved_positions:
             return
         states, deleted = self.view.table.copy_content()
-        snapshot = Snapshot(
-            self._topic, self._cluster, dict(positions), self._complete_as_of, states, deleted
-        )
+        snapshot = Snapshot(self._topic, self._cluster, dict(positions), self._complete_as_of, states, deleted)
         await asyncio.to_thread(write_snapshot, self._file, snapshot)
         self._saved_positions = snapshot.positions
 

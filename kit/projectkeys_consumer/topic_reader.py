@@ -46,9 +46,7 @@ _MAX_WAIT_MS: Final = 300
 class TopicReader:
     """Reads the partitions of one topic; created by `open_topic_reader`."""
 
-    def __init__(
-        self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], cluster: str
-    ) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, partitions: Sequence[TopicPartition], cluster: str) -> None:
         self._consumer = consumer
         self._partitions = partitions
         self._opened_at = time.time()

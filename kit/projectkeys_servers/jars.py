@@ -138,9 +138,7 @@ class _Download:
                 return self._fetch_once(coordinate, directory / str(attempt))
             except (OSError, RuntimeError) as error:  # jgo raises both when the network fails
                 if attempt == _ATTEMPTS:
-                    raise EmbeddedServerError(
-                        f"The jar {coordinate} cannot be downloaded: {error}"
-                    ) from error
+                    raise EmbeddedServerError(f"The jar {coordinate} cannot be downloaded: {error}") from error
             pause = _BACKOFF * 2 ** (attempt - 1) * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter is not secret
             if self.cancelled.wait(pause):
                 break

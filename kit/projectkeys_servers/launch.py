@@ -49,9 +49,7 @@ def _become(libc: ctypes.CDLL, user: str) -> None:
     # The kernel expects two sets: capabilities 0 to 31, and the others.
     sets = (_CapabilitySet * 2)(_CapabilitySet(bit, bit, bit), _CapabilitySet(0, 0, 0))
     _check(libc.capset(ctypes.byref(header), sets), "capset")
-    _check(
-        libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0), "prctl(PR_CAP_AMBIENT)"
-    )
+    _check(libc.prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0), "prctl(PR_CAP_AMBIENT)")
 
 
 def main(arguments: list[str]) -> None:

@@ -43,9 +43,7 @@ async def embedded_servers(
         EmbeddedPostgres(data_dir / "postgres", report=report),
         EmbeddedKafka(data_dir / "kafka", cache_dir=cache_dir, report=report),
     )
-    starts = [
-        server.start for server, wanted in ((servers.postgres, postgres), (servers.kafka, kafka)) if wanted
-    ]
+    starts = [server.start for server, wanted in ((servers.postgres, postgres), (servers.kafka, kafka)) if wanted]
     try:
         # Wait for all, so that no server is still starting when the servers are stopped.
         for outcome in await asyncio.gather(*(start() for start in starts), return_exceptions=True):

@@ -92,9 +92,7 @@ def _import_embedded_servers() -> Callable[..., AbstractAsyncContextManager["Ser
     try:
         from projectkeys_servers.servers import embedded_servers  # noqa: PLC0415 -- needs an extra, absent in production
     except ModuleNotFoundError as error:
-        raise CommandError(
-            f"the package {error.name} is missing: run `pip install 'projectkeys[dev]'`"
-        ) from None
+        raise CommandError(f"the package {error.name} is missing: run `pip install 'projectkeys[dev]'`") from None
     return embedded_servers
 
 
@@ -189,9 +187,7 @@ async def _provision(use_cases: UseCases, token_file: Path) -> str:
     try:
         await projects.get(_ORGANIZATION, _PROJECT)
     except (NotFoundError, MovedError):
-        await projects.create(
-            organization, slug=_PROJECT, name="Pump Station", default_key=True, origin=origin
-        )
+        await projects.create(organization, slug=_PROJECT, name="Pump Station", default_key=True, origin=origin)
     return await _token(use_cases.tokens, token_file)
 
 

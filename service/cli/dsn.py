@@ -128,9 +128,7 @@ def _expiry(time: datetime) -> str:
 
 def _edge_state(options: argparse.Namespace, key: str) -> Mapping[str, Any] | None:
     token = os.environ.get("EDGE_TOKEN", "")
-    state: Mapping[str, Any] | None = _get(
-        f"{options.edge}/keys/{key}", {"X-Edge-Token": token} if token else {}
-    )
+    state: Mapping[str, Any] | None = _get(f"{options.edge}/keys/{key}", {"X-Edge-Token": token} if token else {})
     return state
 
 

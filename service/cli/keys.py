@@ -90,9 +90,7 @@ def add_to(commands: Commands) -> None:
         summary="create, list and change keys",
         example="projectkeys key create acme/web --limit 100/60",
     )
-    create = _add(
-        group, "create", "create a key and print it", "acme/web --name Backend --limit 100/60", _create
-    )
+    create = _add(group, "create", "create a key and print it", "acme/web --name Backend --limit 100/60", _create)
     create.add_argument("--name", type=display_name, help="name of the key (default: two generated words)")
     create.add_argument(
         "--limit", type=_limit, metavar="COUNT/SECONDS", help="rate limit, for example 100/60 (default: none)"
@@ -129,9 +127,7 @@ def _add(group: Commands, name: str, summary: str, example: str, action: _Action
         example=f"projectkeys key {name} {example}",
         run=lambda options: asyncio.run(_run(options, action)),
     )
-    parser.add_argument(
-        "project", type=project_path, metavar="ORG/PROJECT", help="slugs or ids, such as acme/web"
-    )
+    parser.add_argument("project", type=project_path, metavar="ORG/PROJECT", help="slugs or ids, such as acme/web")
     add_json_option(parser)
     return parser
 
@@ -190,9 +186,7 @@ async def _create(context: _Context) -> None:
     except IdempotencyKeyReusedError:
         raise CommandError("this idempotency key was used with other arguments") from None
     except GoneError:
-        raise CommandError(
-            "the key that the first command with this idempotency key created is deleted"
-        ) from None
+        raise CommandError("the key that the first command with this idempotency key created is deleted") from None
     context.show(created.key)
 
 

@@ -54,9 +54,7 @@ def add_to(group: Commands) -> None:
     )
     parser.description = _DESCRIPTION
     selection = parser.add_mutually_exclusive_group(required=True)
-    selection.add_argument(
-        "--project", type=project_path, metavar="ORG/SLUG", help="the keys of this project"
-    )
+    selection.add_argument("--project", type=project_path, metavar="ORG/SLUG", help="the keys of this project")
     selection.add_argument("--organization", metavar="SLUG", help="the keys of this organization")
     selection.add_argument("--all", action="store_true", help="all keys")
     selection.add_argument("--list", action="store_true", help="list unfinished replays and other jobs")
@@ -108,9 +106,7 @@ async def _watch(replays: Replays, job_id: int) -> int:
             progress.show(state.done, state.total)
             if state.failures > failures:
                 progress.end()
-                print_error(
-                    f"A batch failed ({state.last_error}) and will be retried; see the log of the publisher."
-                )
+                print_error(f"A batch failed ({state.last_error}) and will be retried; see the log of the publisher.")
             failures = state.failures
             await asyncio.sleep(_POLL)
     finally:

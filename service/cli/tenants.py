@@ -33,9 +33,7 @@ def add_to(commands: Commands) -> None:
 
 
 def _add_organizations(commands: Commands) -> None:
-    group = add_group(
-        commands, "org", summary="create and list organizations", example="projectkeys org create acme"
-    )
+    group = add_group(commands, "org", summary="create and list organizations", example="projectkeys org create acme")
     create = add_command(
         group,
         "create",

@@ -32,9 +32,7 @@ _MAX_FILE_BYTES: Final = 4096
 
 def add_to(commands: Commands) -> None:
     """Declare the commands."""
-    group = add_group(
-        commands, "token", summary="create, list and revoke tokens", example="projectkeys token list"
-    )
+    group = add_group(commands, "token", summary="create, list and revoke tokens", example="projectkeys token list")
     _add_create(group)
     add_command(
         group,
@@ -63,9 +61,7 @@ def _add_create(group: Commands) -> None:
         run=_create,
     )
     parser.add_argument("name", type=display_name, help="name of the token in lists and in the audit log")
-    parser.add_argument(
-        "--org", metavar="SLUG", help="organization to which the token is limited (default: all)"
-    )
+    parser.add_argument("--org", metavar="SLUG", help="organization to which the token is limited (default: all)")
     parser.add_argument(
         "--scope",
         action="append",
@@ -74,9 +70,7 @@ def _add_create(group: Commands) -> None:
         metavar="SCOPE",
         help=f"scope of the token, one of {', '.join(SCOPES)}; can be given several times",
     )
-    parser.add_argument(
-        "--days", type=_days, help="number of days after which the token expires (default: never)"
-    )
+    parser.add_argument("--days", type=_days, help="number of days after which the token expires (default: never)")
     parser.add_argument(
         "--rate",
         type=whole_number(_MAX_RATE),

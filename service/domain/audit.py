@@ -56,9 +56,7 @@ class AuditRecord:
 
 def changed_values(**values: tuple[object, object]) -> dict[str, Any]:
     """Return the values that differ as ``{name: {"from": …, "to": …}}``; ``values`` are pairs of before and after."""
-    return {
-        name: {"from": before, "to": after} for name, (before, after) in values.items() if before != after
-    }
+    return {name: {"from": before, "to": after} for name, (before, after) in values.items() if before != after}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

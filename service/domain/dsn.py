@@ -23,9 +23,7 @@ _MAX_CACHED_PROJECTS: Final = 4096
 def is_base_url(text: str) -> bool:
     """Return whether ``text`` can be an ingest URL: an http(s) URL without user, query and trailing slash."""
     match = _BASE_URL.fullmatch(text)
-    return (
-        match is not None and len(text) <= MAX_BASE_URL_LENGTH and int(match["port"] or _PORTS[0]) in _PORTS
-    )
+    return match is not None and len(text) <= MAX_BASE_URL_LENGTH and int(match["port"] or _PORTS[0]) in _PORTS
 
 
 class Ingest(NamedTuple):  # a tuple: its hash, for the cache of endpoints, needs no Python function
@@ -58,9 +56,7 @@ class Endpoints:
 
 
 @lru_cache(maxsize=_MAX_CACHED_PROJECTS)
-def project_endpoints(
-    ingest: Ingest, organization_id: int, ingest_url: str | None, project_id: int
-) -> Endpoints:
+def project_endpoints(ingest: Ingest, organization_id: int, ingest_url: str | None, project_id: int) -> Endpoints:
     """Return the endpoints of a project; ``ingest_url`` is that of its organization and precedes ``ingest``."""
     canonical = ingest.url
     if ingest.org_subdomains:

@@ -103,9 +103,7 @@ def _parse(relay_id: str, relay: Any) -> tuple[str, str]:
     if not isinstance(relay, dict) or not isinstance(relay.get("public_key"), str):
         raise RelaysFileError(f"{relay_id}: it must be an object with the member public_key.")
     if relay.get("internal") is not True:
-        raise RelaysFileError(
-            f'{relay_id}: it must have "internal": true; external relays are not supported.'
-        )
+        raise RelaysFileError(f'{relay_id}: it must have "internal": true; external relays are not supported.')
     try:
         parse_public_key(relay["public_key"])
     except SignatureError as error:

@@ -71,13 +71,9 @@ class Lookups:
         if not isinstance(public_keys, list) or len(public_keys) > _MAX_KEYS:
             raise HttpError(400, f"publicKeys must be a list of at most {_MAX_KEYS} public keys.")
         if not all(isinstance(key, str) and PUBLIC_KEY.fullmatch(key) for key in public_keys):
-            raise HttpError(
-                400, "publicKeys must contain only public keys: 32 lower-case hexadecimal digits."
-            )
+            raise HttpError(400, "publicKeys must contain only public keys: 32 lower-case hexadecimal digits.")
         values = {key: self._value(key) for key in public_keys}
-        return json_response(
-            {"keys": {key: value and orjson.Fragment(value) for key, value in values.items()}}
-        )
+        return json_response({"keys": {key: value and orjson.Fragment(value) for key, value in values.items()}})
 
     def _value(self, public_key: str) -> bytes | None:
         try:

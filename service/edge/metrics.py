@@ -63,9 +63,7 @@ class TableMetrics(Collector):
         first_asked: Returns the number of unknown keys whose first request is remembered.
     """
 
-    def __init__(
-        self, registry: CollectorRegistry, keys: ProjectKeys, first_asked: Callable[[], int]
-    ) -> None:
+    def __init__(self, registry: CollectorRegistry, keys: ProjectKeys, first_asked: Callable[[], int]) -> None:
         self._keys = keys
         self._first_asked = first_asked
         registry.register(self)
@@ -74,9 +72,7 @@ class TableMetrics(Collector):
         """Return the age and the size of the copy, and the difference of the clocks; NaN if unknown."""
         lag = self._keys.lag()
         yield _gauge("keys", "Keys in memory.", len(self._keys))
-        yield _gauge(
-            "loaded", "1 if the keys are loaded, so that requests can be answered.", self._keys.is_complete
-        )
+        yield _gauge("loaded", "1 if the keys are loaded, so that requests can be answered.", self._keys.is_complete)
         yield _gauge(
             "table_age_seconds",
             "Age of the keys in memory: everything that was in the topic so long ago is applied.",
@@ -88,9 +84,7 @@ class TableMetrics(Collector):
             "Own time when the last record was read, minus its timestamp; negative if the own clock is behind.",
             lag.delivery_seconds,
         )
-        yield _gauge(
-            "first_asked_keys", "Unknown keys whose first request is remembered.", self._first_asked()
-        )
+        yield _gauge("first_asked_keys", "Unknown keys whose first request is remembered.", self._first_asked())
 
 
 def _gauge(name: str, text: str, value: float | None) -> Metric:

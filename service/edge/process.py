@@ -69,9 +69,7 @@ def build_edge(settings: EdgeProcessSettings, *, open_relays: Path | None = None
     keys, unknown = ClientKeys(source), UnknownKeys(source)
     TableMetrics(registry, source, lambda: len(unknown))
     server = build_server(settings, request_metrics, _health(source), body_limit=BODY_LIMIT)
-    producer = PlainProducer(
-        connection, settings.outcomes_topic, request_timeout=settings.kafka_request_timeout
-    )
+    producer = PlainProducer(connection, settings.outcomes_topic, request_timeout=settings.kafka_request_timeout)
     requests = RelayRequests(
         relays,
         Challenges(settings.relay_secret or secrets.token_hex()),

@@ -66,9 +66,7 @@ class ProjectConfigs:
         metrics: Counts the keys by answer.
     """
 
-    def __init__(
-        self, keys: ClientKeys, unknown: UnknownKeys, features: Sequence[str], metrics: EdgeMetrics
-    ) -> None:
+    def __init__(self, keys: ClientKeys, unknown: UnknownKeys, features: Sequence[str], metrics: EdgeMetrics) -> None:
         self._keys = keys
         self._unknown = unknown
         self._features = list(features)

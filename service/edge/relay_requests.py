@@ -100,9 +100,7 @@ class RelayRequests:
         relay_ids = (await self._verified_body(request)).get("relay_ids") or []
         if not isinstance(relay_ids, list) or len(relay_ids) > _MAX_RELAY_IDS:
             raise HttpError(400, f"relay_ids must be a list of at most {_MAX_RELAY_IDS} ids.")
-        keys = {
-            text: self._relays.public_key(parse_relay_id(text) or "") for text in relay_ids if _is_text(text)
-        }
+        keys = {text: self._relays.public_key(parse_relay_id(text) or "") for text in relay_ids if _is_text(text)}
         relays = {text: key and {"publicKey": key, "internal": True} for text, key in keys.items()}
         return json_response({"public_keys": keys, "relays": relays})
 

@@ -65,9 +65,7 @@ def unauthenticated(message: str) -> HttpError:
 def insufficient_scope(needed: tuple[str, ...]) -> HttpError:
     """Return 403 for a token that has none of the scopes in ``needed``."""
     scopes = " ".join(sorted(needed))
-    return HttpError(
-        403, NO_PERMISSION, {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes}"'}
-    )
+    return HttpError(403, NO_PERMISSION, {"WWW-Authenticate": f'Bearer error="insufficient_scope", scope="{scopes}"'})
 
 
 def method_not_allowed(method: str) -> HttpError:

@@ -57,9 +57,7 @@ def character_errors(text: str) -> list[str]:
 class JsonField(fields.Field[Value]):
     """A field that converts a JSON value with `convert`; a field that accepts null converts it to None."""
 
-    def _deserialize(
-        self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any
-    ) -> Value:
+    def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Value:
         del attr, data, kwargs
         return self.convert(value)
 
@@ -87,9 +85,7 @@ class Text(JsonField[str | None]):
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise self.make_error("invalid")
         text = str(value).strip()
-        errors = (
-            [] if text.isprintable() else character_errors(text)
-        )  # the printable characters can be stored
+        errors = [] if text.isprintable() else character_errors(text)  # the printable characters can be stored
         if len(text) > self.max_length:
             errors.insert(0, f"Ensure this field has no more than {self.max_length} characters.")
         if errors:

@@ -50,9 +50,7 @@ def parse_form(raw: bytes) -> dict[str, Any]:
     if raw.count(b"&") >= _MAX_FIELDS:
         raise _too_many_fields()
     if _percent_decode(raw[:_MAX_INDENT]).lstrip().startswith(("{", "[")):
-        raise HttpError(
-            400, "The body looks like JSON; send it with the header Content-Type: application/json."
-        )
+        raise HttpError(400, "The body looks like JSON; send it with the header Content-Type: application/json.")
     pairs = (field.partition(b"=") for field in raw.split(b"&") if field)
     return _members((_percent_decode(name), _percent_decode(value)) for name, _, value in pairs)
 

@@ -104,9 +104,7 @@ def offset_link_header(context: RequestContext, page: OffsetPage, *, has_next: b
     return _link_header(context, (f"{size}:{number - 1}:1", number > 0), (f"{size}:{number + 1}:0", has_next))
 
 
-def link_header(
-    context: RequestContext, page: Page, ids: Sequence[int], *, last_read: int | None = None
-) -> str:
+def link_header(context: RequestContext, page: Page, ids: Sequence[int], *, last_read: int | None = None) -> str:
     """Return the Link header of ``page``.
 
     Args:
@@ -124,15 +122,11 @@ def link_header(
     return _link_header(context, previous, following)
 
 
-def _link_header(
-    context: RequestContext, previous_page: tuple[str, bool], next_page: tuple[str, bool]
-) -> str:
+def _link_header(context: RequestContext, previous_page: tuple[str, bool], next_page: tuple[str, bool]) -> str:
     """Return the header with the cursors of the adjacent pages, each with whether that page has rows."""
     others = ""
     if context.request.rel_url.raw_query_string:
-        others = urlencode(
-            [(name, value) for name, value in context.request.query.items() if name != "cursor"]
-        )
+        others = urlencode([(name, value) for name, value in context.request.query.items() if name != "cursor"])
     # The path of a list needs no quoting: its parts consist of letters, digits, "-" and "_".
     url = f"{context.server.links_base}{context.request.path}?{others}&cursor="
     (previous, has_previous), (following, has_following) = previous_page, next_page

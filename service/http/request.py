@@ -121,9 +121,7 @@ def _is_deeper(value: Any, depth: int) -> bool:
     level = [value]
     for _ in range(depth + 1):
         containers = [item for item in level if isinstance(item, dict | list)]
-        level = [
-            child for item in containers for child in (item.values() if isinstance(item, dict) else item)
-        ]
+        level = [child for item in containers for child in (item.values() if isinstance(item, dict) else item)]
         if not containers:
             return False
     return True
@@ -154,9 +152,7 @@ async def read_bytes(request: web.Request, *, share: int) -> bytes:
         BusyError: As `read_body`.
     """
     if "Content-Encoding" in request.headers and not _is_uncompressed(request):
-        raise HttpError(
-            415, "Unsupported content encoding; send the body uncompressed.", closes_connection=True
-        )
+        raise HttpError(415, "Unsupported content encoding; send the body uncompressed.", closes_connection=True)
     limit = request.client_max_size
     try:
         if request.content.is_eof():  # the body arrived with the head
@@ -176,9 +172,7 @@ async def read_bytes(request: web.Request, *, share: int) -> bytes:
     except web.HTTPRequestEntityTooLarge:
         raise body_too_large(limit) from None
     except ConnectionError:  # no client receives the response; 400 keeps it out of the rate of 5xx
-        raise HttpError(
-            400, "The connection ended before the request body.", closes_connection=True
-        ) from None
+        raise HttpError(400, "The connection ended before the request body.", closes_connection=True) from None
 
 
 _PARSERS: Final[Mapping[str, Callable[[bytes, str], Any]]] = {

@@ -54,9 +54,7 @@ RESOURCES: Final = (
         scopes_of("project"),
     ),
     Resource(f"{PROJECT_PATH}/keys/{{key_id}}/stats/", {"GET": stats.get_key_stats}, scopes_of("project")),
-    Resource(
-        f"{PROJECT_PATH}/keys/by-name/{{key_name}}/", {"PUT": keys.get_or_create_key}, scopes_of("project")
-    ),
+    Resource(f"{PROJECT_PATH}/keys/by-name/{{key_name}}/", {"PUT": keys.get_or_create_key}, scopes_of("project")),
     Resource(f"{PROJECT_PATH}/keys/{{key_id}}/rotate/", {"POST": keys.rotate_key}, scopes_of("project")),
     Resource(
         f"{PROJECT_PATH}/",

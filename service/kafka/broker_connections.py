@@ -52,9 +52,7 @@ class BrokerConnections:
         brokers: The known brokers of the cluster; set by the client from each metadata response.
     """
 
-    def __init__(
-        self, connection: KafkaConnection, *, request_timeout: float, outage: Outage | None = None
-    ) -> None:
+    def __init__(self, connection: KafkaConnection, *, request_timeout: float, outage: Outage | None = None) -> None:
         """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
         `outage` records that no broker responds, and delays further attempts.

@@ -61,9 +61,7 @@ def encode_batch(
         The batch, and how many records it holds.
     """
     magic, compression, transactional = 2, 0, 0
-    builder = DefaultRecordBatchBuilder(
-        magic, compression, transactional, producer_id, epoch, sequence, limit
-    )
+    builder = DefaultRecordBatchBuilder(magic, compression, transactional, producer_id, epoch, sequence, limit)
     count = 0
     for record in records:
         headers = list(record.headers)  # aiokafka accepts no other sequence
@@ -79,9 +77,7 @@ class KafkaClient:
     A call raises `KafkaUnavailableError` if no broker responds, or the one that must.
     """
 
-    def __init__(
-        self, connection: KafkaConnection, *, request_timeout: float, outage: Outage | None = None
-    ) -> None:
+    def __init__(self, connection: KafkaConnection, *, request_timeout: float, outage: Outage | None = None) -> None:
         """Store the settings; connecting and waiting for a response may take `request_timeout` seconds each.
 
         `outage` records that no broker responds, and delays further attempts.
@@ -108,18 +104,14 @@ class KafkaClient:
         return TopicMetadata(
             error=described["error_code"],
             partitions=len(partitions),
-            leaders={
-                each["partition"]: nodes[each["leader"]] for each in partitions if each["leader"] in nodes
-            },
+            leaders={each["partition"]: nodes[each["leader"]] for each in partitions if each["leader"] in nodes},
             replication_factor=min((len(each["replicas"]) for each in partitions), default=0),
             brokers=len(nodes),
         )
 
     async def topic_config(self, topic: str) -> tuple[int, dict[str, str]]:
         """Return an error code (0: none) and the topic's configuration, defaults included."""
-        response = (
-            await self._connections.request_any(DescribeConfigsRequest([(_TOPIC, topic, None)]))
-        ).to_object()
+        response = (await self._connections.request_any(DescribeConfigsRequest([(_TOPIC, topic, None)]))).to_object()
         [described] = response["resources"]
         entries = described["config_entries"]
         return described["error_code"], {entry["config_names"]: entry["config_value"] for entry in entries}
@@ -136,9 +128,7 @@ class KafkaClient:
 
     async def coordinator(self, transactional_id: str) -> tuple[int, Address]:
         """Return an error code (0: none) and the broker that keeps the epoch of a transactional id."""
-        response = await self._connections.request_any(
-            FindCoordinatorRequest(transactional_id, _TRANSACTIONAL_ID)
-        )
+        response = await self._connections.request_any(FindCoordinatorRequest(transactional_id, _TRANSACTIONAL_ID))
         self._connections.reachable()
         return response.error_code, Address(response.host, response.port)
 

@@ -101,9 +101,7 @@ def _request_token(client: ClientCredentials, timeout: float) -> tuple[str, floa
         return str(answer["access_token"]), float(answer.get("expires_in") or _DEFAULT_LIFETIME)
     except HTTPError as error:
         error.close()
-        raise KafkaConnectionError(
-            f"the token endpoint {client.endpoint} responds with {error.code}"
-        ) from None
+        raise KafkaConnectionError(f"the token endpoint {client.endpoint} responds with {error.code}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error) if isinstance(error, OSError) else "its response has no access_token"
         raise KafkaConnectionError(f"the token endpoint {client.endpoint} cannot be used: {reason}") from None

@@ -201,9 +201,7 @@ class FencedProducer:
         if code in _REJECTED:
             return RecordRejectedError(f"Kafka rejects the record ({name})", reason=_REJECTED[code])
         if code == _TOPIC_FORBIDDEN:
-            return KafkaUnavailableError(
-                f"give this user Write and Describe on the topic {self._topic} ({name})"
-            )
+            return KafkaUnavailableError(f"give this user Write and Describe on the topic {self._topic} ({name})")
         if code == _TOPIC_UNKNOWN:
             return KafkaUnavailableError(f"there is no topic {self._topic} ({name})")
         return KafkaUnavailableError(name)

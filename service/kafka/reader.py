@@ -49,9 +49,7 @@ async def tail_topic(
             async with asyncio.timeout(_START_TIMEOUT):
                 partitions = await _partitions(connection, topic)
                 await consumer.start()
-                offsets = await (consumer.beginning_offsets if from_beginning else consumer.end_offsets)(
-                    partitions
-                )
+                offsets = await (consumer.beginning_offsets if from_beginning else consumer.end_offsets)(partitions)
         # No task runs between the two steps. A consumer with partitions and without positions fetches records from a
         # position that it chooses, and a change of position would race with that fetch: records were returned twice.
         consumer.assign(partitions)

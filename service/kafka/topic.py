@@ -108,9 +108,7 @@ async def _create(client: KafkaClient, topic: str, partitions: int, replication_
     if code == _TOPIC_EXISTS:  # another process has created it, and this broker's metadata is older
         raise KafkaUnavailableError(f"the topic {topic} is being created")
     if code in _FORBIDDEN:
-        return _problem(
-            f"This user may not create the topic {topic}: give it Create, or create the topic yourself."
-        )
+        return _problem(f"This user may not create the topic {topic}: give it Create, or create the topic yourself.")
     if code != _NONE:
         return _problem(f"The topic {topic} could not be created: {message}.")
     return TopicState(created=True, problems=(), warnings=_warnings(in_sync))
@@ -136,9 +134,7 @@ async def _inspect(client: KafkaClient, topic: str, partitions: int, metadata: T
     problems += _config_problems(topic, metadata.replication_factor, config)
     warnings = _warnings(int(config.get("min.insync.replicas") or _SAFE_IN_SYNC))
     if missing := [name for name in _CHECKED if not config.get(name)]:
-        warnings += (
-            f"This Kafka does not report {', '.join(missing)} of the topic {topic}: check it yourself.",
-        )
+        warnings += (f"This Kafka does not report {', '.join(missing)} of the topic {topic}: check it yourself.",)
     return TopicState(created=False, problems=tuple(problems), warnings=warnings)
 
 

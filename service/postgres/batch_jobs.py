@@ -164,9 +164,7 @@ _POSTPONE: Final = """
 """
 
 
-async def postpone_job(
-    connection: Connection, job: Job, *, pause: timedelta, error: str | None = None
-) -> None:
+async def postpone_job(connection: Connection, job: Job, *, pause: timedelta, error: str | None = None) -> None:
     """Postpone the next batch of a locked job; ``error`` is the class of the error of a failed batch."""
     await connection.execute(_POSTPONE, job.id, pause, error)
 

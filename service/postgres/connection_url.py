@@ -61,8 +61,7 @@ _UNSUPPORTED: Final = ("require_auth", "requirepeer", "requiressl", "sslcrldir",
 """Parameters that a PG* variable may set although the driver does not have them."""
 
 _VARIABLES: Final = {
-    name: _OTHER_VARIABLES.get(name, f"PG{name.replace('_', '').upper()}")
-    for name in (*_ACCEPTED, *_UNSUPPORTED)
+    name: _OTHER_VARIABLES.get(name, f"PG{name.replace('_', '').upper()}") for name in (*_ACCEPTED, *_UNSUPPORTED)
 }
 _SOCKET_OPTIONS: Final = {
     "keepalives_idle": socket.TCP_KEEPIDLE,
@@ -137,9 +136,7 @@ def connection_parameters(url: str, environment: Mapping[str, str]) -> Connectio
 
 def _collect(parts: SplitResult, environment: Mapping[str, str]) -> dict[str, tuple[str, str]]:
     """Return the value of each parameter and its source, which error messages name."""
-    given = {
-        name: (environment[source], source) for name, source in _VARIABLES.items() if environment.get(source)
-    }
+    given = {name: (environment[source], source) for name, source in _VARIABLES.items() if environment.get(source)}
     in_url = {name: (value, "DATABASE_URL") for name, value in parse_qsl(parts.query)}
     if "database" in in_url:
         in_url["dbname"] = in_url.pop("database")

@@ -121,8 +121,7 @@ class Database:
             timeout=parameters.timeout or self._limits.connect,
             command_timeout=self._limits.statement + 1,
             statement_cache_size=0 if self._through_pgbouncer else 200,
-            server_settings=parameters.server_settings
-            | ({} if self._through_pgbouncer else self.session_parameters),
+            server_settings=parameters.server_settings | ({} if self._through_pgbouncer else self.session_parameters),
         )
         _set_socket_options(connection, parameters)
         self._outage.ended()
@@ -246,9 +245,7 @@ def row_count(status: str) -> int:
     return int(status.rpartition(" ")[2])
 
 
-def _set_socket_options(
-    connection: "asyncpg.Connection[asyncpg.Record]", parameters: ConnectionParameters
-) -> None:
+def _set_socket_options(connection: "asyncpg.Connection[asyncpg.Record]", parameters: ConnectionParameters) -> None:
     transport: asyncio.Transport = connection._transport  # type: ignore[attr-defined]  # noqa: SLF001 -- no public name
     kernel = transport.get_extra_info("socket")
     if kernel.family != socket.AF_UNIX:

@@ -47,9 +47,7 @@ _REMOVE: Final = """
 """
 
 
-async def remove_deleted_key(
-    connection: Connection, public_key: str, *, organization_id: int
-) -> DeletedKey | None:
+async def remove_deleted_key(connection: Connection, public_key: str, *, organization_id: int) -> DeletedKey | None:
     """Remove the row of a key that is created again; return it, or None if there is none."""
     row = await connection.fetchrow(_REMOVE, public_key, organization_id)
     return None if row is None else DeletedKey(**dict(row.items()))
@@ -100,9 +98,7 @@ _LOCK_BY_PUBLIC_KEYS: Final = """
 """
 
 
-async def lock_deleted_by_public_keys(
-    connection: Connection, public_keys: Sequence[str]
-) -> list[DeletedVersion]:
+async def lock_deleted_by_public_keys(connection: Connection, public_keys: Sequence[str]) -> list[DeletedVersion]:
     """Lock and return the deleted keys with these public keys, of any tenant, sorted by public key."""
     rows = await connection.fetch(_LOCK_BY_PUBLIC_KEYS, public_keys)
     return [DeletedVersion(**dict(row.items())) for row in rows]

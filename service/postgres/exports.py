@@ -57,9 +57,7 @@ _SELECT_KEYS: Final = f"""
 """
 
 
-async def key_pages(
-    connection: Connection, project_ids: list[int]
-) -> AsyncIterator[list[tuple[int, ProjectKey]]]:
+async def key_pages(connection: Connection, project_ids: list[int]) -> AsyncIterator[list[tuple[int, ProjectKey]]]:
     """Return the keys of projects with the ids of their rows, page by page, by project."""
     after = (0, 0)
     while rows := await connection.fetch(_SELECT_KEYS, project_ids, *after):

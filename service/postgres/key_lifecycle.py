@@ -66,9 +66,7 @@ _SELECT_SUCCESSOR: Final = """
 
 async def select_successor(connection: Connection, key: ProjectKey, project: Project) -> str | None:
     """Return the public key of the successor that a rotation created; None if there is none or it is deleted."""
-    successor: str | None = await connection.fetchval(
-        _SELECT_SUCCESSOR, project.organization.id, key.public_key
-    )
+    successor: str | None = await connection.fetchval(_SELECT_SUCCESSOR, project.organization.id, key.public_key)
     return successor
 
 

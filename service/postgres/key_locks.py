@@ -90,9 +90,7 @@ _LOCK_BETWEEN: Final = """
 """
 
 
-async def lock_keys(
-    connection: Connection, keys: KeyRange, *, limit: int
-) -> tuple[list[LockedKey], int | None]:
+async def lock_keys(connection: Connection, keys: KeyRange, *, limit: int) -> tuple[list[LockedKey], int | None]:
     """Lock the next keys of a range in the order of their row ids, at most ``limit``.
 
     Returns:

@@ -156,8 +156,4 @@ def _loader_options(text: str) -> LoaderOptions:
         values = {attribute: options[name] for name, attribute in LOADER_OPTIONS.items()}
     except (ValueError, KeyError, TypeError):
         return LoaderOptions()
-    return (
-        LoaderOptions(**values)
-        if all(isinstance(value, bool) for value in values.values())
-        else LoaderOptions()
-    )
+    return LoaderOptions(**values) if all(isinstance(value, bool) for value in values.values()) else LoaderOptions()

@@ -52,9 +52,7 @@ _RECORD: Final = "INSERT INTO schema_migration (name) SELECT unnest($1::text[])"
 _CREATED_INDEX: Final = re.compile(
     r"CREATE\s+(?:UNIQUE\s+)?INDEX\s+CONCURRENTLY\s+IF\s+NOT\s+EXISTS\s+(\w+)", re.IGNORECASE
 )
-_IS_INVALID: Final = (
-    "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)"
-)
+_IS_INVALID: Final = "SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)"
 
 
 def _discard(_: str) -> None:
@@ -158,9 +156,7 @@ async def _apply(connection: Connection, migration: Migration, report: Report) -
         except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
             if attempt == _ATTEMPTS:
                 break
-            report(
-                f"{migration.name} waited too long for a lock (attempt {attempt} of {_ATTEMPTS}); trying again."
-            )
+            report(f"{migration.name} waited too long for a lock (attempt {attempt} of {_ATTEMPTS}); trying again.")
             await asyncio.sleep(_PAUSE * random.uniform(0.5, 1))  # noqa: S311 -- jitter is no secret
         except asyncpg.QueryCanceledError as error:
             raise SchemaError(f"{migration.name} was cancelled and rolled back: {error}") from None

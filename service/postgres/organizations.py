@@ -81,9 +81,7 @@ _UPDATE_ORGANIZATION: Final = "UPDATE organization SET name = $2, ingest_url = $
 
 async def update_organization(connection: Connection, organization: Organization) -> None:
     """Write the name and the ingest URL of a locked organization."""
-    await connection.execute(
-        _UPDATE_ORGANIZATION, organization.id, organization.name, organization.ingest_url
-    )
+    await connection.execute(_UPDATE_ORGANIZATION, organization.id, organization.name, organization.ingest_url)
 
 
 def id_and_slug(id_or_slug: str) -> tuple[int | None, str | None]:

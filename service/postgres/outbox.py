@@ -225,9 +225,7 @@ class PostgresOutbox:
             False if the shard's epoch or the server is another one, or if the row is parked already.
         """
         async with self._database.connection() as connection:
-            parked = await connection.fetchval(
-                _PARK, row.event.shard, row.seq, epoch, reason, server_started_at
-            )
+            parked = await connection.fetchval(_PARK, row.event.shard, row.seq, epoch, reason, server_started_at)
             return parked is True
 
     async def notify_publishers(self) -> None:

@@ -186,9 +186,7 @@ _INSERT_PROJECT: Final = """
 """
 
 
-async def insert_project(
-    connection: Connection, *, organization: Organization, slug: str, name: str
-) -> Project:
+async def insert_project(connection: Connection, *, organization: Organization, slug: str, name: str) -> Project:
     """Insert a project.
 
     Raises:

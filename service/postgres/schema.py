@@ -73,9 +73,7 @@ def problem_with(state: SchemaState) -> str | None:
     """
     version = state.version
     if version > CURRENT:
-        return (
-            f"the schema is at version {version}, newer than this program's {CURRENT}: deploy a newer release"
-        )
+        return f"the schema is at version {version}, newer than this program's {CURRENT}: deploy a newer release"
     if version < CURRENT:
         return f"the schema is at version {version}, {CURRENT} is needed: run `projectkeys migrate`"
     missing = [known.name for known in known_migrations() if known.name not in state.applied]

@@ -32,9 +32,7 @@ async def check_session(connection: Connection, expected: Mapping[str, str]) -> 
         if found.get(name, value) != value
     ]
     if found["server_encoding"] != REQUIRED_ENCODING:
-        differing.append(
-            f"server_encoding is {found['server_encoding']}: use a database with {REQUIRED_ENCODING}"
-        )
+        differing.append(f"server_encoding is {found['server_encoding']}: use a database with {REQUIRED_ENCODING}")
     if found["synchronous_commit"] == "off":
         differing.append("synchronous_commit is 'off': a crash loses acknowledged keys")
     if not differing:

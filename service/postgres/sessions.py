@@ -23,9 +23,7 @@ _INSERT: Final = """
 """
 
 
-async def insert_session(
-    connection: Connection, id_hash: bytes, *, token_id: int
-) -> tuple[str, int | None] | None:
+async def insert_session(connection: Connection, id_hash: bytes, *, token_id: int) -> tuple[str, int | None] | None:
     """Insert a session in a transaction and delete the oldest of the token beyond `MAX_SESSIONS`.
 
     Returns:

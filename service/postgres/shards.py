@@ -12,9 +12,7 @@ _REPORT_ALIVE: Final = """
     ON CONFLICT (name) DO UPDATE SET lease_until = excluded.lease_until
 """
 
-_DELETE_EXPIRED: Final = (
-    "DELETE FROM outbox_publisher WHERE lease_until < clock_timestamp() - interval '1 minute'"
-)
+_DELETE_EXPIRED: Final = "DELETE FROM outbox_publisher WHERE lease_until < clock_timestamp() - interval '1 minute'"
 
 _SELECT_RANK: Final = """
     SELECT count(*) FILTER (WHERE name < $1) AS rank, count(*) AS publishers

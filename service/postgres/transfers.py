@@ -170,9 +170,7 @@ _INSERT_ORGANIZATIONS: Final = """
 """
 
 
-async def insert_organizations(
-    connection: Connection, documents: Sequence[dict[str, Any]], origin: Origin
-) -> int:
+async def insert_organizations(connection: Connection, documents: Sequence[dict[str, Any]], origin: Origin) -> int:
     """Insert organizations, with their ids if these are free; return the number of those that did not exist."""
     rows = orjson.dumps(documents).decode()
     return int(await connection.fetchval(_INSERT_ORGANIZATIONS, rows, origin.request_id))

@@ -100,9 +100,7 @@ class OutboxWorker:
             try:
                 await self.process()
             except UnavailableError as error:
-                _log.log(
-                    error.log_level, "outbox_unreachable", error=str(error), retry_in_seconds=_RETRY_DELAY
-                )
+                _log.log(error.log_level, "outbox_unreachable", error=str(error), retry_in_seconds=_RETRY_DELAY)
                 await asyncio.sleep(_RETRY_DELAY)
                 self._signals.outbox.set()
 

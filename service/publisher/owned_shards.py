@@ -36,9 +36,7 @@ class OwnedShards(dict[int, ShardQueue]):
             The shards of these queues, which are published from the table from now on.
         """
         current = (None, server_started_at)
-        outdated = [
-            queue for queue in self.values() if queue.server_started_at not in current and not queue.draining
-        ]
+        outdated = [queue for queue in self.values() if queue.server_started_at not in current and not queue.draining]
         self.update({queue.number: ShardQueue(queue.number, queue.epoch) for queue in outdated})
         return [queue.number for queue in outdated]
 

@@ -200,6 +200,4 @@ class Sender:
         asyncio.get_running_loop().call_later(delay, self._signals.sender.set)
         self._metrics.failures.labels(type(error).__name__).inc()
         level = getattr(error, "log_level", logging.WARNING)
-        _log.log(
-            level, "shard_failed", shard=shard.number, error=str(error), retry_in_seconds=round(delay, 2)
-        )
+        _log.log(level, "shard_failed", shard=shard.number, error=str(error), retry_in_seconds=round(delay, 2))

@@ -146,9 +146,7 @@ class ShardQueue:
         """Start to open a session."""
         self._state = State.OPENING
 
-    def finish_opening(
-        self, session: ProducerSession, *, newest_seq: int, server_started_at: datetime
-    ) -> None:
+    def finish_opening(self, session: ProducerSession, *, newest_seq: int, server_started_at: datetime) -> None:
         """Use ``session`` from now on, beginning with the rows in the table.
 
         Args:
@@ -188,9 +186,7 @@ class ShardQueue:
         """
         if row.seq in self._held_seqs:
             return True
-        if len(self._held_seqs) >= WINDOW or (
-            committed_at is not None and not self._accepts_from_memory(row)
-        ):
+        if len(self._held_seqs) >= WINDOW or (committed_at is not None and not self._accepts_from_memory(row)):
             self._read_due = True
             return False
         if committed_at is None:

@@ -79,9 +79,7 @@ class UsageCollector:
             except (UnavailableError, KafkaFailureError) as error:
                 failures += 1
                 pause = _BACKOFF.delay(failures)
-                _log.log(
-                    error.log_level, "usage_reader_failed", error=str(error), retry_in_seconds=round(pause, 2)
-                )
+                _log.log(error.log_level, "usage_reader_failed", error=str(error), retry_in_seconds=round(pause, 2))
             await asyncio.sleep(pause)
 
     async def _claim(self, lease: timedelta) -> bool:
@@ -159,7 +157,5 @@ class UsageCollector:
         now = asyncio.get_running_loop().time()
         if now >= self._next_cleanup:
             async with self.database.connection() as connection:
-                deleted = await tables.delete_old_usage(
-                    connection, older_than=self.retention, limit=_CLEANUP_BATCH
-                )
+                deleted = await tables.delete_old_usage(connection, older_than=self.retention, limit=_CLEANUP_BATCH)
             self._next_cleanup = now if deleted == _CLEANUP_BATCH else now + _CLEANUP_INTERVAL

@@ -57,9 +57,7 @@ class BulkChanges:
     def __init__(self, events: EventFactory) -> None:
         self._events = events
 
-    async def delete_project(
-        self, connection: Connection, project: Project, origin: Origin
-    ) -> list[OutboxRow]:
+    async def delete_project(self, connection: Connection, project: Project, origin: Origin) -> list[OutboxRow]:
         """Delete a locked project with its keys; more than `BATCH_SIZE` keys are deleted by a job."""
         organization_id = project.organization.id
         keys = KeyRange(organization_id=organization_id, project_id=project.id)
@@ -105,16 +103,12 @@ class BulkChanges:
         if not keys:
             return []
         events = [
-            self._events.create(
-                EventType.UPDATED, replace(locked.key, version=version + 1), locked.project, origin
-            )
+            self._events.create(EventType.UPDATED, replace(locked.key, version=version + 1), locked.project, origin)
             for locked, version in keys
         ]
         return await update_versions(connection, None, [locked for locked, _ in keys], events)
 
-    async def republish(
-        self, connection: Connection, keys: Sequence[LockedKey], origin: Origin
-    ) -> list[OutboxRow]:
+    async def republish(self, connection: Connection, keys: Sequence[LockedKey], origin: Origin) -> list[OutboxRow]:
         """Publish the current state of locked keys again, in their current version.
 
         Each event has a new id, so that consumers that discard processed ids process it: it may repair their state.

@@ -156,9 +156,7 @@ class ChangeKeys:
             try:
                 for _ in range(_MAX_BATCHES):
                     before = key or await self._read_keys.get(project, public_key)
-                    write.result, committed = self._join_batch(
-                        project, before, prepare(before, project), write
-                    )
+                    write.result, committed = self._join_batch(project, before, prepare(before, project), write)
                     if await committed:
                         return write.result
                     key = None
@@ -199,9 +197,7 @@ class ChangeKeys:
             return [False] * len(batch)
         return [True] * len(batch)
 
-    async def _attempt(
-        self, project: Project, public_key: str, prepare: _Prepare, write: _Write
-    ) -> UpdatedKey:
+    async def _attempt(self, project: Project, public_key: str, prepare: _Prepare, write: _Write) -> UpdatedKey:
         """Change a key in a transaction that waits for its lock."""
         rows: list[OutboxRow] = []
         async with self._database.transaction() as connection:

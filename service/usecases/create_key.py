@@ -125,9 +125,7 @@ class CreateKey:
         key = await read_created(self._database, project, request.stored.target_id)
         return CreatedKey(key, request.stored.event_id, replayed=True)
 
-    async def get_or_create(
-        self, name: str, new_key: NewProjectKey, project: Project, origin: Origin
-    ) -> CreatedKey:
+    async def get_or_create(self, name: str, new_key: NewProjectKey, project: Project, origin: Origin) -> CreatedKey:
         """Return the active key of this name that expires last, without an event, or create ``new_key``.
 
         Raises:
@@ -159,9 +157,7 @@ class CreateKey:
                     return batch
                 inserted = {row.event.public_key for row in rows}
                 return [
-                    prepared
-                    if prepared.key.public_key in inserted
-                    else await _find_conflict(connection, prepared)
+                    prepared if prepared.key.public_key in inserted else await _find_conflict(connection, prepared)
                     for prepared in batch
                 ]
         except BatchRejectedError:
@@ -218,9 +214,7 @@ class CreateKey:
         async with self._slots.slot(organization_id), self._database.transaction() as connection:
             await lock_name(connection, project, name)
             if await write.was_committed(connection, organization_id):
-                return CreatedKey(
-                    prepared.key, prepared.event.id
-                )  # it may have been changed or deleted since
+                return CreatedKey(prepared.key, prepared.event.id)  # it may have been changed or deleted since
             found = await _find_named(connection, project, name)
             if found is not None:
                 return CreatedKey(found, None)

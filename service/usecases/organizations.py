@@ -104,9 +104,7 @@ class Organizations:
                 await insert_result(connection, idempotency_key, target_id=created.id)
         return created
 
-    async def update(
-        self, organization: Organization, change: OrganizationChange, origin: Origin
-    ) -> Organization:
+    async def update(self, organization: Organization, change: OrganizationChange, origin: Origin) -> Organization:
         """Update an organization; after a change of the ingest URL, jobs publish a new version of each key."""
         write = WriteAttempt(origin, utc_now())
         updated = await retry_until_known(write, self._attempt_update, organization, change, write)
@@ -122,9 +120,7 @@ class Organizations:
                 return before
             after = change.applied_to(before)
             await update_organization(connection, after)
-            changes = changed_values(
-                name=(before.name, after.name), ingestUrl=(before.ingest_url, after.ingest_url)
-            )
+            changes = changed_values(name=(before.name, after.name), ingestUrl=(before.ingest_url, after.ingest_url))
             await write.record(connection, "organization.edit", after.slug, changes, after)
             if after.ingest_url != before.ingest_url:
                 await _schedule_new_dsns(connection, after, write)

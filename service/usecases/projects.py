@@ -240,15 +240,11 @@ class Projects:
             return await self._bulk_changes.delete_project(connection, locked, write.origin)
 
 
-async def _with_ids(
-    connection: Connection, organization: Organization, search: ProjectSearch
-) -> ProjectSearch:
+async def _with_ids(connection: Connection, organization: Organization, search: ProjectSearch) -> ProjectSearch:
     """Return ``search`` with the ids of the projects of its public keys instead of these."""
     if search.public_keys is None:
         return search
-    found = await select_projects_of_keys(
-        connection, organization_id=organization.id, public_keys=search.public_keys
-    )
+    found = await select_projects_of_keys(connection, organization_id=organization.id, public_keys=search.public_keys)
     ids = found if search.ids is None else found.intersection(search.ids)
     return replace(search, ids=ids, public_keys=None)
 

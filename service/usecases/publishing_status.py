@@ -16,9 +16,7 @@ class PublishingStatus:
     def __init__(self, database: Database, is_reachable: Callable[[], bool]) -> None:
         self._database = database
         self._is_reachable = is_reachable
-        self._cache = TtlCache[None, tuple[dict[int, tuple[int, float]], int]](
-            seconds=_KEPT_SECONDS, max_size=1
-        )
+        self._cache = TtlCache[None, tuple[dict[int, tuple[int, float]], int]](seconds=_KEPT_SECONDS, max_size=1)
 
     async def get(self) -> dict[str, Any]:
         """Return whether Kafka is reachable, the age of the oldest event (seconds) and the number of parked events.

@@ -49,9 +49,7 @@ class KeyCache:
 
     def __init__(self) -> None:
         self._keys = DerivedCache[str, KeyColumns, ProjectKey](key_from_columns, max_size=_MAX_CACHED_KEYS)
-        self._pages = DerivedCache[KeyPage, Sequence[PageRow], KeyRows](
-            self._key_rows, max_size=_MAX_CACHED_PAGES
-        )
+        self._pages = DerivedCache[KeyPage, Sequence[PageRow], KeyRows](self._key_rows, max_size=_MAX_CACHED_PAGES)
 
     def key(self, columns: KeyColumns) -> ProjectKey:
         """Return the key of a row."""
@@ -102,9 +100,7 @@ class ReadKeys:
         organization_id = project.organization.id
         return self._pages.submit(KeyPage(organization_id, project.id, page, active), tenant=organization_id)
 
-    async def search(
-        self, project: Project, page: Page, text: str, *, active: bool | None = None
-    ) -> KeyMatches:
+    async def search(self, project: Project, page: Page, text: str, *, active: bool | None = None) -> KeyMatches:
         """Return the keys of ``page`` with the public key ``text``, or whose names contain it; otherwise as `page`.
 
         One search runs at a time.

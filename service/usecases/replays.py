@@ -26,9 +26,7 @@ class Replays:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def create(
-        self, origin: Origin, *, organization: str | None, project: str | None, rate: int | None
-    ) -> int:
+    async def create(self, origin: Origin, *, organization: str | None, project: str | None, rate: int | None) -> int:
         """Create a replay of a project, of an organization, or, if both are None, of all keys; return its id.
 
         Args:
@@ -83,9 +81,7 @@ class Replays:
         """
         async with self._database.connection() as connection:
             if not await cancel_replay(connection, job_id):
-                raise NotFoundError(
-                    f"there is no unfinished replay {job_id}: see `projectkeys events replay --list`"
-                )
+                raise NotFoundError(f"there is no unfinished replay {job_id}: see `projectkeys events replay --list`")
 
 
 async def _ids(

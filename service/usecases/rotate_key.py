@@ -98,9 +98,7 @@ class RotateKey:
         key = await read_created(self._database, project, request.stored.target_id)
         return CreatedKey(key, request.stored.event_id, replayed=True)
 
-    async def _attempt(
-        self, project: Project, public_key: str, rotation: Rotation, write: _Write
-    ) -> CreatedKey:
+    async def _attempt(self, project: Project, public_key: str, rotation: Rotation, write: _Write) -> CreatedKey:
         async with self._database.transaction() as connection:
             locked = await lock_key(connection, project, public_key)
             if write.result is not None and await write.was_committed(connection, project.organization.id):

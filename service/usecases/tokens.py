@@ -66,9 +66,7 @@ class Tokens:
         self._database = database
         self._clock = clock
         self.uses = TokenUsage(database, clock=clock)
-        self._cache = TtlCache[bytes, tuple[Principal, datetime | None]](
-            seconds=_KEPT_SECONDS, max_size=_KEPT_MOST
-        )
+        self._cache = TtlCache[bytes, tuple[Principal, datetime | None]](seconds=_KEPT_SECONDS, max_size=_KEPT_MOST)
         # Separate from that of valid tokens, so that unknown tokens cannot evict valid ones.
         self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, max_size=_KEPT_MOST)
         self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, max_size=_KEPT_MOST)
@@ -219,9 +217,7 @@ class Tokens:
             if revoked is None:
                 raise NotFoundError(f"there is no token {token_id} that is not revoked")
             name, organization_id = revoked
-            await record_audit(
-                connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin
-            )
+            await record_audit(connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin)
         return name
 
 

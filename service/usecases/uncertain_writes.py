@@ -46,17 +46,11 @@ class WriteAttempt:
 
         The caller holds a lock that every attempt takes, so that no attempt is still running.
         """
-        return self.uncertain and await is_recorded(
-            connection, organization_id=organization_id, change_id=self.id
-        )
+        return self.uncertain and await is_recorded(connection, organization_id=organization_id, change_id=self.id)
 
-    def create_event(
-        self, events: EventFactory, event_type: EventType, key: ProjectKey, project: Project
-    ) -> Event:
+    def create_event(self, events: EventFactory, event_type: EventType, key: ProjectKey, project: Project) -> Event:
         """Return the event of the write."""
-        return events.create(
-            event_type, key, project, self.origin, event_id=self.id, occurred_at=self.occurred_at
-        )
+        return events.create(event_type, key, project, self.origin, event_id=self.id, occurred_at=self.occurred_at)
 
     async def record(
         self,

@@ -12,9 +12,7 @@ class Usage:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def of_key(
-        self, project: Project, key: ProjectKey, buckets: range
-    ) -> dict[tuple[int, OutcomeKind], int]:
+    async def of_key(self, project: Project, key: ProjectKey, buckets: range) -> dict[tuple[int, OutcomeKind], int]:
         """As `select_usage`; raises UnavailableError."""
         assert key.id is not None, "the key was read from its row"
         async with self._database.connection() as connection:

@@ -107,9 +107,7 @@ def objects_in(text: str) -> list[dict[str, Any]]:
     return [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
 
 
-def render(
-    values: Mapping[str, Any] | Path, *options: str, release: str = "projectkeys"
-) -> list[dict[str, Any]]:
+def render(values: Mapping[str, Any] | Path, *options: str, release: str = "projectkeys") -> list[dict[str, Any]]:
     """Return the objects of the chart; arguments and errors as `render_text`."""
     return objects_in(render_text(values, *options, release=release))
 

@@ -40,9 +40,7 @@ def build_schema() -> Schema:
     nodes = {"": top}
     for value in read_values():
         parent, _, name = value.path.rpartition(".")
-        if (
-            parent in nodes and "properties" in nodes[parent]
-        ):  # otherwise the type of the parent has its members
+        if parent in nodes and "properties" in nodes[parent]:  # otherwise the type of the parent has its members
             nodes[value.path] = nodes[parent]["properties"][name] = _schema_of(value)
     # Helm passes it to every chart that another chart depends on.
     top["properties"]["global"] = {

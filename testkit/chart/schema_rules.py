@@ -71,9 +71,7 @@ TYPES: Final[dict[str, Schema]] = {
     "migrate.grantTo": {"type": "string", "pattern": "^([A-Za-z_][A-Za-z0-9_$-]{0,62})?$"},
     "*.replicas": {"type": "integer", "minimum": 0},
     "*.resources": _ref("ResourceRequirements"),
-    "*.probes.*": _object(
-        periodSeconds=_AT_LEAST_ONE, timeoutSeconds=_AT_LEAST_ONE, failureThreshold=_AT_LEAST_ONE
-    ),
+    "*.probes.*": _object(periodSeconds=_AT_LEAST_ONE, timeoutSeconds=_AT_LEAST_ONE, failureThreshold=_AT_LEAST_ONE),
     "*.maxSurge": _SOME_REPLICAS,
     "*.maxUnavailable": _SOME_REPLICAS,
     "*.minReplicas": _AT_LEAST_ONE,

@@ -33,9 +33,7 @@ def _read(mapping: Any, lines: list[str], prefix: str) -> Iterator[Value]:
         path = f"{prefix}{key.value}"
         has_members = isinstance(node, yaml.MappingNode) and not node.flow_style
         # Flow style is one value; members on lines of their own that no line describes are one value, too.
-        described = has_members and any(
-            _comment_above(lines, child.start_mark.line) for child, _ in node.value
-        )
+        described = has_members and any(_comment_above(lines, child.start_mark.line) for child, _ in node.value)
         comment = _comment_above(lines, key.start_mark.line)
         yield Value(path, _construct(node), comment, has_members=described)
         if described:
@@ -68,9 +66,7 @@ def as_table(values: list[Value]) -> str:
             if not value.has_members and value.path.rpartition(".")[0] == path
         ]
     top = [value for value in values if not value.has_members and "." not in value.path]
-    rows[2:2] = [
-        f"| `{value.path}` | `{_yaml(value.default)}` | {_cell(value.description)} |" for value in top
-    ]
+    rows[2:2] = [f"| `{value.path}` | `{_yaml(value.default)}` | {_cell(value.description)} |" for value in top]
     return "\n".join(rows) + "\n"
 
 

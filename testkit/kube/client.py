@@ -86,9 +86,7 @@ class Client:
         if api_version not in self._resources:
             resources = self._request("GET", _group_path(api_version))["resources"]
             self._resources[api_version] = {
-                each["kind"]: (each["name"], each["namespaced"])
-                for each in resources
-                if "/" not in each["name"]
+                each["kind"]: (each["name"], each["namespaced"]) for each in resources if "/" not in each["name"]
             }
         return self._resources[api_version]
 

@@ -86,17 +86,13 @@ def _definition(path: Path) -> Object:
         "metadata": {
             "name": f"{plural}.{group}",
             # Required for groups of the project Kubernetes.
-            "annotations": {
-                "api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/1"
-            },
+            "annotations": {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/gateway-api/pull/1"},
         },
         "spec": {
             "group": group,
             "scope": "Namespaced",
             "names": {"plural": plural, "singular": kind, "kind": KINDS[kind]},
-            "versions": [
-                {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
-            ],
+            "versions": [{"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
         },
     }
 

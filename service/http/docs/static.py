@@ -66,9 +66,7 @@ class _PageHandler:
         }
         if page.is_compressed:
             headers["Vary"] = "Accept-Encoding"
-        self._not_modified = header_lines(
-            {name: value for name, value in headers.items() if name != "Content-Type"}
-        )
+        self._not_modified = header_lines({name: value for name, value in headers.items() if name != "Content-Type"})
         self._plain = self._gzip = header_lines(headers), page.body
         if page.is_compressed:
             self._gzip = header_lines({**headers, "Content-Encoding": "gzip"}), page.body

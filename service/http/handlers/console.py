@@ -57,6 +57,4 @@ async def list_tokens(context: RequestContext) -> Response:
     page = requested_page(context)
     rows = await context.use_cases.tokens.page(context.organization_name, page)
     link = link_header(context, page, [row.id for row in rows])
-    return json_response(
-        [token_to_json(row) for row in page.of(rows)], allow=context.allow, headers={"Link": link}
-    )
+    return json_response([token_to_json(row) for row in page.of(rows)], allow=context.allow, headers={"Link": link})

@@ -44,9 +44,7 @@ async def create_key(context: RequestContext) -> Response:
         context.key_serializer.serialize_written(created.key, context.project),
         status=201,
         allow=context.allow,
-        headers=await event_headers(
-            context, created.event_id, created.key.public_key, replayed=created.replayed
-        ),
+        headers=await event_headers(context, created.event_id, created.key.public_key, replayed=created.replayed),
     )
 
 
@@ -82,9 +80,7 @@ async def list_organization_keys(context: RequestContext) -> Response:
     page, status = requested_page(context), _status(context)
     if status not in _STATUSES:
         return _page_response(context, page, b"[]", [])
-    rows = await context.use_cases.read_keys.page_of_organization(
-        organization, page, active=_STATUSES[status]
-    )
+    rows = await context.use_cases.read_keys.page_of_organization(organization, page, active=_STATUSES[status])
     text = context.key_serializer.serialize_all([(key, project) for _, key, project in page.of(rows)])
     return _page_response(context, page, text, [row_id for row_id, _, _ in rows])
 

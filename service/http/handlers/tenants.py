@@ -55,9 +55,7 @@ async def create_organization(context: RequestContext) -> Response:
 async def list_organizations(context: RequestContext) -> Response:
     """``GET /api/0/organizations/``: the organization of the token, or all in the order of slugs."""
     page, principal = requested_offset_page(context), context.principal
-    found = await context.use_cases.organizations.find(
-        principal.organization_id, skip=page.skip, limit=page.size + 1
-    )
+    found = await context.use_cases.organizations.find(principal.organization_id, skip=page.skip, limit=page.size + 1)
     link = offset_link_header(context, page, has_next=len(found) > page.size)
     values = [organization_to_json(organization) for organization in found[: page.size]]
     return json_response(values, allow=context.allow, headers={"Link": link})

@@ -72,9 +72,7 @@ class ServerRunner(web.AppRunner):
         **options: Those of `aiohttp.web.AppRunner`.
     """
 
-    def __init__(
-        self, app: web.Application, state: ServerState, *, max_connections: int, **options: Any
-    ) -> None:
+    def __init__(self, app: web.Application, state: ServerState, *, max_connections: int, **options: Any) -> None:
         super().__init__(
             app,
             max_headers=invalid_requests.MAX_HEADERS,

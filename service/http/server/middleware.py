@@ -81,9 +81,7 @@ class Middleware:
         self._record(request, response.status, request_id, time.perf_counter() - started, fault)
         return response
 
-    def _record(
-        self, request: Request, status: int, request_id: str, seconds: float, fault: str | None
-    ) -> None:
+    def _record(self, request: Request, status: int, request_id: str, seconds: float, fault: str | None) -> None:
         """Count the request in the metrics and log it; ``fault`` is the reason for the status 503."""
         method = request.method
         self._state.metrics.observe(self._route, method if method in _METHODS else "OTHER", status, seconds)

@@ -45,8 +45,7 @@ class RateLimiter:
         if used >= limit:
             raise HttpError(
                 429,
-                "You are attempting to use this endpoint too frequently. "
-                f"Limit is {limit} requests in 1 seconds",
+                f"You are attempting to use this endpoint too frequently. Limit is {limit} requests in 1 seconds",
                 {"Retry-After": "1"},
             )
         self._counts[principal.token_id] = used + 1
@@ -73,9 +72,7 @@ class RateLimiter:
 
 
 @lru_cache(maxsize=1024)  # every response needs them; there are few combinations in a second
-def _header_lines(
-    concurrent_limit: int, concurrent_remaining: int, limit: int, remaining: int, reset: int
-) -> str:
+def _header_lines(concurrent_limit: int, concurrent_remaining: int, limit: int, remaining: int, reset: int) -> str:
     return header_lines(
         {
             "X-Sentry-Rate-Limit-ConcurrentLimit": str(concurrent_limit),

@@ -66,9 +66,7 @@ class Response(web.StreamResponse):
     status: int = 200
     keep_alive: bool = True
 
-    def __init__(
-        self, headers: str, body: bytes = b"", *, status: int = 200, is_constant: bool = False
-    ) -> None:
+    def __init__(self, headers: str, body: bytes = b"", *, status: int = 200, is_constant: bool = False) -> None:
         self.status = status
         self.header_lines = headers
         self._response_body = body
@@ -168,9 +166,7 @@ def empty_response(*, status: int, allow: str = "", headers: Mapping[str, str] |
 def error_response(error: HttpError | ProjectKeyError, *, allow: str = "") -> Response:
     """Return the response to a request that failed with ``error``."""
     http_error = error if isinstance(error, HttpError) else from_domain_error(error)
-    response = json_response(
-        http_error.body, status=http_error.status, allow=allow, headers=http_error.headers
-    )
+    response = json_response(http_error.body, status=http_error.status, allow=allow, headers=http_error.headers)
     if http_error.closes_connection:
         response.force_close()
     return response

@@ -94,9 +94,7 @@ class Reconcile:
                     connection, [difference.public_key for difference in differences]
                 )
             diff_store.add_differences(
-                difference
-                for difference in differences
-                if _is_confirmed(difference, statuses[difference.public_key])
+                difference for difference in differences if _is_confirmed(difference, statuses[difference.public_key])
             )
 
 

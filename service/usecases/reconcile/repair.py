@@ -47,9 +47,7 @@ class Repair:
         total, done, republished = sum(diff_store.count_differences().values()), 0, 0
         for differences in batched(diff_store.differences()):
             by_key = {
-                difference.public_key: difference
-                for difference in differences
-                if difference.kind is not Kind.PARKED
+                difference.public_key: difference for difference in differences if difference.kind is not Kind.PARKED
             }
             republished += await self._repair_batch(by_key, origin)
             done += len(differences)
@@ -73,9 +71,7 @@ class Repair:
         keys = await lock_keys_by_public_keys(connection, list(differences))
         deleted = await lock_deleted_by_public_keys(connection, list(differences))
         pairs = [(locked, differences[locked.key.public_key]) for locked in keys]
-        pairs = [
-            (locked, found) for locked, found in pairs if locked.key.version == found.version_in_postgres
-        ]
+        pairs = [(locked, found) for locked, found in pairs if locked.key.version == found.version_in_postgres]
         same_version = [locked for locked, found in pairs if found.newest_version < found.version_in_postgres]
         next_version = [
             (locked, found.newest_version)
@@ -120,8 +116,7 @@ async def _raise_deletions(
 async def _insert_deletions(connection: Connection, phantoms: Sequence[Difference]) -> list[DeletedVersion]:
     """Insert keys that Postgres does not have as deleted keys, with versions above all versions in the topic."""
     deletions = [
-        DeletedVersion(found.public_key, max(found.newest_version, _UNDECODABLE_VERSION) + 1)
-        for found in phantoms
+        DeletedVersion(found.public_key, max(found.newest_version, _UNDECODABLE_VERSION) + 1) for found in phantoms
     ]
     if deletions:
         tenants = [(found.organization_id, found.project_id) for found in phantoms]

@@ -61,9 +61,7 @@ class Comparison:
 
     async def _compare_projects(self, records: Sequence[Record]) -> list[Record]:
         ids = [record.document["id"] for record in records]
-        paths = [
-            (record.document.get("organization_slug", ""), record.document["slug"]) for record in records
-        ]
+        paths = [(record.document.get("organization_slug", ""), record.document["slug"]) for record in records]
         found = await select_projects(self._connection, ids, paths)
         by_id = {known.project.id: known for known in found}
         by_path = {_path(known): known for known in found if not known.is_deleted}
@@ -164,6 +162,4 @@ def _settings_of(key: ProjectKey) -> Document:
 
 
 def _difference(member: str, stored: object, in_file: object) -> str:
-    return (
-        f"{member} differs" if member == "secret_key" else f"{member} is {stored!r}, in the file {in_file!r}"
-    )
+    return f"{member} differs" if member == "secret_key" else f"{member} is {stored!r}, in the file {in_file!r}"

@@ -21,9 +21,7 @@ class Export:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def items(
-        self, organization: str | None, *, with_secrets: bool
-    ) -> AsyncGenerator[dict[str, Any], None]:
+    async def items(self, organization: str | None, *, with_secrets: bool) -> AsyncGenerator[dict[str, Any], None]:
         """Return the records: organizations with their ingest URLs, then projects, then keys.
 
         Args:

@@ -108,9 +108,7 @@ class Import:
             comparison = Comparison(connection, stage, organization_ids_bind=self._organization_ids_bind)
             await comparison.run(progress)
 
-    async def _insert(
-        self, connection: Connection, stage: Stage, origin: Origin, progress_of: ProgressOf
-    ) -> None:
+    async def _insert(self, connection: Connection, stage: Stage, origin: Origin, progress_of: ProgressOf) -> None:
         insert: dict[Kind, _InsertBatch] = {
             Kind.ORGANIZATION: insert_organizations,
             Kind.PROJECT: insert_projects,
@@ -136,9 +134,7 @@ class Import:
                 raise BusyError("records of the file were created or deleted meanwhile: run the import again")
         await notify_publishers(connection)
 
-    async def _insert_keys(
-        self, connection: Connection, documents: Sequence[Document], origin: Origin
-    ) -> int:
+    async def _insert_keys(self, connection: Connection, documents: Sequence[Document], origin: Origin) -> int:
         """Insert the keys with their events; return a smaller number than theirs if one could not be inserted."""
         ids = {document["project_id"] for document in documents}
         await lock_organizations(connection, [*ids])

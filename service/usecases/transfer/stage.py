@@ -82,9 +82,7 @@ class Stage(TemporaryStore):
         columns, text = _COLUMNS[kind], orjson.dumps(document)
         values = [document.get(column) for column in columns]
         places = ", ".join("?" * len(columns))
-        statement = (
-            f"INSERT OR IGNORE INTO {kind} ({', '.join(columns)}, line, document) VALUES ({places}, ?, ?)"
-        )
+        statement = f"INSERT OR IGNORE INTO {kind} ({', '.join(columns)}, line, document) VALUES ({places}, ?, ?)"
         if not self._file.execute(statement, (*values, line, text)).rowcount:
             self._add_repeated(kind, line, document, text)
 
