@@ -202,6 +202,7 @@ async def test_any_relay_registers_in_development_and_stays_known(kafka_bootstra
         (json.dumps({str(uuid4()): {"public_key": "short", "internal": True}}), "must have 43 characters"),
         (json.dumps({str(uuid4()): {"internal": True}}), "the member public_key"),
     ],
+    ids=["not JSON", "no object", "not an id", "not internal", "short public key", "no public key"],
 )
 async def test_a_wrong_file_of_relays_prevents_the_start(content: str, reason: str, tmp_path: Path) -> None:
     """As other invalid settings do; external relays are not supported."""

@@ -131,7 +131,7 @@ def test_a_tombstone_has_its_type_and_version_in_the_headers() -> None:
     assert tombstone["headers"]["properties"]["ce_type"]["const"] == EventType.DELETED
 
 
-@pytest.mark.parametrize("name", _CONTROL_RECORDS)
+@pytest.mark.parametrize("name", sorted(_CONTROL_RECORDS))
 def test_the_key_of_a_control_record_begins_with_an_underscore(name: str) -> None:
     """No public key does."""
     message = _document()["components"]["messages"][name]
