@@ -33,7 +33,9 @@ from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.reconcile.compare import Reconcile
 from service.usecases.reconcile.repair import Repair
+from service.usecases.rotate_key import RotateKey
 from service.usecases.transfer.import_keys import Import
+from service.usecases.usage import Usage
 
 
 @asynccontextmanager
@@ -74,7 +76,9 @@ class KeyUseCases:
 
     create: CreateKey
     change: ChangeKeys
+    rotate: RotateKey
     read: ReadKeys
+    usage: Usage
     ingest: Ingest
 
 
@@ -83,9 +87,11 @@ def build_keys(database: Database, settings: DsnSettings) -> KeyUseCases:
     ingest, read_keys = ingest_from(settings), ReadKeys(database)
     events = EventFactory(ingest, to_json=orjson.dumps)
     slots = TenantSlots(slots=1, max_waiting=1, max_wait=1.0)  # a command has one transaction at a time
-    create = CreateKey(database, events, Idempotency(database), slots=slots, on_committed=_queue_nothing)
+    idempotency = Idempotency(database)
+    create = CreateKey(database, events, idempotency, slots=slots, on_committed=_queue_nothing)
     change = ChangeKeys(database, events, read_keys, slots=slots, on_committed=_queue_nothing)
-    return KeyUseCases(create, change, read_keys, ingest)
+    rotate = RotateKey(database, events, idempotency, slots=slots, on_committed=_queue_nothing)
+    return KeyUseCases(create, change, rotate, read_keys, Usage(database), ingest)
 
 
 def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcile:

@@ -216,6 +216,8 @@ async def count_usage(c: Connection) -> None:
     for start in (begin, begin + 100 * DAY):
         found = await usage.select_usage(c, PROJECT, MIDDLE_KEY, range(start, start + 8 * HOUR, HOUR))
         assert len(found) == 8
+    await usage.select_collected_for(c)
+    assert await usage.select_unused(c, PROJECT, [FIRST_KEY, MIDDLE_KEY], timedelta()) <= {FIRST_KEY, MIDDLE_KEY}
     await usage.delete_old_usage(c, older_than=_MINUTE, limit=20)
 
 

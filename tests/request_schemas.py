@@ -10,6 +10,7 @@ from apispec.ext.marshmallow.openapi import OpenAPIConverter
 from marshmallow import fields
 
 from service.domain.dsn import MAX_BASE_URL_LENGTH
+from service.domain.expiry import TIME_FORMAT
 from service.domain.model import LOADER_OPTIONS
 from service.http.fields import (
     BaseUrl,
@@ -100,8 +101,8 @@ def _(field: Seconds, _converter: OpenAPIConverter) -> JsonSchema:
 
 
 @_schema.register
-def _(field: ExpiryTime, _converter: OpenAPIConverter) -> JsonSchema:
-    return {"type": ["string", "null"], "format": "date-time", "pattern": f"^{field.FORMAT.pattern}$"}
+def _(_field: ExpiryTime, _converter: OpenAPIConverter) -> JsonSchema:
+    return {"type": ["string", "null"], "format": "date-time", "pattern": f"^{TIME_FORMAT.pattern}$"}
 
 
 @_schema.register

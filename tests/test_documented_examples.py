@@ -12,9 +12,9 @@ from service.domain import errors as domain_errors
 from service.domain.audit import ACTIONS, AuditEntry, audit_entry_to_json
 from service.domain.dsn import Ingest, endpoints
 from service.domain.model import LoaderOptions, Organization, Project, ProjectKey, RateLimit
-from service.domain.tokens import TokenRow
+from service.domain.tokens import TokenRow, token_to_json
 from service.http import errors, schemas
-from service.http.serializers import key_to_json, organization_to_json, project_to_json, token_to_json
+from service.http.serializers import key_to_json, organization_to_json, project_to_json
 from tests.openapi import OPENAPI, SCHEMAS, operations, resolved, validator
 from tests.request_schemas import BODIES
 

@@ -1,4 +1,4 @@
-"""`key create`, `list`, `show`, `enable`, `disable`, `rename` and `delete`."""
+"""`key create`, `list`, `show`, `enable`, `disable`, `rename`, `rotate` and `delete`."""
 
 import json
 from typing import Any
@@ -88,6 +88,84 @@ async def test_an_expired_key_is_not_enabled(capsys: pytest.CaptureFixture[str],
     assert await postgres.fetchval("SELECT is_active FROM project_key") is False
 
 
+async def test_a_key_can_be_created_with_an_expiry(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is printed in UTC."""
+    created = await _created(capsys, "--expires", "2030-01-31T13:00:00+01:00", "--name", "Preview")
+    assert created["expiresAt"] == "2030-01-31T12:00:00Z"
+    assert await run("key", "show", "acme/web", created["id"]) == 0
+    assert capsys.readouterr().out.endswith("  active until 2030-01-31T12:00:00Z  no limit  Preview\n")
+    assert (await _created(capsys, "--expires", "never"))["expiresAt"] is None
+
+
+async def test_a_key_can_be_rotated(capsys: pytest.CaptureFixture[str], postgres: Postgres) -> None:
+    """As by the API; the command can be repeated with an idempotency key, and not without one."""
+    old = await _created(capsys, "--name", "Backend", "--limit", "100/60", "--expires", "2030-01-31T12:00:00Z")
+    words = ("key", "rotate", "acme/web", old["id"], "--json", "--overlap", "0", "--expires", "never")
+    rotated = []
+    for _ in range(2):
+        assert await run(*words, "--idempotency-key", "rotation-1") == 0
+        rotated.append(json.loads(capsys.readouterr().out))
+    assert rotated[0] == rotated[1]
+    members = {"name": "Backend", "rateLimit": old["rateLimit"], "isActive": True, "expiresAt": None}
+    assert rotated[0].items() >= members.items()
+    assert await postgres.fetchval("SELECT is_active FROM project_key WHERE public_key = $1", old["id"]) is False
+    assert await run(*words) == 1
+    assert f"The key was rotated to {rotated[0]['id']}" in capsys.readouterr().err
+    audited = "SELECT count(*) FROM audit_entry WHERE action = 'projectkey.rotate' AND target = $1"
+    assert await postgres.fetchval(audited, old["id"]) == 1
+
+
+async def test_unused_keys_are_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, postgres: Postgres
+) -> None:
+    """Keys that are younger than the period may be about to be used; a used hour counts until its end."""
+    monkeypatch.setattr(command, "_PAGE_SIZE", 2)
+    young, never, long_ago, at_the_edge, now = [(await _created(capsys))["id"] for _ in range(5)]
+    await postgres.execute(
+        "UPDATE project_key SET created_at = now() - interval '100 days' WHERE public_key <> $1", young
+    )
+    for key, days in ((long_ago, "91 days"), (at_the_edge, "90 days 30 minutes"), (now, "0")):
+        await postgres.execute(
+            "INSERT INTO key_last_seen (key_id, hour) "
+            "SELECT id, now() - $2::text::interval FROM project_key WHERE public_key = $1",
+            key,
+            days,
+        )
+    await _count_usage_since(postgres, "91 days")
+    assert await run("key", "list", "acme/web", "--json", "--unused-for", "90d") == 0
+    assert [json.loads(line)["id"] for line in capsys.readouterr().out.splitlines()] == [long_ago, never]
+
+
+@pytest.mark.parametrize(
+    ("since", "lease", "message"),
+    [
+        pytest.param("89 days 23 hours", "5 s", "counted for 89 days only", id="too short"),
+        pytest.param("91 days", "-2 minutes", "no process counts usage now", id="off again"),
+        pytest.param(None, None, "no process counts usage now", id="never counted"),
+    ],
+)
+async def test_keys_are_not_called_unused_when_that_is_not_known(
+    since: str | None, lease: str | None, message: str, capsys: pytest.CaptureFixture[str], postgres: Postgres
+) -> None:
+    """Somebody may delete the keys that are listed."""
+    await _created(capsys)
+    await postgres.execute("UPDATE project_key SET created_at = now() - interval '100 days'")
+    await _count_usage_since(postgres, since, lease)
+    assert await run("key", "list", "acme/web", "--unused-for", "90d") == 1
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert message in output.err
+
+
+async def _count_usage_since(postgres: Postgres, since: str | None, lease: str | None = "5 s") -> None:
+    await postgres.execute(
+        "UPDATE usage_reader SET owner = 'reader', lease_until = now() + $2::text::interval, "
+        "complete_since = now() - $1::text::interval",
+        since,
+        lease,
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -103,6 +181,14 @@ async def test_an_expired_key_is_not_enabled(capsys: pytest.CaptureFixture[str],
         (["create", "acme/web", "--limit", "1/86401"], 2, "must be events and seconds"),
         (["create", "acme/web", "--limit", "2147483648/1"], 2, "must be events and seconds"),
         (["create", "acme/web", "--name", "x" * 65], 2, "must be 1 to 64 printable characters"),
+        (["create", "acme/web", "--expires", "2030-01-31"], 2, "ISO 8601 time with a time zone"),
+        (["create", "acme/web", "--expires", "2020-01-31T12:00:00Z"], 2, "time in the future"),
+        (["create", "acme/web", "--expires", "9999-12-31T23:59:59-14:00"], 2, "ISO 8601 time with a time zone"),
+        (["rotate", "acme/web", _UNKNOWN], 1, f"the project acme/web has no key {_UNKNOWN}"),
+        (["rotate", "acme/web", _UNKNOWN, "--overlap", "-1"], 2, "must be a whole number from 0"),
+        (["rotate", "acme/web", _UNKNOWN, "--overlap", "31536001"], 2, "to 31536000"),
+        (["list", "acme/web", "--unused-for", "90h"], 2, "must be days"),
+        (["list", "acme/web", "--unused-for", "0d"], 2, "must be days"),
         (["create", "acme/web", "--idempotency-key", "a b"], 2, "visible ASCII characters"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,

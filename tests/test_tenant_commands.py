@@ -1,6 +1,7 @@
 """`org create`, `org list`, `project create` and `project list`."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -112,3 +113,24 @@ async def test_organizations_and_projects_are_listed(capsys: pytest.CaptureFixtu
     assert json.loads(capsys.readouterr().out)["organization"] == "umbrella"
     assert await run("project", "list", "none") == 1
     assert "there is no organization none" in capsys.readouterr().err
+
+
+async def test_tokens_are_printed_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    """For scripts: a list contains no token."""
+
+    async def output(*words: str) -> dict[str, Any]:
+        assert await run("token", *words, "--json") == 0
+        printed: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return printed
+
+    assert await run("org", "create", "acme") == 0
+    capsys.readouterr()
+    created = await output("create", "ci", "--org", "acme", "--scope", "org:read", "--rate", "5")
+    listed = await output("list")
+    shown = {"id": "1", "name": "ci", "organization": "acme", "scopes": ["org:read"], "rateLimit": 5}
+    assert created["name"] == "ci"
+    assert listed.items() >= shown.items()
+    assert listed["tokenLastCharacters"] == created["token"][-4:]
+    assert created["token"] not in str(listed)
+    assert await output("revoke", "1") == {"id": "1", "name": "ci"}
+    assert (await output("list"))["dateRevoked"] is not None

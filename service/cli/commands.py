@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import secrets
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping
@@ -56,13 +57,24 @@ def add_json_option(parser: argparse.ArgumentParser, output: str = "one JSON obj
     parser.add_argument("--json", action="store_true", help=f"print {output}")
 
 
-def whole_number(highest: int) -> Callable[[str], int]:
-    """Return the argument type of whole numbers from 1 to ``highest``."""
+def whole_number(highest: int, *, lowest: int = 1) -> Callable[[str], int]:
+    """Return the argument type of whole numbers from ``lowest`` to ``highest``."""
 
     def parse(text: str) -> int:
-        if not (text.isdecimal() and 0 < int(text) <= highest):
-            raise argparse.ArgumentTypeError(f"must be a whole number from 1 to {highest}")
+        if not (text.isdecimal() and lowest <= int(text) <= highest):
+            raise argparse.ArgumentTypeError(f"must be a whole number from {lowest} to {highest}")
         return int(text)
+
+    return parse
+
+
+def matching(pattern: str, requirement: str) -> Callable[[str], str]:
+    """Return the argument type of texts that match ``pattern``: they must be ``requirement``."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise argparse.ArgumentTypeError(f"must be {requirement}")
+        return text
 
     return parse
 

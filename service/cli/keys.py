@@ -1,12 +1,13 @@
-"""`key create`, `list`, `show`, `enable`, `disable`, `rename` and `delete`: the use cases of the API."""
+"""`key create`, `list`, `show`, `enable`, `disable`, `rename`, `rotate` and `delete`: the use cases of the API."""
 
 import argparse
 import asyncio
 import hashlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from service.cli.commands import (
@@ -16,12 +17,15 @@ from service.cli.commands import (
     add_json_option,
     command_line_origin,
     display_name,
+    matching,
     print_json,
     print_lines,
     printable,
     project_path,
+    whole_number,
 )
 from service.command_app import KeyUseCases, build_keys, build_projects, connect_database
+from service.concurrency.database_clock import DATABASE_CLOCK
 from service.domain.dsn import endpoints
 from service.domain.errors import (
     CommandError,
@@ -31,8 +35,18 @@ from service.domain.errors import (
     NotFoundError,
 )
 from service.domain.events import rate_limit_to_json, time_to_json
+from service.domain.expiry import parse_expiry
 from service.domain.idempotency import IdempotencyKey
-from service.domain.model import NewProjectKey, Project, ProjectKey, ProjectKeyChange, RateLimit
+from service.domain.model import (
+    MAX_OVERLAP,
+    NewProjectKey,
+    Project,
+    ProjectKey,
+    ProjectKeyChange,
+    RateLimit,
+    Rotation,
+    Unset,
+)
 from service.domain.pagination import Page
 from service.environment import read
 from service.settings import KeySettings
@@ -40,8 +54,7 @@ from service.settings import KeySettings
 _LIMIT: Final = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,4})")
 _MAX_COUNT: Final = 2**31 - 1
 _MAX_WINDOW: Final = 86_400
-_PUBLIC_KEY: Final = re.compile(r"[0-9a-f]{32}")
-_IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+_EXPIRES_HELP: Final = "ISO 8601 time with a time zone at which the new key is disabled, or `never` (default: {})"
 _NO_TOKEN: Final = 0
 """Commands have idempotency keys of their own."""
 
@@ -64,6 +77,7 @@ class _Context:
         else:
             limit = f"{key.rate_limit.count}/{key.rate_limit.window}" if key.rate_limit else "no limit"
             state = "active" if key.is_active else "disabled"
+            state += f" until {shown['expiresAt']}" if key.is_active and key.expires_at else ""
             print_lines(f"{shown['dsn']}  {state}  {limit}  {printable(key.label)}")
 
     def to_json(self, key: ProjectKey) -> dict[str, Any]:
@@ -76,6 +90,7 @@ class _Context:
             "rateLimit": rate_limit_to_json(key.rate_limit),
             "dsn": endpoints(self.keys.ingest, self.project).dsn % key.public_key,
             "dateCreated": time_to_json(key.created_at),
+            "expiresAt": key.expires_at and time_to_json(key.expires_at),
         }
 
 
@@ -95,13 +110,16 @@ def add_to(commands: Commands) -> None:
     create.add_argument(
         "--limit", type=_limit, metavar="COUNT/SECONDS", help="rate limit, for example 100/60 (default: none)"
     )
-    create.add_argument(
-        "--idempotency-key",
-        type=_idempotency_key,
-        metavar="TEXT",
-        help="print the key that the first command with this text created in the last 24 hours",
+    create.add_argument("--expires", type=_expiry, metavar="TIME", help=_EXPIRES_HELP.format("never"))
+    _add_idempotency_key(create)
+    listing = _add(group, "list", "list the keys of a project, newest first", "acme/web --unused-for 90d", _list)
+    listing.add_argument(
+        "--unused-for",
+        type=_days,
+        metavar="DAYS",
+        help="only keys that have existed and had no outcome for this long, for example 90d; "
+        "exits with 1 if usage has not been counted for as long",
     )
-    _add(group, "list", "list the keys of a project, newest first", "acme/web --json", _list)
     example = "acme/web 889a038dcce86f89a24e2c5bcf7b2e41"
     for name, summary, action in (
         ("show", "show a key", _show),
@@ -117,6 +135,21 @@ def add_to(commands: Commands) -> None:
     rename = _add(group, "rename", "change the name of a key", f"{example} 'New name'", _rename)
     _add_key(rename)
     rename.add_argument("name", type=display_name, help="new name")
+    _add_rotate(group, example)
+
+
+def _add_rotate(group: Commands, example: str) -> None:
+    summary = "create a key that takes the place of another, which stays active for the overlap"
+    rotate = _add(group, "rotate", summary, f"{example} --overlap 604800", _rotate)
+    _add_key(rotate)
+    rotate.add_argument("--name", type=display_name, help="name of the new key (default: that of the old one)")
+    seconds = whole_number(MAX_OVERLAP, lowest=0)
+    rotate.add_argument("--overlap", type=seconds, default=86_400, metavar="SECONDS", help="default: 86400, one day")
+    default = "that of the old key"
+    rotate.add_argument(
+        "--expires", type=_expiry, default=Unset.UNSET, metavar="TIME", help=_EXPIRES_HELP.format(default)
+    )
+    _add_idempotency_key(rotate)
 
 
 def _add(group: Commands, name: str, summary: str, example: str, action: _Action) -> argparse.ArgumentParser:
@@ -133,7 +166,21 @@ def _add(group: Commands, name: str, summary: str, example: str, action: _Action
 
 
 def _add_key(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("key", type=_public_key, metavar="KEY", help="public key")
+    parser.add_argument(
+        "key",
+        type=matching("[0-9a-f]{32}", "a public key: 32 lower-case hexadecimal digits"),
+        metavar="KEY",
+        help="public key",
+    )
+
+
+def _add_idempotency_key(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--idempotency-key",
+        type=matching(r"[\x21-\x7e]{1,255}", "1 to 255 visible ASCII characters"),
+        metavar="TEXT",
+        help="print the key that the first command with this text created in the last 24 hours",
+    )
 
 
 def _limit(text: str) -> RateLimit:
@@ -143,16 +190,15 @@ def _limit(text: str) -> RateLimit:
     return RateLimit(window=int(match[2]), count=int(match[1]))
 
 
-def _public_key(text: str) -> str:
-    if not _PUBLIC_KEY.fullmatch(text):
-        raise argparse.ArgumentTypeError("must be a public key: 32 lower-case hexadecimal digits")
-    return text
+def _expiry(text: str) -> datetime | None:
+    try:
+        return None if text == "never" else parse_expiry(text, DATABASE_CLOCK.now())
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def _idempotency_key(text: str) -> str:
-    if not _IDEMPOTENCY_KEY.fullmatch(text):
-        raise argparse.ArgumentTypeError("must be 1 to 255 visible ASCII characters")
-    return text
+def _days(text: str) -> timedelta:
+    return timedelta(days=int(matching("[1-9][0-9]{0,3}d", "days, from 1d to 9999d")(text)[:-1]))
 
 
 async def _run(options: argparse.Namespace, action: _Action) -> int:
@@ -177,25 +223,45 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[_Context]:
 
 
 async def _create(context: _Context) -> None:
-    options, text = context.options, context.options.idempotency_key
-    request = f"key create {context.project.id} {options.name!r} {options.limit!r}"
-    key = IdempotencyKey(_NO_TOKEN, text, hashlib.sha256(request.encode()).digest()) if text else None
-    new = NewProjectKey(name=options.name, rate_limit=options.limit)
+    options, project = context.options, context.project
+    new = NewProjectKey(name=options.name, rate_limit=options.limit, expires_at=options.expires)
+    request = f"key create {project.id} {options.name!r} {options.limit!r} {options.expires!r}"
+    with _repeatable(options, request) as key:
+        created = await context.keys.create.execute(new, project, command_line_origin(), key)
+    context.show(created.key)
+
+
+async def _rotate(context: _Context) -> None:
+    options, project = context.options, context.project
+    rotation = Rotation(options.overlap, options.name, options.expires)
+    with _repeatable(options, f"key rotate {project.id} {options.key} {rotation!r}") as key:
+        rotated = await context.keys.rotate.execute(project, options.key, rotation, command_line_origin(), key)
+    context.show(rotated.key)
+
+
+@contextmanager
+def _repeatable(options: argparse.Namespace, request: str) -> Iterator[IdempotencyKey | None]:
+    """Yield the idempotency key of the command, which has the arguments ``request``."""
+    text = options.idempotency_key
     try:
-        created = await context.keys.create.execute(new, context.project, command_line_origin(), key)
+        yield IdempotencyKey(_NO_TOKEN, text, hashlib.sha256(request.encode()).digest()) if text else None
     except IdempotencyKeyReusedError:
         raise CommandError("this idempotency key was used with other arguments") from None
     except GoneError:
         raise CommandError("the key that the first command with this idempotency key created is deleted") from None
-    context.show(created.key)
 
 
 async def _list(context: _Context) -> None:
+    period = context.options.unused_for
     page: Page | None = Page(size=_PAGE_SIZE)
     while page is not None:
         rows = await context.keys.read.page(context.project, page)
+        shown = set(rows.ids)
+        if period is not None:
+            shown = await context.keys.usage.unused(context.project, rows.ids, period)
         for key in page.of(rows.keys):
-            context.show(key)
+            if key.id in shown:
+                context.show(key)
         page = Page(_PAGE_SIZE, rows.ids[_PAGE_SIZE]) if len(rows.ids) > _PAGE_SIZE else None
 
 

@@ -1,9 +1,7 @@
 """`org create` and `org list`, `project create` and `project list`."""
 
 import argparse
-import re
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from service.cli.commands import (
     Commands,
@@ -13,6 +11,7 @@ from service.cli.commands import (
     base_url,
     command_line_origin,
     display_name,
+    matching,
     print_json,
     print_lines,
     printable,
@@ -24,6 +23,8 @@ from service.domain.pagination import Page
 from service.environment import read
 from service.settings import KeySettings
 from service.usecases.tenants import list_organizations, list_projects
+
+_SLUG: Final = "at most 50 {}, and not only digits"
 
 
 def add_to(commands: Commands) -> None:
@@ -42,7 +43,9 @@ def _add_organizations(commands: Commands) -> None:
         run=_create_organization,
     )
     create.add_argument(
-        "slug", type=_slug(ORGANIZATION_SLUG, "letters, digits and hyphens"), help="slug, the name in URLs"
+        "slug",
+        type=matching(ORGANIZATION_SLUG, _SLUG.format("letters, digits and hyphens")),
+        help="slug, the name in URLs",
     )
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
     create.add_argument(
@@ -76,7 +79,7 @@ def _add_projects(commands: Commands) -> None:
     create.add_argument("org", help="slug or id of the organization")
     create.add_argument(
         "slug",
-        type=_slug(PROJECT_SLUG, "lower-case letters, digits, hyphens and underscores"),
+        type=matching(PROJECT_SLUG, _SLUG.format("lower-case letters, digits, hyphens and underscores")),
         help="slug, the name in URLs",
     )
     create.add_argument("--name", type=display_name, help="display name (default: the slug)")
@@ -91,15 +94,6 @@ def _add_projects(commands: Commands) -> None:
     )
     listing.add_argument("org", nargs="?", help="slug or id of the organization (default: all)")
     add_json_option(listing)
-
-
-def _slug(pattern: str, characters: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text):
-            raise argparse.ArgumentTypeError(f"must be at most 50 {characters}, and not only digits")
-        return text
-
-    return parse
 
 
 async def _create_organization(options: argparse.Namespace) -> int:

@@ -12,16 +12,18 @@ from service.cli.commands import (
     Commands,
     add_command,
     add_group,
+    add_json_option,
     command_line_origin,
     display_name,
     print_error,
+    print_json,
     print_lines,
     whole_number,
 )
 from service.command_app import connect_database
 from service.domain.errors import CommandError
 from service.domain.scopes import SCOPES
-from service.domain.tokens import TokenRow
+from service.domain.tokens import TokenRow, token_to_json
 from service.usecases.tokens import Tokens
 
 _MAX_DAYS: Final = 36_500
@@ -34,13 +36,14 @@ def add_to(commands: Commands) -> None:
     """Declare the commands."""
     group = add_group(commands, "token", summary="create, list and revoke tokens", example="projectkeys token list")
     _add_create(group)
-    add_command(
+    listing = add_command(
         group,
         "list",
         summary="list tokens with their scopes, state and last use",
         example="projectkeys token list",
         run=_list,
     )
+    add_json_option(listing)
     revoke = add_command(
         group,
         "revoke",
@@ -49,6 +52,7 @@ def add_to(commands: Commands) -> None:
         run=_revoke,
     )
     revoke.add_argument("id", type=int, help="id of the token, from `projectkeys token list`")
+    add_json_option(revoke)
 
 
 def _add_create(group: Commands) -> None:
@@ -82,6 +86,7 @@ def _add_create(group: Commands) -> None:
         metavar="PATH",
         help="file that contains the token (-: standard input); without it a token is generated and printed",
     )
+    add_json_option(parser)
 
 
 def _days(text: str) -> timedelta:
@@ -107,13 +112,20 @@ async def _create(options: argparse.Namespace) -> int:
             token=token,
             origin=command_line_origin(),
         )
+    if options.json:
+        print_json({"name": options.name, "token": created if token is None else None})
+        return 0
     print_lines(created if token is None else f"Created the token {options.name}.")
     return 0
 
 
-async def _list(_options: argparse.Namespace) -> int:
+async def _list(options: argparse.Namespace) -> int:
     async with connect_database() as database:
         rows = await Tokens(database).list()
+    if options.json:
+        for row in rows:
+            print_json({"organization": row.organization_slug, **token_to_json(row)})
+        return 0
     print_lines(
         f"{'ID':>4}  {'NAME':24} {'ORGANIZATION':20} {'LAST 4':6}  {'STATE':24} {'LAST USED (UTC)':16} "
         f"{'RATE':>7} SCOPES",
@@ -142,7 +154,10 @@ def _state(row: TokenRow) -> str:
 async def _revoke(options: argparse.Namespace) -> int:
     async with connect_database() as database:
         name = await Tokens(database).revoke(options.id, command_line_origin())
-    print_lines(f"Revoked the token {name}.")
+    if options.json:
+        print_json({"id": str(options.id), "name": name})
+    else:
+        print_lines(f"Revoked the token {name}.")
     return 0
 
 

@@ -5,7 +5,9 @@ import secrets
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
+
+from service.domain.events import time_to_json
 
 PREFIX: Final = "sntryu_"
 """The prefix of generated tokens, by which secret scanners recognize them."""
@@ -44,6 +46,24 @@ class TokenRow:
     expires_at: datetime | None
     last_used_at: datetime | None
     revoked_at: datetime | None
+
+
+def token_to_json(row: TokenRow) -> dict[str, Any]:
+    """Return the JSON members of a token."""
+    times = {
+        "dateCreated": row.created_at,
+        "expiresAt": row.expires_at,
+        "dateLastUsed": row.last_used_at,
+        "dateRevoked": row.revoked_at,
+    }
+    return {
+        "id": str(row.id),
+        "name": row.name,
+        "scopes": list(row.scopes),
+        "tokenLastCharacters": row.last_four,
+        "rateLimit": row.rate_limit,
+        **{name: time and time_to_json(time) for name, time in times.items()},
+    }
 
 
 def session_credential(session_id: str) -> str:

@@ -10,7 +10,6 @@ from service.domain.dsn import Endpoints, Ingest, project_endpoints
 from service.domain.events import loader_options_to_json, rate_limit_to_json, time_to_json
 from service.domain.model import BROWSER_SDK_CHOICES, Organization, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
-from service.domain.tokens import TokenRow
 
 _BROWSER_SDK: Final = {"choices": [[version, version] for version in BROWSER_SDK_CHOICES]}
 
@@ -142,22 +141,4 @@ def project_to_json(project: Project) -> dict[str, Any]:
         "name": project.name,
         "dateCreated": time_to_json(project.created_at),
         "organization": organization_to_json(project.organization),
-    }
-
-
-def token_to_json(row: TokenRow) -> dict[str, Any]:
-    """Return the JSON members of a token."""
-    times = {
-        "dateCreated": row.created_at,
-        "expiresAt": row.expires_at,
-        "dateLastUsed": row.last_used_at,
-        "dateRevoked": row.revoked_at,
-    }
-    return {
-        "id": str(row.id),
-        "name": row.name,
-        "scopes": list(row.scopes),
-        "tokenLastCharacters": row.last_four,
-        "rateLimit": row.rate_limit,
-        **{name: time and time_to_json(time) for name, time in times.items()},
     }

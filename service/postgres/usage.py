@@ -1,6 +1,6 @@
 """The tables of usage: key_usage, key_last_seen, usage_offset and usage_reader."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Final
 
@@ -151,3 +151,38 @@ async def select_usage(
         *(buckets.start, buckets.start + len(buckets) * buckets.step),
     )
     return {(row["bucket"], OutcomeKind(row["outcome"])): int(row["quantity"]) for row in rows}
+
+
+_SELECT_COLLECTED_FOR: Final = """
+    SELECT clock_timestamp() - complete_since FROM usage_reader
+    WHERE lease_until > clock_timestamp() - interval '1 minute'
+"""
+
+
+async def select_collected_for(connection: Connection) -> timedelta | None:
+    """Return for how long usage has been counted without a gap, or None if no process counts it now."""
+    found: timedelta | None = await connection.fetchval(_SELECT_COLLECTED_FOR)
+    return found
+
+
+# A row of key_last_seen names the beginning of an hour.
+_SELECT_UNUSED: Final = """
+    SELECT key.id
+    FROM unnest($3::bigint[]) AS wanted (id)
+    CROSS JOIN LATERAL (
+        SELECT id, project_id, created_at FROM project_key WHERE id = wanted.id OFFSET 0
+    ) AS key
+    CROSS JOIN LATERAL (
+        SELECT FROM project WHERE id = $2 AND id = key.project_id AND organization_id = $1 OFFSET 0
+    ) AS project
+    LEFT JOIN LATERAL (SELECT hour FROM key_last_seen WHERE key_id = key.id OFFSET 0) AS seen ON true
+    WHERE greatest(key.created_at, seen.hour + interval '1 hour') <= clock_timestamp() - $4::interval
+"""
+
+
+async def select_unused(
+    connection: Connection, project: Project, key_ids: Sequence[int], period: timedelta
+) -> set[int]:
+    """Return which of these keys have existed for ``period`` and had no outcome in it."""
+    rows = await connection.fetch(_SELECT_UNUSED, project.organization.id, project.id, key_ids, period)
+    return {row["id"] for row in rows}

@@ -3,11 +3,11 @@
 from typing import Final
 
 from service.domain.events import time_to_json
+from service.domain.tokens import token_to_json
 from service.http.credentials import COOKIE
 from service.http.dispatcher import RequestContext
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page
-from service.http.serializers import token_to_json
 from service.http.server.response import Response, empty_response, json_response
 
 _ATTRIBUTES: Final = "HttpOnly; Secure; SameSite=Strict; Path=/"
