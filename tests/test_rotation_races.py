@@ -1,13 +1,16 @@
 """Rotations whose commits get no response, of several replicas, and with a wait for Kafka."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
 from service.app import Service, build
+from service.concurrency.database_clock import DATABASE_CLOCK
 from service.domain.errors import KeyStateError
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import NewProjectKey, Rotation
@@ -48,6 +51,18 @@ async def test_a_rotation_whose_commit_got_no_response_happens_once(
     assert await postgres.fetchval("SELECT secret_key FROM project_key WHERE public_key = $1", new) == (
         rotated.key.secret_key
     )
+
+
+async def test_the_overlap_begins_at_the_time_of_the_database(
+    service: Service, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that has just started knows only its own clock, which may be wrong."""
+    project = await make_project(service)
+    old = (await service.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key.public_key
+    monkeypatch.setattr(DATABASE_CLOCK, "_last", (datetime(2001, 1, 1, tzinfo=UTC), time.monotonic()))
+    await service.use_cases.rotate_key.execute(project, old, Rotation(overlap=3600), ORIGIN)
+    left = await postgres.fetchval("SELECT expires_at - now() FROM project_key WHERE public_key = $1", old)
+    assert timedelta(minutes=59) < left <= timedelta(hours=1)
 
 
 async def test_a_rotation_that_was_committed_before_the_new_key_was_deleted_is_not_repeated(

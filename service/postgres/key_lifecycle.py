@@ -54,20 +54,23 @@ async def count_expiring(connection: Connection, *, within: timedelta, most: int
 
 
 _SELECT_SUCCESSOR: Final = """
-    SELECT successor.public_key
-    FROM project_key AS key
-    JOIN project ON project.id = key.project_id + 0
-    CROSS JOIN LATERAL (
-        SELECT public_key FROM project_key WHERE public_key = key.rotated_to OFFSET 0
-    ) AS successor
-    WHERE key.public_key = $2 AND project.organization_id = $1
+    SELECT clock_timestamp(), (
+        SELECT successor.public_key
+        FROM project_key AS key
+        JOIN project ON project.id = key.project_id + 0
+        CROSS JOIN LATERAL (
+            SELECT public_key FROM project_key WHERE public_key = key.rotated_to OFFSET 0
+        ) AS successor
+        WHERE key.public_key = $2 AND project.organization_id = $1
+    )
 """
 
 
-async def select_successor(connection: Connection, key: ProjectKey, project: Project) -> str | None:
-    """Return the public key of the successor that a rotation created; None if there is none or it is deleted."""
-    successor: str | None = await connection.fetchval(_SELECT_SUCCESSOR, project.organization.id, key.public_key)
-    return successor
+async def select_successor(connection: Connection, key: ProjectKey, project: Project) -> tuple[datetime, str | None]:
+    """Return the time, and the public key of the successor that a rotation created; None if it is deleted."""
+    row = await connection.fetchrow(_SELECT_SUCCESSOR, project.organization.id, key.public_key)
+    assert row is not None, "the statement returns one row"
+    return row[0], row[1]
 
 
 _LOCK_NAME: Final = "SELECT pg_advisory_xact_lock(hashtextextended($2, $1))"

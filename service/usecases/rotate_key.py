@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from service.concurrency.database_clock import DATABASE_CLOCK
 from service.concurrency.tenant_slots import TenantSlots
 from service.domain.errors import ConflictError, KeyStateError, NotFoundError
 from service.domain.events import EventFactory, EventType, OutboxRow
@@ -105,8 +104,7 @@ class RotateKey:
                 return write.result
             if locked is None:
                 raise NotFoundError(f"key {public_key}")
-            now = DATABASE_CLOCK.now()
-            await _check_state(connection, locked, now)
+            now = await _check_state(connection, locked)
             successor = self._successor_of(locked, rotation, write)
             rows = await insert_keys(connection, [successor])
             rows += await change_keys(connection, [self._rotated(locked, rotation, write, now)])
@@ -160,13 +158,14 @@ class RotateKey:
         )
 
 
-async def _check_state(connection: Connection, locked: LockedKey, now: datetime) -> None:
-    """Raise `KeyStateError` unless the key is active and has no successor."""
+async def _check_state(connection: Connection, locked: LockedKey) -> datetime:
+    """Return the time of the database; raise `KeyStateError` unless the key is active and has no successor."""
     key: ProjectKey = locked.key
-    successor = await select_successor(connection, key, locked.project)
+    now, successor = await select_successor(connection, key, locked.project)
     if successor is not None:
         raise KeyStateError(f"The key was rotated to {successor}. Rotate that key, or delete it first.")
     if not key.is_active:
         raise KeyStateError("The key is disabled. Enable it first, or create another key.")
     if key.expires_at is not None and key.expires_at <= now:
         raise KeyStateError("The key has expired. Set expiresAt to a later time or to null first.")
+    return now
