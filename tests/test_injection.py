@@ -138,12 +138,18 @@ async def test_an_invalid_id_is_not_copied(site: Site, header: str, value: str) 
 @pytest.mark.parametrize("path", [resource.path for resource in RESOURCES if "{" in resource.path])
 @pytest.mark.parametrize("text", [*HOSTILE, *INVALID_NAMES], ids=ascii)
 async def test_a_hostile_name_is_404(site: Site, path: str, text: str) -> None:
-    """In each part of each path, for every method."""
+    """In each part of each path, for every method; the name of a key is any text, which is stored as it is."""
     raw = quote(text, errors="surrogateescape", safe="")
-    valid = {"organization": ORGANIZATION, "project": site.project, "key_id": "0" * 32}
+    valid = {"organization": ORGANIZATION, "project": site.project, "key_id": "0" * 32, "key_name": "Name"}
     resource = next(resource for resource in RESOURCES if resource.path == path)
     for part in re.findall(r"{(\w+)}", path):
         for method in resource.methods:
             response = await site.send(method, URL(path.format(**{**valid, part: raw}), encoded=True), json={})
-            assert response.status == 404
+            if part == "key_name" and response.status in {200, 201}:
+                assert response.body["name"] == text.strip()
+                continue
+            assert response.status in ({400, 404} if part == "key_name" else {404})
+            if response.status == 400:
+                assert set(response.body) == {"name"}
+                continue
             assert response.body in (NOT_FOUND, None), "empty if it is another path"
