@@ -146,7 +146,7 @@ async def test_an_insufficient_scope_is_403_and_names_the_sufficient_ones(
 
 
 ALLOWED = [
-    pytest.param("/api/0/organizations/", "POST, OPTIONS", id="organizations"),
+    pytest.param("/api/0/organizations/", "GET, POST, HEAD, OPTIONS", id="organizations"),
     pytest.param(PROJECTS, "GET, POST, HEAD, OPTIONS", id="projects"),
     pytest.param(f"/api/0/projects/{ORGANIZATION}/pump-station/keys/", "GET, POST, HEAD, OPTIONS", id="keys"),
 ]

@@ -63,14 +63,13 @@ async def test_an_invalid_id_slug_or_key_is_404(site: Site, position: str, part:
     ("path", "info"),
     [
         ("/api/0/nowhere/", None),
-        ("/", None),
         ("/api/0/projects/", None),
-        (f"/api/0/projects/{ORGANIZATION}/pump-station/keys/{KEY}/stats/", None),
+        (f"/api/0/projects/{ORGANIZATION}/pump-station/keys/{KEY}/nothing/", None),
         (f"/api/0/projects/{ORGANIZATION}//keys/", None),
         (f"/api/0//projects/{ORGANIZATION}/pump-station/keys/", None),
         ("/api/0/nowhere", None),
         ("/favicon.ico", None),
-        (f"/api/0/projects/{ORGANIZATION}/pump-station/keys/{KEY}/stats", None),
+        (f"/api/0/projects/{ORGANIZATION}/pump-station/keys/{KEY}/nothing", None),
     ],
 )
 async def test_an_unknown_path_is_an_empty_404(site: Site, path: str, info: None) -> None:

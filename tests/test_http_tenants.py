@@ -117,7 +117,7 @@ async def test_a_new_organization_is_returned_and_audited(site: Site) -> None:
     assert list(response.body) == ["id", "slug", "name", "dateCreated", "ingestUrl"]
     assert (response.body["slug"], response.body["name"]) == ("umlaut-sohne", "Ümläut & Söhne")
     assert response.body["id"].isdigit()
-    assert response.headers["Allow"] == "POST, OPTIONS"
+    assert response.headers["Allow"] == "GET, POST, HEAD, OPTIONS"
     grown = {"organizations": 1, "audit_entries": 1}
     assert await stored(site) == {name: count + grown.get(name, 0) for name, count in before.items()}
 

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
+from uuid import uuid4
 
 import pytest
 from yarl import URL
@@ -129,10 +131,12 @@ async def test_a_key_that_has_expired_and_is_not_disabled_yet_does_not_count(sit
 )
 async def test_any_name_can_be_in_a_path(site: Site, encoded: str, name: str) -> None:
     """Percent-encoded, slashes too; it is found by POST's form of the same name."""
-    created = await _put(site, encoded)
+    own = replace(site, project=f"names-{uuid4().hex}")
+    await site.new_project(own.project)
+    created = await _put(own, encoded)
     assert (created.status, created.body["name"]) == (201, name)
-    assert (await _put(site, quote(name, safe=""))).body == created.body
-    posted = await site.create({"name": name})
+    assert (await _put(own, quote(name, safe=""))).body == created.body
+    posted = await own.create({"name": name})
     assert posted.body["name"] == name
 
 
