@@ -87,6 +87,8 @@ async def test_every_write_leaves_one_entry_with_who_when_from_where_and_what(se
         "event.discard",
         "projectkey.expire",
         "projectkey.rotate",
+        "session.create",
+        "session.end",
     }
     assert set(read["options"]) == set(ACTIONS)
     by_request = rows[2:9]
