@@ -61,7 +61,8 @@ async def names(site: Site) -> dict[str, str]:
     project = await site.send("POST", projects, json={"name": "Fuzzed"})
     keys = f"/api/0/projects/{organization}/{project.body['id']}/keys/"
     key = await site.send("POST", keys, json={})
-    return {"organization": organization, "project": project.body["id"], "key_id": key.body["id"]}
+    project_id, key_id = project.body["id"], key.body["id"]
+    return {"organization": organization, "project": project_id, "key_id": key_id, "key_name": "Fuzzed"}
 
 
 @pytest.mark.parametrize(("path", "method"), _WRITES)
