@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from service.app import Service, build
-from service.domain.errors import NotFoundError
+from service.domain.errors import BusyError, NotFoundError
 from service.domain.model import ProjectKeyChange
 from service.postgres.database import Database
 from service.settings import Settings
@@ -110,6 +110,24 @@ async def test_many_changes_of_one_key_need_no_transaction_that_waits_for_its_lo
     assert events == [row["id"] for row in await postgres.fetch("SELECT id FROM outbox ORDER BY seq")]
     assert len(events) == len(set(names))
     assert await postgres.fetchval("SELECT count(*) FROM audit_entry WHERE target = $1", key) == len(names)
+
+
+async def test_a_change_waits_for_its_turn_only_as_long_as_for_a_slot(settings: Settings, postgres: Postgres) -> None:
+    """While another one waits for the lock of the key, the changes behind it are refused soon."""
+    service = build(replace(settings, acquire_timeout=0.2, lock_timeout=60.0, statement_timeout=61.0))
+    await service.database.start()
+    project = await make_project(service)
+    [key] = await write_keys(postgres, project.id, 1)
+    update, change = service.use_cases.change_keys.update, ProjectKeyChange(name="New")
+    async with postgres.transaction():
+        await postgres.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", key)
+        first = asyncio.create_task(update(project, key, change, ORIGIN))
+        refused = await asyncio.gather(
+            *(update(project, key, change, ORIGIN) for _ in range(10)), return_exceptions=True
+        )
+        assert {type(each) for each in refused} == {BusyError}
+    assert (await first).key.version == 2
+    await service.database.close()
 
 
 async def test_a_change_repeats_what_was_changed_since_it_was_read(service: Service, postgres: Postgres) -> None:

@@ -88,21 +88,20 @@ async def test_full_slots_refuse_the_tenant_with_the_most_work() -> None:
 
 
 @pytest.mark.parametrize("pool_size", [2, 10])
-async def test_changes_that_wait_for_a_key_leave_connections_to_creates_and_reads(
+async def test_changes_that_wait_for_locks_leave_connections_to_creates_and_reads(
     settings: Settings, postgres: Postgres, pool_size: int
 ) -> None:
-    """More changes of one locked key than there are connections: another tenant creates and reads meanwhile."""
+    """More changes of locked keys than there are connections: another tenant creates and reads meanwhile."""
     service = build(replace(settings, database_pool_size=pool_size))
     await service.database.start()
     project = await make_project(service)
-    [key] = await write_keys(postgres, project.id, 1)
+    keys = await write_keys(postgres, project.id, 2 * pool_size)
     other = await make_project(service, organization=await make_organization(service, "other"))
     async with postgres.transaction():
-        await postgres.execute("SELECT FROM project_key WHERE public_key = $1 FOR UPDATE", key)
+        await postgres.execute("SELECT FROM project_key WHERE public_key = ANY($1) FOR UPDATE", keys)
         change = ProjectKeyChange(name="x")
         changes = [
-            asyncio.create_task(service.use_cases.change_keys.update(project, key, change, ORIGIN))
-            for _ in range(2 * pool_size)
+            asyncio.create_task(service.use_cases.change_keys.update(project, key, change, ORIGIN)) for key in keys
         ]
         await poll_until(lambda: wait_for_locks(postgres, pool_size // 2))
         created = await service.use_cases.create_key.execute(NewProjectKey(), other, ORIGIN)

@@ -3,8 +3,8 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -33,6 +33,7 @@ class _Clients:
         keys: Each key with the time of the response to its create, seconds of the monotonic clock.
         allowed: The number of allowed requests.
         refused: Descriptions of refused ones.
+        stopped: Whether no more keys are created.
     """
 
     experiment: Experiment
@@ -40,20 +41,25 @@ class _Clients:
     keys: list[tuple[str, int, float]] = field(default_factory=list)
     allowed: int = 0
     refused: list[str] = field(default_factory=list)
+    stopped: bool = False
 
     async def create(self) -> None:
         load = self.experiment.load
-        connections = [HttpConnection(port) for port in load.ports]
-        for number in itertools.count():
-            tenant = load.tenants[number % len(load.tenants)]
-            call = await load.call(connections, Action.CREATE, tenant, label=f"for the edge {number}")
-            if call.outcome is Outcome.OK:
-                self.keys.append((call.key, tenant.project_id, call.ended))
-            await asyncio.sleep(_CREATE_INTERVAL)
+        with _connections(load.ports) as connections:
+            for number in itertools.takewhile(lambda _: not self.stopped, itertools.count()):
+                tenant = load.tenants[number % len(load.tenants)]
+                call = await load.call(connections, Action.CREATE, tenant, label=f"for the edge {number}")
+                if call.outcome is Outcome.OK:
+                    self.keys.append((call.key, tenant.project_id, call.ended))
+                await asyncio.sleep(_CREATE_INTERVAL)
 
     async def ask(self) -> None:
-        tolerance = SHORT_TOLERANCE if self.experiment.plan.short else 1
-        rng, connections = self.experiment.rng, {edge.port: HttpConnection(edge.port) for edge in self.ready}
+        ports = [edge.port for edge in self.ready]
+        with _connections(ports) as connections:
+            await self._ask(dict(zip(ports, connections, strict=True)))
+
+    async def _ask(self, connections: Mapping[int, HttpConnection]) -> None:
+        tolerance, rng = SHORT_TOLERANCE if self.experiment.plan.short else 1, self.experiment.rng
         while True:
             await asyncio.sleep(_ASK_INTERVAL)
             visible = time.monotonic() - _VISIBLE_AFTER * tolerance
@@ -91,7 +97,7 @@ async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
             await edge.wait_until_ready()
         clients = _Clients(experiment, edges.copy())
         async with _running(clients.ask(), clients.ask()):
-            async with experiment.under_load(), _running(clients.create()):
+            async with experiment.under_load(), _creating(clients):
                 await clients.wait_for_allowed(50)
                 restarts = [await _restart(clients, await _kill(clients)) for _ in range(plan.rounds - 1)]
                 victim = await _kill(clients)
@@ -106,6 +112,12 @@ async def run(servers: SharedServers, plan: Plan) -> ExperimentResult:
         return await experiment.check(duplicates=0)
 
 
+@contextmanager
+def _connections(ports: Iterable[int]) -> Iterator[list[HttpConnection]]:
+    with ExitStack() as stack:
+        yield [stack.enter_context(closing(HttpConnection(port))) for port in ports]
+
+
 @asynccontextmanager
 async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     tasks = [asyncio.ensure_future(one) for one in work]
@@ -117,6 +129,17 @@ async def _running(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, Exception):
                 raise result
+
+
+@asynccontextmanager
+async def _creating(clients: _Clients) -> AsyncIterator[None]:
+    """Create keys during the block, at the end of which every request has its response."""
+    task = asyncio.create_task(clients.create())
+    try:
+        yield
+    finally:
+        clients.stopped = True
+        await task
 
 
 async def _kill(clients: _Clients) -> Replica:

@@ -19,8 +19,18 @@ class TenantSlots:
 
     def __init__(self, *, slots: int, max_waiting: int, max_wait: float) -> None:
         self._free = slots
+        self._max_waiting = max_waiting
         self._max_wait = max_wait
         self._waiters = TenantQueue[asyncio.Future[None]](max_waiting)
+
+    def with_slots(self, slots: int) -> "TenantSlots":
+        """Return another limit, of ``slots`` blocks, with the same bounds of waiting."""
+        return TenantSlots(slots=slots, max_waiting=self._max_waiting, max_wait=self._max_wait)
+
+    @property
+    def has_free(self) -> bool:
+        """Whether a block does not wait."""
+        return self._free > 0
 
     @asynccontextmanager
     async def slot(self, tenant: int) -> AsyncIterator[None]:

@@ -58,9 +58,9 @@ _Prepare: TypeAlias = Callable[[ProjectKey, Project], PreparedChange | None]
 class ChangeKeys:
     """Updates and deletes keys.
 
-    The changes of a key take turns within this process. A change reads its key and joins a batch, which is one
-    statement and does not wait for locks. If the key is locked or was changed in between, the change is repeated, the
-    last time in a transaction that waits for the lock.
+    The changes of a key take turns within this process, with the bounds of waiting of ``slots``. A change reads its
+    key and joins a batch, which is one statement and does not wait for locks. If the key is locked or was changed in
+    between, the change is repeated, the last time in a transaction that waits for the lock.
 
     ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
     transaction.
@@ -82,7 +82,7 @@ class ChangeKeys:
         self._slots = slots
         self._on_committed = on_committed
         self._clock = clock
-        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[str, TenantSlots] = WeakValueDictionary()
         self._changes = Batcher[PreparedChange, bool](self._commit_changes, **_LIMITS)
         self._unchanged = Batcher[AuditRecord, bool](self._record_unchanged, **_LIMITS)
 
@@ -149,10 +149,10 @@ class ChangeKeys:
     async def _change(
         self, project: Project, public_key: str, prepare: _Prepare, write: _Write, key: ProjectKey | None
     ) -> UpdatedKey:
-        turn = self._turns.setdefault(public_key, asyncio.Lock())
-        if turn.locked():
+        turn = self._turns.setdefault(public_key, self._slots.with_slots(1))
+        if not turn.has_free:
             key = None  # the change that is being made replaces it
-        async with turn:
+        async with turn.slot(project.organization.id):
             try:
                 for _ in range(_MAX_BATCHES):
                     before = key or await self._read_keys.get(project, public_key)
