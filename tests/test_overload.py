@@ -190,7 +190,7 @@ async def test_a_connection_beyond_the_limit_is_closed_immediately(settings: Set
         assert await site.exchange(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n") == b""
         assert (await site.send("GET", site.keys_path)).status == 200
         held.pop()[1].close()
-        request = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+        request = b"GET /nothing HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
         await poll_until(lambda: _is_accepted(site, request))
         for _, writer in held:
             writer.close()
