@@ -45,6 +45,8 @@ CREATE TABLE project (
     -- Set when the project has too many keys to delete in one transaction. No request finds it from then on, and a
     -- batch job deletes its keys.
     deleted_at      timestamptz,
+    -- What clients set, such as python; the service does not use it. NULL: nothing.
+    platform        text,
     CONSTRAINT project_is_readable CHECK (created_at BETWEEN '1970-01-01 00:00:00+00' AND '9999-12-31 00:00:00+00')
 );
 -- Prevents two projects with one slug in an organization, except those being deleted. Finds a project by its path, and

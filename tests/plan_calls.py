@@ -110,6 +110,7 @@ async def read_tenants(c: Connection) -> None:
         await projects.select_projects(c, organization_id=2, search=ProjectSearch(), limit=20, after=after)
     for search in (ProjectSearch(slugs=["p-1000"]), ProjectSearch(ids=[3, 1000])):
         await projects.select_projects(c, organization_id=2, search=search, limit=20)
+    await projects.select_projects_of_all(c, ProjectSearch(), skip=0, limit=20)
     await projects.select_projects_of_keys(c, organization_id=2, public_keys=_PUBLIC_KEYS)
     await tokens.select_by_hashes(c, [sha256(b"1").digest(), sha256(b"session 1").digest(), b"unknown"])
     for page in _PAGES:
@@ -160,8 +161,8 @@ async def change_tenants(c: Connection) -> None:
     await organizations.lock_organization(c, 1)
     await organizations.update_organization(c, ORGANIZATION)
     await projects.lock_project(c, SMALL_PROJECT)
-    await projects.insert_project(c, organization=ORGANIZATION, slug="new", name="new")
-    await projects.update_project(c, SMALL_PROJECT, slug="renamed", name="renamed")
+    await projects.insert_project(c, organization=ORGANIZATION, slug="new", name="new", platform=None)
+    await projects.update_project(c, SMALL_PROJECT, replace(SMALL_PROJECT, slug="renamed", name="renamed"))
     await projects.hide_project(c, SMALL_PROJECT)
     locked, _ = await key_locks.lock_keys(c, KeyRange(2, SMALL_PROJECT.id), limit=20)
     await key_writes.delete_keys(c, 2, locked, _EVENTS[:1] * len(locked))

@@ -14,7 +14,7 @@ from service.domain.dsn import Ingest, endpoints
 from service.domain.model import LoaderOptions, Organization, Project, ProjectKey, RateLimit
 from service.domain.tokens import TokenRow, token_to_json
 from service.http import errors, schemas
-from service.http.serializers import key_to_json, organization_to_json, project_to_json
+from service.http.serializers import key_to_json, organization_to_json, project_to_json, team_to_json
 from tests.openapi import OPENAPI, SCHEMAS, operations, resolved, validator
 from tests.request_schemas import BODIES
 
@@ -35,6 +35,7 @@ _PROJECT = Project(
     default_browser_sdk_version="10.x",
     created_at=_CREATED_AT - timedelta(hours=1),
     organization=_ORGANIZATION,
+    platform="python",
 )
 _KEY = ProjectKey(
     project_id=_PROJECT.id,
@@ -86,6 +87,7 @@ _RESPONSES = {
     "Organization": organization_to_json(_ORGANIZATION),
     "AuditPage": {"rows": [audit_entry_to_json(_ENTRY)], "options": list(ACTIONS)},
     "KeyStats": {"ts": 1773576000, "total": 8, "dropped": 5, "accepted": 2, "filtered": 1},
+    "Team": team_to_json(_ORGANIZATION),
     "Token": token_to_json(_TOKEN),
     "PublishingStatus": {"kafka": "ok", "oldestEventAgeSeconds": 0.0, "parked": 0},
     "Health": {"problems": [], "healthy": {}},

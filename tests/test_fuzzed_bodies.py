@@ -62,7 +62,8 @@ async def names(site: Site) -> dict[str, str]:
     keys = f"/api/0/projects/{organization}/{project.body['id']}/keys/"
     key = await site.send("POST", keys, json={})
     project_id, key_id = project.body["id"], key.body["id"]
-    return {"organization": organization, "project": project_id, "key_id": key_id, "key_name": "Fuzzed"}
+    named = {"key_id": key_id, "key_name": "Fuzzed", "team": "fuzzed"}
+    return {"organization": organization, "project": project_id, **named}
 
 
 @pytest.mark.parametrize(("path", "method"), _WRITES)

@@ -63,7 +63,7 @@ async def test_an_invalid_id_slug_or_key_is_404(site: Site, position: str, part:
     ("path", "info"),
     [
         ("/api/0/nowhere/", None),
-        ("/api/0/projects/", None),
+        ("/api/0/teams/", None),
         (f"/api/0/projects/{ORGANIZATION}/pump-station/keys/{KEY}/nothing/", None),
         (f"/api/0/projects/{ORGANIZATION}//keys/", None),
         (f"/api/0//projects/{ORGANIZATION}/pump-station/keys/", None),

@@ -138,7 +138,10 @@ async def test_a_new_project_has_a_first_key_unless_defaultkey_is_false(
     slug = f"first-{len(body)}-{len(keys)}"
     response = await site.send("POST", PROJECTS, json={"name": "First", "slug": slug, **body})
     assert response.status == 201
-    assert list(response.body) == ["id", "slug", "name", "dateCreated", "organization"]
+    assert list(response.body) == [
+        *("id", "slug", "name", "dateCreated", "organization"),
+        *("platform", "status", "isMember", "hasAccess", "features", "team", "teams"),
+    ]
     assert (response.body["slug"], response.body["organization"]["slug"]) == (slug, ORGANIZATION)
     listed = await site.send("GET", f"/api/0/projects/{ORGANIZATION}/{slug}/keys/")
     assert [key["name"] for key in listed.body] == keys

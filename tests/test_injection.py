@@ -138,9 +138,15 @@ async def test_an_invalid_id_is_not_copied(site: Site, header: str, value: str) 
 @pytest.mark.parametrize("path", [resource.path for resource in RESOURCES if "{" in resource.path])
 @pytest.mark.parametrize("text", [*HOSTILE, *INVALID_NAMES], ids=ascii)
 async def test_a_hostile_name_is_404(site: Site, path: str, text: str) -> None:
-    """In each part of each path, for every method; the name of a key is any text, which is stored as it is."""
+    """In each part of each path, for every method; the name of a key is any text, stored as such; a team any slug."""
     raw = quote(text, errors="surrogateescape", safe="")
-    valid = {"organization": ORGANIZATION, "project": site.project, "key_id": "0" * 32, "key_name": "Name"}
+    valid = {
+        "organization": ORGANIZATION,
+        "project": site.project,
+        "key_id": "0" * 32,
+        "key_name": "Name",
+        "team": "t",
+    }
     resource = next(resource for resource in RESOURCES if resource.path == path)
     for part in re.findall(r"{(\w+)}", path):
         for method in resource.methods:
@@ -148,7 +154,7 @@ async def test_a_hostile_name_is_404(site: Site, path: str, text: str) -> None:
             if part == "key_name" and response.status in {200, 201}:
                 assert response.body["name"] == text.strip()
                 continue
-            assert response.status in ({400, 404} if part == "key_name" else {404})
+            assert response.status in ({400, 404} if part in {"key_name", "team"} else {404})
             if response.status == 400:
                 assert set(response.body) == {"name"}
                 continue

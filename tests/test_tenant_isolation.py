@@ -21,6 +21,7 @@ _MISSING = {
     "project": "no-such-project",
     "key_id": "0" * 32,
     "key_name": "none",
+    "team": "no-such-team",
 }
 
 
@@ -52,6 +53,7 @@ async def neighbour(site: Site) -> Neighbour:
             "project": ("neighbour-renamed", "theirs", project.body["id"]),
             "key_id": (key.body["id"],),
             "key_name": (key.body["name"],),
+            "team": ("next-door", organization.body["id"]),
         },
         (
             b"Confidential",

@@ -58,6 +58,7 @@ _WITHOUT = {
     "key_locks._SELECT_LOCKED": "what those locks hold, and what an organization's own change has locked",
     "key_writes._UPDATE_VERSIONS": "of keys that the transaction has locked: of an organization, or of a replay",
     "organizations._INSERT_ORGANIZATION": "makes the tenant",
+    "projects._SELECT_OF_ALL": "the projects of a token that is not bound to an organization",
     "sessions._INSERT": "of the token that was presented just now, by its id",
     "sessions._LOCK": "the token that was presented just now, by its id",
     "tokens._NOTE_USE": "by the ids of tokens that have just been presented",

@@ -109,6 +109,8 @@ class Project:
     default_browser_sdk_version: str
     created_at: datetime
     organization: Organization
+    platform: str | None = None
+    """What clients set, such as ``python``; the service does not use it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +119,16 @@ class ProjectChange:
 
     name: str | None = None
     slug: str | None = None
+    platform: str | None = None
 
     def applied_to(self, project: Project) -> Project:
         """Return ``project`` with this change."""
-        return replace(project, name=self.name or project.name, slug=self.slug or project.slug)
+        return replace(
+            project,
+            name=self.name or project.name,
+            slug=self.slug or project.slug,
+            platform=self.platform or project.platform,
+        )
 
 
 @dataclass(slots=True)  # not frozen, as all values of a create: a frozen one takes three times as long

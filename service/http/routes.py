@@ -72,6 +72,13 @@ RESOURCES: Final = (
         {**scopes_of("org"), "POST": ("project:write", "org:write")},
     ),
     Resource(
+        "/api/0/teams/{organization}/{team}/projects/",
+        {"POST": tenants.create_project},
+        {"POST": ("project:write", "org:write")},
+    ),
+    Resource("/api/0/projects/", {"GET": tenants.list_projects_of_token}, scopes_of("project")),
+    Resource("/api/0/organizations/{organization}/teams/", {"GET": tenants.list_teams}, scopes_of("org")),
+    Resource(
         "/api/0/organizations/{organization}/audit-logs/",
         {"GET": audit.list_entries},
         # Entries name tokens and client addresses, so reading them requires more than org:read.

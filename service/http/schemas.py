@@ -198,15 +198,17 @@ class NewProject:
     name: str
     slug: str | None = None
     default_key: bool = True
+    platform: str | None = None
 
 
 class NewProjectBody(Body[NewProject]):
-    """``POST /api/0/organizations/{organization}/projects/``."""
+    """``POST /api/0/organizations/{organization}/projects/``, and of a team."""
 
     command_type = NewProject
     name = RequiredText(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=PROJECT_SLUG)
     default_key = LenientBoolean(data_key="defaultKey")
+    platform = Text(max_length=_MAX_NAME_LENGTH)
 
 
 class ProjectChangeBody(Body[ProjectChange]):
@@ -215,6 +217,7 @@ class ProjectChangeBody(Body[ProjectChange]):
     command_type = ProjectChange
     name = Text(max_length=_MAX_NAME_LENGTH)
     slug = Slug(pattern=PROJECT_SLUG)
+    platform = Text(max_length=_MAX_NAME_LENGTH)
 
 
 class NewProjectKeyBody(Body[NewProjectKey]):

@@ -133,12 +133,33 @@ def organization_to_json(organization: Organization) -> dict[str, Any]:
     }
 
 
+def team_to_json(organization: Organization) -> dict[str, Any]:
+    """Return the JSON members of the only team of an organization, which has its id, its slug and its name."""
+    return {
+        "id": str(organization.id),
+        "slug": organization.slug,
+        "name": organization.name,
+        "dateCreated": time_to_json(organization.created_at),
+        "isMember": True,
+        "hasAccess": True,
+    }
+
+
 def project_to_json(project: Project) -> dict[str, Any]:
-    """Return the JSON members of a project."""
+    """Return the JSON members of a project; those after ``organization`` are for Sentry's clients."""
+    organization = project.organization
+    team = {"id": str(organization.id), "slug": organization.slug, "name": organization.name}
     return {
         "id": str(project.id),
         "slug": project.slug,
         "name": project.name,
         "dateCreated": time_to_json(project.created_at),
-        "organization": organization_to_json(project.organization),
+        "organization": organization_to_json(organization),
+        "platform": project.platform,
+        "status": "active",
+        "isMember": True,
+        "hasAccess": True,
+        "features": [],
+        "team": team,
+        "teams": [team],
     }

@@ -7,7 +7,7 @@ from typing import Final
 from service.domain.model import Project, ProjectKey
 from service.postgres.database import Connection
 from service.postgres.keys import KEY_COLUMNS, key_from_row
-from service.postgres.projects import PROJECT_COLUMNS, project_from_row
+from service.postgres.projects import COLUMNS_OF_PROJECT, PROJECT_COLUMNS, project_from_row
 
 _SELECT_TIME: Final = "SELECT clock_timestamp()"
 
@@ -16,7 +16,7 @@ _SELECT_EXPIRED: Final = f"""
     SELECT {KEY_COLUMNS}, {PROJECT_COLUMNS}
     FROM project_key AS key
     CROSS JOIN LATERAL (
-        SELECT id, organization_id, slug, name, default_browser_sdk_version, created_at
+        SELECT {COLUMNS_OF_PROJECT}
         FROM project
         WHERE id = key.project_id AND deleted_at IS NULL
         OFFSET 0

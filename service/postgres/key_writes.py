@@ -202,11 +202,11 @@ async def update_versions(
     return await insert_events(connection, events)
 
 
+# The subquery forces lookups by ids: without statistics, Postgres may read all projects instead.
 _DELETE: Final = """
     WITH deleted AS (
         DELETE FROM project_key AS key
-        USING project
-        WHERE project.id = key.project_id AND project.organization_id = $1 AND key.id = ANY($2::bigint[])
+        WHERE key.id = ANY($2::bigint[]) AND (SELECT organization_id FROM project WHERE id = key.project_id) = $1
         RETURNING key.public_key, key.project_id, key.version
     )
     INSERT INTO deleted_key (public_key, organization_id, project_id, version, deleted_at)

@@ -13,11 +13,12 @@ from service.postgres.organizations import ORGANIZATION_COLUMNS, id_and_slug, or
 
 PROJECT_COLUMNS: Final = f"""
     project.id AS id_of_project, project.slug AS project_slug, project.name AS project_name,
-    project.default_browser_sdk_version, project.created_at AS project_created_at, {ORGANIZATION_COLUMNS}
+    project.default_browser_sdk_version, project.created_at AS project_created_at, project.platform,
+    {ORGANIZATION_COLUMNS}
 """
 """The columns of the tables project and organization that `project_from_row` reads."""
 
-_OF_PROJECT: Final = "id, organization_id, slug, name, default_browser_sdk_version, created_at"
+COLUMNS_OF_PROJECT: Final = "id, organization_id, slug, name, default_browser_sdk_version, created_at, platform"
 """The columns of a subquery named project in a statement that selects `PROJECT_COLUMNS`."""
 
 # OFFSET 0 forces a lookup by the id, and ORDER BY one by the slug: without statistics, Postgres may read all projects
@@ -26,7 +27,7 @@ _SELECT_PROJECT: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM organization
     CROSS JOIN LATERAL (
-        SELECT {_OF_PROJECT}
+        SELECT {COLUMNS_OF_PROJECT}
         FROM project
         WHERE project.id = coalesce($3, (
             SELECT nearest.id
@@ -53,19 +54,20 @@ async def select_project(connection: Connection, *, organization: str, project: 
     return None if row is None else project_from_row(row)
 
 
-_MATCHES: Final = """
+_IS_SEARCHED: Final = """
     ($2::bigint[] IS NULL OR project.id = ANY ($2)) AND ($3::text[] IS NULL OR project.slug = ANY ($3))
     AND ($4::text[] IS NULL OR project.name = ANY ($4))
     AND ($5::text IS NULL OR position(lower($5) IN lower(project.name)) > 0
                           OR position(lower($5) IN project.slug) > 0)
-    AND project.organization_id = $1 AND project.slug > $6
 """
+
+_MATCHES: Final = f"{_IS_SEARCHED} AND project.organization_id = $1 AND project.slug > $6"
 
 # A range of the index, in its order: otherwise Postgres prefers to scan past the projects of other organizations.
 _SELECT_BY_SLUG: Final = f"""
     SELECT {PROJECT_COLUMNS}
     FROM (
-        SELECT {_OF_PROJECT}
+        SELECT {COLUMNS_OF_PROJECT}
         FROM project
         WHERE (project.organization_id, project.slug) > ($1, $6) AND project.organization_id <= $1 AND {_MATCHES}
           AND project.deleted_at IS NULL
@@ -93,7 +95,7 @@ _SELECT_CHOSEN: Final = f"""
         WHERE nearest.slug = wanted.slug
     ) AS chosen
     CROSS JOIN LATERAL (
-        SELECT {_OF_PROJECT} FROM project WHERE project.id = chosen.id AND project.deleted_at IS NULL OFFSET 0
+        SELECT {COLUMNS_OF_PROJECT} FROM project WHERE project.id = chosen.id AND project.deleted_at IS NULL OFFSET 0
     ) AS project
     JOIN organization ON organization.id = project.organization_id
     WHERE {_MATCHES}
@@ -125,6 +127,31 @@ async def select_projects(
     conditions = (search.ids, search.slugs, search.names, search.text)
     statement = _SELECT_CHOSEN if is_chosen else _SELECT_BY_SLUG
     rows = await connection.fetch(statement, organization_id, *conditions, after, skip, limit)
+    return [project_from_row(row) for row in rows]
+
+
+_SELECT_OF_ALL: Final = f"""
+    SELECT {PROJECT_COLUMNS}
+    FROM (
+        SELECT {COLUMNS_OF_PROJECT}
+        FROM project
+        WHERE {_IS_SEARCHED} AND project.deleted_at IS NULL AND ($1::text[] IS NULL OR project.id = ANY (ARRAY(
+            SELECT project_id FROM project_key WHERE public_key = ANY ($1)
+        )))
+        ORDER BY project.id DESC
+        OFFSET $6 LIMIT $7
+    ) AS project
+    JOIN organization ON organization.id = project.organization_id
+    ORDER BY project.id DESC
+"""
+
+
+async def select_projects_of_all(
+    connection: Connection, search: ProjectSearch, *, skip: int, limit: int
+) -> list[Project]:
+    """Return existing projects of all organizations, newest first."""
+    conditions = (search.public_keys, search.ids, search.slugs, search.names, search.text)
+    rows = await connection.fetch(_SELECT_OF_ALL, *conditions, skip, limit)
     return [project_from_row(row) for row in rows]
 
 
@@ -167,9 +194,11 @@ async def lock_project(connection: Connection, project: Project) -> Project | No
 _SELECT_REDIRECT: Final = """
     SELECT project.slug
     FROM project_slug_redirect AS redirect
-    JOIN project ON project.id = redirect.project_id
+    CROSS JOIN LATERAL (
+        SELECT slug FROM project WHERE id = redirect.project_id AND deleted_at IS NULL OFFSET 0
+    ) AS project
     WHERE redirect.organization_id = coalesce($1, (SELECT id FROM organization WHERE slug = $2))
-      AND redirect.slug = $3 AND project.deleted_at IS NULL
+      AND redirect.slug = $3
 """
 
 
@@ -180,26 +209,28 @@ async def select_redirect(connection: Connection, *, organization: str, slug: st
 
 
 _INSERT_PROJECT: Final = """
-    INSERT INTO project (organization_id, slug, name) VALUES ($1, $2, $3)
+    INSERT INTO project (organization_id, slug, name, platform) VALUES ($1, $2, $3, $4)
     ON CONFLICT (organization_id, slug) WHERE deleted_at IS NULL DO NOTHING
-    RETURNING id, slug, name, default_browser_sdk_version, created_at
+    RETURNING id, slug, name, default_browser_sdk_version, created_at, platform
 """
 
 
-async def insert_project(connection: Connection, *, organization: Organization, slug: str, name: str) -> Project:
+async def insert_project(
+    connection: Connection, *, organization: Organization, slug: str, name: str, platform: str | None
+) -> Project:
     """Insert a project.
 
     Raises:
         TakenError: The slug is in use in this organization.
     """
-    row = await connection.fetchrow(_INSERT_PROJECT, organization.id, slug, name)
+    row = await connection.fetchrow(_INSERT_PROJECT, organization.id, slug, name, platform)
     if row is None:
         raise TakenError("slug")
     return Project(**dict(row.items()), organization=organization)
 
 
 _UPDATE_PROJECT: Final = """
-    UPDATE project SET slug = $3, name = $4 WHERE organization_id = $1 AND id = $2
+    UPDATE project SET slug = $3, name = $4, platform = $5 WHERE organization_id = $1 AND id = $2
 """
 
 _INSERT_REDIRECT: Final = """
@@ -210,15 +241,15 @@ _INSERT_REDIRECT: Final = """
 _DELETE_REDIRECT: Final = "DELETE FROM project_slug_redirect WHERE organization_id = $1 AND slug = $2"
 
 
-async def update_project(connection: Connection, project: Project, *, slug: str, name: str) -> None:
-    """Write the slug and the name of a locked project; its former slug redirects to it.
+async def update_project(connection: Connection, project: Project, changed: Project) -> None:
+    """Write the slug, the name and the platform of a locked project; its former slug redirects to it.
 
     Raises:
         TakenError: The slug is in use in this organization.
     """
-    organization_id = project.organization.id
+    organization_id, slug = project.organization.id, changed.slug
     try:
-        await connection.execute(_UPDATE_PROJECT, organization_id, project.id, slug, name)
+        await connection.execute(_UPDATE_PROJECT, organization_id, project.id, slug, changed.name, changed.platform)
     except asyncpg.UniqueViolationError:
         raise TakenError("slug") from None
     if slug != project.slug:
@@ -264,4 +295,5 @@ def project_from_row(row: asyncpg.Record) -> Project:
         default_browser_sdk_version=row["default_browser_sdk_version"],
         created_at=row["project_created_at"],
         organization=organization_from_row(row),
+        platform=row["platform"],
     )

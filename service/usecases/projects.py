@@ -28,6 +28,7 @@ from service.postgres.projects import (
     lock_project,
     select_project,
     select_projects,
+    select_projects_of_all,
     select_projects_of_keys,
     select_redirect,
     update_project,
@@ -101,13 +102,18 @@ class Projects:
         raise NotFoundError(f"project {project} of {organization}")
 
     async def find(
-        self, organization: Organization, search: ProjectSearch, *, skip: int, limit: int
+        self, organization_id: int | None, search: ProjectSearch, *, skip: int, limit: int
     ) -> list[Project]:
-        """Return at most ``limit`` projects after the first ``skip``, in the order of their slugs."""
+        """Return at most ``limit`` projects after the first ``skip``, in the order of their slugs.
+
+        None as the organization means all of them, newest first.
+        """
         async with self._database.connection() as connection:
-            search = await _with_ids(connection, organization, search)
+            if organization_id is None:
+                return await select_projects_of_all(connection, search, skip=skip, limit=limit)
+            search = await _with_ids(connection, organization_id, search)
             return await select_projects(
-                connection, organization_id=organization.id, search=search, skip=skip, limit=limit
+                connection, organization_id=organization_id, search=search, skip=skip, limit=limit
             )
 
     async def find_all(
@@ -118,7 +124,7 @@ class Projects:
         async with self._finding_all:
             for _ in range(_MAX_PROJECTS // _LIST_SIZE):
                 async with self._database.connection() as connection:
-                    search = await _with_ids(connection, organization, search)
+                    search = await _with_ids(connection, organization.id, search)
                     projects = await select_projects(
                         connection,
                         organization_id=organization.id,
@@ -140,6 +146,7 @@ class Projects:
         name: str,
         default_key: bool,
         origin: Origin,
+        platform: str | None = None,
         idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Project, bool]:
         """Create a project; return it, and whether an earlier request with ``idempotency_key`` created it.
@@ -155,7 +162,7 @@ class Projects:
         async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 write = WriteAttempt(origin, utc_now())
-                arguments = (organization, slug, name, idempotency_key, write)
+                arguments = (organization, slug, name, platform, idempotency_key, write)
                 attempt = self._attempt_create
                 return await retry_until_known(write, attempt, *arguments, default_key=default_key), False
         try:
@@ -168,6 +175,7 @@ class Projects:
         organization: Organization,
         slug: str,
         name: str,
+        platform: str | None,
         idempotency_key: IdempotencyKey | None,
         write: WriteAttempt,
         *,
@@ -176,7 +184,9 @@ class Projects:
         rows: Sequence[OutboxRow] = []
         async with self._database.transaction() as connection:
             try:
-                created = await insert_project(connection, organization=organization, slug=slug, name=name)
+                created = await insert_project(
+                    connection, organization=organization, slug=slug, name=name, platform=platform
+                )
             except TakenError:
                 return await _find_committed(connection, organization, slug, write)
             await write.record(connection, "project.create", created.slug, {"name": name}, created)
@@ -212,8 +222,12 @@ class Projects:
             if before is None:
                 raise NotFoundError(f"project {project.id}")
             after = change.applied_to(before)
-            await update_project(connection, before, slug=after.slug, name=after.name)
-            changes = changed_values(name=(before.name, after.name), slug=(before.slug, after.slug))
+            await update_project(connection, before, after)
+            changes = changed_values(
+                name=(before.name, after.name),
+                slug=(before.slug, after.slug),
+                platform=(before.platform, after.platform),
+            )
             await write.record(connection, "project.edit", before.slug, changes, before)
         return after
 
@@ -240,11 +254,11 @@ class Projects:
             return await self._bulk_changes.delete_project(connection, locked, write.origin)
 
 
-async def _with_ids(connection: Connection, organization: Organization, search: ProjectSearch) -> ProjectSearch:
+async def _with_ids(connection: Connection, organization_id: int, search: ProjectSearch) -> ProjectSearch:
     """Return ``search`` with the ids of the projects of its public keys instead of these."""
     if search.public_keys is None:
         return search
-    found = await select_projects_of_keys(connection, organization_id=organization.id, public_keys=search.public_keys)
+    found = await select_projects_of_keys(connection, organization_id=organization_id, public_keys=search.public_keys)
     ids = found if search.ids is None else found.intersection(search.ids)
     return replace(search, ids=ids, public_keys=None)
 

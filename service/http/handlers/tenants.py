@@ -17,7 +17,7 @@ from service.http.schemas import (
     ProjectChangeBody,
     load,
 )
-from service.http.serializers import organization_to_json, project_to_json
+from service.http.serializers import organization_to_json, project_to_json, team_to_json
 from service.http.server.response import Response, bytes_response, empty_response, json_response
 from service.http.write_headers import REPLAYED
 from service.json_text import dump_json
@@ -79,21 +79,42 @@ async def update_organization(context: RequestContext) -> Response:
 async def list_projects(context: RequestContext) -> Response:
     """``GET /api/0/organizations/{organization}/projects/``: those that ``query`` selects, in the order of slugs."""
     organization = await context.use_cases.organizations.get(context.organization_name)
-    page = requested_offset_page(context)
+    if query_parameter(context.request, "all_projects") not in _YES:
+        return await _page_of_projects(context, organization.id)
+    page = OffsetPage(requested_offset_page(context).size)
     search = project_search(query_parameter(context.request, "query") or "")
     chunks: list[bytes] = []
-    has_next = False
-    if search is not None and query_parameter(context.request, "all_projects") in _YES:
-        page = OffsetPage(page.size)
+    if search is not None:
         async with aclosing(context.use_cases.projects.find_all(organization, search)) as lists:
             chunks = [_json_items(projects) async for projects in lists]
-    elif search is not None:
-        limit = page.size + 1
-        projects = await context.use_cases.projects.find(organization, search, skip=page.skip, limit=limit)
-        has_next = len(projects) > page.size
-        chunks = [_json_items(projects[: page.size])]
-    link = offset_link_header(context, page, has_next=has_next)
+    link = offset_link_header(context, page, has_next=False)
     return bytes_response(b"[%s]" % b",".join(chunks), allow=context.allow, headers={"Link": link})
+
+
+async def list_projects_of_token(context: RequestContext) -> Response:
+    """``GET /api/0/projects/``: as `list_projects` for the token's organization, or those of all, newest first."""
+    return await _page_of_projects(context, context.principal.organization_id)
+
+
+async def _page_of_projects(context: RequestContext, organization_id: int | None) -> Response:
+    page = requested_offset_page(context)
+    search = project_search(query_parameter(context.request, "query") or "")
+    found: Sequence[Project] = []
+    if search is not None:
+        limit = page.size + 1
+        found = await context.use_cases.projects.find(organization_id, search, skip=page.skip, limit=limit)
+    link = offset_link_header(context, page, has_next=len(found) > page.size)
+    items = _json_items(found[: page.size])
+    return bytes_response(b"[%s]" % items, allow=context.allow, headers={"Link": link})
+
+
+async def list_teams(context: RequestContext) -> Response:
+    """``GET /api/0/organizations/{organization}/teams/``: one, since clients name a team of each project."""
+    organization = await context.use_cases.organizations.get(context.organization_name)
+    page = requested_offset_page(context)
+    values = [] if page.skip else [team_to_json(organization)]
+    link = offset_link_header(context, page, has_next=False)
+    return json_response(values, allow=context.allow, headers={"Link": link})
 
 
 def _json_items(projects: Sequence[Project]) -> bytes:
@@ -102,7 +123,10 @@ def _json_items(projects: Sequence[Project]) -> bytes:
 
 
 async def create_project(context: RequestContext) -> Response:
-    """``POST /api/0/organizations/{organization}/projects/``: 201; creates a key unless ``defaultKey`` is false."""
+    """``POST /api/0/organizations/{organization}/projects/``: 201; creates a key unless ``defaultKey`` is false.
+
+    Also of a team, which may have any name: there are no teams.
+    """
     organization = await context.use_cases.organizations.get(context.organization_name)
     body = await read_body(context.request)
     new = load(_NEW_PROJECT, body)
@@ -111,6 +135,7 @@ async def create_project(context: RequestContext) -> Response:
         slug=_slug(new.slug, new.name, PROJECT_SLUG),
         name=new.name,
         default_key=new.default_key,
+        platform=new.platform,
         origin=context.origin,
         idempotency_key=context.idempotency_key(body),
     )
