@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sentry_relay.auth import generate_key_pair
 
 from service.edge.registrations import ChallengeError, Challenges
+from service.edge.rotating_secrets import RotatingSecret
 from service.edge.signatures import SignatureError, decode_base64, parse_public_key, verify
 
 _KEY: Final = "EYWvLRu0x_oyD7PmiVn8T2J0-KLpJ-EWntOyBMspybU"
@@ -117,12 +118,12 @@ def test_what_is_no_public_key_is_refused(key: str) -> None:
 def test_a_challenge_is_valid_for_a_minute_for_one_relay_with_the_same_secret() -> None:
     """Nothing is stored: any replica with the secret checks it."""
     now = [1000.0]
-    first, second = (Challenges("secret", clock=lambda: now[0]) for _ in range(2))
+    first, second = (Challenges(RotatingSecret("secret"), clock=lambda: now[0]) for _ in range(2))
     token = first.issue("relay", "key")
     assert second.check(token, "relay") == "key"
     for challenges, relay, changed in [
         (second, "another", token),
-        (Challenges("another", clock=lambda: now[0]), "relay", token),
+        (Challenges(RotatingSecret("another"), clock=lambda: now[0]), "relay", token),
         (second, "relay", token[:-1]),
         (second, "relay", "x" + token),
         (second, "relay", ""),

@@ -2,14 +2,14 @@
 
 import re
 from collections.abc import AsyncIterator, Awaitable, Mapping
+from contextlib import AsyncExitStack
 from typing import Final
 
 from aiohttp import web
 from typing_extensions import override
 
-from service.concurrency.supervisor import supervised
+from service.concurrency.supervisor import Work, supervised
 from service.edge.authorization import Authorization
-from service.edge.known_relays import KnownRelays
 from service.edge.lookups import EdgeToken, Lookups
 from service.edge.original_requests import PATH
 from service.edge.relay_requests import RelayRequests
@@ -28,13 +28,13 @@ _NO_TOKEN: Final = header_lines({"X-Auth-Status": "403", "X-Auth-Reason": "edge_
 
 def create_edge_app(
     state: ServerState,
-    relays: KnownRelays,
+    background: Mapping[str, Work],
     requests: RelayRequests,
     authorization: Authorization,
     lookups: Lookups,
     token: EdgeToken,
 ) -> web.Application:
-    """Create the application."""
+    """Create the application, which runs the tasks of ``background``, by name."""
     app = web.Application()
     app[ROUTES] = _EdgeRoutes(state, authorization, token)
     for path, handlers in _resources(requests, lookups).items():
@@ -43,11 +43,10 @@ def create_edge_app(
 
     async def run_background_tasks(_app: web.Application) -> AsyncIterator[None]:
         restarts = state.metrics.restarts
-        async with (
-            supervised("deadlines", state.deadlines.run, restarts),
-            supervised("admission", state.admission.run, restarts),
-            supervised("relays", relays.watch, restarts),
-        ):
+        tasks = {"deadlines": state.deadlines.run, "admission": state.admission.run, **background}
+        async with AsyncExitStack() as stack:
+            for name, run in tasks.items():
+                await stack.enter_async_context(supervised(name, run, restarts))
             yield
 
     app.cleanup_ctx.append(run_background_tasks)

@@ -11,6 +11,7 @@ from projectkeys_consumer import NotReadyError
 from service.edge.client_keys import KeySource
 from service.edge.project_configs import PUBLIC_KEY
 from service.edge.relay_requests import parse_object
+from service.edge.rotating_secrets import RotatingSecret
 from service.http.errors import NOT_FOUND, RETRY_AFTER, HttpError
 from service.http.request import read_bytes
 from service.http.server.response import Response, bytes_response, json_response
@@ -27,11 +28,11 @@ class EdgeToken:
         token: The token; "" if there is none.
     """
 
-    def __init__(self, token: str) -> None:
-        self._token = token.encode()
+    def __init__(self, token: RotatingSecret) -> None:
+        self._token = token
 
     def __bool__(self) -> bool:
-        return bool(self._token)
+        return bool(self._token.current)
 
     def is_in(self, request: web.Request, *, accepts_bearer: bool = False) -> bool:
         """Return whether a request has the token in X-Edge-Token, or if accepted as a bearer token."""
@@ -39,7 +40,8 @@ class EdgeToken:
         if sent is None and accepts_bearer:
             scheme, _, sent = request.headers.get("Authorization", "").partition(" ")
             sent = sent if scheme.lower() == "bearer" else ""
-        return hmac.compare_digest((sent or "").encode(errors="replace"), self._token)
+        given = (sent or "").encode(errors="replace")
+        return any(hmac.compare_digest(given, token) for token in self._token.accepted)
 
 
 class Lookups:

@@ -4,6 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, disable_created_metrics
 
 from projectkeys_consumer import ProjectKeys
+from service.concurrency.supervisor import Work
 from service.edge.application import BODY_LIMIT, create_edge_app
 from service.edge.authorization import Authorization, RateWindows
 from service.edge.client_keys import ClientKeys
@@ -22,6 +24,7 @@ from service.edge.outcomes import Outcomes
 from service.edge.project_configs import ProjectConfigs
 from service.edge.registrations import Challenges
 from service.edge.relay_requests import RelayRequests
+from service.edge.rotating_secrets import RotatingSecret, watch
 from service.edge.unknown_keys import UnknownKeys
 from service.environment import SettingsError
 from service.http.ops import Health
@@ -72,15 +75,17 @@ def build_edge(settings: EdgeProcessSettings, *, open_relays: Path | None = None
     producer = PlainProducer(connection, settings.outcomes_topic, request_timeout=settings.kafka_request_timeout)
     requests = RelayRequests(
         relays,
-        Challenges(settings.relay_secret or secrets.token_hex()),
+        Challenges(relay_secret := RotatingSecret(settings.relay_secret or secrets.token_hex())),
         ProjectConfigs(keys, unknown, settings.edge_features, metrics),
         Outcomes(producer, metrics),
         metrics,
     )
     authorization = Authorization(keys, unknown, RateWindows(), metrics, fails_open=settings.edge_fail_open)
-    token = EdgeToken(settings.edge_token)
+    token = EdgeToken(edge_token := RotatingSecret(settings.edge_token))
     lookups = Lookups(source, token, is_open=open_relays is not None)
-    app = create_edge_app(server.state, relays, requests, authorization, lookups, token)
+    watch_secrets = partial(watch, settings, {"relay_secret": relay_secret, "edge_token": edge_token})
+    background: dict[str, Work] = {"relays": relays.watch, "secrets": watch_secrets}
+    app = create_edge_app(server.state, background, requests, authorization, lookups, token)
     return Edge(settings, registry, source, producer, server, app)
 
 

@@ -10,6 +10,8 @@ from typing import Final
 
 import orjson
 
+from service.edge.rotating_secrets import RotatingSecret
+
 _MAX_AGE: Final = 60.0
 """Seconds between challenge and response."""
 
@@ -26,15 +28,15 @@ class Challenges:
         clock: Returns seconds since 1970.
     """
 
-    def __init__(self, secret: str, *, clock: Callable[[], float] = time.time) -> None:
-        self._secret = secret.encode()
+    def __init__(self, secret: RotatingSecret, *, clock: Callable[[], float] = time.time) -> None:
+        self._secret = secret
         self._clock = clock
 
     def issue(self, relay_id: str, public_key: str) -> str:
         """Return a token for a relay."""
         content = orjson.dumps([self._clock(), relay_id, public_key, secrets.token_hex(16)])
         encoded = base64.urlsafe_b64encode(content).decode()
-        return f"{encoded}:{self._digest(encoded)}"
+        return f"{encoded}:{_digest(encoded, self._secret.current)}"
 
     def check(self, token: str, relay_id: str) -> str:
         """Check a token and return the public key that it contains.
@@ -43,7 +45,8 @@ class Challenges:
             ChallengeError: The token was not issued for this relay within the last minute.
         """
         encoded, _, digest = token.partition(":")
-        if not hmac.compare_digest(self._digest(encoded).encode(), digest.encode(errors="replace")):
+        expected = [_digest(encoded, secret).encode() for secret in self._secret.accepted]
+        if not any(hmac.compare_digest(each, digest.encode(errors="replace")) for each in expected):
             raise ChallengeError("Invalid challenge")
         issued_at, challenged_id, public_key, _ = orjson.loads(base64.urlsafe_b64decode(encoded))
         if challenged_id != relay_id:
@@ -52,5 +55,6 @@ class Challenges:
             raise ChallengeError("Challenge expired")
         return str(public_key)
 
-    def _digest(self, encoded: str) -> str:
-        return hmac.new(self._secret, encoded.encode(errors="replace"), hashlib.sha512).hexdigest()
+
+def _digest(encoded: str, secret: bytes) -> str:
+    return hmac.new(secret, encoded.encode(errors="replace"), hashlib.sha512).hexdigest()
