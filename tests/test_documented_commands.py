@@ -41,7 +41,8 @@ class Environment:
         name = uuid4().hex
         async with running(
             command,
-            environment={**os.environ, **self.variables, "TMPDIR": str(self.directory)},
+            # The root precedes the packages, one of which (sentry-kafka-schemas) installs a package `tests`.
+            environment={**os.environ, **self.variables, "PYTHONPATH": str(ROOT), "TMPDIR": str(self.directory)},
             output=self.directory / f"{name}.out",
             errors=self.directory / f"{name}.err",
         ) as process:
