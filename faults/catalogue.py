@@ -31,6 +31,7 @@ from faults.experiments import (
     e24_hostile_edge_requests,
     e25_usage_reader_killed,
     e26_life_of_keys,
+    e27_previous_release,
 )
 from faults.shared_servers import SharedServers
 
@@ -85,5 +86,10 @@ EXPERIMENTS: Final[Mapping[str, CatalogueEntry]] = {
         "replicas crash at each step of rotations and expiries, one with a wrong clock",
         3,
         e26_life_of_keys.run,
+    ),
+    "E27": CatalogueEntry(
+        "a million keys are migrated under load; release 0.1.0 runs before, beside and after this one",
+        1,
+        e27_previous_release.run,
     ),
 }

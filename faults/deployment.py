@@ -97,13 +97,16 @@ async def create_topic(deployment: Deployment) -> None:
 
 @asynccontextmanager
 async def new_deployment(
-    servers: SharedServers, rng: random.Random, *, topic: bool = True
+    servers: SharedServers, rng: random.Random, *, topic: bool = True, schema: str | None = None
 ) -> AsyncIterator[Deployment]:
-    """Create a database, a topic, two tenants and a token; the replicas are killed at the end of the block."""
+    """Create a database, a topic, two tenants and a token; the replicas are killed at the end of the block.
+
+    ``schema`` is the SQL that creates the tables; None is the current schema.
+    """
     name = f"faults_{uuid4().hex}"
     directory = servers.directory / name
     directory.mkdir()
-    url = await _create_database(servers, name)
+    url = await _create_database(servers, name, schema)
     token = f"sntryu_{secrets.token_hex(32)}"
     tenants = await _insert_tenants(url, token, rng)
     deployment = Deployment(servers, url, name, tenants, token, directory)
@@ -116,7 +119,7 @@ async def new_deployment(
             replica.kill()
 
 
-async def _create_database(servers: SharedServers, name: str) -> str:
+async def _create_database(servers: SharedServers, name: str, schema: str | None) -> str:
     admin = await asyncpg.connect(servers.postgres.url)
     try:
         await admin.execute(f"CREATE DATABASE {name} STRATEGY file_copy")
@@ -125,7 +128,7 @@ async def _create_database(servers: SharedServers, name: str) -> str:
     url = servers.postgres.url.rpartition("/")[0] + f"/{name}"
     connection = await asyncpg.connect(url)
     try:
-        await migrate(connection)
+        await (migrate(connection) if schema is None else connection.execute(schema))
     finally:
         await connection.close()
     return url

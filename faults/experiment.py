@@ -204,6 +204,7 @@ async def new_experiment(
     profile: LoadProfile | None = None,
     postgres_proxy: Proxy | None = None,
     topic: bool = True,
+    schema: str | None = None,
     **settings: str,
 ) -> AsyncIterator[Experiment]:
     """Start replicas that share the shards, without load.
@@ -215,10 +216,11 @@ async def new_experiment(
         profile: The load.
         postgres_proxy: A proxy between the replicas and Postgres.
         topic: Whether to create the topic.
+        schema: The SQL that creates the tables; None is the current schema.
         **settings: Settings of the replicas.
     """
     rng = random.Random(plan.seed)
-    async with new_deployment(servers, rng, topic=topic) as deployment:
+    async with new_deployment(servers, rng, topic=topic, schema=schema) as deployment:
         if postgres_proxy is not None:
             settings = {"DATABASE_URL": url_via(postgres_proxy, deployment.database_url), **settings}
         for _ in range(replicas):

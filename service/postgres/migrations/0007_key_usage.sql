@@ -1,4 +1,11 @@
 -- The usage of keys. The foreign key waits for writes of project_key, but does not read the table.
+-- No read and no write waits for this lock. It waits for an autovacuum, which Postgres cancels after a second.
+LOCK TABLE project_key IN SHARE UPDATE EXCLUSIVE MODE;
+
+-- Writes of keys wait for the next locks, which are held for milliseconds. Transactions that prevent them for longer
+-- delay the migration and not the requests.
+SET LOCAL lock_timeout = '100ms';
+
 CREATE TABLE IF NOT EXISTS key_usage (
     -- The row id of a key that exists or has been deleted since; 0: outcomes without a key, or of keys that did not exist.
     key_id      bigint NOT NULL CHECK (key_id >= 0),

@@ -2,6 +2,13 @@
 -- squawk-ignore-file prefer-robust-stmts, require-concurrent-index-creation
 -- The sessions of the console. The table is new, so its indexes block no writes.
 
+-- No read and no write waits for this lock. It waits for an autovacuum, which Postgres cancels after a second.
+LOCK TABLE api_token IN SHARE UPDATE EXCLUSIVE MODE;
+
+-- Writes of tokens wait for the next locks, which are held for milliseconds. Transactions that prevent them for longer
+-- delay the migration and not the requests.
+SET LOCAL lock_timeout = '100ms';
+
 CREATE TABLE console_session (
     -- sha256 of the value of the cookie, with a prefix. Unique: a session is looked up by its hash.
     id_hash         bytea PRIMARY KEY CHECK (length(id_hash) = 32),
