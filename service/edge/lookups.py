@@ -22,11 +22,7 @@ _MAX_KEYS: Final = 500
 
 
 class EdgeToken:
-    """The token of the edge.
-
-    Args:
-        token: The token; "" if there is none.
-    """
+    """The token of the edge, which is "" if there is none."""
 
     def __init__(self, token: RotatingSecret) -> None:
         self._token = token
