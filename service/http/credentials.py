@@ -20,20 +20,10 @@ def credential(request: Request) -> str:
     Raises:
         HttpError: 401; there are no credentials, or they are malformed.
     """
-    if "Authorization" not in request.headers and is_sent_by_console(request):
-        session_id = request.cookies.get(COOKIE)
-        if session_id:
-            return session_credential(session_id)
-    return bearer_token(request)
-
-
-def bearer_token(request: Request) -> str:
-    """Return the token that a request carries.
-
-    Raises:
-        HttpError: 401; there are no credentials, or they are malformed.
-    """
-    parts = request.headers.get("Authorization", "").split()
+    authorization = request.headers.get("Authorization")
+    if authorization is None and is_sent_by_console(request) and (session_id := request.cookies.get(COOKIE)):
+        return session_credential(session_id)
+    parts = (authorization or "").split()
     if not parts or parts[0].lower() != "bearer":
         raise unauthenticated(NO_CREDENTIALS)
     if len(parts) == 1:
