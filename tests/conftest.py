@@ -192,6 +192,15 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
+async def second(settings: Settings) -> AsyncIterator[Service]:
+    """Another replica on the same database, without its publisher."""
+    joined = build(settings)
+    await joined.database.start()
+    yield joined
+    await joined.database.close()
+
+
+@pytest.fixture
 async def publishing_service(settings: Settings, topic: str) -> AsyncIterator[Service]:
     """The service with its publisher, on a new topic."""
     built = build(replace(settings, kafka_topic=topic))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 import orjson
@@ -26,13 +26,9 @@ MANY = 2 * BATCH_SIZE + 50
 _EXPIRE = "UPDATE project_key SET expires_at = now() - interval '1 min'"
 
 
-@pytest.fixture
-async def second(settings: Settings) -> AsyncIterator[Service]:
-    """Another replica on the same database."""
-    joined = build(settings)
-    await joined.database.start()
-    yield joined
-    await joined.database.close()
+async def _set_each(postgres: Postgres, keys: Sequence[str], *values: str) -> None:
+    for key, of_key in zip(keys, values, strict=True):
+        await postgres.execute(f"UPDATE project_key SET {of_key} WHERE public_key = $1", key)  # noqa: S608 -- constants
 
 
 async def _disable_all(service: Service) -> None:
@@ -76,17 +72,14 @@ async def test_every_expired_key_is_disabled_in_bounded_batches(service: Service
 async def test_only_active_keys_that_have_expired_are_changed(service: Service, postgres: Postgres) -> None:
     """Not those without an expiry, with a later one, or disabled before."""
     keys = await write_keys(postgres, (await make_project(service)).id, 4)
-    for key, values in zip(
+    await _set_each(
+        postgres,
         keys,
-        (
-            "expires_at = now() - interval '1 ms'",
-            "expires_at = NULL",
-            "expires_at = now() + interval '1 h'",
-            "expires_at = now() - interval '1 h', is_active = false",
-        ),
-        strict=True,
-    ):
-        await postgres.execute(f"UPDATE project_key SET {values} WHERE public_key = $1", key)  # noqa: S608 -- constants
+        "expires_at = now() - interval '1 ms'",
+        "expires_at = NULL",
+        "expires_at = now() + interval '1 h'",
+        "expires_at = now() - interval '1 h', is_active = false",
+    )
     await _disable_all(service)
     changed = await postgres.fetch("SELECT aggregateid FROM outbox")
     assert [row["aggregateid"] for row in changed] == keys[:1]
@@ -189,7 +182,7 @@ async def test_a_change_at_the_time_of_the_expiry_and_the_expiry_both_happen(
 
 
 async def test_a_process_that_does_not_publish_disables_expired_keys(settings: Settings, postgres: Postgres) -> None:
-    """By itself, a moment after they have expired, although its topic does not exist."""
+    """By itself, soon after they have expired, although its topic does not exist."""
     built = build(settings)
     async with publishing(built, publish=False):
         await built.use_cases.create_key.execute(NewProjectKey(), await make_project(built), ORIGIN)
@@ -201,18 +194,15 @@ async def test_a_process_that_does_not_publish_disables_expired_keys(settings: S
 async def test_the_gauge_counts_keys_that_expire_within_a_week(service: Service, postgres: Postgres) -> None:
     """Not those that are disabled, have a successor, or expire later."""
     keys = await write_keys(postgres, (await make_project(service)).id, 6)
-    for key, values in zip(
+    await _set_each(
+        postgres,
         keys,
-        (
-            "expires_at = now() + interval '6 days'",
-            "expires_at = now() + interval '1 min'",
-            "expires_at = now() + interval '8 days'",
-            "expires_at = now() + interval '1 day', is_active = false",
-            "expires_at = now() + interval '1 day', rotated_to = public_key",
-            "expires_at = NULL",
-        ),
-        strict=True,
-    ):
-        await postgres.execute(f"UPDATE project_key SET {values} WHERE public_key = $1", key)  # noqa: S608 -- constants
+        "expires_at = now() + interval '6 days'",
+        "expires_at = now() + interval '1 min'",
+        "expires_at = now() + interval '8 days'",
+        "expires_at = now() + interval '1 day', is_active = false",
+        "expires_at = now() + interval '1 day', rotated_to = public_key",
+        "expires_at = NULL",
+    )
     await update_table_metrics(service)
     assert service.registry.get_sample_value("projectkeys_keys_expiring") == 2

@@ -1,15 +1,13 @@
 """Work that is done a batch at a time: bounded, each key once, never forgotten, whatever happens to the workers."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import orjson
 import pytest
 
-from service.app import Service, build
+from service.app import Service
 from service.domain.events import EventType
 from service.domain.model import OrganizationChange, ProjectChange, ProjectKeyChange
-from service.settings import Settings
 from service.usecases.bulk_changes import BATCH_SIZE
 from testkit.polling import poll_until
 from tests.batch_jobs import finish, make_due, outbox_events, wait_for_locks, write_keys
@@ -18,15 +16,6 @@ from tests.outbox import Postgres, waiting
 
 MANY = 2 * BATCH_SIZE + 200
 """Keys that are two batches and a part of one."""
-
-
-@pytest.fixture
-async def second(settings: Settings) -> AsyncIterator[Service]:
-    """Another replica on the same database, without its publisher."""
-    joined = build(settings)
-    await joined.database.start()
-    yield joined
-    await joined.database.close()
 
 
 async def test_a_project_of_many_keys_goes_in_bounded_batches_each_key_with_its_event(

@@ -147,7 +147,7 @@ async def test_unused_keys_are_listed(
 async def test_keys_are_not_called_unused_when_that_is_not_known(
     since: str | None, lease: str | None, message: str, capsys: pytest.CaptureFixture[str], postgres: Postgres
 ) -> None:
-    """Somebody may delete the keys that are listed."""
+    """Another client may delete the keys that are listed."""
     await _created(capsys)
     await postgres.execute("UPDATE project_key SET created_at = now() - interval '100 days'")
     await _count_usage_since(postgres, since, lease)

@@ -1,7 +1,6 @@
 """Getting or creating a key by its name: which key is found, names in paths, concurrent and lost requests."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
@@ -10,9 +9,8 @@ from uuid import uuid4
 import pytest
 from yarl import URL
 
-from service.app import Service, build
+from service.app import Service
 from service.domain.model import NewProjectKey
-from service.settings import Settings
 from tests.conftest import ORIGIN, make_project
 from tests.http_service import Response, Site, storing_nothing
 from tests.lossy_database import Loss, Losses
@@ -189,15 +187,6 @@ async def test_a_given_public_key_is_used_if_a_key_is_created(site: Site) -> Non
     async with storing_nothing(site):
         taken = await _put(site, "given%20too", {"public": public})
     assert (taken.status, taken.body) == (400, {"public": ["This field must be unique."]})
-
-
-@pytest.fixture
-async def second(settings: Settings) -> AsyncIterator[Service]:
-    """Another replica on the same database."""
-    joined = build(settings)
-    await joined.database.start()
-    yield joined
-    await joined.database.close()
 
 
 async def test_fifty_callers_of_two_replicas_get_one_key(

@@ -2,32 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
 
-from service.app import Service, build
+from service.app import Service
 from service.concurrency.database_clock import DATABASE_CLOCK
 from service.domain.errors import KeyStateError
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import NewProjectKey, Rotation
-from service.settings import Settings
 from service.usecases.rotate_key import second_event_id
 from tests.conftest import ORIGIN, Api, MakeApi, make_project
 from tests.lossy_database import Loss, Losses
 from tests.outbox import Postgres
-
-
-@pytest.fixture
-async def second(settings: Settings) -> AsyncIterator[Service]:
-    """Another replica on the same database."""
-    joined = build(settings)
-    await joined.database.start()
-    yield joined
-    await joined.database.close()
 
 
 async def _versions(postgres: Postgres) -> list[tuple[str, str, int]]:
