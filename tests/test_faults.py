@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from faults.catalogue import EXPERIMENTS
+from faults.crashing_service import LIFECYCLE_STEPS, STEPS
 from faults.experiment import Plan, new_experiment
 from faults.shared_servers import SharedServers, shared_servers
 
@@ -28,6 +29,13 @@ _EXCLUDED = {
     "E21": "root, for a hosts file",
 }
 """Experiments that need more than a test run has, and what; `make faults` and `make soak` run them."""
+
+
+@pytest.mark.parametrize("step", [*STEPS, *LIFECYCLE_STEPS])
+def test_each_step_at_which_a_replica_crashes_exists(step: str) -> None:
+    """The short experiments crash at some of them only."""
+    owner, function, _ = {**STEPS, **LIFECYCLE_STEPS}[step]
+    assert callable(getattr(owner, function))
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name not in _EXCLUDED])
