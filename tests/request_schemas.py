@@ -11,7 +11,7 @@ from marshmallow import fields
 
 from service.domain.dsn import MAX_BASE_URL_LENGTH
 from service.domain.expiry import TIME_FORMAT
-from service.domain.model import LOADER_OPTIONS
+from service.domain.model import KEY_HALF, LOADER_OPTIONS
 from service.http.fields import (
     BaseUrl,
     Choice,
@@ -74,8 +74,8 @@ def _(_field: BaseUrl, _converter: OpenAPIConverter) -> JsonSchema:
 
 
 @_schema.register
-def _(field: Hex32, _converter: OpenAPIConverter) -> JsonSchema:
-    return {"type": ["string", "null"], "pattern": f"^{field.PATTERN.pattern}$"}
+def _(_field: Hex32, _converter: OpenAPIConverter) -> JsonSchema:
+    return {"type": ["string", "null"], "pattern": f"^{KEY_HALF.pattern}$"}
 
 
 @_schema.register

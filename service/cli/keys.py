@@ -1,13 +1,13 @@
 """`key create`, `list`, `show`, `enable`, `disable`, `rename`, `rotate` and `delete`: the use cases of the API."""
 
 import argparse
-import asyncio
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final
 
 from service.cli.commands import (
@@ -38,7 +38,10 @@ from service.domain.events import rate_limit_to_json, time_to_json
 from service.domain.expiry import parse_expiry
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import (
+    KEY_HALF,
     MAX_OVERLAP,
+    MAX_RATE_LIMIT_COUNT,
+    MAX_RATE_LIMIT_WINDOW,
     NewProjectKey,
     Project,
     ProjectKey,
@@ -52,8 +55,6 @@ from service.environment import read
 from service.settings import KeySettings
 
 _LIMIT: Final = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,4})")
-_MAX_COUNT: Final = 2**31 - 1
-_MAX_WINDOW: Final = 86_400
 _EXPIRES_HELP: Final = "ISO 8601 time with a time zone at which the new key is disabled, or `never` (default: {})"
 _NO_TOKEN: Final = 0
 """Commands have idempotency keys of their own."""
@@ -158,7 +159,7 @@ def _add(group: Commands, name: str, summary: str, example: str, action: _Action
         name,
         summary=summary,
         example=f"projectkeys key {name} {example}",
-        run=lambda options: asyncio.run(_run(options, action)),
+        run=partial(_run, action=action),
     )
     parser.add_argument("project", type=project_path, metavar="ORG/PROJECT", help="slugs or ids, such as acme/web")
     add_json_option(parser)
@@ -168,7 +169,7 @@ def _add(group: Commands, name: str, summary: str, example: str, action: _Action
 def _add_key(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "key",
-        type=matching("[0-9a-f]{32}", "a public key: 32 lower-case hexadecimal digits"),
+        type=matching(KEY_HALF.pattern, "a public key: 32 lower-case hexadecimal digits"),
         metavar="KEY",
         help="public key",
     )
@@ -185,7 +186,7 @@ def _add_idempotency_key(parser: argparse.ArgumentParser) -> None:
 
 def _limit(text: str) -> RateLimit:
     match = _LIMIT.fullmatch(text)
-    if match is None or int(match[1]) > _MAX_COUNT or int(match[2]) > _MAX_WINDOW:
+    if match is None or int(match[1]) > MAX_RATE_LIMIT_COUNT or int(match[2]) > MAX_RATE_LIMIT_WINDOW:
         raise argparse.ArgumentTypeError("must be events and seconds (at most 86400), such as 100/60")
     return RateLimit(window=int(match[2]), count=int(match[1]))
 

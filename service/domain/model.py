@@ -16,6 +16,9 @@ BROWSER_SDK_CHOICES: Final = ("10.x", "9.x", "8.x", "7.x")
 BROWSER_SDK_VERSIONS: Final = frozenset({*BROWSER_SDK_CHOICES, "latest", "6.x", "5.x", "4.x"})
 """The browser SDK versions that requests may contain."""
 
+KEY_HALF: Final = re.compile(r"[a-f0-9]{32}")
+"""The form of a public key and of a secret key."""
+
 ORGANIZATION_SLUG: Final = r"(?![0-9]+$)[a-zA-Z0-9][a-zA-Z0-9-]{0,49}(?<!-)"
 PROJECT_SLUG: Final = r"(?![0-9]+$)[a-z0-9_-]{1,50}"
 

@@ -8,8 +8,8 @@ from aiohttp import web
 from multidict import istr
 
 from projectkeys_consumer import NotReadyError
+from service.domain.model import KEY_HALF
 from service.edge.client_keys import KeySource
-from service.edge.project_configs import PUBLIC_KEY
 from service.edge.relay_requests import parse_object
 from service.edge.rotating_secrets import RotatingSecret
 from service.http.errors import NOT_FOUND, RETRY_AFTER, HttpError
@@ -68,7 +68,7 @@ class Lookups:
         public_keys = parse_object(await read_bytes(request, share=0)).get("publicKeys")
         if not isinstance(public_keys, list) or len(public_keys) > _MAX_KEYS:
             raise HttpError(400, f"publicKeys must be a list of at most {_MAX_KEYS} public keys.")
-        if not all(isinstance(key, str) and PUBLIC_KEY.fullmatch(key) for key in public_keys):
+        if not all(isinstance(key, str) and KEY_HALF.fullmatch(key) for key in public_keys):
             raise HttpError(400, "publicKeys must contain only public keys: 32 lower-case hexadecimal digits.")
         values = {key: self._value(key) for key in public_keys}
         return json_response({"keys": {key: value and orjson.Fragment(value) for key, value in values.items()}})

@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 from multidict import istr
 
-from service.edge.project_configs import PUBLIC_KEY
+from service.domain.model import KEY_HALF
 
 PATH: Final = "/auth"
 
@@ -106,7 +106,7 @@ def _parse(uri: str, sentry_auth: str, authorization: str) -> OriginalRequest:
     if len(keys) != 1:
         return OriginalRequest("conflicting_keys" if keys else "no_key")
     public_key = keys.pop()
-    if not PUBLIC_KEY.fullmatch(public_key):
+    if not KEY_HALF.fullmatch(public_key):
         return OriginalRequest("unknown_key")
     return OriginalRequest("", int(found[1]), public_key)
 

@@ -1,19 +1,17 @@
 """The configurations of keys that relays receive: Relay's endpoint `projectconfigs`, version 3."""
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from service.domain.model import KEY_HALF
 from service.edge.client_keys import ClientKey, ClientKeys
 from service.edge.metrics import EdgeMetrics
 from service.edge.unknown_keys import UnknownKeys
 from service.http.errors import HttpError
-
-PUBLIC_KEY: Final = re.compile(r"[0-9a-f]{32}")
 
 _MAX_KEYS: Final = 500
 """Keys that one response decides about, the default of Relay's `cache.batch_size`; further ones are pending."""
@@ -51,7 +49,7 @@ def parse_query(body: Any) -> ConfigQuery:
     pairs = {
         key: revision if isinstance(revision, str) else None
         for key, revision in zip(keys, revisions, strict=True)
-        if isinstance(key, str) and PUBLIC_KEY.fullmatch(key)
+        if isinstance(key, str) and KEY_HALF.fullmatch(key)
     }
     return ConfigQuery(body.get("global") is True, pairs)
 

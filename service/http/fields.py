@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields
 from typing_extensions import override
 
 from service.domain.dsn import is_base_url
+from service.domain.model import KEY_HALF
 
 Value = TypeVar("Value")
 
@@ -159,7 +160,6 @@ class Hex32(JsonField[str | None]):
         "null": NULL,
         "invalid": "This value does not match the required pattern. The pattern is ^[a-f0-9]{32}$.",
     }
-    PATTERN: Final = re.compile(r"[a-f0-9]{32}")
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_none=True, **options)
@@ -172,7 +172,7 @@ class Hex32(JsonField[str | None]):
         text = str(value).strip()
         if not text:
             raise ValidationError("This field may not be blank.")
-        if not self.PATTERN.fullmatch(text):
+        if not KEY_HALF.fullmatch(text):
             raise ValidationError([*character_errors(text), invalid])
         return text
 

@@ -1,14 +1,13 @@
 """Reads keys; reads that arrive while a statement is running share the next statement."""
 
 import asyncio
-import re
 from collections.abc import Sequence
 from typing import Final
 
 from service.concurrency.batcher import Batcher
 from service.concurrency.derived_cache import DerivedCache
 from service.domain.errors import NotFoundError
-from service.domain.model import Organization, Project, ProjectKey
+from service.domain.model import KEY_HALF, Organization, Project, ProjectKey
 from service.domain.pagination import KeyRows, Page
 from service.postgres.database import Database
 from service.postgres.key_pages import (
@@ -30,7 +29,6 @@ _MAX_CACHED_KEYS: Final = 4096
 _MAX_CACHED_PAGES: Final = 128
 """Number of cached pages; about 7 000 bytes each, at most 60 000."""
 
-_PUBLIC_KEY: Final = re.compile("[0-9a-f]{32}")
 
 _KeyId = tuple[int, int, str]
 """Organization id, project id and public key."""
@@ -106,7 +104,7 @@ class ReadKeys:
         One search runs at a time.
         """
         organization_id, text = project.organization.id, text.lower()
-        if not _PUBLIC_KEY.fullmatch(text):
+        if not KEY_HALF.fullmatch(text):
             search = KeySearch(KeyPage(organization_id, project.id, page, active), text)
             return await self._searches.submit(search, tenant=organization_id)
         try:

@@ -8,12 +8,12 @@ from typing import Final
 
 from service.domain.errors import CommandError
 from service.domain.events import time_to_json
+from service.domain.model import KEY_HALF
 
 MAX_ID: Final = 2**53 - 1
 """The largest id of a file. Ids continue after the largest one, so it must be far below the largest ``bigint``."""
 
 _MAX_NAME_LENGTH: Final = 64
-_HEX: Final = re.compile(r"[a-f0-9]{32}")
 _NOT_STORABLE: Final = re.compile("[\0\ud800-\udfff]")
 _LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC).timestamp()
 _BOOLEANS: Final = {"true": True, "false": False, "1": True, "0": False, "yes": True, "no": False}
@@ -53,7 +53,7 @@ def check_number(name: str, value: object, *, highest: int) -> int:
 def check_key(name: str, value: object) -> str:
     """Return a public or secret key without the hyphens of a UUID."""
     text = value.replace("-", "") if isinstance(value, str) else ""
-    if not _HEX.fullmatch(text):
+    if not KEY_HALF.fullmatch(text):
         raise UnsuitableValueError(name, "must be 32 lower-case hexadecimal digits")
     return text
 
