@@ -62,6 +62,24 @@ _INGRESS: Final = {
     "hosts": ["keys.example.com"],
     "tls": [{"secretName": "tls", "hosts": ["keys.example.com"]}],
 }
+_OWN_PROCESS: Final = {
+    "annotations": {"reloader.stakater.com/auto": "true"},
+    "extraEnvFrom": [{"secretRef": {"name": "shared"}, "prefix": "KEYS_"}],
+    "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+}
+_BALANCER: Final = {
+    "type": "LoadBalancer",
+    "labels": {"exposed": "yes"},
+    "loadBalancerClass": "internal",
+    "loadBalancerSourceRanges": ["10.0.0.0/8", "fd00::/8"],
+    "externalTrafficPolicy": "Local",
+}
+_MONITOR: Final = {
+    "enabled": True,
+    "scrapeTimeout": "10s",
+    "relabelings": [{"sourceLabels": ["__meta_kubernetes_pod_node_name"], "targetLabel": "node"}],
+    "metricRelabelings": [{"sourceLabels": ["__name__"], "regex": "python_.*", "action": "drop"}],
+}
 
 CASES: Final[dict[str, dict[str, Any]]] = {
     "default": {},
@@ -73,6 +91,23 @@ CASES: Final[dict[str, dict[str, Any]]] = {
         "metrics": _METRICS,
         "commonLabels": {"owner": "platform"},
         "commonAnnotations": {"example.com/owner": "platform"},
+    },
+    "a cluster of its own kind": {
+        "nameOverride": "keys",
+        "podSecurityContext": {"fsGroupChangePolicy": "OnRootMismatch", "supplementalGroups": [1000]},
+        "containerSecurityContext": {"runAsUser": 1001, "privileged": False},
+        "dnsPolicy": "None",
+        "dnsConfig": {"nameservers": ["10.0.0.10"], "options": [{"name": "ndots", "value": "2"}]},
+        "hostAliases": [{"ip": "10.0.0.5", "hostnames": ["kafka.internal"]}],
+        "runtimeClassName": "gvisor",
+        "schedulerName": "packing",
+        "revisionHistoryLimit": 0,
+        "serviceAccount": {"labels": {"identity": "keys"}},
+        "serve": {**_OWN_PROCESS, "service": _BALANCER},
+        "publish": {"enabled": True, **_OWN_PROCESS},
+        "edge": {"enabled": True, **_OWN_PROCESS, "service": {"type": "NodePort", "nodePort": 30080}},
+        "command": {"enabled": True},
+        "metrics": {"podMonitor": _MONITOR},
     },
     "one replica": {"serve": {"replicas": 1}, "edge": {"enabled": True, "replicas": 1}},
     "edge with relays": {

@@ -85,10 +85,12 @@ def test_names_are_unique_and_every_object_is_in_the_namespace(case: str) -> Non
 def test_every_container_satisfies_the_restricted_profile_and_is_read_only(case: str) -> None:
     """Requests and a memory limit, no CPU limit, no rights in the cluster; ids are fixed except on OpenShift."""
     ids = {} if case == "openshift" else {"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532}
+    added: dict[str, Any] = CASES[case].get("podSecurityContext", {})
+    added_to_containers: dict[str, Any] = CASES[case].get("containerSecurityContext", {})
     for _, pod in pods(rendered(case)):
         assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
         security = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
-        assert pod["securityContext"] == security | ids
+        assert pod["securityContext"] == security | ids | added
         assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False)
         assert containers(pod)
         for each in containers(pod):
@@ -96,6 +98,7 @@ def test_every_container_satisfies_the_restricted_profile_and_is_read_only(case:
                 "allowPrivilegeEscalation": False,
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
+                **added_to_containers,
             }
             assert each["resources"]["requests"].keys() == {"cpu", "memory"}
             assert each["resources"]["limits"].keys() == {"memory"}

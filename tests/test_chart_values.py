@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft7Validator
 
-from testkit.chart.helm import CHART, HelmError, render, render_text
+from testkit.chart.helm import CHART, HelmError, members, render, render_text
 from testkit.chart.values import read_values
+from tests.chart_cases import CASES, rendered
 
 Schema = dict[str, Any]
 SCHEMA: Schema = json.loads((CHART / "values.schema.json").read_text())
@@ -94,6 +95,11 @@ def _with_properties(node: Any) -> Iterator[Schema]:
         ({"serve": {"podDisruptionBudget": {"maxUnavailable": 0}}}, "maxUnavailable"),
         ({"metrics": {"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}}}, "metrics"),
         ({"image": {"digest": "latest"}}, "digest"),
+        ({"podSecurityContext": {"runAsUsr": 1}}, "runAsUsr"),
+        ({"dnsConfig": {"nameserver": ["10.0.0.1"]}}, "nameserver"),
+        ({"serve": {"lifecycle": {"preStop": {"execute": {}}}}}, "execute"),
+        ({"serve": {"service": {"loadBalancerSourceRanges": ["10.0.0.1"]}}}, "loadBalancerSourceRanges"),
+        ({"metrics": {"podMonitor": {"relabelings": [{"sourceLabel": ["a"]}]}}}, "sourceLabel"),
         ({"commonLabels": {"a": "not a label"}}, "commonLabels"),
     ],
     ids=lambda each: each if isinstance(each, str) else "",
@@ -113,3 +119,36 @@ def test_every_value_has_a_description() -> None:
     """The comment above it, which the table in README.md and the schema contain."""
     undescribed = {value.path for value in read_values() if not value.description and not value.has_members}
     assert undescribed == {value.path for value in read_values() if value.path.endswith("DATABASE_URL")}
+
+
+def test_members_of_pods_services_and_monitors_are_passed_on() -> None:
+    """Those that only some clusters need reach every pod, also the one for commands."""
+    case = "a cluster of its own kind"
+    values, objects = CASES[case], rendered(case)
+    pods = [each["spec"] for each in members(objects, "Pod").values()]
+    pods += [each["spec"]["template"]["spec"] for each in members(objects, "Deployment").values()]
+    for pod in pods:
+        for member in ("dnsPolicy", "dnsConfig", "hostAliases", "runtimeClassName", "schedulerName"):
+            assert pod[member] == values[member]
+    for deployment in members(objects, "Deployment").values():
+        assert deployment["metadata"]["annotations"] == {"reloader.stakater.com/auto": "true"}
+        assert deployment["spec"]["revisionHistoryLimit"] == 0
+        server = deployment["spec"]["template"]["spec"]["containers"][0]
+        assert server["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+        assert server["envFrom"][1:] == [{"secretRef": {"name": "shared"}, "prefix": "KEYS_"}]
+    services = members(objects, "Service")
+    balancer = {name: each for name, each in values["serve"]["service"].items() if name != "labels"}
+    assert services["projectkeys"]["spec"].items() >= balancer.items()
+    assert services["projectkeys"]["metadata"]["labels"]["exposed"] == "yes"
+    assert services["projectkeys-edge"]["spec"]["ports"][0]["nodePort"] == 30080
+    [endpoint] = members(objects, "PodMonitor")["projectkeys"]["spec"]["podMetricsEndpoints"]
+    assert (
+        endpoint.items()
+        >= {name: each for name, each in values["metrics"]["podMonitor"].items() if name != "enabled"}.items()
+    )
+    assert members(objects, "ServiceAccount")["projectkeys"]["metadata"]["labels"]["identity"] == "keys"
+
+
+def test_another_name_replaces_that_of_the_chart() -> None:
+    """In the names of all objects of a release whose name does not contain it."""
+    assert "blue-keys" in members(render({"nameOverride": "keys"}, release="blue"), "Deployment")

@@ -41,12 +41,21 @@ KUBERNETES_TYPES: Final[dict[str, Schema]] = {
 
 TYPES: Final[dict[str, Schema]] = {
     "fullnameOverride": {"type": "string", "pattern": "^([a-z]([-a-z0-9]{0,43}[a-z0-9])?)?$"},
+    "nameOverride": {"type": "string", "pattern": "^([a-z]([-a-z0-9]{0,43}[a-z0-9])?)?$"},
     "image.repository": {"type": "string", "minLength": 1},
     "image.tag": {"type": "string", "pattern": r"^(\w[\w.-]{0,127})?$"},
     "image.digest": {"type": "string", "pattern": "^(sha256:[0-9a-f]{64})?$"},
     "image.pullPolicy": {"enum": ["Always", "IfNotPresent", "Never"]},
     "imagePullSecrets": _list("LocalObjectReference"),
     "serviceAccount.name": {"type": "string", "pattern": _OBJECT_NAME},
+    "podSecurityContext": _ref("PodSecurityContext"),
+    "containerSecurityContext": _ref("SecurityContext"),
+    "dnsPolicy": {"enum": ["", "ClusterFirst", "Default", "None"]},
+    "dnsConfig": _ref("PodDNSConfig"),
+    "hostAliases": _list("HostAlias"),
+    "runtimeClassName": {"type": "string", "pattern": _OBJECT_NAME},
+    "schedulerName": {"type": "string", "pattern": _OBJECT_NAME},
+    "revisionHistoryLimit": {"type": "integer", "minimum": 0},
     "settings": _ref("settings"),
     "*.settings": _ref("settings"),
     "*secretSettings": _ref("secretSettings"),
@@ -59,6 +68,8 @@ TYPES: Final[dict[str, Schema]] = {
     "*.externalSecret.data": _list("externalSecretData"),
     "*.externalSecret.dataFrom": _list("externalSecretDataFrom"),
     "*extraEnv": _list("EnvVar"),
+    "*.extraEnvFrom": _list("EnvFromSource"),
+    "*.lifecycle": _ref("Lifecycle"),
     "*extraVolumes": _list("Volume"),
     "*extraVolumeMounts": _list("VolumeMount"),
     "*.extraInitContainers": _list("Container"),
@@ -83,6 +94,12 @@ TYPES: Final[dict[str, Schema]] = {
     "*.prometheusAddress": {"type": "string", "pattern": "^(https?://.+)?$"},
     "*.service.type": {"enum": ["ClusterIP", "LoadBalancer", "NodePort"]},
     "*.service.port": _ref("port"),
+    "*.service.nodePort": {"type": "integer", "minimum": 0, "maximum": 65535},
+    "*.loadBalancerSourceRanges": {
+        "type": "array",
+        "items": {"type": "string", "pattern": "^[0-9a-fA-F.:]+/[0-9]{1,3}$"},
+    },
+    "*.externalTrafficPolicy": {"enum": ["", "Cluster", "Local"]},
     "*.hosts": {"type": "array", "items": {"type": "string", "pattern": _HOST}},
     "*.hostnames": {"type": "array", "items": {"type": "string", "pattern": _HOST}},
     "*.ingress.className": {"type": "string", "pattern": _OBJECT_NAME},
@@ -101,6 +118,8 @@ TYPES: Final[dict[str, Schema]] = {
     "networkPolicy.egress.*orts": _PORTS,
     "networkPolicy.egress.extra": _list("api.networking.v1.NetworkPolicyEgressRule"),
     "metrics.*.interval": _DURATION,
+    "metrics.*.scrapeTimeout": {"type": "string", "pattern": "^([0-9]+(ms|s|m|h))*$"},
+    "metrics.*elabelings": _list("relabeling"),
     "metrics.*.runbookBaseUrl": {"type": "string", "pattern": "^(https?://.+/)?$"},
 }
 """Schemas by a pattern of the value's path; the first match counts. Other schemas follow from the defaults."""
@@ -193,6 +212,15 @@ DEFINITIONS: Final[dict[str, Schema]] = {
         ),
     )
     | {"minProperties": 1, "maxProperties": 1},
+    "relabeling": _object(
+        sourceLabels={"type": "array", "items": _TEXT},
+        separator=_TEXT,
+        targetLabel=_TEXT,
+        regex=_TEXT,
+        modulus={"type": "integer", "minimum": 0},
+        replacement=_TEXT,
+        action={"type": "string", "pattern": "^[A-Za-z]+$"},
+    ),
     "gateway": _object(
         group=_TEXT,
         kind=_TEXT,

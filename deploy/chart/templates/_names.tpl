@@ -2,11 +2,12 @@
 {{- define "projectkeys.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride -}}
-{{- else if contains .Chart.Name .Release.Name -}}
+{{- else if contains (.Values.nameOverride | default .Chart.Name) .Release.Name -}}
 {{- .Release.Name | replace "." "-" | trunc 45 | trimSuffix "-" -}}
 {{- else -}}
 {{- /* The name of a Service begins with a letter. */ -}}
-{{- $parts := ternary (list .Chart.Name .Release.Name) (list .Release.Name .Chart.Name) (regexMatch "^[0-9]" .Release.Name) -}}
+{{- $name := .Values.nameOverride | default .Chart.Name -}}
+{{- $parts := ternary (list $name .Release.Name) (list .Release.Name $name) (regexMatch "^[0-9]" .Release.Name) -}}
 {{- join "-" $parts | replace "." "-" | trunc 45 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}

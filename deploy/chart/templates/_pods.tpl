@@ -8,24 +8,27 @@ enableServiceLinks: false
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- range $member := list "dnsPolicy" "dnsConfig" "hostAliases" "runtimeClassName" "schedulerName" }}
+{{- with get $.Values $member }}
+{{ $member }}:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
 securityContext:
-  runAsNonRoot: true
+  {{- $security := dict "runAsNonRoot" true "seccompProfile" (dict "type" "RuntimeDefault") }}
   {{- if not .Values.openshift }}
-  runAsUser: 65532
-  runAsGroup: 65532
-  # The group that may read the files of the Secrets.
-  fsGroup: 65532
+  {{- /* The group may read the files of the Secrets. */}}
+  {{- $security = merge $security (dict "runAsUser" 65532 "runAsGroup" 65532 "fsGroup" 65532) }}
   {{- end }}
-  seccompProfile:
-    type: RuntimeDefault
+  {{- range $member, $value := .Values.podSecurityContext }}{{ $_ := set $security $member $value }}{{ end }}
+  {{- toYaml $security | nindent 2 }}
 {{- end -}}
 
 {{- define "projectkeys.containerSecurity" -}}
 securityContext:
-  allowPrivilegeEscalation: false
-  readOnlyRootFilesystem: true
-  capabilities:
-    drop: [ALL]
+  {{- $security := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) }}
+  {{- range $member, $value := .Values.containerSecurityContext }}{{ $_ := set $security $member $value }}{{ end }}
+  {{- toYaml $security | nindent 2 }}
 {{- end -}}
 
 {{- define "projectkeys.containerImage" -}}
@@ -51,7 +54,7 @@ secret-{{ sha256sum . | trunc 10 }}
 
 {{/* The members `env`, `envFrom` and `volumeMounts` of a container.
      Argument: root, config (name of the ConfigMap), settings (secretSettings), own (name of its Secret), mounts, and optionally
-     env and fixedEnv: of two variables of one name the last one counts. */}}
+     envFrom, env and fixedEnv: of two variables of one name the last one counts. */}}
 {{- define "projectkeys.containerInput" -}}
 {{- $files := list "KAFKA_SSL_CAFILE" "KAFKA_SSL_CERTFILE" "KAFKA_SSL_KEYFILE" "RELAY_PUBLIC_KEYS_FILE" "PGSSLROOTCERT" "PGSSLCERT" "PGSSLKEY" "PGPASSFILE" -}}
 {{- $env := concat .root.Values.extraEnv (.env | default list) -}}
@@ -65,6 +68,9 @@ secret-{{ sha256sum . | trunc 10 }}
 envFrom:
   - configMapRef:
       name: {{ .config }}
+  {{- with .envFrom }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
 {{- with $env }}
 env:
   {{- range . }}
