@@ -35,6 +35,14 @@ async def client(tmp_path_factory: pytest.TempPathFactory) -> Any:
                 "value": 1000,
             }
         )
+        server.apply(
+            {
+                "apiVersion": "node.k8s.io/v1",
+                "kind": "RuntimeClass",
+                "metadata": {"name": "gvisor"},
+                "handler": "runsc",
+            }
+        )
         definitions = [_definition(path) for path in sorted(CRDS.glob("*.json"))]
         for definition in definitions:
             server.apply(definition)
