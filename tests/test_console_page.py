@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Route
 
 from tests.browser import AUDIT, PROJECT, TOKENS, Console, Site, open_console
 from tests.http_service import ORGANIZATION
+from tests.openapi import OPENAPI
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 LONG = "\u0645" * 20 + "\U0001f680" * 12 + "x" * 32
@@ -214,3 +215,17 @@ async def test_pages_have_no_violations(console: Console, path: str) -> None:
         await console.page.wait_for_selector("table, .empty, pre")
         assert await console.violations() == []
         await console.screenshot(f"{path.strip('/').replace('/', '-')}-{width}")
+
+
+async def test_the_page_of_the_api_has_no_violations(console: Console) -> None:
+    """With an operation open, on a narrow screen; its contents lead to each group of operations."""
+    page = console.page
+    await page.set_viewport_size({"width": 390, "height": 900})
+    await page.goto(f"{console.site.url}/docs")
+    await page.locator("#operations-keys-createKey .opblock-summary-control").click()
+    await page.wait_for_selector(".responses-table")
+    assert await console.violations() == []
+    targets = await page.evaluate("[...document.querySelectorAll('#contents a')].map(link => link.hash)")
+    assert targets == [*(f"#operations-tag-{each['name']}" for each in OPENAPI["tags"]), "#schemas"]
+    assert [await page.locator(target).count() for target in targets] == [1] * len(targets)
+    assert await page.locator("link[rel=icon]").get_attribute("href") == "docs/icon.svg"
