@@ -23,6 +23,10 @@ _REQUEST_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 _PUBLISH_BUCKETS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 5, 30, 300, 3600)
 
 
+def _factories(registry: CollectorRegistry) -> tuple[partial[Gauge], partial[Counter]]:
+    return partial(Gauge, registry=registry), partial(Counter, registry=registry)
+
+
 class RequestMetrics(Collector):
     """HTTP requests by route, method and status; the route is a template, never a path.
 
@@ -30,24 +34,19 @@ class RequestMetrics(Collector):
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        gauge, counter = _factories(registry)
         self._times: dict[tuple[str, str, int], _Times] = {}
-        self.in_flight = Gauge("projectkeys_http_requests_in_flight", "HTTP requests in progress.", registry=registry)
-        self.unsent = Gauge(
-            "projectkeys_http_unsent_response_bytes",
-            "Bytes of responses that their clients have not read.",
-            registry=registry,
+        self.in_flight = gauge("projectkeys_http_requests_in_flight", "HTTP requests in progress.")
+        self.unsent = gauge(
+            "projectkeys_http_unsent_response_bytes", "Bytes of responses that their clients have not read."
         )
-        self.aborted = Counter(
+        self.aborted = counter(
             "projectkeys_http_connections_aborted",
             "Connections aborted by the service, by the bound that they exceeded.",
             ("bound",),
-            registry=registry,
         )
-        self.restarts = Counter(
-            "projectkeys_background_restarts",
-            "Restarts of background tasks after a failure, by task.",
-            ("work",),
-            registry=registry,
+        self.restarts = counter(
+            "projectkeys_background_restarts", "Restarts of background tasks after a failure, by task.", ("work",)
         )
         registry.register(self)
 
@@ -96,30 +95,25 @@ class PublisherMetrics(Collector):
     """The publisher: from the outbox to Kafka. ``publish_seconds`` is one of the faster histograms of this module."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        gauge, counter = _factories(registry)
         self.publish_seconds = _Times(_PUBLISH_BUCKETS)
-        self.sessions_opened = Counter(
-            "projectkeys_producer_sessions_opened",
-            "Producer sessions opened, one per shard and more after failures.",
-            registry=registry,
+        self.sessions_opened = counter(
+            "projectkeys_producer_sessions_opened", "Producer sessions opened, one per shard and more after failures."
         )
-        self.failures = Counter(
+        self.failures = counter(
             "projectkeys_publish_failures",
             "Failures to open a producer session or to send a batch, by error.",
             ("error",),
-            registry=registry,
         )
-        self.rows_parked = Counter(
+        self.rows_parked = counter(
             "projectkeys_rows_parked",
             "Events parked because Kafka rejects them for good, by reason; later events of their keys wait.",
             ("reason",),
-            registry=registry,
         )
-        self.restarts = Counter(
-            "projectkeys_publisher_restarts",
-            "Restarts of the publisher after an internal error.",
-            registry=registry,
+        self.restarts = counter(
+            "projectkeys_publisher_restarts", "Restarts of the publisher after an internal error."
         )
-        self.shards_owned = Gauge("projectkeys_shards_owned", "Shards owned by this process.", registry=registry)
+        self.shards_owned = gauge("projectkeys_shards_owned", "Shards owned by this process.")
         registry.register(self)
 
     def collect(self) -> Iterable[Metric]:
@@ -137,22 +131,16 @@ class JobMetrics:
     """Batch jobs, and keys that expire."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.keys = Counter(
-            "projectkeys_job_keys",
-            "Keys processed by batch jobs, by kind of job.",
-            ("kind",),
-            registry=registry,
-        )
-        self.failures = Counter(
+        gauge, counter = _factories(registry)
+        self.keys = counter("projectkeys_job_keys", "Keys processed by batch jobs, by kind of job.", ("kind",))
+        self.failures = counter(
             "projectkeys_job_failures",
             "Failed batches, by kind of job and error; each is retried after a delay.",
             ("kind", "error"),
-            registry=registry,
         )
-        self.expiring = Gauge(
+        self.expiring = gauge(
             "projectkeys_keys_expiring",
             "Active keys that expire within 7 days and have not been rotated, up to 5 000.",
-            registry=registry,
         )
 
 
@@ -160,7 +148,7 @@ class UsageMetrics:
     """The reader of outcomes; ``reading`` is 1 in the process that reads."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        gauge, counter = partial(Gauge, registry=registry), partial(Counter, registry=registry)
+        gauge, counter = _factories(registry)
         self.reading = gauge("projectkeys_usage_reading", "Whether this process reads the topic of outcomes.")
         self._lag = gauge("projectkeys_usage_lag_records", "Outcomes not yet counted, as last read.")
         self._records = counter(
@@ -188,32 +176,28 @@ class OutboxMetrics:
     """The outbox as last read; depth and age exclude parked events and the events that they block."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._depth = Gauge(
+        gauge, _ = _factories(registry)
+        self._depth = gauge(
             "projectkeys_outbox_depth",
             "Events not yet acknowledged by Kafka, up to 5 000 per shard; without parked events.",
-            registry=registry,
         )
-        self._oldest_age = Gauge(
+        self._oldest_age = gauge(
             "projectkeys_outbox_oldest_age_seconds",
             "Age of the oldest event not yet acknowledged by Kafka; without parked events.",
-            registry=registry,
         )
-        self._shard_depth = Gauge(
+        self._shard_depth = gauge(
             "projectkeys_outbox_shard_depth",
             "Events of a shard not yet acknowledged by Kafka, up to 5 000; without parked events.",
             ("shard",),
-            registry=registry,
         )
-        self._shard_oldest_age = Gauge(
+        self._shard_oldest_age = gauge(
             "projectkeys_outbox_shard_oldest_age_seconds",
             "Age of the oldest event of a shard not yet acknowledged by Kafka; without parked events.",
             ("shard",),
-            registry=registry,
         )
-        self._parked = Gauge(
+        self._parked = gauge(
             "projectkeys_outbox_parked",
             "Parked events, which Kafka rejects for good, up to 5 000; later events of their keys wait.",
-            registry=registry,
         )
 
     def show(self, shards: Mapping[int, tuple[int, float]], *, parked: int) -> None:
