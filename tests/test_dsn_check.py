@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from service.cli import dsn as dsn_command
+from service.cli import commands
 from service.domain.model import new_key_half
 from tests.commands import run
 from tests.edge_site import EdgeSite, open_edge
@@ -21,8 +21,7 @@ _EDGE_TOKEN = "a-token-of-the-edge"  # noqa: S105 -- of a temporary edge
 def lines(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The lines that the command prints: the API and the edge run in this process and log to the same stream."""
     printed: list[str] = []
-    monkeypatch.setattr(dsn_command, "print_lines", printed.append)
-    monkeypatch.setattr(dsn_command, "print_json", lambda value: printed.append(json.dumps(value)))
+    monkeypatch.setattr(commands, "print_lines", lambda *lines: printed.extend(lines))
     return printed
 
 

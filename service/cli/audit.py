@@ -2,17 +2,16 @@
 
 import argparse
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from service.cli.commands import (
     Commands,
     add_command,
     add_group,
     add_json_option,
-    print_json,
-    print_lines,
+    print_table,
     printable,
     whole_number,
 )
@@ -82,18 +81,13 @@ def _time(text: str) -> datetime:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-async def _list(options: argparse.Namespace) -> int:
+async def _list(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         entries = await _find(Audit(database), options)
-    if options.json:
-        for entry in entries:
-            print_json({**audit_entry_to_json(entry), "organization": entry.organization_slug})
-        return 0
-    print_lines(
-        f"{'TIME (UTC)':19}  {'ORGANIZATION':20} {'ACTION':19} {'TARGET':32} {'ACTOR':24} ADDRESS, REQUEST, CHANGE",
-        *map(_readable_line, entries),
+    heading = (
+        f"{'TIME (UTC)':19}  {'ORGANIZATION':20} {'ACTION':19} {'TARGET':32} {'ACTOR':24} ADDRESS, REQUEST, CHANGE"
     )
-    return 0
+    print_table(options, heading, entries, _entry_to_json, _readable_line)
 
 
 async def _find(audit: Audit, options: argparse.Namespace) -> Sequence[AuditEntry]:
@@ -115,6 +109,10 @@ async def _project_id(audit: Audit, organization: str | None, project: str | Non
     if organization is None:
         raise CommandError("--project with a slug needs --org: a slug is unique only within its organization")
     return await audit.project_id(organization, project)
+
+
+def _entry_to_json(entry: AuditEntry) -> Mapping[str, Any]:
+    return {**audit_entry_to_json(entry), "organization": entry.organization_slug}
 
 
 def _readable_line(entry: AuditEntry) -> str:

@@ -5,9 +5,9 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from service.domain.dsn import is_base_url
 from service.domain.errors import CommandError
@@ -17,7 +17,8 @@ from service.json_text import dump_json
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # noqa: SLF001 -- has no public name
 """The object that subcommands are added to."""
 
-Run = Callable[[argparse.Namespace], int | Coroutine[Any, Any, int]]
+Row = TypeVar("Row")
+Run = Callable[[argparse.Namespace], int | Coroutine[Any, Any, int | None] | None]
 
 _MAX_NAME_LENGTH: Final = 64
 
@@ -32,7 +33,7 @@ def add_command(
         name: The name of the subcommand.
         summary: One line for the help, starting with a lower-case verb.
         example: Command lines that work when pasted into a shell, separated by a newline and two spaces.
-        run: Executes the subcommand and returns the exit code; can be a coroutine function. None for a group.
+        run: Executes the subcommand, also as a coroutine, and returns the exit code or nothing; None for a group.
     """
     parser = commands.add_parser(
         name,
@@ -151,6 +152,28 @@ def output_errors() -> Iterator[None]:
 def print_json(value: Mapping[str, Any]) -> None:
     """Print a JSON object to standard output, on one line."""
     print_lines(dump_json(value).decode())
+
+
+def print_result(options: argparse.Namespace, value: Mapping[str, Any], *lines: str) -> None:
+    """Print ``value`` with the option ``--json``, otherwise ``lines``."""
+    if options.json:
+        print_json(value)
+    else:
+        print_lines(*lines)
+
+
+def print_table(
+    options: argparse.Namespace,
+    heading: str,
+    rows: Sequence[Row],
+    to_json: Callable[[Row], Mapping[str, Any]],
+    to_line: Callable[[Row], str],
+) -> None:
+    """Print a JSON object for each row with the option ``--json``, otherwise a heading and a line for each row."""
+    if options.json:
+        print_lines(*(dump_json(to_json(row)).decode() for row in rows))
+    else:
+        print_lines(heading, *map(to_line, rows))
 
 
 def print_error(text: str) -> None:

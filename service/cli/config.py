@@ -23,13 +23,12 @@ def add_to(commands: Commands) -> None:
     )
 
 
-def _print(*, markdown: bool) -> int:
+def _print(*, markdown: bool) -> None:
     if markdown:
         print_lines(*markdown_lines())
-        return 0
+        return
     for name, value, description in table(read(Settings)):
         print_lines(f"{name}={value}", f"    {description}")
-    return 0
 
 
 def markdown_lines() -> Iterator[str]:

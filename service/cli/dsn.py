@@ -19,8 +19,7 @@ from service.cli.commands import (
     add_group,
     add_json_option,
     base_url,
-    print_json,
-    print_lines,
+    print_result,
     printable,
 )
 from service.domain.errors import CommandError
@@ -79,10 +78,7 @@ def _check(options: argparse.Namespace) -> int:
         status = "malformed" if dsn is None else _status(dsn, lookup(options, dsn["key"]))
         is_every_one_active &= status == "active" or status.startswith("active, ")
         shown = printable(text) if dsn is None else _public(dsn)
-        if options.json:
-            print_json({"dsn": shown, "status": status})
-        else:
-            print_lines(f"{status}: {shown}")
+        print_result(options, {"dsn": shown, "status": status}, f"{status}: {shown}")
     return 0 if is_every_one_active else 1
 
 

@@ -20,11 +20,10 @@ def add_to(commands: Commands) -> None:
     )
 
 
-def _run(_options: argparse.Namespace) -> int:
+def _run(_options: argparse.Namespace) -> None:
     settings = read(EdgeProcessSettings)
 
     async def serve() -> None:
         await serve_edge(build_edge(settings))  # the consumer kit and locks need a running loop
 
     run(settings, serve)
-    return 0

@@ -18,8 +18,7 @@ from service.cli.commands import (
     command_line_origin,
     display_name,
     matching,
-    print_json,
-    print_lines,
+    print_result,
     printable,
     project_path,
     whole_number,
@@ -73,13 +72,10 @@ class _Context:
     def show(self, key: ProjectKey) -> None:
         """Print a key: its DSN first."""
         shown = self.to_json(key)
-        if self.options.json:
-            print_json(shown)
-        else:
-            limit = f"{key.rate_limit.count}/{key.rate_limit.window}" if key.rate_limit else "no limit"
-            state = "active" if key.is_active else "disabled"
-            state += f" until {shown['expiresAt']}" if key.is_active and key.expires_at else ""
-            print_lines(f"{shown['dsn']}  {state}  {limit}  {printable(key.label)}")
+        limit = f"{key.rate_limit.count}/{key.rate_limit.window}" if key.rate_limit else "no limit"
+        state = "active" if key.is_active else "disabled"
+        state += f" until {shown['expiresAt']}" if key.is_active and key.expires_at else ""
+        print_result(self.options, shown, f"{shown['dsn']}  {state}  {limit}  {printable(key.label)}")
 
     def to_json(self, key: ProjectKey) -> dict[str, Any]:
         """Return the JSON members of a key, without its secret half."""
@@ -202,10 +198,9 @@ def _days(text: str) -> timedelta:
     return timedelta(days=int(matching("[1-9][0-9]{0,3}d", "days, from 1d to 9999d")(text)[:-1]))
 
 
-async def _run(options: argparse.Namespace, action: _Action) -> int:
+async def _run(options: argparse.Namespace, action: _Action) -> None:
     async with _opened(options) as context:
         await action(context)
-    return 0
 
 
 @asynccontextmanager
@@ -294,7 +289,4 @@ async def _rename(context: _Context) -> None:
 async def _delete(context: _Context) -> None:
     key = await context.keys.read.get(context.project, context.options.key)
     await context.keys.change.delete(context.project, key.public_key, command_line_origin())
-    if context.options.json:
-        print_json(context.to_json(key))
-    else:
-        print_lines(f"Deleted the key {key.public_key}.")
+    print_result(context.options, context.to_json(key), f"Deleted the key {key.public_key}.")

@@ -53,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     options = _parser(*arguments[:1]).parse_args(arguments)
     try:
-        result: Coroutine[None, None, int] | int = options.run(options)
-        return asyncio.run(result) if isinstance(result, Coroutine) else result
+        result: Coroutine[None, None, int | None] | int | None = options.run(options)
+        return (asyncio.run(result) if isinstance(result, Coroutine) else result) or 0
     except SettingsError as error:
         print_error(f"Some settings are invalid:\n{error}")
         return EX_CONFIG

@@ -65,7 +65,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-async def _run(options: argparse.Namespace) -> int:
+async def _run(options: argparse.Namespace) -> None:
     deadline = time.monotonic() + options.wait
     await _wait_for_database(deadline)
     async with connect_database() as database:
@@ -75,7 +75,6 @@ async def _run(options: argparse.Namespace) -> int:
             print_lines(f"The schema is current (version {migrations.version}).")
         else:
             await _migrate(migrations, max(deadline - time.monotonic(), 0.0), options.grant_to)
-    return 0
 
 
 async def _wait_for_database(deadline: float) -> None:

@@ -11,8 +11,8 @@ from service.cli.commands import (
     add_json_option,
     command_line_origin,
     print_error,
-    print_json,
     print_lines,
+    print_table,
 )
 from service.command_app import connect_database
 from service.domain.events import EventType, ParkedRow, time_to_json
@@ -64,22 +64,15 @@ def add_to(commands: Commands) -> None:
     )
 
 
-async def _list(options: argparse.Namespace) -> int:
+async def _list(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         rows = await Parked(database).list(limit=_MAX_ROWS + 1)
-    if not options.json:
-        print_lines(
-            f"{'SHARD':>5} {'SEQ':>10} {'KEY':32} {'TYPE':20} {'VERSION':>7} {'SINCE (UTC)':19} {'ATTEMPTS':>8} "
-            "REASON"
-        )
-    for row in rows[:_MAX_ROWS]:
-        if options.json:
-            print_json(_row_to_json(row))
-        else:
-            print_lines(_readable_line(row))
+    heading = (
+        f"{'SHARD':>5} {'SEQ':>10} {'KEY':32} {'TYPE':20} {'VERSION':>7} {'SINCE (UTC)':19} {'ATTEMPTS':>8} REASON"
+    )
+    print_table(options, heading, rows[:_MAX_ROWS], _row_to_json, _readable_line)
     if len(rows) > _MAX_ROWS:
         print_error(f"Only the first {_MAX_ROWS} parked events are listed.")
-    return 0
 
 
 def _readable_line(row: ParkedRow) -> str:
@@ -102,11 +95,10 @@ def _row_to_json(row: ParkedRow) -> dict[str, Any]:
     }
 
 
-async def _retry(options: argparse.Namespace) -> int:
+async def _retry(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         count = await Parked(database).retry(options.key)
     print_lines(f"Events to be published again: {count}.")
-    return 0
 
 
 async def _discard(options: argparse.Namespace) -> int:

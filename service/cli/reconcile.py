@@ -10,8 +10,7 @@ from service.cli.commands import (
     add_command,
     add_json_option,
     command_line_origin,
-    print_json,
-    print_lines,
+    print_result,
 )
 from service.cli.progress import progress_of
 from service.command_app import build_reconcile, connect_database
@@ -70,10 +69,8 @@ async def _run(options: argparse.Namespace) -> int:
             counts, republished = diff_store.count_differences(), 0
             if options.repair and counts:
                 republished = await reconcile.repair(diff_store, command_line_origin(), progress_of)
-        if options.json:
-            print_json(_report_to_json(diff_store, counts, republished))
-        else:
-            print_lines(*_readable_lines(diff_store, counts, republished))
+        found = (diff_store, counts, republished)
+        print_result(options, _report_to_json(*found), *_readable_lines(*found))
     return 1 if counts.keys() - {Kind.OUTDATED_FORM} else 0
 
 

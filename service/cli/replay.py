@@ -10,8 +10,8 @@ from service.cli.commands import (
     add_json_option,
     command_line_origin,
     print_error,
-    print_json,
     print_lines,
+    print_table,
     project_path,
     whole_number,
 )
@@ -74,7 +74,9 @@ async def _run(options: argparse.Namespace) -> int:
     async with connect_database() as database:
         replays = Replays(database)
         if options.list:
-            return await _list(replays, as_json=options.json)
+            heading = f"{'ID':>6} {'KIND':14} {'SCOPE':40} {'DONE':>22} {'RATE':>7} {'SINCE (UTC)':19} STATE"
+            print_table(options, heading, await replays.unfinished(limit=_MAX_JOBS), _state_to_json, _readable_line)
+            return 0
         if options.cancel is not None:
             await replays.cancel(options.cancel)
             print_lines(f"Replay {options.cancel} was cancelled.")
@@ -115,19 +117,6 @@ async def _watch(replays: Replays, job_id: int) -> int:
         print_lines(f"Replay {job_id} was cancelled; keys republished before: {state.done}.")
         return 1
     print_lines(f"Keys republished: {state.done}.")
-    return 0
-
-
-async def _list(replays: Replays, *, as_json: bool) -> int:
-    states = await replays.unfinished(limit=_MAX_JOBS)
-    if as_json:
-        for state in states:
-            print_json(_state_to_json(state))
-        return 0
-    print_lines(
-        f"{'ID':>6} {'KIND':14} {'SCOPE':40} {'DONE':>22} {'RATE':>7} {'SINCE (UTC)':19} STATE",
-        *map(_readable_line, states),
-    )
     return 0
 
 

@@ -41,11 +41,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--create-topic", action="store_true", help="create the topic if it does not exist")
 
 
-def _run(options: argparse.Namespace, *, api: bool) -> int:
+def _run(options: argparse.Namespace, *, api: bool) -> None:
     settings = read(Settings)
 
     async def start() -> None:
         await serve(build(settings), create_topic=options.create_topic, api=api, publish=options.publish)
 
     run(settings, start)
-    return 0

@@ -126,7 +126,7 @@ class _Filter:
         return selected
 
 
-async def _tail(options: argparse.Namespace) -> int:
+async def _tail(options: argparse.Namespace) -> None:
     settings = read(KafkaSettings)
     wanted = _Filter(await _project_id(options.project), frozenset(options.key), frozenset(options.type))
     async with tail(settings, from_beginning=options.start == "beginning") as messages:
@@ -140,7 +140,6 @@ async def _tail(options: argparse.Namespace) -> int:
         finally:
             for task in tasks:
                 task.cancel()
-    return 0
 
 
 async def _project_id(project: int | tuple[str, str] | None) -> int | None:

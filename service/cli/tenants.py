@@ -12,8 +12,7 @@ from service.cli.commands import (
     command_line_origin,
     display_name,
     matching,
-    print_json,
-    print_lines,
+    print_result,
     printable,
 )
 from service.command_app import build_keys, build_organizations, build_projects, connect_database
@@ -96,7 +95,7 @@ def _add_projects(commands: Commands) -> None:
     add_json_option(listing)
 
 
-async def _create_organization(options: argparse.Namespace) -> int:
+async def _create_organization(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         organization, _ = await build_organizations(database).create(
             slug=options.slug,
@@ -104,28 +103,22 @@ async def _create_organization(options: argparse.Namespace) -> int:
             ingest_url=options.ingest_url,
             origin=command_line_origin(),
         )
-    if options.json:
-        print_json(_organization_to_json(organization))
-    else:
-        print_lines(f"Created the organization {organization.slug} with the id {organization.id}.")
-    return 0
+    text = f"Created the organization {organization.slug} with the id {organization.id}."
+    print_result(options, _organization_to_json(organization), text)
 
 
-async def _list_organizations(options: argparse.Namespace) -> int:
+async def _list_organizations(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         async for found in list_organizations(database):
-            if options.json:
-                print_json(_organization_to_json(found))
-            else:
-                print_lines(f"{found.id}  {found.slug}  {printable(found.name)}")
-    return 0
+            text = f"{found.id}  {found.slug}  {printable(found.name)}"
+            print_result(options, _organization_to_json(found), text)
 
 
 def _organization_to_json(found: Organization) -> dict[str, Any]:
     return {"id": str(found.id), "slug": found.slug, "name": found.name, "ingestUrl": found.ingest_url}
 
 
-async def _create_project(options: argparse.Namespace) -> int:
+async def _create_project(options: argparse.Namespace) -> None:
     settings = read(KeySettings)
     async with connect_database(settings) as database:
         project, _ = await build_projects(database, settings).create(
@@ -138,21 +131,15 @@ async def _create_project(options: argparse.Namespace) -> int:
         keys = build_keys(database, settings)
         rows = await keys.read.page(project, Page(size=1))
     dsns = [endpoints(keys.ingest, project).dsn % key.public_key for key in rows.keys]
-    if options.json:
-        print_json({**_project_to_json(project), "dsn": dsns[0] if dsns else None})
-    else:
-        print_lines(f"Created the project {project.slug} with the id {project.id}.", *dsns)
-    return 0
+    value = {**_project_to_json(project), "dsn": dsns[0] if dsns else None}
+    print_result(options, value, f"Created the project {project.slug} with the id {project.id}.", *dsns)
 
 
-async def _list_projects(options: argparse.Namespace) -> int:
+async def _list_projects(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         async for found in list_projects(database, options.org):
-            if options.json:
-                print_json(_project_to_json(found))
-            else:
-                print_lines(f"{found.id}  {found.organization.slug}/{found.slug}  {printable(found.name)}")
-    return 0
+            text = f"{found.id}  {found.organization.slug}/{found.slug}  {printable(found.name)}"
+            print_result(options, _project_to_json(found), text)
 
 
 def _project_to_json(found: Project) -> dict[str, Any]:

@@ -4,9 +4,10 @@ import argparse
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from service.cli.commands import (
     Commands,
@@ -16,8 +17,8 @@ from service.cli.commands import (
     command_line_origin,
     display_name,
     print_error,
-    print_json,
-    print_lines,
+    print_result,
+    print_table,
     whole_number,
 )
 from service.command_app import connect_database
@@ -99,7 +100,7 @@ def _days(text: str) -> timedelta:
     return timedelta(days=days)
 
 
-async def _create(options: argparse.Namespace) -> int:
+async def _create(options: argparse.Namespace) -> None:
     # The token is no argument, since other users of the machine can see the arguments of processes.
     token = None if options.from_file is None else _read_token(options.from_file)
     async with connect_database() as database:
@@ -112,26 +113,22 @@ async def _create(options: argparse.Namespace) -> int:
             token=token,
             origin=command_line_origin(),
         )
-    if options.json:
-        print_json({"name": options.name, "token": created if token is None else None})
-        return 0
-    print_lines(created if token is None else f"Created the token {options.name}.")
-    return 0
+    value = {"name": options.name, "token": created if token is None else None}
+    print_result(options, value, value["token"] or f"Created the token {options.name}.")
 
 
-async def _list(options: argparse.Namespace) -> int:
+async def _list(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         rows = await Tokens(database).list()
-    if options.json:
-        for row in rows:
-            print_json({"organization": row.organization_slug, **token_to_json(row)})
-        return 0
-    print_lines(
+    heading = (
         f"{'ID':>4}  {'NAME':24} {'ORGANIZATION':20} {'LAST 4':6}  {'STATE':24} {'LAST USED (UTC)':16} "
-        f"{'RATE':>7} SCOPES",
-        *map(_readable_line, rows),
+        f"{'RATE':>7} SCOPES"
     )
-    return 0
+    print_table(options, heading, rows, _row_to_json, _readable_line)
+
+
+def _row_to_json(row: TokenRow) -> Mapping[str, Any]:
+    return {"organization": row.organization_slug, **token_to_json(row)}
 
 
 def _readable_line(row: TokenRow) -> str:
@@ -151,14 +148,10 @@ def _state(row: TokenRow) -> str:
     return f"{'expires' if row.expires_at > datetime.now(UTC) else 'expired'} {row.expires_at:%Y-%m-%d %H:%M}"
 
 
-async def _revoke(options: argparse.Namespace) -> int:
+async def _revoke(options: argparse.Namespace) -> None:
     async with connect_database() as database:
         name = await Tokens(database).revoke(options.id, command_line_origin())
-    if options.json:
-        print_json({"id": str(options.id), "name": name})
-    else:
-        print_lines(f"Revoked the token {name}.")
-    return 0
+    print_result(options, {"id": str(options.id), "name": name}, f"Revoked the token {name}.")
 
 
 def _read_token(path: str) -> str:

@@ -118,7 +118,7 @@ def _report(stage: Stage, *, applied: bool) -> int:
     return int(bool(conflicts or (found and not applied)))
 
 
-async def _export(options: argparse.Namespace) -> int:
+async def _export(options: argparse.Namespace) -> None:
     count = 0
     async with connect_database() as database:
         items = Export(database).items(options.organization, with_secrets=options.with_secrets)
@@ -129,7 +129,6 @@ async def _export(options: argparse.Namespace) -> int:
                     count += 1
             output.write(b"\n]\n" if count else b"[]\n")
     print_error(f"Exported records: {count}.")
-    return 0
 
 
 @contextmanager
