@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from service.http.routes import RESOURCES, Resource
+from service.http.dispatcher import Resource
+from service.http.routes import RESOURCES
 from tests.http_service import NO_PERMISSION, NOT_FOUND, ORGANIZATION, Response, Site
 
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")

@@ -13,7 +13,7 @@ from service.edge.authorization import Authorization
 from service.edge.lookups import EdgeToken, Lookups
 from service.edge.original_requests import PATH
 from service.edge.relay_requests import RelayRequests
-from service.http.errors import RETRY_AFTER, HttpError, method_not_allowed
+from service.http.errors import RETRY_AFTER, HttpError
 from service.http.server.middleware import ROUTES, Handler, Middleware, Routes
 from service.http.server.response import Response, empty_response, header_lines
 from service.http.server.state import Request, ServerState
@@ -38,8 +38,7 @@ def create_edge_app(
     app = web.Application()
     app[ROUTES] = _EdgeRoutes(state, authorization, token)
     for path, handlers in _resources(requests, lookups).items():
-        allow = ", ".join([*handlers, "OPTIONS"])
-        app[ROUTES].add(path, Middleware(state, path, _by_method(handlers, allow), allow))
+        app[ROUTES].add_methods(state, path, handlers)
 
     async def run_background_tasks(_app: web.Application) -> AsyncIterator[None]:
         restarts = state.metrics.restarts
@@ -66,20 +65,6 @@ def _resources(requests: RelayRequests, lookups: Lookups) -> Mapping[str, Mappin
         "/keys/lookup": {"POST": lookups.get_keys},
         "/keys/{public_key}": {"GET": lookups.get_key},
     }
-
-
-def _by_method(handlers: Mapping[str, Handler], allow: str) -> Handler:
-    """Return a handler that calls the one of the method; HEAD is that of GET."""
-
-    async def respond(request: Request) -> Response:
-        method = "GET" if request.method == "HEAD" else request.method
-        if method == "OPTIONS":
-            return empty_response(status=200, allow=allow)
-        if method not in handlers:
-            raise method_not_allowed(request.method)
-        return await handlers[method](request)
-
-    return respond
 
 
 class _EdgeRoutes(Routes):

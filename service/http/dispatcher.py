@@ -53,7 +53,6 @@ class RequestContext:
         use_cases: The use cases.
         key_serializer: The serializer of keys in responses.
         principal: The principal of the token.
-        allow: The methods of the resource, for the header Allow.
         names: The variables of the path.
         project: The project in the path; it is not set if the path has none.
     """
@@ -63,7 +62,6 @@ class RequestContext:
     use_cases: UseCases
     key_serializer: KeySerializer
     principal: Principal
-    allow: str
     names: Mapping[str, str]
     project: Project = field(init=False)
 
@@ -117,40 +115,37 @@ class RequestContext:
 Handler = Callable[[RequestContext], Awaitable[Response]]
 
 
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A path with variables, the handler of each method and the scopes that permit each method.
+
+    ``signs_in`` says whether the body of POST contains the token.
+    """
+
+    path: str
+    methods: Mapping[str, Handler]
+    scopes: Scopes
+    signs_in: bool = False
+
+
 class Dispatcher:
     """The checks of the requests of one resource, and the call of the handler of the method.
 
     Args:
-        path: The path of the resource, with variables.
-        handlers: The handler of each method.
-        scopes: The scopes that permit each method.
-        allow: The methods, for the header Allow.
+        resource: The resource.
         server: The state of the server.
         use_cases: The use cases.
         key_serializer: The serializer of keys in responses.
-        signs_in: Whether the body of POST contains the token.
     """
 
     def __init__(
-        self,
-        path: str,
-        handlers: Mapping[str, Handler],
-        scopes: Scopes,
-        allow: str,
-        *,
-        server: ServerState,
-        use_cases: UseCases,
-        key_serializer: KeySerializer,
-        signs_in: bool = False,
+        self, resource: Resource, server: ServerState, use_cases: UseCases, key_serializer: KeySerializer
     ) -> None:
+        self._resource = resource
         self._server = server
         self._use_cases = use_cases
         self._key_serializer = key_serializer
-        self._scopes = scopes
-        self._allow = allow
-        self._handlers = {"HEAD": handlers["GET"], **handlers} if "GET" in handlers else dict(handlers)
-        self._signs_in = signs_in
-        self._is_in_project = path.startswith(PROJECT_PATH)
+        self._is_in_project = resource.path.startswith(PROJECT_PATH)
 
     async def dispatch(self, request: Request) -> Response:
         """Return the response to ``request``.
@@ -161,16 +156,14 @@ class Dispatcher:
         """
         method, names = request.method, request.path_variables
         if method == "OPTIONS":
-            return empty_response(status=200, allow=self._allow)
-        token = await token_in_body(request) if self._signs_in and method == "POST" else credential(request)
+            return empty_response(status=200)
+        token = await token_in_body(request) if self._resource.signs_in and method == "POST" else credential(request)
         principal = self._use_cases.tokens.cached(token) or await self._authenticate(token)
         request.principal = principal
         if principal.rate_limit is not None:
             self._server.rate_limiter.count(principal)
         handler = self._permitted_handler(principal, method, names)
-        context = RequestContext(
-            request, self._server, self._use_cases, self._key_serializer, principal, self._allow, names
-        )
+        context = RequestContext(request, self._server, self._use_cases, self._key_serializer, principal, names)
         if self._is_in_project:
             project = self._use_cases.projects.cache.get((names["organization"], names["project"]))
             context.project = project or await self._find_project(request, names)
@@ -204,10 +197,10 @@ class Dispatcher:
                 organization, which may exist or not; 405, there is no such method.
             NotFoundError: A name contains invalid characters.
         """
-        needed = self._scopes.get(method)
+        needed = self._resource.scopes.get(method)
         if needed is not None and principal.scopes.isdisjoint(needed):
             raise insufficient_scope(needed)
-        handler = self._handlers.get(method)
+        handler = self._resource.methods.get("GET" if method == "HEAD" else method)
         if handler is None:
             raise method_not_allowed(method)
         if principal.organization_id is not None and "organization" in names:

@@ -1,16 +1,14 @@
 """The resources of the API with their methods and scopes."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
 
-from service.http.dispatcher import PROJECT_PATH, Dispatcher, Handler, Scopes
+from service.http.dispatcher import PROJECT_PATH, Dispatcher, Resource, Scopes
 from service.http.handlers import audit, console, keys, stats, tenants
 from service.http.serializers import KeySerializer
-from service.http.server.middleware import Middleware, Routes
+from service.http.server.middleware import Middleware, Routes, allowed
 from service.http.server.response import Response, bytes_response, empty_response, json_response
 from service.http.server.state import ServerState
 from service.usecases.use_cases import UseCases
@@ -24,21 +22,6 @@ def scopes_of(noun: str) -> Scopes:
     read = tuple(f"{noun}:{level}" for level in _READ)
     write = tuple(f"{noun}:{level}" for level in _WRITE)
     return {"GET": read, "HEAD": read, "POST": write, "PUT": write, "DELETE": (f"{noun}:admin",)}
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A path, the handler of each method and the scopes that permit each method."""
-
-    path: str
-    methods: Mapping[str, Handler]
-    scopes: Scopes
-
-    @property
-    def allow(self) -> str:
-        """The methods, as in the header Allow."""
-        head = ["HEAD"] if "GET" in self.methods else []
-        return ", ".join([*self.methods, *head, "OPTIONS"])
 
 
 RESOURCES: Final = (
@@ -107,6 +90,7 @@ SESSION: Final = Resource(
     "/console/session",
     {"GET": console.get_session, "POST": console.open_session, "DELETE": console.end_session},
     {},
+    signs_in=True,
 )
 """The sessions of the console, which only browsers use."""
 
@@ -120,17 +104,9 @@ def routes(state: ServerState, use_cases: UseCases, key_serializer: KeySerialize
     found = Routes(unknown=Middleware(state, "unknown", _no_such_path))
     sessions = [] if state.console_origin is None else [SESSION]
     for resource in (*RESOURCES, *sessions):
-        dispatcher = Dispatcher(
-            resource.path,
-            resource.methods,
-            resource.scopes,
-            resource.allow,
-            server=state,
-            use_cases=use_cases,
-            key_serializer=key_serializer,
-            signs_in=resource is SESSION,
-        )
-        found.add(resource.path, Middleware(state, resource.path, dispatcher.dispatch, resource.allow))
+        dispatcher = Dispatcher(resource, state, use_cases, key_serializer)
+        allow = allowed(resource.methods)
+        found.add(resource.path, Middleware(state, resource.path, dispatcher.dispatch, allow))
     return found
 
 

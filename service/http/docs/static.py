@@ -9,19 +9,11 @@ from typing import Final
 
 from aiohttp import web
 
-from service.http.errors import method_not_allowed
 from service.http.request import accepts, joined_header
-from service.http.server.middleware import Middleware, Routes
-from service.http.server.response import (
-    COMMON_HEADERS,
-    Response,
-    empty_response,
-    error_response,
-    header_lines,
-)
+from service.http.server.middleware import Routes
+from service.http.server.response import COMMON_HEADERS, Response, header_lines
 from service.http.server.state import ServerState
 
-_ALLOW: Final = "GET, HEAD, OPTIONS"
 _ETAG: Final = re.compile(r'"([^"]*)"')
 
 
@@ -48,7 +40,7 @@ class Page:
 
 def add_page(routes: Routes, state: ServerState, page: Page) -> None:
     """Add the route of ``page``."""
-    routes.add(page.path, Middleware(state, page.path, _PageHandler(page).respond))
+    routes.add_methods(state, page.path, {"GET": _PageHandler(page).respond})
 
 
 class _PageHandler:
@@ -58,7 +50,6 @@ class _PageHandler:
         self._tag = hashlib.sha256(page.body).hexdigest()[:32]
         headers = {
             **COMMON_HEADERS,
-            "Allow": _ALLOW,
             "Content-Type": page.content_type,
             "ETag": f'"{self._tag}"',
             "Cache-Control": "public, max-age=31536000, immutable" if page.is_immutable else "no-cache",
@@ -75,10 +66,6 @@ class _PageHandler:
 
     async def respond(self, request: web.Request) -> Response:
         """Return the page, or 304 if the client has it."""
-        if request.method == "OPTIONS":
-            return empty_response(status=200, allow=_ALLOW)
-        if request.method not in {"GET", "HEAD"}:
-            return error_response(method_not_allowed(request.method), allow=_ALLOW)
         known = joined_header(request, "If-None-Match")
         if known == "*" or self._tag in _ETAG.findall(known):
             return Response(self._not_modified, status=304)

@@ -23,7 +23,6 @@ async def list_entries(context: RequestContext) -> Response:
     entries = await context.use_cases.audit.of_organization(context.organization_name, _search(context), page)
     return json_response(
         {"rows": [audit_entry_to_json(entry) for entry in page.of(entries)], "options": ACTIONS},
-        allow=context.allow,
         headers={"Link": link_header(context, page, [entry.id for entry in entries])},
     )
 

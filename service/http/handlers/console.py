@@ -19,7 +19,7 @@ async def open_session(context: RequestContext) -> Response:
     """``POST /console/session``: 204 with the cookie of a new session; the token is in the body."""
     session_id = await context.use_cases.sessions.open(context.principal, context.origin)
     cookie = f"{COOKIE}={session_id}; {_ATTRIBUTES}; Max-Age={_DURATION}"
-    return empty_response(status=204, allow=context.allow, headers={"Set-Cookie": cookie})
+    return empty_response(status=204, headers={"Set-Cookie": cookie})
 
 
 async def get_session(context: RequestContext) -> Response:
@@ -35,7 +35,7 @@ async def get_session(context: RequestContext) -> Response:
         "organization": token.organization_slug,
         "usage": context.use_cases.usage is not None,
     }
-    return json_response(value, allow=context.allow)
+    return json_response(value)
 
 
 async def end_session(context: RequestContext) -> Response:
@@ -44,12 +44,12 @@ async def end_session(context: RequestContext) -> Response:
         raise HttpError(400, "The request has no session; a token ends by `projectkeys token revoke`.")
     await context.use_cases.sessions.end(context.principal, context.origin)
     headers = {"Set-Cookie": f"{COOKIE}=; {_ATTRIBUTES}; Max-Age=0"}
-    return empty_response(status=204, allow=context.allow, headers=headers)
+    return empty_response(status=204, headers=headers)
 
 
 async def get_status(context: RequestContext) -> Response:
     """``GET /console/status``: whether events reach Kafka; the values of the whole installation, at most 2 s old."""
-    return json_response(await context.use_cases.publishing_status.get(), allow=context.allow)
+    return json_response(await context.use_cases.publishing_status.get())
 
 
 async def list_tokens(context: RequestContext) -> Response:
@@ -57,4 +57,4 @@ async def list_tokens(context: RequestContext) -> Response:
     page = requested_page(context)
     rows = await context.use_cases.tokens.page(context.organization_name, page)
     link = link_header(context, page, [row.id for row in rows])
-    return json_response([token_to_json(row) for row in page.of(rows)], allow=context.allow, headers={"Link": link})
+    return json_response([token_to_json(row) for row in page.of(rows)], headers={"Link": link})

@@ -43,7 +43,6 @@ async def create_key(context: RequestContext) -> Response:
     return bytes_response(
         context.key_serializer.serialize_written(created.key, context.project),
         status=201,
-        allow=context.allow,
         headers=await event_headers(context, created.event_id, created.key.public_key, replayed=created.replayed),
     )
 
@@ -94,13 +93,13 @@ def _page_response(
 ) -> Response:
     headers = {"Link": link_header(context, page, row_ids, last_read=last_read)}
     body = without_secrets(text) if context.principal.is_session else text
-    return bytes_response(body, allow=context.allow, headers=headers)
+    return bytes_response(body, headers=headers)
 
 
 async def get_key(context: RequestContext) -> Response:
     """``GET …/keys/{key_id}/``."""
     key = await context.use_cases.read_keys.get(context.project, context.key_id)
-    return bytes_response(context.key_serializer.serialize(key, context.project), allow=context.allow)
+    return bytes_response(context.key_serializer.serialize(key, context.project))
 
 
 async def update_key(context: RequestContext) -> Response:
@@ -113,7 +112,6 @@ async def update_key(context: RequestContext) -> Response:
     updated = await context.use_cases.change_keys.update(project, key_id, change, context.origin, key=key)
     return bytes_response(
         context.key_serializer.serialize_written(updated.key, project),
-        allow=context.allow,
         headers=await event_headers(context, updated.event_id, key_id),
     )
 
@@ -122,7 +120,7 @@ async def delete_key(context: RequestContext) -> Response:
     """``DELETE …/keys/{key_id}/``: 204, after the commit."""
     event_id = await context.use_cases.change_keys.delete(context.project, context.key_id, context.origin)
     headers = await event_headers(context, event_id, context.key_id)
-    return empty_response(status=204, allow=context.allow, headers=headers)
+    return empty_response(status=204, headers=headers)
 
 
 async def rotate_key(context: RequestContext) -> Response:
@@ -144,7 +142,6 @@ async def rotate_key(context: RequestContext) -> Response:
     return bytes_response(
         context.key_serializer.serialize_written(rotated.key, project),
         status=201,
-        allow=context.allow,
         headers=headers,
     )
 
@@ -157,6 +154,5 @@ async def get_or_create_key(context: RequestContext) -> Response:
     return bytes_response(
         context.key_serializer.serialize_written(found.key, project),
         status=200 if found.event_id is None else 201,
-        allow=context.allow,
         headers=await event_headers(context, found.event_id, found.key.public_key),
     )

@@ -30,9 +30,9 @@ _NEW_PROJECT: Final = NewProjectBody()
 _PROJECT_CHANGE: Final = ProjectChangeBody()
 
 
-async def health(context: RequestContext) -> Response:
+async def health(_context: RequestContext) -> Response:
     """``GET /api/0/internal/health/``: 200 for every valid token; clients use it to check their token."""
-    return json_response({"problems": [], "healthy": {}}, allow=context.allow)
+    return json_response({"problems": [], "healthy": {}})
 
 
 async def create_organization(context: RequestContext) -> Response:
@@ -49,7 +49,7 @@ async def create_organization(context: RequestContext) -> Response:
         idempotency_key=context.idempotency_key(body),
     )
     headers = REPLAYED if replayed else {}
-    return json_response(organization_to_json(organization), status=201, allow=context.allow, headers=headers)
+    return json_response(organization_to_json(organization), status=201, headers=headers)
 
 
 async def list_organizations(context: RequestContext) -> Response:
@@ -58,13 +58,13 @@ async def list_organizations(context: RequestContext) -> Response:
     found = await context.use_cases.organizations.find(principal.organization_id, skip=page.skip, limit=page.size + 1)
     link = offset_link_header(context, page, has_next=len(found) > page.size)
     values = [organization_to_json(organization) for organization in found[: page.size]]
-    return json_response(values, allow=context.allow, headers={"Link": link})
+    return json_response(values, headers={"Link": link})
 
 
 async def get_organization(context: RequestContext) -> Response:
     """``GET /api/0/organizations/{organization}/``."""
     organization = await context.use_cases.organizations.get(context.organization_name)
-    return json_response(organization_to_json(organization), allow=context.allow)
+    return json_response(organization_to_json(organization))
 
 
 async def update_organization(context: RequestContext) -> Response:
@@ -73,7 +73,7 @@ async def update_organization(context: RequestContext) -> Response:
     body = await read_body(context.request)
     change = load(_ORGANIZATION_CHANGE, body)
     changed = await context.use_cases.organizations.update(organization, change, context.origin)
-    return json_response(organization_to_json(changed), allow=context.allow)
+    return json_response(organization_to_json(changed))
 
 
 async def list_projects(context: RequestContext) -> Response:
@@ -88,7 +88,7 @@ async def list_projects(context: RequestContext) -> Response:
         async with aclosing(context.use_cases.projects.find_all(organization, search)) as lists:
             chunks = [_json_items(projects) async for projects in lists]
     link = offset_link_header(context, page, has_next=False)
-    return bytes_response(b"[%s]" % b",".join(chunks), allow=context.allow, headers={"Link": link})
+    return bytes_response(b"[%s]" % b",".join(chunks), headers={"Link": link})
 
 
 async def list_projects_of_token(context: RequestContext) -> Response:
@@ -105,7 +105,7 @@ async def _page_of_projects(context: RequestContext, organization_id: int | None
         found = await context.use_cases.projects.find(organization_id, search, skip=page.skip, limit=limit)
     link = offset_link_header(context, page, has_next=len(found) > page.size)
     items = _json_items(found[: page.size])
-    return bytes_response(b"[%s]" % items, allow=context.allow, headers={"Link": link})
+    return bytes_response(b"[%s]" % items, headers={"Link": link})
 
 
 async def list_teams(context: RequestContext) -> Response:
@@ -114,7 +114,7 @@ async def list_teams(context: RequestContext) -> Response:
     page = requested_offset_page(context)
     values = [] if page.skip else [team_to_json(organization)]
     link = offset_link_header(context, page, has_next=False)
-    return json_response(values, allow=context.allow, headers={"Link": link})
+    return json_response(values, headers={"Link": link})
 
 
 def _json_items(projects: Sequence[Project]) -> bytes:
@@ -140,12 +140,12 @@ async def create_project(context: RequestContext) -> Response:
         idempotency_key=context.idempotency_key(body),
     )
     headers = REPLAYED if replayed else {}
-    return json_response(project_to_json(project), status=201, allow=context.allow, headers=headers)
+    return json_response(project_to_json(project), status=201, headers=headers)
 
 
 async def get_project(context: RequestContext) -> Response:
     """``GET /api/0/projects/{organization}/{project}/``."""
-    return json_response(project_to_json(context.project), allow=context.allow)
+    return json_response(project_to_json(context.project))
 
 
 async def update_project(context: RequestContext) -> Response:
@@ -153,13 +153,13 @@ async def update_project(context: RequestContext) -> Response:
     body = await read_body(context.request)
     change = load(_PROJECT_CHANGE, body)
     changed = await context.use_cases.projects.update(context.project, change, context.origin)
-    return json_response(project_to_json(changed), allow=context.allow)
+    return json_response(project_to_json(changed))
 
 
 async def delete_project(context: RequestContext) -> Response:
     """``DELETE /api/0/projects/{organization}/{project}/``: 204; deletes its keys too, each with an event."""
     await context.use_cases.projects.delete(context.project, context.origin)
-    return empty_response(status=204, allow=context.allow)
+    return empty_response(status=204)
 
 
 def _slug(slug: str | None, name: str, pattern: str) -> str:

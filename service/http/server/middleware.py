@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Final
 
 import structlog
@@ -12,8 +12,8 @@ from aiohttp import HttpVersion11, hdrs, web
 from multidict import istr
 
 from service.domain.errors import BusyError, ProjectKeyError, UnavailableError
-from service.http.errors import HttpError, internal_error, request_timed_out
-from service.http.server.response import Response, error_response
+from service.http.errors import HttpError, internal_error, method_not_allowed, request_timed_out
+from service.http.server.response import Response, empty_response, error_response, header_lines
 from service.http.server.state import Request, ServerState
 
 _log = structlog.get_logger(__name__)
@@ -38,14 +38,14 @@ class Middleware:
         state: The state of the server.
         route: The label of the route in metrics.
         handler: Returns the response; its exceptions become responses, of which only the expected ones have a text.
-        allow: The methods of the resource, for the header Allow of error responses.
+        allow: The methods of the resource, for the header Allow of its responses; "" omits the header.
     """
 
     def __init__(self, state: ServerState, route: str, handler: Handler, allow: str = "") -> None:
         self._state = state
         self._route = route
         self._handler = handler
-        self._allow = allow
+        self._allow = header_lines({"Allow": allow}) if allow else ""
         self._log = _log.bind()  # `_log` itself looks the configured logger up for each line
 
     async def handle(self, request: Request) -> Response:
@@ -62,20 +62,20 @@ class Middleware:
         except asyncio.CancelledError:
             if not deadlines.end(task):
                 raise
-            response = error_response(request_timed_out(), allow=self._allow)
+            response = error_response(request_timed_out())
         except (HttpError, ProjectKeyError) as error:
             fault = str(error) if isinstance(error, BusyError | UnavailableError) else None
-            response = error_response(error, allow=self._allow)
+            response = error_response(error)
         except Exception:  # noqa: BLE001 -- the response to any exception is 500
             _log.exception("request_failed", request_id=request_id, path=request.path)
-            response = error_response(internal_error(request_id), allow=self._allow)
+            response = error_response(internal_error(request_id))
         finally:
             deadlines.end(task)
         # The slot of this request is released before the response is sent.
         free_slots = self._state.admission.free + 1
         rates = self._state.rate_limiter.header_lines(request.principal, free_slots=free_slots)
         # The format of the id has no character that must not be in a header.
-        response.header_lines = f"{response.header_lines}X-Request-Id: {request_id}\r\n{rates}"
+        response.header_lines = f"{response.header_lines}{self._allow}X-Request-Id: {request_id}\r\n{rates}"
         if self._state.draining:
             response.force_close()
         self._record(request, response.status, request_id, time.perf_counter() - started, fault)
@@ -93,6 +93,12 @@ class Middleware:
             "request_id": request_id,
         }
         self._log.info("request", **(values if fault is None else {**values, "fault": fault}))
+
+
+def allowed(methods: Collection[str]) -> str:
+    """Return the value of the header Allow for a resource with handlers for ``methods``."""
+    head = ["HEAD"] if "GET" in methods else []
+    return ", ".join([*methods, *head, "OPTIONS"])
 
 
 class Routes:
@@ -115,6 +121,19 @@ class Routes:
         """
         pattern = re.sub(r"\\{(\w+)\\}", r"(?P<\1>[^/]+)", re.escape(path))
         self._routes.append((re.compile(pattern), middleware))
+
+    def add_methods(self, state: ServerState, path: str, handlers: Mapping[str, Handler]) -> None:
+        """Add a route with a handler for each method; that of GET also responds to HEAD."""
+
+        async def respond(request: Request) -> Response:
+            method = "GET" if request.method == "HEAD" else request.method
+            if method == "OPTIONS":
+                return empty_response(status=200)
+            if method not in handlers:
+                raise method_not_allowed(request.method)
+            return await handlers[method](request)
+
+        self.add(path, Middleware(state, path, respond, allowed(handlers)))
 
     def handle(self, request: Request) -> Awaitable[Response]:
         """Return the response to ``request``.

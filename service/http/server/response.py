@@ -124,24 +124,20 @@ def _http_date(second: int) -> str:
     return formatdate(second, usegmt=True)
 
 
-@cache  # needs no limit: there are few combinations
-def _common_header_lines(allow: str, content_type: str) -> str:
-    headers = {**COMMON_HEADERS, "Allow": allow, "Content-Type": content_type}
-    return header_lines({name: value for name, value in headers.items() if value})
+@cache  # needs no limit: there are few media types
+def _common_header_lines(content_type: str) -> str:
+    return header_lines({**COMMON_HEADERS, "Content-Type": content_type} if content_type else COMMON_HEADERS)
 
 
-def json_response(
-    body: Any, *, status: int = 200, allow: str = "", headers: Mapping[str, str] | None = None
-) -> Response:
+def json_response(body: Any, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """Return a response with ``body`` as compact JSON; the other arguments are those of `bytes_response`."""
-    return bytes_response(dump_json(body), status=status, allow=allow, headers=headers)
+    return bytes_response(dump_json(body), status=status, headers=headers)
 
 
 def bytes_response(
     body: bytes,
     *,
     status: int = 200,
-    allow: str = "",
     headers: Mapping[str, str] | None = None,
     content_type: str = "application/json",
 ) -> Response:
@@ -150,23 +146,22 @@ def bytes_response(
     Args:
         body: The content.
         status: The HTTP status.
-        allow: The value of the header Allow, the methods of the resource; "" omits the header.
         headers: Further headers, other than `COMMON_HEADERS`.
         content_type: The media type; "" omits the header, for a response without content.
     """
-    lines = _common_header_lines(allow, content_type)
+    lines = _common_header_lines(content_type)
     return Response(lines + header_lines(headers) if headers else lines, body, status=status)
 
 
-def empty_response(*, status: int, allow: str = "", headers: Mapping[str, str] | None = None) -> Response:
+def empty_response(*, status: int, headers: Mapping[str, str] | None = None) -> Response:
     """Return a response without content; the arguments are those of `bytes_response`."""
-    return bytes_response(b"", status=status, allow=allow, headers=headers, content_type="")
+    return bytes_response(b"", status=status, headers=headers, content_type="")
 
 
-def error_response(error: HttpError | ProjectKeyError, *, allow: str = "") -> Response:
+def error_response(error: HttpError | ProjectKeyError) -> Response:
     """Return the response to a request that failed with ``error``."""
     http_error = error if isinstance(error, HttpError) else from_domain_error(error)
-    response = json_response(http_error.body, status=http_error.status, allow=allow, headers=http_error.headers)
+    response = json_response(http_error.body, status=http_error.status, headers=http_error.headers)
     if http_error.closes_connection:
         response.force_close()
     return response
