@@ -3,7 +3,7 @@
 import re
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from marshmallow import ValidationError, fields
 from typing_extensions import override
@@ -13,10 +13,6 @@ from service.domain.model import KEY_HALF
 
 Value = TypeVar("Value")
 
-_Messages: TypeAlias = dict[str, str | list[Any] | dict[Any, Any]]
-"""The error messages by the name of the error."""
-
-NULL: Final = "This field may not be null."
 _TRUE: Final = frozenset({"true", "t", "yes", "y", "on", "1"})
 _FALSE: Final = frozenset({"false", "f", "no", "n", "off", "0"})
 _ZERO_FRACTION: Final = re.compile(r"\.0*\s*$")
@@ -25,12 +21,6 @@ _MIN_OVERFLOW: Final = 2.0**63
 """orjson parses an integer that does not fit 64 bits as a float; its absolute value is at least this."""
 
 _MAX_QUOTED_LENGTH: Final = 100
-
-_MESSAGES: Final[_Messages] = {
-    "null": NULL,
-    "required": "This field is required.",
-    "invalid": "Not a valid string.",
-}
 
 
 def type_name(value: object) -> str:
@@ -58,6 +48,12 @@ def character_errors(text: str) -> list[str]:
 class JsonField(fields.Field[Value]):
     """A field that converts a JSON value with `convert`; a field that accepts null converts it to None."""
 
+    default_error_messages = {"null": "This field may not be null.", "required": "This field is required."}
+    accepts_null: ClassVar[bool] = False
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_none": self.accepts_null, **options})
+
     def _deserialize(self, value: Any, attr: str | None, data: Mapping[str, Any] | None, **kwargs: Any) -> Value:
         del attr, data, kwargs
         return self.convert(value)
@@ -75,10 +71,11 @@ class Text(JsonField[str | None]):
         **options: The options of every field.
     """
 
-    default_error_messages = _MESSAGES
+    default_error_messages = {"invalid": "Not a valid string."}
+    accepts_null = True
 
     def __init__(self, *, max_length: int, **options: Any) -> None:
-        super().__init__(allow_none=True, **options)
+        super().__init__(**options)
         self.max_length = max_length
 
     @override
@@ -97,11 +94,11 @@ class Text(JsonField[str | None]):
 class RequiredText(Text):
     """Text that must be present and not blank."""
 
-    default_error_messages = {**_MESSAGES, "blank": "This field may not be blank."}
+    default_error_messages = {"blank": "This field may not be blank."}
+    accepts_null = False
 
     def __init__(self, *, max_length: int) -> None:
         super().__init__(max_length=max_length, required=True)
-        self.allow_none = False
 
     @override
     def convert(self, value: Any) -> str | None:
@@ -120,9 +117,8 @@ class Slug(JsonField[str]):
     """
 
     default_error_messages = {
-        **_MESSAGES,
         "invalid": "Enter a valid slug consisting of lowercase letters, numbers, underscores or hyphens. "
-        "It cannot be entirely numeric.",
+        "It cannot be entirely numeric."
     }
 
     def __init__(self, *, pattern: str, **options: Any) -> None:
@@ -140,9 +136,7 @@ class BaseUrl(JsonField[str | None]):
     """An http or https URL without a query and without a trailing slash; null and "" become None."""
 
     default_error_messages = {"invalid": "Enter a valid http or https URL without a slash at its end."}
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_none=True, **options)
+    accepts_null = True
 
     @override
     def convert(self, value: Any) -> str | None:
@@ -157,12 +151,9 @@ class Hex32(JsonField[str | None]):
     """A public or secret key: 32 lower-case hexadecimal digits; null becomes None."""
 
     default_error_messages = {
-        "null": NULL,
-        "invalid": "This value does not match the required pattern. The pattern is ^[a-f0-9]{32}$.",
+        "invalid": "This value does not match the required pattern. The pattern is ^[a-f0-9]{32}$."
     }
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_none=True, **options)
+    accepts_null = True
 
     @override
     def convert(self, value: Any) -> str | None:
@@ -185,13 +176,11 @@ class OptionalInteger(JsonField[int | None]):
         **options: The options of every field.
     """
 
-    default_error_messages = {
-        "required": "This field is required.",
-        "invalid": "A valid integer is required.",
-    }
+    default_error_messages = {"invalid": "A valid integer is required."}
+    accepts_null = True
 
     def __init__(self, *, maximum: int, **options: Any) -> None:
-        super().__init__(allow_none=True, **options)
+        super().__init__(**options)
         self.maximum = maximum
 
     @override
@@ -224,8 +213,6 @@ class Choice(JsonField[str]):
         **options: The options of every field.
     """
 
-    default_error_messages = {"null": NULL}
-
     def __init__(self, *, choices: frozenset[str], **options: Any) -> None:
         super().__init__(**options)
         self.choices = choices
@@ -240,7 +227,7 @@ class Choice(JsonField[str]):
 class LenientBoolean(JsonField[bool]):
     """A boolean, or a number or word that Sentry's API accepts as a boolean."""
 
-    default_error_messages = {"null": NULL, "invalid": "Must be a valid boolean."}
+    default_error_messages = {"invalid": "Must be a valid boolean."}
     WORDS: Final = _TRUE | _FALSE
 
     @override

@@ -8,17 +8,13 @@ from typing_extensions import override
 
 from service.concurrency.database_clock import DATABASE_CLOCK
 from service.domain.expiry import parse_expiry
-from service.http.fields import NULL, JsonField, OptionalInteger
+from service.http.fields import JsonField, OptionalInteger
 
 
 class Seconds(OptionalInteger):
     """A duration in seconds, which must not be empty."""
 
-    default_error_messages = {"null": NULL}
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.allow_none = False
+    accepts_null = False
 
     @override
     def convert(self, value: Any) -> int | None:
@@ -30,8 +26,7 @@ class Seconds(OptionalInteger):
 class ExpiryTime(JsonField[datetime | None]):
     """A future time with a zone, by the clock of the database; null becomes None, which is no expiry."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(allow_none=True, **options)
+    accepts_null = True
 
     @override
     def convert(self, value: Any) -> datetime | None:
