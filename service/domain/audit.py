@@ -1,10 +1,10 @@
 """The audit log: new records, stored entries and filters."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final, Literal, TypeAlias, get_args
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from service.domain.events import time_to_json
 from service.domain.model import Origin
@@ -31,27 +31,27 @@ Action: TypeAlias = Literal[
 ACTIONS: Final[tuple[str, ...]] = get_args(Action)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class AuditRecord:
     """A new audit entry, which is inserted in the transaction of the change. It never contains a secret.
 
     Attributes:
-        organization_id: The organization that the change concerns; None is the installation itself.
-        project_id: The project that the change concerns; None if it concerns the organization.
         action: What was done.
         target: A public key, a slug or the name of a token.
         data: The changed values, or a description of the target.
         origin: Who made the change, by which request.
+        organization_id: The organization that the change concerns; None is the installation itself.
+        project_id: The project that the change concerns; None if it concerns the organization.
         change_id: The id of the event of the change, if it has one; otherwise a random id.
     """
 
-    organization_id: int | None
-    project_id: int | None
     action: Action
     target: str
     data: Mapping[str, Any]
     origin: Origin
-    change_id: UUID
+    organization_id: int | None
+    project_id: int | None = None
+    change_id: UUID = field(default_factory=uuid4)
 
 
 def changed_values(**values: tuple[object, object]) -> dict[str, Any]:

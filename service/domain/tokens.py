@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
@@ -40,7 +41,7 @@ class TokenRow:
     organization_id: int | None
     organization_slug: str | None
     last_four: str
-    scopes: tuple[str, ...]
+    scopes: Sequence[str]
     created_at: datetime
     rate_limit: int | None
     expires_at: datetime | None

@@ -16,7 +16,9 @@ KEY_COLUMNS: Final = """
     key.rate_limit_window, key.browser_sdk_version, key.loader_options, key.version, key.created_at,
     key.expires_at, key.id
 """
-"""The columns of a key, of the table's alias ``key``; the first columns of every row that contains a key."""
+"""The columns of a key, of the table's alias ``key``; the first columns of every row that contains a key.
+
+Their order is that of the members of `ProjectKey`; the rate limit has two columns."""
 
 KEY_WIDTH: Final = KEY_COLUMNS.count(",") + 1
 
@@ -117,35 +119,10 @@ def key_from_row(row: asyncpg.Record) -> ProjectKey:
 
 def key_from_columns(columns: KeyColumns) -> ProjectKey:
     """Return the key with the values of `KEY_COLUMNS`."""
-    (
-        project_id,
-        label,
-        public_key,
-        secret_key,
-        is_active,
-        count,
-        window,
-        sdk,
-        options,
-        version,
-        created_at,
-        expires_at,
-        row_id,
-    ) = columns
-    return ProjectKey(
-        project_id=project_id,
-        label=label,
-        public_key=public_key,
-        secret_key=secret_key,
-        is_active=is_active,
-        rate_limit=None if count is None else RateLimit(window=window, count=count),
-        browser_sdk_version=sdk,
-        loader_options=_loader_options(options),
-        version=version,
-        created_at=created_at,
-        expires_at=expires_at,
-        id=row_id,
-    )
+    count, window, browser_sdk_version, options = columns[5:9]
+    limit = None if count is None else RateLimit(window=window, count=count)
+    members = (*columns[:5], limit, browser_sdk_version, _loader_options(options), *columns[9:])
+    return ProjectKey(*members)
 
 
 @lru_cache(maxsize=1024)  # five options make 32 texts; other programs may format theirs in another way

@@ -1,6 +1,7 @@
 """The table api_token."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from datetime import datetime, timedelta
 from typing import Final, TypeAlias
 
@@ -128,16 +129,4 @@ async def note_use(connection: Connection, token_ids: Sequence[int], *, unless_w
 
 
 def _token_row(row: asyncpg.Record) -> TokenRow:
-    return TokenRow(
-        id=row["id"],
-        name=row["name"],
-        organization_id=row["organization_id"],
-        organization_slug=row["organization_slug"],
-        last_four=row["last_four"],
-        scopes=tuple(row["scopes"]),
-        created_at=row["created_at"],
-        rate_limit=row["rate_limit"],
-        expires_at=row["expires_at"],
-        last_used_at=row["last_used_at"],
-        revoked_at=row["revoked_at"],
-    )
+    return TokenRow(**{member.name: row[member.name] for member in fields(TokenRow)})

@@ -1,7 +1,5 @@
 """Lists, retries and discards parked events, which Kafka rejects."""
 
-from uuid import uuid4
-
 from service.domain.audit import AuditRecord
 from service.domain.errors import NotFoundError
 from service.domain.events import ParkedRow
@@ -63,15 +61,9 @@ class Parked:
             if not await discard_parked(connection, row):
                 raise _not_parked(row.public_key)
             if row.organization_id is not None:
-                record = AuditRecord(
-                    organization_id=row.organization_id,
-                    project_id=row.project_id,
-                    action="event.discard",
-                    target=row.public_key,
-                    data={"type": row.type, "version": row.version, "reason": row.reason},
-                    origin=origin,
-                    change_id=uuid4(),
-                )
+                data = {"type": row.type, "version": row.version, "reason": row.reason}
+                owner = (row.organization_id, row.project_id)
+                record = AuditRecord("event.discard", row.public_key, data, origin, *owner)
                 await insert_audit_records(connection, [record])
         async with self._database.connection() as connection:
             await notify_publishers(connection)

@@ -38,35 +38,19 @@ KeyMatches = tuple[KeyRows, int | None]
 """The keys of a page, and the row id at which the search stopped if there may be more."""
 
 
-class KeyCache:
-    """Caches the `ProjectKey` objects of rows.
-
-    Every read selects the row from Postgres; the cache only saves decoding a row that has not changed. As in
-    `DerivedCache`, equal rows yield the same object, so that JSON texts can be cached by object.
-    """
-
-    def __init__(self) -> None:
-        self._keys = DerivedCache[str, KeyColumns, ProjectKey](key_from_columns, max_size=_MAX_CACHED_KEYS)
-        self._pages = DerivedCache[KeyPage, Sequence[PageRow], KeyRows](self._key_rows, max_size=_MAX_CACHED_PAGES)
-
-    def key(self, columns: KeyColumns) -> ProjectKey:
-        """Return the key of a row."""
-        return self._keys.get(columns[PUBLIC_KEY], columns)
-
-    def page(self, page: KeyPage, rows: Sequence[PageRow]) -> KeyRows:
-        """Return the keys of the rows of a page."""
-        return self._pages.get(page, rows)
-
-    def _key_rows(self, rows: Sequence[PageRow]) -> KeyRows:
-        return KeyRows([row_id for row_id, _ in rows], [self.key(columns) for _, columns in rows])
-
-
 class ReadKeys:
-    """Reads keys from the primary: a read that starts after the response to a write returns what was written."""
+    """Reads keys from the primary: a read that starts after the response to a write returns what was written.
+
+    Every read selects its rows from Postgres; the caches only save decoding rows that have not changed. Equal rows
+    yield the same object, so that JSON texts can be cached by object.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._cache = KeyCache()
+        self._key_cache = DerivedCache[str, KeyColumns, ProjectKey](key_from_columns, max_size=_MAX_CACHED_KEYS)
+        self._page_cache = DerivedCache[KeyPage, Sequence[PageRow], KeyRows](
+            self._key_rows, max_size=_MAX_CACHED_PAGES
+        )
         self._keys = Batcher[_KeyId, ProjectKey](self._select_keys, **_LIMITS)
         self._pages = Batcher[KeyPage, KeyRows](self._select_pages, **_LIMITS)
         self._searches = Batcher[KeySearch, KeyMatches](self._search, **{**_LIMITS, "max_batch_size": 1})
@@ -126,7 +110,13 @@ class ReadKeys:
             rows = await select_page_of_organization(
                 connection, organization_id=organization.id, page=page, active=active
             )
-        return [(row_id, self._cache.key(columns), project) for row_id, columns, project in rows]
+        return [(row_id, self._key_of(columns), project) for row_id, columns, project in rows]
+
+    def _key_of(self, columns: KeyColumns) -> ProjectKey:
+        return self._key_cache.get(columns[PUBLIC_KEY], columns)
+
+    def _key_rows(self, rows: Sequence[PageRow]) -> KeyRows:
+        return KeyRows([row_id for row_id, _ in rows], [self._key_of(columns) for _, columns in rows])
 
     async def _select_keys(self, key_ids: Sequence[_KeyId]) -> Sequence[ProjectKey | Exception]:
         async with self._database.connection() as connection:
@@ -134,7 +124,7 @@ class ReadKeys:
         results: list[ProjectKey | Exception] = []
         for _, project_id, public_key in key_ids:
             columns = found.get((project_id, public_key))
-            results.append(self._cache.key(columns) if columns else NotFoundError(f"key {public_key}"))
+            results.append(self._key_of(columns) if columns else NotFoundError(f"key {public_key}"))
         return results
 
     async def _search(self, searches: Sequence[KeySearch]) -> Sequence[KeyMatches | Exception]:
@@ -152,6 +142,6 @@ class ReadKeys:
         results: dict[KeyPage, KeyRows | Exception] = {}
         for page, rows in zip(distinct, found, strict=True):
             results[page] = (
-                NotFoundError(f"project {page.project_id}") if rows is None else self._cache.page(page, rows)
+                NotFoundError(f"project {page.project_id}") if rows is None else self._page_cache.get(page, rows)
             )
         return [results[page] for page in pages]

@@ -2,13 +2,15 @@
 
 import secrets
 
+from service.domain.audit import AuditRecord
 from service.domain.errors import TokenInvalidError
 from service.domain.model import Origin, Principal
 from service.domain.tokens import TokenRow, session_credential
+from service.postgres.audit import insert_audit_records
 from service.postgres.database import Database
 from service.postgres.sessions import delete_session, insert_session
 from service.postgres.tokens import select_by_hashes
-from service.usecases.tokens import Tokens, credential_hash, record_audit
+from service.usecases.tokens import Tokens, credential_hash
 
 
 class Sessions:
@@ -32,7 +34,8 @@ class Sessions:
             if token is None:
                 raise TokenInvalidError
             name, organization_id = token
-            await record_audit(connection, "session.create", organization_id, name, {}, origin)
+            record = AuditRecord("session.create", name, {}, origin, organization_id)
+            await insert_audit_records(connection, [record])
         return session_id
 
     async def end(self, principal: Principal, origin: Origin) -> None:
@@ -44,7 +47,8 @@ class Sessions:
         token = await self.token(principal)
         async with self._database.transaction() as connection:
             if await delete_session(connection, principal.credential):
-                await record_audit(connection, "session.end", token.organization_id, token.name, {}, origin)
+                record = AuditRecord("session.end", token.name, {}, origin, token.organization_id)
+                await insert_audit_records(connection, [record])
         self._tokens.forget(principal)
 
     async def token(self, principal: Principal) -> TokenRow:

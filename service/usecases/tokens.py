@@ -4,12 +4,11 @@ import hashlib
 import hmac
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
-from uuid import uuid4
+from typing import Final
 
 from service.concurrency.batcher import Batcher
 from service.concurrency.ttl_cache import TtlCache
-from service.domain.audit import Action, AuditRecord
+from service.domain.audit import AuditRecord
 from service.domain.errors import CommandError, NotFoundError, TokenExpiredError, TokenInvalidError
 from service.domain.events import time_to_json
 from service.domain.model import Origin, Principal, utc_now
@@ -17,7 +16,7 @@ from service.domain.pagination import Page
 from service.domain.scopes import expand
 from service.domain.tokens import TokenRow, new_token, violated_rule
 from service.postgres.audit import insert_audit_records
-from service.postgres.database import Connection, Database
+from service.postgres.database import Database
 from service.postgres.sessions import note_session_use
 from service.postgres.tokens import (
     FoundToken,
@@ -48,9 +47,8 @@ _FIRST_LOOKUP_BATCHES: Final = 1
 """Concurrent connections to Postgres for look-ups: of tokens that were valid before, and of all others. However many
 unknown tokens arrive, they keep one connection busy and delay no token that was valid before."""
 
-_MAX_BATCH_SIZE: Final = 64
-_MAX_QUEUE_SIZE: Final = 2048
-"""Look-ups of each kind that can wait; further ones get 503."""
+_LIMITS: Final = {"max_batch_size": 64, "max_queue_size": 2048}
+"""Of the look-ups of each kind; if more are waiting, further ones get 503."""
 
 _COMMAND_LINE: Final = Origin(token_id=None, request_id="cli")
 
@@ -70,17 +68,9 @@ class Tokens:
         # Separate from that of valid tokens, so that unknown tokens cannot evict valid ones.
         self._unknown = TtlCache[bytes, bool](seconds=_KEPT_SECONDS, max_size=_KEPT_MOST)
         self._valid_before = TtlCache[bytes, bool](seconds=_VALID_BEFORE_SECONDS, max_size=_KEPT_MOST)
-        self._lookups = Batcher[bytes, Found](
-            self._look_up,
-            max_running_batches=_LOOKUP_BATCHES,
-            max_batch_size=_MAX_BATCH_SIZE,
-            max_queue_size=_MAX_QUEUE_SIZE,
-        )
+        self._lookups = Batcher[bytes, Found](self._look_up, max_running_batches=_LOOKUP_BATCHES, **_LIMITS)
         self._first_lookups = Batcher[bytes, Found](
-            self._look_up,
-            max_running_batches=_FIRST_LOOKUP_BATCHES,
-            max_batch_size=_MAX_BATCH_SIZE,
-            max_queue_size=_MAX_QUEUE_SIZE,
+            self._look_up, max_running_batches=_FIRST_LOOKUP_BATCHES, **_LIMITS
         )
 
     def cached(self, token: str) -> Principal | None:
@@ -186,7 +176,8 @@ class Tokens:
         expand(scopes)
         text = new_token() if token is None else _checked(token)
         async with self._database.transaction() as connection:
-            organization_id = await _organization_id(connection, organization)
+            owner = None if organization is None else await find_organization(connection, organization)
+            organization_id = None if owner is None else owner.id
             token_id = await insert_token(
                 connection,
                 organization_id=organization_id,
@@ -197,8 +188,14 @@ class Tokens:
                 expires_at=expires_at,
                 rate_limit=rate_limit,
             )
-            data = _audit_data(token_id, scopes, rate_limit, expires_at)
-            await record_audit(connection, "token.create", organization_id, name, data, origin)
+            data = {
+                "tokenId": token_id,
+                "scopes": list(scopes),
+                "rateLimit": rate_limit,
+                "expiresAt": expires_at and time_to_json(expires_at),
+            }
+            record = AuditRecord("token.create", name, data, origin, organization_id)
+            await insert_audit_records(connection, [record])
         return text
 
     async def list(self) -> list[TokenRow]:
@@ -217,7 +214,8 @@ class Tokens:
             if revoked is None:
                 raise NotFoundError(f"there is no token {token_id} that is not revoked")
             name, organization_id = revoked
-            await record_audit(connection, "token.revoke", organization_id, name, {"tokenId": token_id}, origin)
+            record = AuditRecord("token.revoke", name, {"tokenId": token_id}, origin, organization_id)
+            await insert_audit_records(connection, [record])
         return name
 
 
@@ -225,42 +223,6 @@ def _find_valid(found: Sequence[FoundToken], presented: bytes) -> Found | None:
     """Return what has this hash unless the token is revoked; hashes are compared in constant time."""
     rows = [(row, used_at) for stored, row, used_at in found if hmac.compare_digest(stored, presented)]
     return rows[0] if rows and rows[0][0].revoked_at is None else None
-
-
-async def _organization_id(connection: Connection, organization: str | None) -> int | None:
-    return None if organization is None else (await find_organization(connection, organization)).id
-
-
-def _audit_data(
-    token_id: int, scopes: Sequence[str], rate_limit: int | None, expires_at: datetime | None
-) -> dict[str, Any]:
-    return {
-        "tokenId": token_id,
-        "scopes": list(scopes),
-        "rateLimit": rate_limit,
-        "expiresAt": expires_at and time_to_json(expires_at),
-    }
-
-
-async def record_audit(
-    connection: Connection,
-    action: Action,
-    organization_id: int | None,
-    name: str,
-    data: dict[str, Any],
-    origin: Origin,
-) -> None:
-    """Insert an audit entry about a token, in the transaction of the change."""
-    record = AuditRecord(
-        organization_id=organization_id,
-        project_id=None,
-        action=action,
-        target=name,
-        data=data,
-        origin=origin,
-        change_id=uuid4(),
-    )
-    await insert_audit_records(connection, [record])
 
 
 def _checked(token: str) -> str:

@@ -53,12 +53,7 @@ class WriteAttempt:
         return events.create(event_type, key, project, self.origin, event_id=self.id, occurred_at=self.occurred_at)
 
     async def record(
-        self,
-        connection: Connection,
-        action: Action,
-        target: str,
-        data: dict[str, Any],
-        owner: Organization | Project,
+        self, connection: Connection, action: Action, target: str, data: dict[str, Any], owner: Organization | Project
     ) -> None:
         """Insert the audit entry of the write in its transaction."""
         await insert_audit_records(connection, [self.audit_record(action, target, data, owner)])
@@ -67,15 +62,8 @@ class WriteAttempt:
         self, action: Action, target: str, data: dict[str, Any], owner: Organization | Project
     ) -> AuditRecord:
         """Return the audit entry of the write, which changes ``owner`` or a key of it."""
-        return AuditRecord(
-            organization_id=owner.organization.id if isinstance(owner, Project) else owner.id,
-            project_id=owner.id if isinstance(owner, Project) else None,
-            action=action,
-            target=target,
-            data=data,
-            origin=self.origin,
-            change_id=self.id,
-        )
+        organization, project = (owner.organization, owner.id) if isinstance(owner, Project) else (owner, None)
+        return AuditRecord(action, target, data, self.origin, organization.id, project, self.id)
 
 
 async def retry_until_known(
