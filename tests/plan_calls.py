@@ -45,10 +45,9 @@ from service.postgres import (
 from service.postgres.batch_jobs import Job, JobKind, NewJob
 from service.postgres.database import Connection
 from service.postgres.deleted_keys import DeletedVersion
-from service.postgres.key_changes import PreparedChange
 from service.postgres.key_locks import KeyRange, LockedKey
 from service.postgres.key_pages import KeyPage
-from service.postgres.key_writes import PreparedKey
+from service.postgres.key_writes import PreparedWrite
 from tests import plan_data
 from tests.conftest import ORIGIN
 from tests.console_plan_calls import use_console
@@ -126,7 +125,9 @@ async def create_keys(c: Connection) -> None:
     key = replace(_IDEMPOTENCY_KEY, text="new")
     await deleted_keys.lock_public_keys(c, [new.public_key])
     await deleted_keys.lock_deleted_key(c, new.public_key)
-    await key_writes.insert_keys(c, [PreparedKey(PROJECT, new, event, replace(ORIGIN, token_id=1), key)])
+    await key_writes.insert_keys(
+        c, [PreparedWrite(PROJECT, new, event, replace(ORIGIN, token_id=1), idempotency_key=key)]
+    )
     await deleted_keys.remove_deleted_key(c, new.public_key, organization_id=2)
     for text in ("i-1", "i-2"):
         await idempotency.select_result(c, replace(_IDEMPOTENCY_KEY, text=text))
@@ -137,7 +138,7 @@ async def change_keys(c: Connection) -> None:
     """Change and delete keys."""
     await key_locks.lock_key(c, PROJECT, _PUBLIC_KEYS[1])
     update, deletion = (
-        PreparedChange(PROJECT, next_version(locked.key), replace(event, type=kind), ORIGIN, "projectkey.edit", {})
+        PreparedWrite(PROJECT, next_version(locked.key), replace(event, type=kind), ORIGIN, "projectkey.edit", {})
         for locked, event, kind in zip(_LOCKED[:2], _EVENTS, (EventType.UPDATED, EventType.DELETED), strict=False)
     )
     assert len(await key_changes.change_keys(c, [update, deletion])) == 2
@@ -232,7 +233,7 @@ async def import_records(c: Connection) -> None:
     await transfers.insert_organizations(c, [{"id": 90_000, "slug": "new"}, {"slug": "newer"}], ORIGIN)
     await transfers.insert_projects(c, [{"id": 90_000, "organization_slug": "new", "slug": "new"}], ORIGIN)
     key = replace(key_of(FIRST_KEY), public_key="0" * 32, secret_key="0" * 32, id=FIRST_KEY)
-    await transfers.insert_imported_keys(c, [PreparedKey(PROJECT, key, _EVENTS[0], ORIGIN)])
+    await transfers.insert_imported_keys(c, [PreparedWrite(PROJECT, key, _EVENTS[0], ORIGIN)])
 
 
 async def publish(c: Connection) -> None:

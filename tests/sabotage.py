@@ -10,7 +10,7 @@ from service.domain import events
 from service.domain.events import OutboxRow
 from service.domain.model import ProjectKey
 from service.kafka.records import Part
-from service.postgres.key_writes import PreparedKey
+from service.postgres.key_writes import PreparedWrite
 from service.publisher import shard_queue
 from service.usecases.create_key import CreateKey
 
@@ -25,7 +25,7 @@ def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
     return {**state, "secret": key.secret_key}
 
 
-async def _published_first(self: CreateKey, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
+async def _published_first(self: CreateKey, batch: Sequence[PreparedWrite]) -> Sequence[PreparedWrite | Exception]:
     """Publish the events before the commit, which fails in one of five batches."""
     if _rng.random() < 0.2:
         self._on_committed([OutboxRow(10**12 + _rng.randrange(10**9), prepared.event) for prepared in batch])

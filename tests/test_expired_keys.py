@@ -11,7 +11,7 @@ import pytest
 from service.app import Service, build, publishing, update_table_metrics
 from service.domain.errors import UnavailableError, UncertainError
 from service.domain.model import NewProjectKey, ProjectKeyChange
-from service.postgres.key_changes import PreparedChange
+from service.postgres.key_writes import PreparedWrite
 from service.settings import Settings
 from service.usecases.expiry import BATCH_SIZE
 from testkit.polling import poll_until
@@ -102,7 +102,7 @@ async def test_a_replica_that_was_paused_after_its_read_changes_nothing(
     await postgres.execute(_EXPIRE)
     commit = service.expiry._commit
 
-    async def pause_and_commit(changes: Sequence[PreparedChange]) -> int:
+    async def pause_and_commit(changes: Sequence[PreparedWrite]) -> int:
         await _disable_all(second)
         await postgres.execute(f"{_EXPIRE}, is_active = true, version = version + 1")
         return await commit(changes)

@@ -1,39 +1,13 @@
 """Updates and deletions of keys of the table project_key that were read before, each with its event."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import orjson
 
-from service.domain.audit import Action
-from service.domain.events import Event, OutboxRow, loader_options_to_json
-from service.domain.model import Origin, Project, ProjectKey
+from service.domain.events import OutboxRow
 from service.postgres.database import Connection
-
-
-@dataclass(slots=True)
-class PreparedChange:
-    """A change that is not committed yet, with everything that is committed together with it.
-
-    Attributes:
-        project: The project of the key, as it was when the event was created.
-        key: The key in its next version; the last state of a key that is deleted.
-        event: The event of that version. Its type determines whether the key is updated or deleted.
-        origin: The origin of the change.
-        action: The action of the audit entry.
-        data: The data of the audit entry.
-        rotated_to: The public key of the successor, if the change is a rotation.
-    """
-
-    project: Project
-    key: ProjectKey
-    event: Event
-    origin: Origin
-    action: Action
-    data: dict[str, Any]
-    rotated_to: str | None = None
-
+from service.postgres.key_writes import PreparedWrite, write_row
 
 # SKIP LOCKED: a batch waits for no lock, so a locked key delays no other one, and no deadlock is possible. The row of
 # a key is locked before `new_event` draws the seq of its event. FOR UPDATE in a subquery forces a lookup by the
@@ -103,7 +77,7 @@ _CHANGE: Final = """
 """
 
 
-async def change_keys(connection: Connection, batch: Sequence[PreparedChange]) -> list[OutboxRow]:
+async def change_keys(connection: Connection, batch: Sequence[PreparedWrite]) -> list[OutboxRow]:
     """Update and delete keys with their events and audit entries in one statement.
 
     A key is left out if it is locked, deleted or in another version than the one before that of ``batch``, if its
@@ -119,42 +93,10 @@ async def change_keys(connection: Connection, batch: Sequence[PreparedChange]) -
     Raises:
         PostgresError: Postgres rejected a row; nothing was changed.
     """
-    rows = orjson.dumps([_row(prepared) for prepared in batch]).decode()
+    rows = orjson.dumps(list(map(write_row, batch))).decode()
     seqs = {record["id"]: record["seq"] for record in await connection.fetch(_CHANGE, rows)}
     return [
         OutboxRow(seq=seqs[prepared.event.id], event=prepared.event)
         for prepared in batch
         if prepared.event.id in seqs
     ]
-
-
-def _row(prepared: PreparedChange) -> dict[str, object]:
-    """Return the values of ``new``; Postgres stores the bytes of ``payload``, which the record has as well."""
-    project, key, event, origin = prepared.project, prepared.key, prepared.event, prepared.origin
-    limit = key.rate_limit
-    return {
-        "organization_id": project.organization.id,
-        "project_id": project.id,
-        "ingest_url": project.organization.ingest_url,
-        "public_key": key.public_key,
-        "label": key.label,
-        "is_active": key.is_active,
-        "rate_limit_count": limit and limit.count,
-        "rate_limit_window": limit and limit.window,
-        "browser_sdk_version": key.browser_sdk_version,
-        "loader_options": loader_options_to_json(key.loader_options),
-        "expires_at": key.expires_at,
-        "rotated_to": prepared.rotated_to,
-        "version": key.version,
-        "event_id": event.id,
-        "event_type": event.type,
-        "shard": event.shard,
-        "payload": orjson.Fragment(event.payload),
-        "headers": event.headers,
-        "occurred_at": event.occurred_at,
-        "token_id": origin.token_id,
-        "request_id": origin.request_id,
-        "remote_address": origin.remote_address,
-        "action": prepared.action,
-        "audit_data": prepared.data,
-    }

@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import orjson
 
+from service.domain.audit import Action
 from service.domain.errors import IdempotencyKeyInUseError, NotFoundError
 from service.domain.events import (
     Event,
@@ -29,13 +30,27 @@ class BatchRejectedError(Exception):
 
 
 @dataclass(slots=True)  # not frozen: see `NewProjectKey`
-class PreparedKey:
-    """A key that is not committed yet, with everything that is committed together with it."""
+class PreparedWrite:
+    """A write of a key that is not committed yet, with everything that is committed together with it.
+
+    Attributes:
+        project: The project of the key, as it was when the event was created.
+        key: The key in the version of the event; the last state of a key that is deleted.
+        event: The event. Its type determines whether `key_changes` updates or deletes the key.
+        origin: The origin of the write.
+        action: The action of the audit entry.
+        data: The data of the audit entry; None means those of a new key.
+        rotated_to: The public key of the successor, if the write is the rotation of the key.
+        idempotency_key: The idempotency key of the request that creates the key.
+    """
 
     project: Project
     key: ProjectKey
     event: Event
     origin: Origin
+    action: Action = "projectkey.create"
+    data: dict[str, Any] | None = None
+    rotated_to: str | None = None
     idempotency_key: IdempotencyKey | None = None
 
 
@@ -99,7 +114,7 @@ _INSERT: Final = """
 """
 
 
-async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> list[OutboxRow]:
+async def insert_keys(connection: Connection, batch: Sequence[PreparedWrite]) -> list[OutboxRow]:
     """Insert keys with their events, audit entries and idempotency keys in one statement.
 
     A key is not inserted if its project does not exist in its organization, or if its public or secret key is in use.
@@ -117,7 +132,7 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
         NotFoundError: The project of the only row is being deleted.
     """
     # One document: asyncpg takes longer for 22 arrays than Postgres takes to read it.
-    values = orjson.dumps(list(map(key_row, batch))).decode()
+    values = orjson.dumps(list(map(write_row, batch))).decode()
     try:
         records = await connection.fetch(_INSERT, values)
     except asyncpg.PostgresError as error:
@@ -143,16 +158,21 @@ async def insert_keys(connection: Connection, batch: Sequence[PreparedKey]) -> l
     return rows
 
 
-def key_row(prepared: PreparedKey) -> dict[str, object]:
-    """Return the values of ``new`` in `insert_keys`; Postgres adds the id of the key to ``payload``."""
-    key, event, origin = prepared.key, prepared.event, prepared.origin
+def write_row(prepared: PreparedWrite) -> dict[str, object]:
+    """Return the values of ``new`` in the statements that insert and change keys; each uses some of them.
+
+    Postgres stores the bytes of ``payload``, which the record has as well; `insert_keys` adds the id of the key.
+    """
+    project, key, event, origin = prepared.project, prepared.key, prepared.event, prepared.origin
     limit, idempotency_key = key.rate_limit, prepared.idempotency_key
     return {
-        "organization_id": prepared.project.organization.id,
-        "project_id": prepared.project.id,
+        "organization_id": project.organization.id,
+        "project_id": project.id,
+        "ingest_url": project.organization.ingest_url,
         "label": key.label,
         "public_key": key.public_key,
         "secret_key": key.secret_key,
+        "is_active": key.is_active,
         "rate_limit_count": limit and limit.count,
         "rate_limit_window": limit and limit.window,
         "browser_sdk_version": key.browser_sdk_version,
@@ -160,19 +180,24 @@ def key_row(prepared: PreparedKey) -> dict[str, object]:
         "version": key.version,
         "created_at": key.created_at,
         "expires_at": key.expires_at,
+        "rotated_to": prepared.rotated_to,
         "event_id": event.id,
         "event_type": event.type,
         "shard": event.shard,
         "payload": orjson.Fragment(event.payload),
         "headers": event.headers,
+        "occurred_at": event.occurred_at,
         "token_id": origin.token_id,
         "request_id": origin.request_id,
         "remote_address": origin.remote_address,
+        "action": prepared.action,
         "audit_data": {
             "name": key.label,
             "rateLimit": limit and rate_limit_to_json(limit),
             **({"expiresAt": time_to_json(key.expires_at)} if key.expires_at else {}),
-        },
+        }
+        if prepared.data is None
+        else prepared.data,
         "idempotency_key": idempotency_key and idempotency_key.text,
         "fingerprint": idempotency_key and rf"\x{idempotency_key.fingerprint.hex()}",
     }

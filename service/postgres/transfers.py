@@ -11,7 +11,7 @@ from service.domain.errors import BusyError
 from service.domain.events import with_key_id
 from service.domain.model import Organization, Origin, Project, ProjectKey
 from service.postgres.database import Connection
-from service.postgres.key_writes import PreparedKey, key_row
+from service.postgres.key_writes import PreparedWrite, write_row
 from service.postgres.keys import KEY_COLUMNS, key_from_row
 from service.postgres.organizations import ORGANIZATION_COLUMNS, organization_from_row
 from service.postgres.outbox import insert_events
@@ -250,13 +250,13 @@ _INSERT_KEYS: Final = """
 """
 
 
-async def insert_imported_keys(connection: Connection, keys: Sequence[PreparedKey]) -> int:
+async def insert_imported_keys(connection: Connection, keys: Sequence[PreparedWrite]) -> int:
     """Insert keys with their audit entries and events; return the number of inserted keys.
 
     The id of a key is that of its row if it is free. Roll back if fewer keys were inserted: a key was created or a
     project was deleted at the same time.
     """
-    rows = [key_row(each) | {"id": each.key.id, "is_active": each.key.is_active} for each in keys]
+    rows = [write_row(each) | {"id": each.key.id} for each in keys]
     inserted = await connection.fetch(_INSERT_KEYS, orjson.dumps(rows).decode())
     ids = {row["public_key"]: row["id"] for row in inserted}
     if len(ids) == len(keys):

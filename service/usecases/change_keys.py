@@ -24,8 +24,9 @@ from service.domain.events import (
 from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version, utc_now
 from service.postgres.audit import insert_audit_records
 from service.postgres.database import Database, PostgresError
-from service.postgres.key_changes import PreparedChange, change_keys
+from service.postgres.key_changes import change_keys
 from service.postgres.key_locks import lock_key
+from service.postgres.key_writes import PreparedWrite
 from service.usecases.read_keys import ReadKeys
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
 
@@ -51,7 +52,7 @@ class _Write(WriteAttempt):
     result: UpdatedKey | None = None
 
 
-_Prepare: TypeAlias = Callable[[ProjectKey, Project], PreparedChange | None]
+_Prepare: TypeAlias = Callable[[ProjectKey, Project], PreparedWrite | None]
 """Prepares a change of the current key; returns None if it has no effect."""
 
 
@@ -83,7 +84,7 @@ class ChangeKeys:
         self._on_committed = on_committed
         self._clock = clock
         self._turns: WeakValueDictionary[str, TenantSlots] = WeakValueDictionary()
-        self._changes = Batcher[PreparedChange, bool](self._commit_changes, **_LIMITS)
+        self._changes = Batcher[PreparedWrite, bool](self._commit_changes, **_LIMITS)
         self._unchanged = Batcher[AuditRecord, bool](self._record_unchanged, **_LIMITS)
 
     async def update(
@@ -112,14 +113,14 @@ class ChangeKeys:
         """
         write = _Write(origin, self._clock())
 
-        def prepare(before: ProjectKey, owner: Project) -> PreparedChange | None:
+        def prepare(before: ProjectKey, owner: Project) -> PreparedWrite | None:
             after = change.applied_to(before)
             if change.is_active and after.expires_at and after.expires_at <= DATABASE_CLOCK.now():
                 raise KeyExpiredError
             if after is before:
                 return None
             event = write.create_event(self._events, EventType.UPDATED, after, owner)
-            return PreparedChange(owner, after, event, origin, "projectkey.edit", changes(before, after))
+            return PreparedWrite(owner, after, event, origin, "projectkey.edit", changes(before, after))
 
         return await self._change(project, public_key, prepare, write, key)
 
@@ -133,10 +134,10 @@ class ChangeKeys:
         """
         write = _Write(origin, self._clock())
 
-        def prepare(before: ProjectKey, owner: Project) -> PreparedChange:
+        def prepare(before: ProjectKey, owner: Project) -> PreparedWrite:
             after = next_version(before)
             event = write.create_event(self._events, EventType.DELETED, after, owner)
-            return PreparedChange(owner, after, event, origin, "projectkey.remove", {"name": before.label})
+            return PreparedWrite(owner, after, event, origin, "projectkey.remove", {"name": before.label})
 
         await self._change(project, public_key, prepare, write, None)
         return write.id
@@ -166,7 +167,7 @@ class ChangeKeys:
                 return await retry_until_known(write, self._attempt, project, public_key, prepare, write)
 
     def _join_batch(
-        self, project: Project, before: ProjectKey, prepared: PreparedChange | None, write: _Write
+        self, project: Project, before: ProjectKey, prepared: PreparedWrite | None, write: _Write
     ) -> tuple[UpdatedKey, asyncio.Future[bool]]:
         """Return the result, and the future of whether it was committed; without effect it is only audited."""
         tenant = project.organization.id
@@ -175,7 +176,7 @@ class ChangeKeys:
             return UpdatedKey(before, None), self._unchanged.submit(record, tenant=tenant)
         return UpdatedKey(prepared.key, write.id), self._changes.submit(prepared, tenant=tenant)
 
-    async def _commit_changes(self, batch: Sequence[PreparedChange]) -> Sequence[bool]:
+    async def _commit_changes(self, batch: Sequence[PreparedWrite]) -> Sequence[bool]:
         """Commit changes in one statement, which is one transaction; return for each whether it was committed."""
         # A change whose caller was cancelled may precede another one of its key.
         first_of_key = {prepared.key.public_key: prepared for prepared in reversed(batch)}

@@ -29,7 +29,7 @@ from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, utc
 from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, lock_public_keys, remove_deleted_key
 from service.postgres.key_lifecycle import lock_name, select_by_name
-from service.postgres.key_writes import BatchRejectedError, PreparedKey, insert_keys
+from service.postgres.key_writes import BatchRejectedError, PreparedWrite, insert_keys
 from service.postgres.keys import select_taken
 from service.usecases.idempotency import Idempotency, IdempotentRequest, read_created
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
@@ -82,7 +82,7 @@ class CreateKey:
         self._slots = slots
         self._on_committed = on_committed
         self._clock = clock
-        self._batcher = Batcher[PreparedKey, PreparedKey](
+        self._batcher = Batcher[PreparedWrite, PreparedWrite](
             self._commit_batch,
             max_running_batches=_MAX_RUNNING_BATCHES,
             max_batch_size=_MAX_BATCH_SIZE,
@@ -147,7 +147,7 @@ class CreateKey:
         """Wait until every queued create is committed or has failed."""
         await self._batcher.drain()
 
-    async def _commit_batch(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
+    async def _commit_batch(self, batch: Sequence[PreparedWrite]) -> Sequence[PreparedWrite | Exception]:
         """Commit keys in one statement, which is one transaction."""
         try:
             async with self._database.connection() as connection:
@@ -163,17 +163,17 @@ class CreateKey:
         except BatchRejectedError:
             return await self._commit_each(batch)
 
-    async def _commit_each(self, batch: Sequence[PreparedKey]) -> Sequence[PreparedKey | Exception]:
+    async def _commit_each(self, batch: Sequence[PreparedWrite]) -> Sequence[PreparedWrite | Exception]:
         """Commit each key in its own transaction, so that a rejected row does not fail the others."""
         return await asyncio.gather(*map(self._commit_one, batch))
 
-    async def _commit_one(self, prepared: PreparedKey) -> PreparedKey | Exception:
+    async def _commit_one(self, prepared: PreparedWrite) -> PreparedWrite | Exception:
         try:
             return (await self._commit_batch([prepared]))[0]
         except Exception as error:  # noqa: BLE001 -- the caller of this key receives it
             return error
 
-    async def _commit_alone(self, prepared: PreparedKey, *, uncertain: bool = False) -> PreparedKey:
+    async def _commit_alone(self, prepared: PreparedWrite, *, uncertain: bool = False) -> PreparedWrite:
         """Commit a key in its own transaction; a deleted key of the tenant is created again in its next version.
 
         ``uncertain`` means that the batch of the key may have been committed.
@@ -181,7 +181,7 @@ class CreateKey:
         write = WriteAttempt(prepared.origin, prepared.key.created_at, prepared.event.id, uncertain=uncertain)
         return await retry_until_known(write, self._attempt_alone, prepared, write)
 
-    async def _attempt_alone(self, prepared: PreparedKey, write: WriteAttempt) -> PreparedKey:
+    async def _attempt_alone(self, prepared: PreparedWrite, write: WriteAttempt) -> PreparedWrite:
         organization_id = prepared.project.organization.id
         async with self._slots.slot(organization_id), self._database.transaction() as connection:
             prepared, rows = await self._insert_alone(connection, prepared, write)
@@ -189,8 +189,8 @@ class CreateKey:
         return prepared
 
     async def _insert_alone(
-        self, connection: Connection, prepared: PreparedKey, write: WriteAttempt
-    ) -> tuple[PreparedKey, Sequence[OutboxRow]]:
+        self, connection: Connection, prepared: PreparedWrite, write: WriteAttempt
+    ) -> tuple[PreparedWrite, Sequence[OutboxRow]]:
         """Insert a key; return it as it was inserted, with its outbox row unless an earlier attempt was committed."""
         organization_id, public_key = prepared.project.organization.id, prepared.key.public_key
         await lock_public_keys(connection, [public_key])
@@ -208,7 +208,7 @@ class CreateKey:
             raise BusyError(f"the key {public_key} was deleted at the same time")
         return prepared, rows
 
-    async def _attempt_named(self, prepared: PreparedKey, write: WriteAttempt) -> CreatedKey:
+    async def _attempt_named(self, prepared: PreparedWrite, write: WriteAttempt) -> CreatedKey:
         project, name = prepared.project, prepared.key.label
         organization_id = project.organization.id
         async with self._slots.slot(organization_id), self._database.transaction() as connection:
@@ -222,7 +222,7 @@ class CreateKey:
         self._on_committed(rows)
         return CreatedKey(prepared.key, prepared.event.id)
 
-    def _next_version(self, prepared: PreparedKey, deleted: DeletedKey) -> PreparedKey:
+    def _next_version(self, prepared: PreparedWrite, deleted: DeletedKey) -> PreparedWrite:
         """Return ``prepared`` in the version after ``deleted``; raise `TakenError` for a key of another tenant."""
         project = prepared.project
         if deleted.organization_id != project.organization.id:
@@ -248,7 +248,7 @@ def prepare_key(
     *,
     idempotency_key: IdempotencyKey | None = None,
     event_id: UUID | None = None,
-) -> PreparedKey:
+) -> PreparedWrite:
     """Return a new key with its event; values are chosen here, so that every attempt commits the same ones."""
     random = os.urandom(48)  # one system call for both halves of the key and the id of the event
     key = ProjectKey(
@@ -266,7 +266,7 @@ def prepare_key(
     )
     event_id = event_id or UUID(bytes=random[32:], version=4)
     event = events.create(EventType.CREATED, key, project, origin, event_id=event_id, occurred_at=created_at)
-    return PreparedKey(project=project, key=key, event=event, origin=origin, idempotency_key=idempotency_key)
+    return PreparedWrite(project=project, key=key, event=event, origin=origin, idempotency_key=idempotency_key)
 
 
 async def _find_named(connection: Connection, project: Project, name: str) -> ProjectKey | None:
@@ -282,7 +282,7 @@ async def _find_named(connection: Connection, project: Project, name: str) -> Pr
     return found
 
 
-async def _find_conflict(connection: Connection, prepared: PreparedKey) -> ProjectKeyError:
+async def _find_conflict(connection: Connection, prepared: PreparedWrite) -> ProjectKeyError:
     """Return the reason why a key was not inserted."""
     taken = await select_taken(connection, prepared.key)
     return TakenError(*taken) if taken else NotFoundError(f"project {prepared.project.id}")

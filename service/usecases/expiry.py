@@ -15,8 +15,9 @@ from service.domain.model import Origin, Project, ProjectKey, next_version
 from service.metrics import JobMetrics
 from service.postgres.database import Connection, Database, PostgresError
 from service.postgres.failures import remove_values
-from service.postgres.key_changes import PreparedChange, change_keys
+from service.postgres.key_changes import change_keys
 from service.postgres.key_lifecycle import count_expiring, select_expired
+from service.postgres.key_writes import PreparedWrite
 from service.postgres.outbox_admin import COUNTED
 
 _log = structlog.get_logger(__name__)
@@ -89,13 +90,13 @@ class Expiry:
             changed = sum([await self._commit_one(change) for change in changes])
         return len(expired) == BATCH_SIZE and changed > 0
 
-    def _disabled(self, key: ProjectKey, project: Project, now: datetime) -> PreparedChange:
+    def _disabled(self, key: ProjectKey, project: Project, now: datetime) -> PreparedWrite:
         after = replace(next_version(key), is_active=False)
         event = self._events.create(EventType.UPDATED, after, project, ORIGIN, occurred_at=now)
         data = {"isActive": {"from": True, "to": False}}
-        return PreparedChange(project, after, event, ORIGIN, "projectkey.expire", data)
+        return PreparedWrite(project, after, event, ORIGIN, "projectkey.expire", data)
 
-    async def _commit(self, changes: Sequence[PreparedChange]) -> int:
+    async def _commit(self, changes: Sequence[PreparedWrite]) -> int:
         """Commit changes in one statement; return how many had an effect: the others are locked or changed."""
         if not changes:
             return 0
@@ -105,7 +106,7 @@ class Expiry:
         self._on_committed(rows)
         return len(rows)
 
-    async def _commit_one(self, change: PreparedChange) -> int:
+    async def _commit_one(self, change: PreparedWrite) -> int:
         try:
             return await self._commit([change])
         except PostgresError as error:

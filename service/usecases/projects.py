@@ -22,7 +22,7 @@ from service.domain.model import (
 from service.domain.project_search import ProjectSearch
 from service.postgres.database import Connection, Database
 from service.postgres.idempotency import insert_result
-from service.postgres.key_writes import PreparedKey, insert_keys
+from service.postgres.key_writes import PreparedWrite, insert_keys
 from service.postgres.projects import (
     insert_project,
     lock_project,
@@ -197,7 +197,7 @@ class Projects:
         self._on_committed(rows)
         return created
 
-    def _default_key(self, project: Project, write: WriteAttempt) -> PreparedKey:
+    def _default_key(self, project: Project, write: WriteAttempt) -> PreparedWrite:
         new_key = NewProjectKey(name=DEFAULT_KEY_NAME)
         return prepare_key(self._events, new_key, project, write.origin, utc_now())
 

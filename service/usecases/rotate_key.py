@@ -21,10 +21,10 @@ from service.domain.model import (
     utc_now,
 )
 from service.postgres.database import Connection, Database
-from service.postgres.key_changes import PreparedChange, change_keys
+from service.postgres.key_changes import change_keys
 from service.postgres.key_lifecycle import select_successor
 from service.postgres.key_locks import LockedKey, lock_key
-from service.postgres.key_writes import PreparedKey, insert_keys
+from service.postgres.key_writes import PreparedWrite, insert_keys
 from service.usecases.change_keys import changes
 from service.usecases.create_key import CreatedKey, prepare_key
 from service.usecases.idempotency import Idempotency, read_created
@@ -114,7 +114,7 @@ class RotateKey:
         self._on_committed(rows)
         return write.result
 
-    def _successor_of(self, locked: LockedKey, rotation: Rotation, write: _Write) -> PreparedKey:
+    def _successor_of(self, locked: LockedKey, rotation: Rotation, write: _Write) -> PreparedWrite:
         old, expires_at = locked.key, rotation.expires_at
         new_key = NewProjectKey(
             name=rotation.name or old.label,
@@ -135,7 +135,7 @@ class RotateKey:
             event_id=write.id,
         )
 
-    def _rotated(self, locked: LockedKey, rotation: Rotation, write: _Write, now: datetime) -> PreparedChange:
+    def _rotated(self, locked: LockedKey, rotation: Rotation, write: _Write, now: datetime) -> PreparedWrite:
         """Return the change of the old key: it expires after the overlap, or earlier if it would have anyway."""
         before, project = locked.key, locked.project
         end = now + timedelta(seconds=rotation.overlap)
@@ -153,7 +153,7 @@ class RotateKey:
             occurred_at=write.occurred_at,
         )
         data = {**changes(before, after), "rotatedTo": write.public_key}
-        return PreparedChange(
+        return PreparedWrite(
             project, after, event, write.origin, "projectkey.rotate", data, rotated_to=write.public_key
         )
 

@@ -11,7 +11,7 @@ from service.domain.events import EventFactory, EventType
 from service.domain.model import LoaderOptions, Origin, ProjectKey, RateLimit, new_key_half, utc_now
 from service.postgres.database import Connection, Database
 from service.postgres.deleted_keys import lock_deleted_by_public_keys, lock_public_keys
-from service.postgres.key_writes import PreparedKey
+from service.postgres.key_writes import PreparedWrite
 from service.postgres.outbox import notify_publishers
 from service.postgres.transfers import (
     insert_imported_keys,
@@ -145,7 +145,7 @@ class Import:
         for document in documents:
             key, project = _key_of(document, now), projects[document["project_id"]]
             event = self._events.create(EventType.CREATED, key, project, origin, occurred_at=now)
-            keys.append(PreparedKey(project, replace(key, id=document.get("id")), event, origin))
+            keys.append(PreparedWrite(project, replace(key, id=document.get("id")), event, origin))
         public_keys = [prepared.key.public_key for prepared in keys]
         await lock_public_keys(connection, public_keys)
         inserted = await insert_imported_keys(connection, keys)
