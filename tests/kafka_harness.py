@@ -111,7 +111,7 @@ async def producer_for(bootstrap: str, topic: str, *, request_timeout: float = 1
 
 def record(key: str, *, value: bytes | None = b"{}") -> Record:
     """Return a small record."""
-    return Record(key.encode(), value, (("ce_id", key.encode()),), 1_700_000_000_000)
+    return Record(key.encode(), value, [("ce_id", key.encode())], 1_700_000_000_000)
 
 
 async def send(producer: FencedProducer, session: ProducerSession, *keys: str) -> Outcome:

@@ -46,26 +46,27 @@ class RecordingProducer:
 
     async def send(self, batches: Sequence[Batch]) -> list[Outcome]:
         """Acknowledge the batches when the gate is set, or fail as configured."""
-        for batch in batches:
-            self.tried.extend((batch.session.shard, record) for record in batch.records)
+        records = [list(batch.records) for batch in batches]
+        for batch, sent in zip(batches, records, strict=True):
+            self.tried.extend((batch.session.shard, record) for record in sent)
         await self.gate.wait()
         while any(self.leader(batch.session.shard) in self.silent for batch in batches):
             await asyncio.sleep(0.01)
-        return [self._outcome(batch) for batch in batches]
+        return [self._outcome(batch, sent) for batch, sent in zip(batches, records, strict=True)]
 
     def leader(self, shard: int) -> str:
         """Return the name of the shard's leader."""
         return self.leaders.get(shard, "default")
 
-    def _outcome(self, batch: Batch) -> Outcome:
+    def _outcome(self, batch: Batch, records: Sequence[Record]) -> Outcome:
         shard = batch.session.shard
         if self.failures.get(shard, 0) > 0:
             self.failures[shard] -= 1
             return Outcome(0, -1, KafkaUnavailableError("configured to fail"))
         if batch.session.epoch < self.opened.count(shard):
             return Outcome(0, -1, FencedError("a later session is open"))
-        if any(record.key.decode() in self.rejected_keys for record in batch.records):
+        if any(record.key.decode() in self.rejected_keys for record in records):
             return Outcome(0, -1, RecordRejectedError("configured to fail", reason="rejected"))
-        taken = batch.records[: self.max_batch_size]
+        taken = records[: self.max_batch_size]
         self.log.extend((shard, record) for record in taken)
         return Outcome(len(taken), 0, None)

@@ -192,7 +192,7 @@ async def test_older_versions_and_duplicates_change_nothing(writer: TopicWriter,
 def _altered(record: Record, *, value: bytes | None = None, **headers: str | None) -> Record:
     unchanged = [header for header in record.headers if header[0] not in headers]
     changed = [(name, text.encode()) for name, text in headers.items() if text is not None]
-    return replace(record, value=record.value if value is None else value, headers=(*unchanged, *changed))
+    return replace(record, value=record.value if value is None else value, headers=[*unchanged, *changed])
 
 
 async def test_unknown_records_are_ignored(writer: TopicWriter, reader: ProjectKeys) -> None:

@@ -3,7 +3,7 @@
 This module and `broker_connections` use undocumented parts of aiokafka, whose version is pinned for that reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ def error_name(code: int) -> str:
 
 
 def encode_batch(
-    records: Sequence[Record], *, producer_id: int, epoch: int, sequence: int, limit: int
+    records: Iterable[Record], *, producer_id: int, epoch: int, sequence: int, limit: int
 ) -> tuple[bytes, int]:
     """Encode the leading records that fit into `limit` bytes, and at least one.
 
@@ -64,8 +64,7 @@ def encode_batch(
     builder = DefaultRecordBatchBuilder(magic, compression, transactional, producer_id, epoch, sequence, limit)
     count = 0
     for record in records:
-        headers = list(record.headers)  # aiokafka accepts no other sequence
-        if builder.append(count, record.timestamp_ms, record.key, record.value, headers) is None:
+        if builder.append(count, record.timestamp_ms, record.key, record.value, record.headers) is None:
             break
         count += 1
     return bytes(builder.build()), count

@@ -119,7 +119,7 @@ class FencedProducer:
         for batch in batches:
             try:
                 leader, encoded = self._claim(batch.session), _encode(batch)
-            except KafkaFailureError as error:
+            except Exception as error:  # noqa: BLE001 -- the other batches are sent after any error
                 outcomes[batch.session.shard] = Outcome(0, -1, error)
             else:
                 by_leader[leader].append(encoded)

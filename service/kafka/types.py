@@ -1,9 +1,7 @@
 """Records, producer sessions, batches and their outcomes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-
-from service.kafka.errors import KafkaFailureError
 
 _MAX_SEQUENCE = 2**31 - 1
 
@@ -14,7 +12,7 @@ class Record:
 
     key: bytes
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]]
+    headers: list[tuple[str, bytes]]
     timestamp_ms: int
 
 
@@ -41,10 +39,10 @@ class ProducerSession:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Records to send to one shard, in order; `records` is not empty."""
+    """Records to send to one shard, in order; `records` is not empty and is iterated once."""
 
     session: ProducerSession
-    records: Sequence[Record]
+    records: Iterable[Record]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +58,7 @@ class Outcome:
 
     acknowledged: int
     base_offset: int
-    error: KafkaFailureError | None
+    error: Exception | None
 
 
 def next_sequence(sequence: int, count: int) -> int:

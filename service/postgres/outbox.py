@@ -1,6 +1,7 @@
 """The table outbox: events that Kafka has not acknowledged. What operators do with it is in `outbox_admin`."""
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
 from typing import Final
@@ -63,11 +64,10 @@ _SELECT_UNPUBLISHED: Final = f"""
     CROSS JOIN LATERAL (
         SELECT seq, id, type, aggregateid, version, shard, payload, headers, created_at
         FROM outbox
-        WHERE outbox.shard = owned.shard AND outbox.seq NOT IN (SELECT unnest($3::bigint[])) AND {NOT_PARKED}
+        WHERE outbox.shard = owned.shard AND outbox.seq NOT IN (SELECT unnest($3::text::bigint[])) AND {NOT_PARKED}
         ORDER BY seq
         LIMIT owned.most
     ) AS row
-    ORDER BY row.seq
 """
 
 
@@ -87,8 +87,14 @@ async def select_unpublished(
     Returns:
         The rows, and when the server that has them started; None without a row.
     """
-    rows = await connection.fetch(_SELECT_UNPUBLISHED, limits.keys(), limits.values(), held)
-    return [_from_row(row) for row in rows], rows[0]["server_started_at"] if rows else None
+    rows = await connection.fetch(_SELECT_UNPUBLISHED, limits.keys(), limits.values(), _array(held))
+    found = sorted(map(_from_row, rows), key=lambda row: row.seq)
+    return found, rows[0]["server_started_at"] if rows else None
+
+
+def _array(numbers: Iterable[int]) -> str:
+    """Return an array as text: asyncpg checks the type of each element in Python."""
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 # OFFSET 0 forces an index lookup for each row: a plain join, under a cached plan that was made while the table was
@@ -96,12 +102,13 @@ async def select_unpublished(
 _DELETE_PUBLISHED: Final = """
     WITH deleted AS (
         DELETE FROM outbox
-        USING unnest($1::smallint[], $2::bigint[], $3::bigint[]) AS acknowledged (shard, seq, epoch)
+        USING unnest($1::smallint[], $2::bigint[], $3::text[]) AS acknowledged (shard, epoch, seqs)
               JOIN outbox_shard USING (shard, epoch)
+              CROSS JOIN unnest(acknowledged.seqs::bigint[]) AS sent (seq)
               CROSS JOIN LATERAL (
                   SELECT row.ctid
                   FROM outbox AS row
-                  WHERE row.shard = acknowledged.shard AND row.seq = acknowledged.seq
+                  WHERE row.shard = acknowledged.shard AND row.seq = sent.seq
                   OFFSET 0
               ) AS found
         WHERE outbox.ctid = found.ctid AND pg_postmaster_start_time() = $4
@@ -127,8 +134,12 @@ async def delete_published(
     Returns:
         When the present server has started; if this is another time, nothing was deleted.
     """
-    columns = zip(*acknowledged, strict=True)
-    started_at: datetime = await connection.fetchval(_DELETE_PUBLISHED, *columns, server_started_at)
+    seqs: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for shard, seq, epoch in acknowledged:
+        seqs[shard, epoch].append(seq)
+    shards, epochs = zip(*seqs, strict=True) if seqs else ((), ())
+    arguments = shards, epochs, list(map(_array, seqs.values())), server_started_at
+    started_at: datetime = await connection.fetchval(_DELETE_PUBLISHED, *arguments)
     return started_at
 
 
@@ -181,17 +192,10 @@ async def notify_publishers(connection: Connection) -> None:
 
 
 def _from_row(row: asyncpg.Record) -> OutboxRow:
-    event = Event(
-        id=row["id"],
-        type=row["type"],
-        public_key=row["aggregateid"],
-        version=row["version"],
-        shard=row["shard"],
-        payload=row["payload"],
-        headers=orjson.loads(row["headers"]),
-        occurred_at=row["created_at"],
-    )
-    return OutboxRow(seq=row["seq"], event=event)
+    # In the order of the columns: to find them by name takes twice as long.
+    seq, event_id, event_type, public_key, version, shard, payload, headers, created_at, _ = row
+    event = Event(event_id, event_type, public_key, version, shard, payload, orjson.loads(headers), created_at)
+    return OutboxRow(seq, event)
 
 
 class PostgresOutbox:
