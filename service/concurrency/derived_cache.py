@@ -1,5 +1,6 @@
 """A cache of values derived from a source that is read again for every use."""
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -23,7 +24,8 @@ class DerivedCache(Generic[Name, Source, Value]):
     def __init__(self, derive: Callable[[Source], Value], *, max_size: int) -> None:
         self._derive = derive
         self._max_size = max_size
-        self._entries: dict[Name, tuple[Source, Value]] = {}
+        # To remove the first item of a dict passes every item that was removed before.
+        self._entries: OrderedDict[Name, tuple[Source, Value]] = OrderedDict()
 
     def get(self, name: Name, source: Source) -> Value:
         """Return the value derived from ``source``, the current source of ``name``."""
@@ -32,6 +34,6 @@ class DerivedCache(Generic[Name, Source, Value]):
             return entry[1]
         value = self._derive(source)
         if entry is None and len(self._entries) >= self._max_size:
-            del self._entries[next(iter(self._entries))]
+            self._entries.popitem(last=False)
         self._entries[name] = (source, value)
         return value

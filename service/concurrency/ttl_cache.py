@@ -1,6 +1,7 @@
 """A cache whose entries expire after a fixed time."""
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -21,7 +22,8 @@ class TtlCache(Generic[Key, Value]):
         self._seconds = seconds
         self._max_size = max_size
         self._clock = clock
-        self._values: dict[Key, tuple[float, Value]] = {}
+        # To remove the first item of a dict passes every item that was removed before.
+        self._values: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
 
     def get(self, key: Key) -> Value | None:
         """Return the value of ``key``, or None if there is none or it has expired."""
@@ -38,7 +40,7 @@ class TtlCache(Generic[Key, Value]):
         """Store ``value`` in place of an earlier value and its expiry."""
         self._values.pop(key, None)
         if len(self._values) >= self._max_size:
-            del self._values[next(iter(self._values))]
+            self._values.popitem(last=False)
         self._values[key] = (self._clock() + self._seconds, value)
 
     def remove(self, key: Key) -> None:
