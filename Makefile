@@ -43,8 +43,8 @@ faults: .venv/run.stamp ## kill, pause and disconnect each component under load,
 soak: .venv/run.stamp ## inject a random fault every 20 s for 30 minutes (MINUTES=n); memory must not grow
 	@exec $(BIN)/python -m faults.soak --minutes $(or $(MINUTES),30)
 
-clients: .venv/run.stamp ## build and run the readers of docs/consumers.md (needs npm, Maven, Go or Cargo)
-	@exec $(BIN)/python -m testkit.clients
+clients: .venv/test.stamp ## run unmodified clients, SDKs and the readers of docs/consumers.md (ARGS="go-sentry"; --help lists all)
+	@exec $(BIN)/python -m testkit.clients $(ARGS)
 
 console: .venv/test.stamp ## check every screen of the console in every state; screenshots in .cache/console
 	@$(BIN)/pytest -m states tests/test_console_states.py

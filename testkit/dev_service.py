@@ -5,6 +5,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from projectkeys_servers.ports import free_port
@@ -17,9 +18,14 @@ _STOP_TIMEOUT: Final = 15.0
 
 @asynccontextmanager
 async def dev_service(
-    directory: Path, *, database_url: str, bootstrap_servers: str, topic: str = "project-keys"
+    directory: Path,
+    *,
+    database_url: str,
+    bootstrap_servers: str,
+    topic: str = "project-keys",
+    settings: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[Mapping[str, str]]:
-    """Run `projectkeys dev` on free ports and these servers during the block.
+    """Run `projectkeys dev` on free ports and these servers during the block; ``settings`` are further ones.
 
     Yields:
         The variables of its environment file.
@@ -35,6 +41,7 @@ async def dev_service(
         "DATABASE_URL": database_url,
         "KAFKA_BOOTSTRAP_SERVERS": bootstrap_servers,
         "KAFKA_TOPIC": topic,
+        **settings,
     }
     command = [sys.executable, "-m", "service", "dev"]
     async with running(

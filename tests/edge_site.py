@@ -26,6 +26,9 @@ from tests.kafka_harness import new_topic
 from tests.topic_writer import TopicWriter, topic_writer
 
 RELAYS = "/api/0/relays/"
+REJECTED = "event submission rejected with_reason: ProjectId"
+"""What a relay answers to an event with a key that it does not accept; clients compare this text."""
+
 SECRET = "a secret of all replicas"  # noqa: S105 -- of temporary servers
 
 

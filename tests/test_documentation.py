@@ -11,7 +11,7 @@ from typing import Any, Final
 import pytest
 
 from service.cli.main import _MODULES, _parser
-from testkit.clients import TOOLS, documented_readers
+from testkit.clients.readers import TOOLS, documented_readers
 from testkit.documentation import SHELL, code_blocks, projectkeys_commands
 from testkit.processes import ROOT
 
@@ -128,7 +128,7 @@ def test_the_readers_in_the_documentation_can_be_extracted() -> None:
     """`make clients` builds and runs them."""
     readers = documented_readers()
     assert [reader.language for reader in readers] == list(TOOLS)
-    assert all(reader.files and reader.build and reader.run for reader in readers)
+    assert all(reader.files and reader.commands and reader.program for reader in readers)
 
 
 @each_page

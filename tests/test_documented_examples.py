@@ -91,6 +91,7 @@ _RESPONSES = {
     "Token": token_to_json(_TOKEN),
     "PublishingStatus": {"kafka": "ok", "oldestEventAgeSeconds": 0.0, "parked": 0},
     "Health": {"problems": [], "healthy": {}},
+    "Regions": {"regions": []},
 }
 """Bodies that the service writes, by the component of their schema."""
 

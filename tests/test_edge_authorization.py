@@ -13,7 +13,7 @@ from service.domain.events import EventType
 from service.domain.model import new_key_half
 from service.edge.authorization import RateWindows
 from service.edge.client_keys import ClientKey
-from tests.edge_site import EdgeSite, open_edge, open_edge_without_kafka
+from tests.edge_site import REJECTED, EdgeSite, open_edge, open_edge_without_kafka
 
 _KEY, _OTHER = new_key_half(), new_key_half()
 _URI = "/api/3/envelope/"
@@ -102,6 +102,8 @@ async def test_a_refusal_has_a_reason(edge: EdgeSite, headers: dict[str, str], r
     """In the header X-Auth-Reason and in the body."""
     assert await _reason(edge, headers) == reason
     assert f'decision="refused",reason="{reason}"' in edge.metrics
+    async with edge.client.get(f"{edge.url}/auth", headers=headers) as response:
+        assert await response.json() == {"detail": REJECTED, "causes": [reason]}
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from testkit.debian import require_program
 from testkit.documentation import code_blocks
 from testkit.polling import poll_until
 from testkit.processes import ROOT, running
-from tests.edge_site import EdgeSite, open_edge
+from tests.edge_site import REJECTED, EdgeSite, open_edge
 
 _PAGE = ROOT / "docs" / "proxies.md"
 _AROUND_NGINX = "daemon off; pid {0}/pid; error_log stderr; events {{}} http {{ access_log off; {1} }}"
@@ -127,7 +127,10 @@ async def test_unknown_keys_and_spoofed_headers_are_refused(proxied: _Proxied) -
     key, unknown = new_key_half(), new_key_half()
     await proxied.edge.write(key, projectId=3)
     valid = f"/api/3/envelope/?sentry_key={key}"
-    assert (await proxied.send(unknown))[0] == 403
+    url = f"http://127.0.0.1:{proxied.port}/api/3/envelope/?sentry_key={unknown}"
+    async with proxied.edge.client.post(url) as response:
+        assert response.status == 403
+        assert await response.json() == {"detail": REJECTED, "causes": ["unknown_key"]}
     for name in ("X-Original-URI", "X-Forwarded-Uri", "X-Envoy-Original-Path"):
         assert (await proxied.send(unknown, **{name: valid}))[0] == 403
     for name in ("X-Original-Method", "X-Forwarded-Method"):

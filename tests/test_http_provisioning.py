@@ -107,6 +107,16 @@ async def test_an_organization_has_one_team_with_its_slug(site: Site) -> None:
     assert team == {**shared, "isMember": True, "hasAccess": True}
     assert cursors(listed)["next"] == ("100:1:0", False)
     assert (await site.send("GET", f"{teams}?cursor=100:1:0")).body == []
+    assert (await site.send("GET", f"/api/0/projects/{ORGANIZATION}/{site.project}/teams/")).body == [team]
+    for name, status in ((ORGANIZATION, 200), (team["id"], 200), ("any-team", 404)):
+        read = await site.send("GET", f"/api/0/teams/{ORGANIZATION}/{name}/")
+        assert read.status == status
+        assert status == 404 or read.body == team
+
+
+async def test_an_installation_has_no_regions(site: Site) -> None:
+    """Sentry's command line cannot log in without this path; it then uses the same host."""
+    assert (await site.send("GET", "/api/0/users/me/regions/")).body == {"regions": []}
 
 
 @pytest.mark.parametrize(

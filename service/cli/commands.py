@@ -20,6 +20,9 @@ Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"  # n
 Row = TypeVar("Row")
 Run = Callable[[argparse.Namespace], int | Coroutine[Any, Any, int | None] | None]
 
+_DATABASE_NOTE: Final = """These commands use the database at DATABASE_URL and need no token.
+Each change is audited, and that of a key publishes its event."""
+
 _MAX_NAME_LENGTH: Final = 64
 
 
@@ -47,9 +50,10 @@ def add_command(
     return parser
 
 
-def add_group(commands: Commands, name: str, *, summary: str, example: str) -> Commands:
-    """Declare a group of subcommands; return the object that its subcommands are added to."""
+def add_group(commands: Commands, name: str, *, summary: str, example: str, note: str = _DATABASE_NOTE) -> Commands:
+    """Declare a group of subcommands; return the object that they are added to. Its help begins with both texts."""
     parser = add_command(commands, name, summary=summary, example=example)
+    parser.description = f"{parser.description} {note}".strip()
     return parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
 
 

@@ -35,17 +35,19 @@ _TIMEOUT: Final = 10.0
 
 _MAX_BYTES: Final = 1_000_000
 _NOT_FOUND: Final = 404
+_NOTE: Final = """The API or an edge knows the state of each:
+active, disabled, expired, unknown, wrong project, wrong host or malformed."""
 
 
 def add_to(commands: Commands) -> None:
     """Declare the command."""
-    group = add_group(commands, "dsn", summary="check DSNs", example="projectkeys dsn check https://…@…/1")
+    example = "TOKEN=… projectkeys dsn check --api https://keys.example.com --org acme https://…@…/1"
+    group = add_group(commands, "dsn", summary="check DSNs", example=example, note=_NOTE)
     check = add_command(
         group,
         "check",
         summary="check whether DSNs are valid and their keys active; exit with 1 unless all are",
-        example="TOKEN=… projectkeys dsn check --api https://keys.example.com --org acme https://…@…/1\n"
-        "  EDGE_TOKEN=… projectkeys dsn check --edge http://projectkeys-edge < dsns.txt",
+        example=f"{example}\n  EDGE_TOKEN=… projectkeys dsn check --edge http://projectkeys-edge < dsns.txt",
         run=_check,
     )
     check.add_argument(

@@ -54,7 +54,9 @@ from service.environment import read
 from service.settings import KeySettings
 
 _LIMIT: Final = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,4})")
-_EXPIRES_HELP: Final = "ISO 8601 time with a time zone at which the new key is disabled, or `never` (default: {})"
+_EXPIRES_HELP: Final = "when the new key is disabled, such as 2030-01-31T12:00:00Z, or `never` (default: {})"
+_LIMIT_HELP: Final = "how many events are accepted in how many seconds, such as 100/60 (default: no limit)"
+_OVERLAP_HELP: Final = "how long the old key stays active (default: 86400, one day)"
 _NO_TOKEN: Final = 0
 """Commands have idempotency keys of their own."""
 
@@ -102,11 +104,9 @@ def add_to(commands: Commands) -> None:
         summary="create, list and change keys",
         example="projectkeys key create acme/web --limit 100/60",
     )
-    create = _add(group, "create", "create a key and print it", "acme/web --name Backend --limit 100/60", _create)
+    create = _add(group, "create", "create a key and print its DSN", "acme/web --limit 100/60", _create)
     create.add_argument("--name", type=display_name, help="name of the key (default: two generated words)")
-    create.add_argument(
-        "--limit", type=_limit, metavar="COUNT/SECONDS", help="rate limit, for example 100/60 (default: none)"
-    )
+    create.add_argument("--limit", type=_limit, metavar="COUNT/SECONDS", help=_LIMIT_HELP)
     create.add_argument("--expires", type=_expiry, metavar="TIME", help=_EXPIRES_HELP.format("never"))
     _add_idempotency_key(create)
     listing = _add(group, "list", "list the keys of a project, newest first", "acme/web --unused-for 90d", _list)
@@ -141,7 +141,7 @@ def _add_rotate(group: Commands, example: str) -> None:
     _add_key(rotate)
     rotate.add_argument("--name", type=display_name, help="name of the new key (default: that of the old one)")
     seconds = whole_number(MAX_OVERLAP, lowest=0)
-    rotate.add_argument("--overlap", type=seconds, default=86_400, metavar="SECONDS", help="default: 86400, one day")
+    rotate.add_argument("--overlap", type=seconds, default=86_400, metavar="SECONDS", help=_OVERLAP_HELP)
     default = "that of the old key"
     rotate.add_argument(
         "--expires", type=_expiry, default=Unset.UNSET, metavar="TIME", help=_EXPIRES_HELP.format(default)
@@ -167,7 +167,7 @@ def _add_key(parser: argparse.ArgumentParser) -> None:
         "key",
         type=matching(KEY_HALF.pattern, "a public key: 32 lower-case hexadecimal digits"),
         metavar="KEY",
-        help="public key",
+        help="public key: the part of the DSN between // and @",
     )
 
 

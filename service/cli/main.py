@@ -38,10 +38,12 @@ examples:
   projectkeys dev                       run the service with its servers on this machine
   projectkeys migrate                   create or update the database schema
   projectkeys token create ci --scope project:write
+  projectkeys project create acme web   create a project, and print the DSN of its key
   projectkeys serve                     run the API and the publisher
   projectkeys edge                      serve the keys to relays and proxies
 
 Settings are environment variables; `projectkeys config` lists them.
+Exit codes: 0; 1, the reason is on stderr; 2, the arguments are not valid; 78, the settings are not valid.
 """
 
 

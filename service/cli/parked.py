@@ -29,6 +29,7 @@ def add_to(commands: Commands) -> None:
         "parked",
         summary="list, retry or discard events that Kafka rejects for good",
         example="projectkeys events parked list",
+        note="",
     )
     listing = add_command(
         group,

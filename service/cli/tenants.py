@@ -43,6 +43,7 @@ def _add_organizations(commands: Commands) -> None:
     )
     create.add_argument(
         "slug",
+        metavar="SLUG",
         type=matching(ORGANIZATION_SLUG, _SLUG.format("letters, digits and hyphens")),
         help="slug, the name in URLs",
     )
@@ -65,19 +66,19 @@ def _add_organizations(commands: Commands) -> None:
 
 
 def _add_projects(commands: Commands) -> None:
-    group = add_group(
-        commands, "project", summary="create and list projects", example="projectkeys project create acme web"
-    )
+    example = "projectkeys project create acme web"
+    group = add_group(commands, "project", summary="create and list projects", example=example)
     create = add_command(
         group,
         "create",
         summary="create a project with a key named Default, and print its DSN",
-        example="projectkeys project create acme web",
+        example=example,
         run=_create_project,
     )
-    create.add_argument("org", help="slug or id of the organization")
+    create.add_argument("org", metavar="ORG", help="slug or id of the organization")
     create.add_argument(
         "slug",
+        metavar="SLUG",
         type=matching(PROJECT_SLUG, _SLUG.format("lower-case letters, digits, hyphens and underscores")),
         help="slug, the name in URLs",
     )
@@ -91,7 +92,7 @@ def _add_projects(commands: Commands) -> None:
         example="projectkeys project list acme",
         run=_list_projects,
     )
-    listing.add_argument("org", nargs="?", help="slug or id of the organization (default: all)")
+    listing.add_argument("org", nargs="?", metavar="ORG", help="slug or id of the organization (default: all)")
     add_json_option(listing)
 
 

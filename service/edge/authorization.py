@@ -24,6 +24,8 @@ _MAX_WINDOWS: Final = 100_000
 """Keys with a rate limit that are counted, about 20 MB."""
 
 _ALLOWED, _REFUSED, _LIMITED, _UNAVAILABLE = 200, 403, 429, 503
+_REJECTED: Final = b'{"detail":"event submission rejected with_reason: ProjectId","causes":["%b"]}'
+"""The text of a relay, by which the OpenTelemetry collector's exporter knows that it must request the keys again."""
 
 
 class RateWindows:
@@ -93,9 +95,10 @@ class Authorization:
         status, reason, lines = self.decide(original, key)
         if status == _ALLOWED:
             return Response(lines)
+        body = (_REJECTED if status == _REFUSED else b'{"detail":"%b"}') % reason.encode()
         if request.raw_path == f"{PATH}?status=403":
             status = _REFUSED
-        return Response(lines, b'{"detail":"%b"}' % reason.encode(), status=status)
+        return Response(lines, body, status=status)
 
     async def _wait(self, public_key: str) -> bool:
         """Wait for the event of a key, unless its deletion is known; return whether it waited."""

@@ -59,6 +59,7 @@ RESOURCES: Final = (
         {"POST": tenants.create_project},
         {"POST": ("project:write", "org:write")},
     ),
+    Resource("/api/0/teams/{organization}/{team}/", {"GET": tenants.get_team}, scopes_of("org")),
     Resource("/api/0/projects/", {"GET": tenants.list_projects_of_token}, scopes_of("project")),
     Resource("/api/0/organizations/{organization}/teams/", {"GET": tenants.list_teams}, scopes_of("org")),
     Resource(
@@ -82,6 +83,8 @@ RESOURCES: Final = (
         {"GET": tenants.list_organizations, "POST": tenants.create_organization},
         {**scopes_of("org"), "POST": ("org:admin",)},
     ),
+    Resource(f"{PROJECT_PATH}/teams/", {"GET": tenants.list_teams}, scopes_of("project")),
+    Resource("/api/0/users/me/regions/", {"GET": tenants.list_regions}, {}),
     Resource("/api/0/internal/health/", {"GET": tenants.health}, {}),
     Resource("/console/status", {"GET": console.get_status}, {}),
 )

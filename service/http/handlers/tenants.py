@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Final
 
+from service.domain.errors import NotFoundError
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, Project, slug_of
 from service.http.dispatcher import RequestContext
 from service.http.errors import NO_PERMISSION, HttpError
@@ -33,6 +34,11 @@ _PROJECT_CHANGE: Final = ProjectChangeBody()
 async def health(_context: RequestContext) -> Response:
     """``GET /api/0/internal/health/``: 200 for every valid token; clients use it to check their token."""
     return json_response({"problems": [], "healthy": {}})
+
+
+async def list_regions(_context: RequestContext) -> Response:
+    """``GET /api/0/users/me/regions/``: none; Sentry's command line logs in with it, then uses the same host."""
+    return json_response({"regions": []})
 
 
 async def create_organization(context: RequestContext) -> Response:
@@ -109,12 +115,20 @@ async def _page_of_projects(context: RequestContext, organization_id: int | None
 
 
 async def list_teams(context: RequestContext) -> Response:
-    """``GET /api/0/organizations/{organization}/teams/``: one, since clients name a team of each project."""
+    """``GET …/teams/`` of an organization or a project: one, since clients name a team of each project."""
     organization = await context.use_cases.organizations.get(context.organization_name)
     page = requested_offset_page(context)
     values = [] if page.skip else [team_to_json(organization)]
     link = offset_link_header(context, page, has_next=False)
     return json_response(values, headers={"Link": link})
+
+
+async def get_team(context: RequestContext) -> Response:
+    """``GET /api/0/teams/{organization}/{team}/``: 404 for every other team than the one of `list_teams`."""
+    organization = await context.use_cases.organizations.get(context.organization_name)
+    if context.names["team"] not in {organization.slug, str(organization.id)}:
+        raise NotFoundError("an organization has one team, with its slug")
+    return json_response(team_to_json(organization))
 
 
 def _json_items(projects: Sequence[Project]) -> bytes:

@@ -1,0 +1,1 @@
+"""Unmodified clients from the package registries, run against the service: `make clients`."""

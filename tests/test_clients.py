@@ -1,0 +1,74 @@
+"""The clients of docs/clients.md: their versions, and the one that needs no installation."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from service.domain.dsn import Ingest, project_endpoints
+from service.domain.model import new_key_half
+from testkit.clients.__main__ import main
+from testkit.clients.catalogue import CLIENTS
+from testkit.clients.client import PROGRAMS
+from testkit.clients.execution import run_program
+from testkit.clients.ingest import ingest_service
+from testkit.clients.sdks import expected_request
+from testkit.processes import ROOT
+from tests.edge_site import open_edge
+
+_PAGE: Final = (ROOT / "docs" / "clients.md").read_text()
+_INGEST: Final = Ingest(url="http://example.com", org_subdomains=True, loader_cdn_url="")
+
+
+def test_the_page_lists_each_client_with_its_version() -> None:
+    """In the order of the table that `make clients` prints, after which come the readers."""
+    listed = re.findall(r"^\| (`[^|]+`) \| ([^|]+) \|", _PAGE, re.MULTILINE)
+    rows = [(name.strip("`"), package) for names, package in listed for name in names.split(", ")]
+    assert sorted(name for name, _ in rows) == sorted(client.name for client in CLIENTS)
+    for client in CLIENTS:
+        words = client.package.split()
+        assert all(word in dict(rows)[client.name] for word in words), client.name
+
+
+def test_each_client_has_the_version_that_it_is_said_to_have() -> None:
+    """In the file that its package manager reads; each directory belongs to a client."""
+    directories = {path.name: path for path in PROGRAMS.iterdir() if path.is_dir()}
+    packages = {client.name: client.package.split() for client in CLIENTS if client.package != "consumers.md"}
+    assert set(directories) == set(packages)
+    texts = {name: "".join(map(_text, directories[name].glob("*.[jmx]*"))) for name in directories}
+    texts["sdk-python"] = (ROOT / "requirements" / "test.txt").read_text()
+    for name, (package, version) in packages.items():
+        module = package.rpartition(":")[2]
+        assert re.search(rf"{re.escape(module)}[^0-9]*{re.escape(version)}\b", texts[name]), name
+
+
+def _text(path: Path) -> str:
+    return path.read_text()
+
+
+async def test_the_python_sdk_sends_events_to_both_forms_of_hosts(kafka_bootstrap: str, tmp_path: Path) -> None:
+    """With the id of the organization, or the organization's own; a disabled key is refused."""
+    key = new_key_half()
+    program = f"{sys.executable} {PROGRAMS / 'sdk-python' / 'send.py'}"
+    dsns = [project_endpoints(_INGEST, 7, url, 3).dsn % key for url in (None, "http://relay.example.org:8000/events")]
+    assert "@o7.ingest.example.com/" in dsns[0]
+    async with open_edge(kafka_bootstrap) as edge, ingest_service(edge.url) as ingest:
+        variables = {"http_proxy": ingest.url, "no_proxy": ""}
+        await edge.write(key, projectId=3)
+        for dsn in dsns:
+            await run_program(program, tmp_path, {**variables, "DSN": dsn})
+        await edge.write(key, 2, projectId=3, isActive=False)
+        await run_program(program, tmp_path, {**variables, "DSN": dsns[0]})
+        statuses = zip([*dsns, dsns[0]], (200, 200, 403), strict=True)
+        received = list(dict.fromkeys(ingest.received))  # the SDK reports a refused event in another request
+        assert received == [expected_request(dsn, status) for dsn, status in statuses]
+
+
+def test_an_unknown_client_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message lists those that exist."""
+    with pytest.raises(SystemExit) as ended:
+        main(["go-sentri"])
+    assert ended.value.code == 2
+    assert "there is no client go-sentri; the clients are reader-javascript" in capsys.readouterr().err
