@@ -118,11 +118,16 @@ class Process:
             if self._faults.occurs(0.1):
                 return
             del self._to_park[0]
-        if self._to_delete:
-            yield from self._delete()
+        working = [self._delete()] if self._to_delete else []
         owned = self.shards.get(SHARD)
         if owned and owned.can_read:
-            yield from self._read(owned)
+            working.append(self._read(owned))
+        while working:  # at the same time
+            work = self._faults.random.choice(working)
+            if next(work, self) is self:
+                working.remove(work)
+            else:
+                yield
 
     def _delete(self) -> Steps:
         rows, self._to_delete = self._to_delete, []
@@ -140,7 +145,7 @@ class Process:
         self.shards.replace_outdated(present)
 
     def _read(self, shard: ShardQueue) -> Steps:
-        session, limit, held = shard.begin_read(), shard.free_slots, frozenset(shard.held_seqs)
+        session, limit, held = shard.begin_read(), shard.read_slots, frozenset(shard.held_seqs)
         yield
         former = self._tables.former_primary
         server = former if former is not None and self._faults.occurs(0.05) else self._tables

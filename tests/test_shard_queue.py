@@ -282,6 +282,18 @@ def test_a_row_without_a_free_slot_is_read_later() -> None:
     assert shard.read_due
 
 
+def test_a_backlog_leaves_slots_for_new_keys() -> None:
+    """They are sent after the rows that are held, not after all that are in the table."""
+    shard = _open_shard()
+    shard.request_read()
+    _read(shard, *map(_row, range(1, shard.read_slots + 1)))
+    assert shard.read_due
+    assert not shard.can_read
+    new = _row(1_000_000)
+    assert shard.enqueue(new, committed_at=0.0)
+    assert _send(shard)[-1] == new.seq
+
+
 def test_owned_shards_follow_the_leases() -> None:
     """A shard without a lease is dropped; one with a new epoch gets a new queue; the others keep theirs."""
     shards = OwnedShards()

@@ -41,9 +41,10 @@ class _Sent:
 
 
 class OutboxWorker:
-    """Parks rejected rows, deletes acknowledged rows and reads new rows, always in this order.
+    """Parks rejected rows, then deletes acknowledged rows and reads new rows at the same time.
 
-    So a read returns neither rows that Kafka has acknowledged nor rows that follow a rejected row of their key.
+    So a read returns no row that follows a rejected row of its key. It returns no acknowledged row either: those are
+    held until they are deleted.
 
     Args:
         store: The outbox table.
@@ -105,15 +106,17 @@ class OutboxWorker:
                 self._signals.outbox.set()
 
     async def process(self) -> None:
-        """Park rejected rows, delete acknowledged ones, then read the shards for which a read is due.
+        """Park rejected rows, then delete acknowledged ones and read the shards for which a read is due.
 
         Raises:
             UnavailableError: The database is unavailable; the next call does the remaining work.
         """
         async with self._processing:  # another call may be deleting rows
             await self._park()
-            await self._delete()
-            await self._read([shard for shard in self._shards.values() if shard.can_read])
+            read = self._read([shard for shard in self._shards.values() if shard.can_read])
+            for failure in await asyncio.gather(self._delete(), read, return_exceptions=True):
+                if failure is not None:
+                    raise failure
 
     async def _park(self) -> None:
         while self._to_park:
@@ -158,7 +161,7 @@ class OutboxWorker:
             return
         reads = [(shard, shard.begin_read()) for shard in due]
         rows: dict[int, list[OutboxRow]] = {shard.number: [] for shard in due}
-        limits = {shard.number: shard.free_slots for shard in due}
+        limits = {shard.number: shard.read_slots for shard in due}
         held = list(chain.from_iterable(shard.held_seqs for shard in due))
         try:
             selected, server_started_at = await self._store.select_unpublished(limits, held=held)

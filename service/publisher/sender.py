@@ -29,6 +29,9 @@ _WAVE_INTERVAL: Final = 0.002
 _MAX_BATCH_SIZE: Final = 200
 """Records of one shard in one batch: some 300 kB of the 1 MB that a broker accepts."""
 
+_BACKLOG_GROUPS: Final = 3
+"""Requests into which the batches of a backlog are divided: one is sent while others are built, read or deleted."""
+
 _RETRY: Final = Backoff(first=0.1, longest=2.0)
 """The delays between the attempts of one shard. While Kafka is unavailable, twelve shards make eight attempts a
 second; when it is available again, all shards retry within 2 s."""
@@ -106,13 +109,14 @@ class Sender:
 
     def _start_wave(self) -> None:
         now = time.monotonic()
-        waves: dict[Hashable, list[tuple[ShardQueue, Batch]]] = defaultdict(list)
+        waves: dict[tuple[Hashable, int], list[tuple[ShardQueue, Batch]]] = defaultdict(list)
         for shard in self._shards.values():
             if shard.can_open(now):
                 shard.begin_opening()
                 self._start(self._open(shard))
             elif (batch := self._next_batch(shard)) is not None:
-                waves[self._producer.leader(shard.number)].append((shard, batch))
+                group = shard.number % _BACKLOG_GROUPS if shard.read_due else 0
+                waves[self._producer.leader(shard.number), group].append((shard, batch))
         # One task per leader: a leader that does not respond must not delay the shards of the others.
         for wave in waves.values():
             self._start(self._send(wave))

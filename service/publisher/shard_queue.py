@@ -116,8 +116,7 @@ class ShardQueue:
     @property
     def can_read(self) -> bool:
         """Whether the table has to be read and there is space for the result."""
-        is_open = self._state is State.OPEN and not self._draining
-        return self._read_due and is_open and self.free_slots >= WINDOW // 4
+        return self._read_due and self._accepts_rows and self.read_slots >= WINDOW // 4
 
     @property
     def read_due(self) -> bool:
@@ -130,13 +129,22 @@ class ShardQueue:
         return WINDOW - len(self._held_seqs)
 
     @property
+    def read_slots(self) -> int:
+        """How many rows a read may return: new keys of this process do not wait until a backlog is published."""
+        return self.free_slots - WINDOW // 8
+
+    @property
     def held_seqs(self) -> Collection[int]:
         """The seqs of the rows that are held."""
         return self._held_seqs
 
     @property
+    def _accepts_rows(self) -> bool:
+        return self._state is State.OPEN and not self._draining
+
+    @property
     def _may_send(self) -> bool:
-        return self._state is State.OPEN and not self._draining and not self._request_pending
+        return self._accepts_rows and not self._request_pending
 
     def can_open(self, now: float) -> bool:
         """Whether a session should be opened at ``now``, in seconds of the monotonic clock."""
@@ -174,33 +182,21 @@ class ShardQueue:
         """Request a heartbeat."""
         self._heartbeat_due = True
 
-    def enqueue(self, row: OutboxRow, *, committed_at: float | None = None) -> bool:
-        """Add a row at the end of the queue; return False, and request a read, if it has to come from the table.
-
-        A row that is already held is not added again.
-
-        Args:
-            row: The row.
-            committed_at: When the row was committed, in seconds since 1970, if this process has just committed it;
-                None for a row that was read from the table, with all earlier rows of its key.
-        """
+    def enqueue(self, row: OutboxRow, *, committed_at: float) -> bool:
+        """Add a row that this process has committed, unless it is held; return False if it has to be read."""
         if row.seq in self._held_seqs:
             return True
-        if len(self._held_seqs) >= WINDOW or (committed_at is not None and not self._accepts_from_memory(row)):
+        if self.free_slots < 1 or not (self._accepts_rows and self._is_first_of_key(row)):
             self._read_due = True
             return False
-        if committed_at is None:
-            committed_at = row.event.occurred_at.timestamp()
-            if row.event.version != _FIRST_VERSION:
-                self._high_seq = max(self._high_seq, row.seq)
+        self._add(row, committed_at)
+        return True
+
+    def _add(self, row: OutboxRow, committed_at: float) -> None:
         self._held_seqs.add(row.seq)
         parts = parts_of(row.event)
         for part in parts:
             self._queue.append(PendingRecord(row, part, part is parts[-1], committed_at))
-        return True
-
-    def _accepts_from_memory(self, row: OutboxRow) -> bool:
-        return self._state is State.OPEN and not self._draining and self._is_first_of_key(row)
 
     def _is_first_of_key(self, row: OutboxRow) -> bool:
         """Whether no other record of the row's key is in the log or has to be sent before this one.
@@ -215,16 +211,26 @@ class ShardQueue:
     def begin_read(self) -> ProducerSession | None:
         """Start a read of the table; return the session to be passed to `finish_read`."""
         self._read_due = False  # before the read: what is committed during it is due again
-        self._read_limit = self.free_slots
+        self._read_limit = self.read_slots
         return self._session
 
     def finish_read(self, rows: Sequence[OutboxRow], session: ProducerSession | None) -> None:
-        """Enqueue the rows of a read, unless ``session`` is not the current one: a row may have been parked since."""
+        """Enqueue the rows of a read, which include all earlier rows of their keys.
+
+        Rows of another session than the current one are ignored: a row may have been parked since.
+        """
         if session is None or session is not self._session:
             self._read_due = True
             return
         for row in rows:
-            self.enqueue(row)
+            if row.seq in self._held_seqs:
+                continue
+            if self.free_slots < 1:
+                self._read_due = True
+                break
+            if row.event.version != _FIRST_VERSION:
+                self._high_seq = max(self._high_seq, row.seq)
+            self._add(row, row.event.occurred_at.timestamp())
         if len(rows) >= self._read_limit:
             self._read_due = True  # there may be more rows after these
 
