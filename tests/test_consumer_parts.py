@@ -1,17 +1,26 @@
 """Parts of the consumer kit that need no broker: read progress, the table, and agreement with the service."""
 
 import inspect
+import itertools
+import json
+import re
+from typing import Any
 
 import pytest
 
 import projectkeys_consumer
 from projectkeys_consumer import ProjectKeys, table
+from projectkeys_consumer.errors import MalformedRecordError
 from projectkeys_consumer.read_progress import ReadProgress
 from projectkeys_consumer.records import KeyUpdate
+from projectkeys_consumer.state import USUAL_VALUE, check_value, decode_state
 from projectkeys_consumer.table import KeyTable
 from service.domain import model
+from tests.topic_writer import records_of
 
 _A, _B = b"a" * 16, b"b" * 16
+_VALUE = json.dumps(json.loads(records_of("a" * 32, 7)[0].value or b""), separators=(",", ":"))
+_TOKENS = re.findall(r'"[^"]*"|\w+|.', _VALUE)
 
 
 def _begun(*, ends: dict[int, int], now: float) -> ReadProgress:
@@ -94,3 +103,54 @@ def test_the_values_of_the_kit_and_of_the_service_agree(name: str) -> None:
         list(inspect.signature(getattr(module, name)).parameters.values()) for module in (projectkeys_consumer, model)
     )
     assert in_kit == in_service
+
+
+def _version_and_key(value: bytes) -> Any:
+    """Return what `check_value` must return; None if the value cannot be decoded."""
+    try:
+        state = decode_state(value)
+    except MalformedRecordError:
+        return None
+    return state.public_key, state.version
+
+
+def test_a_value_is_accepted_exactly_if_it_can_be_decoded() -> None:
+    """Also one in the usual form, which is not parsed; each token of an example is replaced by each other one."""
+    assert USUAL_VALUE.fullmatch(_VALUE.encode())
+    others = [
+        "",
+        "0",
+        "01",
+        "-1",
+        "1.0",
+        "9" * 18,
+        "9" * 20,
+        '"\\"',
+        '"é"',
+        '"\\ud800"',
+        "\x00",
+        "\n",
+        "[]",
+        "\ud800",
+    ]
+    accepted = set()
+    for place, token in itertools.product(range(len(_TOKENS)), sorted({*_TOKENS, *others})):
+        value = "".join([*_TOKENS[:place], token, *_TOKENS[place + 1 :]]).encode(errors="surrogatepass")
+        try:
+            found = check_value(value)
+        except MalformedRecordError:
+            assert _version_and_key(value) is None, value
+        else:
+            assert found == _version_and_key(value), value
+            accepted.add(USUAL_VALUE.fullmatch(value) is not None)
+    assert accepted == {True, False}
+
+
+@pytest.mark.parametrize("time", ["2026-13-01T00:00:00Z", "2026-01-01", "2026-01-01T00:00:00.5Z", "", "-Z", "T"])
+def test_the_time_of_a_value_in_the_usual_form_is_checked(time: str) -> None:
+    """Otherwise looking the key up would raise an error."""
+    value = re.sub('(?<="dateCreated":")[^"]*', time, _VALUE).encode()
+    try:
+        assert check_value(value) == _version_and_key(value)
+    except MalformedRecordError:
+        assert _version_and_key(value) is None

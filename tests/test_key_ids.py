@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from projectkeys_consumer.state import USUAL_VALUE
 from service.app import Service
 from service.domain.differences import Kind, TopicRecord
 from service.domain.dsn import Ingest
@@ -36,7 +37,7 @@ async def test_the_row_that_is_handed_over_has_the_stored_bytes(service: Service
 
 
 async def test_every_event_of_a_key_has_its_number(service: Service, postgres: Postgres) -> None:
-    """After a change and after the deletion; no expiry is null."""
+    """After a change and after the deletion; no expiry is null. The consumer kit reads their form without parsing."""
     project = await make_project(service)
     created = await service.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)
     key, change_keys = created.key.public_key, service.use_cases.change_keys
@@ -44,6 +45,7 @@ async def test_every_event_of_a_key_has_its_number(service: Service, postgres: P
     await change_keys.update(project, key, ProjectKeyChange(name="Newer"), ORIGIN)
     await change_keys.delete(project, key, ORIGIN)
     payloads = await postgres.fetch("SELECT payload FROM outbox WHERE aggregateid = $1 ORDER BY seq", key)
+    assert all(USUAL_VALUE.fullmatch(row["payload"].encode()) for row in payloads)
     states = [orjson.loads(row["payload"]) for row in payloads]
     assert [(state["version"], state["keyId"], state["expiresAt"]) for state in states] == [
         (version, row_id, None) for version in (1, 2, 3)

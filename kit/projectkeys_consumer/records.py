@@ -4,7 +4,7 @@ import re
 from typing import Any, Final, NamedTuple
 
 from projectkeys_consumer.errors import MalformedRecordError
-from projectkeys_consumer.state import decode_state
+from projectkeys_consumer.state import check_value
 
 _DELETED: Final = b"projectkey.deleted"
 _TYPES: Final = frozenset({b"projectkey.created", b"projectkey.updated", _DELETED})
@@ -42,10 +42,10 @@ def parse_record(record: Any) -> KeyUpdate | None:
         return KeyUpdate(key, _tombstone_version(event_type, headers), None)
     if not headers.get("ce_dataschema", _MAJOR_VERSION).endswith(_MAJOR_VERSION):
         raise MalformedRecordError("the schema has a later major version than this release can read; upgrade the kit")
-    state = decode_state(record.value)
-    if state.public_key != record.key.decode():
+    public_key, version = check_value(record.value)
+    if public_key != record.key.decode():
         raise MalformedRecordError("the value's id is not the record's key")
-    return KeyUpdate(key, state.version, None if event_type == _DELETED else record.value)
+    return KeyUpdate(key, version, None if event_type == _DELETED else record.value)
 
 
 def _tombstone_version(event_type: bytes, headers: dict[str, bytes]) -> int:
