@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import re
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -11,8 +12,10 @@ from aiohttp import hdrs
 
 from service.domain.events import EventType
 from service.domain.model import new_key_half
+from service.edge import original_requests
 from service.edge.authorization import RateWindows
 from service.edge.client_keys import ClientKey
+from service.edge.original_requests import parse_request
 from tests.edge_site import REJECTED, EdgeSite, open_edge, open_edge_without_kafka
 
 _KEY, _OTHER = new_key_half(), new_key_half()
@@ -133,6 +136,54 @@ async def test_what_another_program_could_understand_differently_is_refused(
 ) -> None:
     """Otherwise a client could have one key decided and send another to the ingest service."""
     assert await _reason(edge, headers) == reason
+
+
+@pytest.mark.parametrize(
+    ("uri", "auth"),
+    [(_URI, _AUTH), (f"{_URI}?sentry_version=7&sentry_key={_KEY}&sentry_client=a%2F1", "")],
+    ids=["header", "query"],
+)
+def test_a_request_of_the_usual_form_is_parsed_as_any_other(
+    monkeypatch: pytest.MonkeyPatch, uri: str, auth: str
+) -> None:
+    """Each token of an example is replaced by each other one and by more, and doubled."""
+    tokens = re.findall(r"sentry_|\w+|.", f"{uri}\n{auth}", re.DOTALL)
+    more = [
+        "",
+        "\n",
+        " ",
+        '"',
+        "#",
+        ";",
+        "%",
+        "+",
+        "0",
+        "01",
+        "9" * 19,
+        "9" * 20,
+        "é",
+        "\udcff",
+        "SENTRY_",
+        _OTHER,
+        "glitchtip_",
+    ]
+    more += [f"&{name}_key={_OTHER}" for name in ("sentry", "glitchtip")] + [
+        "&a=b" * 100,
+        "/" * 8192,
+        f",sentry_key={_KEY}",
+        f" sentry_key={_OTHER}",
+    ]
+    replaced = (
+        "".join([*tokens[:place], new, *tokens[place + 1 :]])
+        for place, token in enumerate(tokens)
+        for new in {*tokens, *more, token * 2}
+    )
+    cases = [case.partition("\n")[::2] for case in replaced]
+    found = [parse_request(*case, "") for case in cases]
+    assert {case.reason for case in found} >= {"", "no_project", "no_key", "conflicting_keys", "unknown_key"}
+    monkeypatch.setattr(original_requests, "USUAL", re.compile("(?!)"))
+    for case, expected in zip(cases, found, strict=True):
+        assert parse_request(*case, "") == expected, case
 
 
 async def test_a_preflight_request_passes_without_a_key(edge: EdgeSite) -> None:

@@ -22,7 +22,7 @@ BODY_LIMIT: Final = 2**20
 """Bytes of a request body."""
 
 _INGEST_PATH: Final = re.compile(r"/api/[1-9][0-9]*/")
-_DECISION_PATH: Final = re.compile(rf"{PATH}(?:[/?]|$)")
+_DECISION_PATHS: Final = (PATH, f"{PATH}/", f"{PATH}?")  # the first one is complete, the others are prefixes
 _NO_TOKEN: Final = header_lines({"X-Auth-Status": "403", "X-Auth-Reason": "edge_token"})
 
 
@@ -84,7 +84,7 @@ class _EdgeRoutes(Routes):
 
     @override
     def handle(self, request: Request) -> Awaitable[Response]:
-        if _DECISION_PATH.match(request.raw_path):
+        if request.raw_path[: len(PATH) + 1] in _DECISION_PATHS:
             return self._decide(request)
         return super().handle(request)
 

@@ -60,17 +60,16 @@ class ClientKey(NamedTuple):
 def decode_key(value: bytes) -> ClientKey:
     """Decode the value of a record, which the consumer kit has validated."""
     state = orjson.loads(value)
-    rate_limit = state["rateLimit"] or {"count": None, "window": 0}
-    expires_at = state.get("expiresAt")
-    return ClientKey(
-        public_key=state["id"],
-        key_id=state.get("keyId"),
-        project_id=state["projectId"],
-        organization_id=state["organizationId"],
-        is_active=state["isActive"],
-        limit=rate_limit["count"],
-        window=rate_limit["window"],
-        expires_at=inf if expires_at is None else datetime.fromisoformat(expires_at).timestamp(),
+    rate_limit, expires_at = state["rateLimit"], state.get("expiresAt")
+    return ClientKey(  # the fields without their names, which would take a third of the time
+        state["id"],
+        state.get("keyId"),
+        state["projectId"],
+        state["organizationId"],
+        state["isActive"],
+        rate_limit and rate_limit["count"],
+        rate_limit["window"] if rate_limit else 0,
+        inf if expires_at is None else datetime.fromisoformat(expires_at).timestamp(),
     )
 
 

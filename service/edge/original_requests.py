@@ -8,7 +8,6 @@ the key must agree; otherwise the request is refused.
 import base64
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -27,12 +26,7 @@ _FORWARDED_METHOD: Final = istr("X-Forwarded-Method")
 _SENTRY_AUTH: Final = istr("X-Sentry-Auth")
 _AUTHORIZATION: Final = istr("Authorization")
 _OPTIONS_OR_NONE: Final = ("OPTIONS", None)
-_PATH_ENDS: Final = ("", "?")
 _MAX_URI: Final = 8192
-_CACHED: Final = 16_384
-_MAX_CACHED: Final = 512
-"""Parsed requests that are kept, since clients send the same ones again, and the length up to which they are: at most
-20 MB."""
 
 _INGEST_PATH: Final = re.compile(r"(?:/[\w.~-]+)*?/api/([0-9]{1,19})/([\w.~/-]*)", re.ASCII)
 """An ingest path, possibly behind the path of the ingest URL: the project, and the rest."""
@@ -42,7 +36,16 @@ _DOUBTFUL: Final = re.compile(r"//|/\.\.?(?:/|$)|/api/[0-9]+/(?:.*/)?api/[0-9]+/
 
 _KEY_IN_PATH: Final = re.compile(r"(?:unreal|cron/[^/]+)/([^/]+)/?")
 _KEY_IN_HEADER: Final = re.compile(r"(?:^|[\s,])sentry_key\s*=\s*\"?([^\",\s]*)", re.IGNORECASE)
-_QUERY_NAMES: Final = ("sentry_key", "glitchtip_key")
+
+USUAL: Final = re.compile(
+    (
+        r"/api/([1-9][0-9]{0,18})/[a-z]+/(?:\nSentry (?:<pair>, ?)*sentry_key=([0-9a-f]{32})(?:, ?<pair>)*"
+        r"|\?(?:<argument>&){0,20}sentry_key=([0-9a-f]{32})(?:&<argument>){0,20}\n)"
+    )
+    .replace("<pair>", r'sentry_(?!key)[a-z]+=[^\s,"]*')
+    .replace("<argument>", r"(?!sentry_key=|glitchtip_key=)[a-z_]+=[^&\s]*")
+)
+"""URI, line end and X-Sentry-Auth as SDKs send them, with a key in one: parsed faster, with the same result."""
 
 
 class OriginalRequest(NamedTuple):
@@ -76,18 +79,19 @@ def original_request(request: web.Request) -> OriginalRequest:
         return OriginalRequest("no_uri")
     sentry_auth = "\n".join(headers.getall(_SENTRY_AUTH, ()))
     authorization = "\n".join(headers.getall(_AUTHORIZATION, ()))
-    parse = _parse_cached if len(uri) + len(sentry_auth) + len(authorization) <= _MAX_CACHED else _parse
-    return parse(uri, sentry_auth, authorization)
+    return parse_request(uri, sentry_auth, authorization)
 
 
 def _path_behind(raw_path: str) -> str | None:
     """Return the path behind /auth; None if there is none."""
     behind = raw_path[len(PATH) :]
-    return behind if behind[:1] == "/" and behind[1:2] not in _PATH_ENDS else None
+    return behind if behind[:1] == "/" and behind[1:2] not in {"", "?"} else None
 
 
-def _parse(uri: str, sentry_auth: str, authorization: str) -> OriginalRequest:
+def parse_request(uri: str, sentry_auth: str, authorization: str) -> OriginalRequest:
     """Parse the URI and the two headers, which can have several values: each is a line."""
+    if not authorization and len(uri) <= _MAX_URI and (usual := USUAL.fullmatch(f"{uri}\n{sentry_auth}")):
+        return OriginalRequest("", int(usual[1]), usual[2] or usual[3])
     path, _, query = uri.partition("?")
     found = _INGEST_PATH.fullmatch(path) if len(uri) <= _MAX_URI else None
     if found is None or _DOUBTFUL.search(path):
@@ -111,9 +115,6 @@ def _parse(uri: str, sentry_auth: str, authorization: str) -> OriginalRequest:
     return OriginalRequest("", int(found[1]), public_key)
 
 
-_parse_cached: Final = lru_cache(maxsize=_CACHED)(_parse)
-
-
 def _user_of(credentials: str) -> str:
     """Return the user of Basic credentials; "" if they are malformed."""
     try:
@@ -127,4 +128,4 @@ def _keys_in_query(query: str) -> Iterable[str]:
         pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=100)
     except ValueError:
         return ["too many parameters"]
-    return [value for name, value in pairs if name in _QUERY_NAMES]
+    return [value for name, value in pairs if name in {"sentry_key", "glitchtip_key"}]
