@@ -16,8 +16,6 @@ from testkit.clients.service import Installation, installation
 from testkit.processes import ROOT
 
 _CACHE: Final = ROOT / ".cache" / "clients"
-_WIDTHS: Final = (18, 46, 10)
-"""Of the columns of the table before the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +88,8 @@ def _table(outcomes: Sequence[Outcome]) -> list[str]:
     """Return the lines of the table."""
     rows = [("client", "package", "result", "operations")]
     rows += [(outcome.client.name, outcome.client.package, outcome.result, outcome.text) for outcome in outcomes]
-    return ["  ".join([*map(str.ljust, row, _WIDTHS), row[-1]]) for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    return ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]
 
 
 if __name__ == "__main__":

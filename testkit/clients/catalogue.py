@@ -9,16 +9,28 @@ from testkit.clients.sdks import Sdk
 
 _GO: Final = ("go build -o client .",)
 _NPM: Final = ("npm install --ignore-scripts --no-audit --no-fund --no-package-lock --loglevel=error",)
+_TOFU: Final = (
+    "installed=$(command -v tofu) && ln -s $installed tofu && exit",
+    'module=$(go mod download -json github.com/opentofu/opentofu@v1.12.6 | sed -n \'s/.*"Dir": "\\(.*\\)".*/\\1/p\')',
+    "go build -C $module -o $PWD/tofu ./cmd/tofu",
+)
 _NODE: Final = ("node", "npm")
 
 _PACKAGED: Final = (
     PackagedClient("go-sentry", "github.com/jianyuan/go-sentry/v2 v2.8.4", ["go"], _GO, "./client"),
     PackagedClient(
         "otel-collector",
-        "opentelemetry-collector-contrib/exporter/sentryexporter v0.161.0",
+        "exporter/sentryexporter v0.161.0",
         ["go"],
         _GO,
         "./client",
+    ),
+    PackagedClient(
+        "tofu",
+        "github.com/opentofu/opentofu v1.12.6",
+        ["go", "terraform-provider-sentry"],
+        _TOFU,
+        "sh run.sh",
     ),
     PackagedClient("sentry-cli", "sentry 0.49.0", _NODE, _NPM, "node run.mjs"),
     PackagedClient("sentry-api", "@sentry/api 0.1.0", _NODE, _NPM, "node run.mjs"),

@@ -18,7 +18,7 @@ _MAX_BODY: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A request that the ingest service received: its host, its path, and the status of its response."""
+    """A request that the ingest service received: host, path without query, and the status of the response."""
 
     host: str
     path: str
@@ -79,7 +79,7 @@ async def _respond(ingest: Ingest, session: ClientSession, request: web.Request)
     headers |= {"X-Original-URI": path, "X-Original-Method": request.method}
     async with session.get(f"{ingest.edge_url}/auth", headers=headers) as decision:
         body = await decision.read()
-    ingest.received.append(Received(url.netloc or request.host, path, decision.status))
+    ingest.received.append(Received(url.netloc or request.host, url.path, decision.status))
     if decision.status == _OK:
         return web.json_response({"id": "0" * 32})
     passed_on = {name: decision.headers[name] for name in _PASSED_ON if name in decision.headers}
