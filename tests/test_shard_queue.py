@@ -14,16 +14,8 @@ _NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
 def _row(seq: int, *, key: str = "", version: int = 1) -> OutboxRow:
-    event = Event(
-        id=UUID(int=seq),
-        type=EventType.CREATED,
-        public_key=key or f"{seq:032x}",
-        version=version,
-        shard=0,
-        payload="{}",
-        headers={},
-        occurred_at=_NOON,
-    )
+    public_key = key or f"{seq:032x}"
+    event = Event(UUID(int=seq), EventType.CREATED, public_key, version, 0, "{}", {}, _NOON)
     return OutboxRow(seq=seq, event=event)
 
 
@@ -213,7 +205,7 @@ def test_a_row_that_was_read_before_it_was_reported_needs_no_second_read() -> No
     assert _send(shard) == [1]
 
 
-def test_rows_that_were_session_an_earlier_session_are_not_enqueued() -> None:
+def test_rows_that_were_read_in_an_earlier_session_are_not_enqueued() -> None:
     """One of them may have been parked since; the table is read again."""
     shard = _open_shard()
     session = shard.begin_read()
@@ -285,7 +277,6 @@ def test_a_row_without_a_free_slot_is_read_later() -> None:
 def test_a_backlog_leaves_slots_for_new_keys() -> None:
     """They are sent after the rows that are held, not after all that are in the table."""
     shard = _open_shard()
-    shard.request_read()
     _read(shard, *map(_row, range(1, shard.read_slots + 1)))
     assert shard.read_due
     assert not shard.can_read
