@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients console chart kube clean lock audit
+.PHONY: help run test lint bench bench-scale bench-docs profile faults soak clients relay console chart kube clean lock audit
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 20
@@ -45,6 +45,9 @@ soak: .venv/run.stamp ## inject a random fault every 20 s for 30 minutes (MINUTE
 
 clients: .venv/test.stamp ## run unmodified clients, SDKs and the readers of docs/consumers.md (ARGS="go-sentry"; --help lists all)
 	@exec $(BIN)/python -m testkit.clients $(ARGS)
+
+relay: .venv/test.stamp ## check Relay with the edge as its upstream (RELAY_BINARY=path of Relay's program)
+	@exec $(BIN)/python -m testkit.relay
 
 console: .venv/test.stamp ## check every screen of the console in every state; screenshots in .cache/console
 	@$(BIN)/pytest -m states tests/test_console_states.py
