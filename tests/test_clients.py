@@ -7,19 +7,23 @@ from typing import Final
 
 import pytest
 
-from service.domain.dsn import Ingest, project_endpoints
+from service.domain.dsn import Ingest as DsnHosts
+from service.domain.dsn import project_endpoints
 from service.domain.model import new_key_half
 from testkit.clients.__main__ import main
 from testkit.clients.catalogue import CLIENTS
-from testkit.clients.client import PROGRAMS
+from testkit.clients.client import CACHE, PROGRAMS, Service
 from testkit.clients.execution import run_program
-from testkit.clients.ingest import ingest_service
+from testkit.clients.ingest import Ingest, ingest_service
 from testkit.clients.sdks import expected_request
+from testkit.debian import require_program
 from testkit.processes import ROOT
 from tests.edge_site import open_edge
+from tests.http_service import Site
+from tests.test_http_lists import ORGANIZATIONS
 
 _PAGE: Final = (ROOT / "docs" / "clients.md").read_text()
-_INGEST: Final = Ingest(url="http://example.com", org_subdomains=True, loader_cdn_url="")
+_INGEST: Final = DsnHosts(url="http://example.com", org_subdomains=True, loader_cdn_url="")
 
 
 def test_the_page_lists_each_client_with_its_version() -> None:
@@ -53,18 +57,39 @@ async def test_the_python_sdk_sends_events_to_both_forms_of_hosts(kafka_bootstra
     """With the id of the organization, or the organization's own; a disabled key is refused."""
     key = new_key_half()
     program = f"{sys.executable} {PROGRAMS / 'sdk-python' / 'send.py'}"
-    dsns = [project_endpoints(_INGEST, 7, url, 3).dsn % key for url in (None, "http://relay.example.org:8000/events")]
-    assert "@o7.ingest.example.com/" in dsns[0]
+    hosts = (None, "http://relay.example.org:8000/events")
+    both = [project_endpoints(_INGEST, 7, host, 3).dsn % key for host in hosts]
+    assert "@o7.ingest.example.com/" in both[0]
     async with open_edge(kafka_bootstrap) as edge, ingest_service(edge.url) as ingest:
         variables = {"http_proxy": ingest.url, "no_proxy": ""}
         await edge.write(key, projectId=3)
-        for dsn in dsns:
+        for dsn in both:
             await run_program(program, tmp_path, {**variables, "DSN": dsn})
         await edge.write(key, 2, projectId=3, isActive=False)
-        await run_program(program, tmp_path, {**variables, "DSN": dsns[0]})
-        statuses = zip([*dsns, dsns[0]], (200, 200, 403), strict=True)
+        await run_program(program, tmp_path, {**variables, "DSN": both[0]})
+        statuses = zip([*both, both[0]], (200, 200, 403), strict=True)
         received = list(dict.fromkeys(ingest.received))  # the SDK reports a refused event in another request
         assert received == [expected_request(dsn, status) for dsn, status in statuses]
+
+
+async def test_the_client_that_is_generated_from_sentrys_schema_manages_projects_and_keys(site: Site) -> None:
+    """With a token of the organization: it has one package, which is installed in seconds."""
+    await require_program("npm", package="npm")
+    [client] = [client for client in CLIENTS if client.name == "sentry-api"]
+    await client.build(CACHE / client.name)
+    organization, project = f"{ORGANIZATIONS}generated/", {"name": "Web", "slug": "web"}
+    await site.send("POST", ORGANIZATIONS, json={"name": "Generated", "slug": "generated"})
+    await site.send("POST", f"{organization}projects/", json=project)
+    variables = {
+        "API_URL": f"http://127.0.0.1:{site.service.settings.port}",
+        "TOKEN": await site.new_token("project:admin", "org:read", organization="generated"),
+        "ORG": "generated",
+        "PROJECT": "web",
+    }
+    service = Service(variables, site.token, Ingest(0, ""))
+    operations = await client.run(service, CACHE / client.name)
+    assert operations[0] == "list organizations"
+    assert operations[-1] == "delete project"
 
 
 def test_an_unknown_client_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,15 +7,11 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from testkit.clients.catalogue import CLIENTS
-from testkit.clients.client import Client
+from testkit.clients.client import CACHE, Client
 from testkit.clients.execution import ClientError, report
 from testkit.clients.service import Installation, installation
-from testkit.processes import ROOT
-
-_CACHE: Final = ROOT / ".cache" / "clients"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +59,7 @@ async def _build(client: Client) -> Outcome | None:
     report(f"{client.name}: installing {client.package} …")
     started_at = time.monotonic()
     try:
-        await client.build(_CACHE / client.name)
+        await client.build(CACHE / client.name)
     except ClientError as error:
         return _failed(client, error)
     report(f"{client.name}: installed after {time.monotonic() - started_at:.0f} s")
@@ -73,7 +69,7 @@ async def _build(client: Client) -> Outcome | None:
 async def _run(client: Client, installed: Installation) -> Outcome:
     report(f"{client.name}: running …")
     try:
-        operations = await client.run(await installed.service_for(client.name), _CACHE / client.name)
+        operations = await client.run(await installed.service_for(client.name), CACHE / client.name)
     except ClientError as error:
         return _failed(client, error)
     return Outcome(client, "ok", ", ".join(operations))

@@ -9,6 +9,10 @@ from typing import Final, Protocol
 
 from testkit.clients.execution import execute, run_program
 from testkit.clients.ingest import Ingest
+from testkit.processes import ROOT
+
+CACHE: Final = ROOT / ".cache" / "clients"
+"""The directory in which clients are installed, each in that of its name."""
 
 PROGRAMS: Final = Path(__file__).parent / "programs"
 """The directory that has one of each packaged client: its version and the program that uses it."""
