@@ -4,9 +4,11 @@ import asyncio
 
 import pytest
 
+from service.concurrency.backoff import Backoff
 from service.domain.events import SHARDS
 from service.kafka.types import Record
 from service.postgres.outbox import PostgresOutbox
+from service.publisher import sender
 from service.publisher.publisher import Publisher
 from service.settings import Settings
 from testkit.polling import poll_until
@@ -140,6 +142,16 @@ async def test_shards_that_cannot_be_opened_are_retried(
     async with publishing_to(recording, settings):
         await poll_until(lambda: _is_outbox_empty(postgres))
     assert recording.failing_openings == 0
+
+
+async def test_all_shards_are_retried_as_soon_as_one_can_be_opened(
+    settings: Settings, recording: RecordingProducer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage of Kafka none of them waits for the rest of its delay."""
+    monkeypatch.setattr(sender, "_RETRY", Backoff(first=3600, longest=3600))
+    recording.failing_openings = SHARDS - 1
+    async with publishing_to(recording, settings):
+        assert sorted(recording.opened) == list(range(SHARDS))
 
 
 async def test_the_publisher_is_restarted_after_an_internal_error(

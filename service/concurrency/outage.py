@@ -10,9 +10,9 @@ from service.concurrency.backoff import Backoff
 
 _log = structlog.get_logger(__name__)
 
-_RETRY: Final = Backoff(first=0.1, longest=2.0)
+_RETRY: Final = Backoff(first=0.1, longest=1.0)
 """Delays between two attempts to connect, of whatever part of the process: after an outage of any length the service
-has a connection again within 2 s."""
+has a connection again within 1 s."""
 
 _REMINDER: Final = Backoff(first=30.0, longest=600.0, jitter=0.0)
 """Delays between two log events of one outage."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import time
 from collections import defaultdict
 from collections.abc import Coroutine, Hashable, Sequence
@@ -33,8 +34,7 @@ _BACKLOG_GROUPS: Final = 3
 """Requests into which the batches of a backlog are divided: one is sent while others are built, read or deleted."""
 
 _RETRY: Final = Backoff(first=0.1, longest=2.0)
-"""The delays between the attempts of one shard. While Kafka is unavailable, twelve shards make eight attempts a
-second; when it is available again, all shards retry within 2 s."""
+"""The delays between the attempts of one shard; as soon as one is opened, Kafka is available again, and all retry."""
 
 
 class Sender:
@@ -66,6 +66,7 @@ class Sender:
         self._metrics = metrics
         self._tasks: set[asyncio.Task[None]] = set()
         self._error: BaseException | None = None
+        self._retries_all = False
 
     async def run(self) -> None:
         """Send until cancelled; raise every error that is not the failure of a shard."""
@@ -108,7 +109,8 @@ class Sender:
             _log.warning("shutdown_with_inflight_rows", shards=[shard.number for shard in shards])
 
     def _start_wave(self) -> None:
-        now = time.monotonic()
+        now = math.inf if self._retries_all else time.monotonic()
+        self._retries_all = False
         waves: dict[tuple[Hashable, int], list[tuple[ShardQueue, Batch]]] = defaultdict(list)
         for shard in self._shards.values():
             if shard.can_open(now):
@@ -158,6 +160,8 @@ class Sender:
         newest_seq, server_started_at = state
         shard.finish_opening(session, newest_seq=newest_seq, server_started_at=server_started_at)
         self._metrics.sessions_opened.inc()
+        self._retries_all = True
+        self._signals.sender.set()
         self._signals.outbox.set()
 
     async def _send(self, wave: Sequence[tuple[ShardQueue, Batch]]) -> None:
