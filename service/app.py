@@ -43,7 +43,6 @@ from service.settings import DatabaseSettings, DsnSettings, Settings
 from service.usage.collector import UsageCollector
 from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
-from service.usecases.bulk_changes import BulkChanges
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
 from service.usecases.expiry import Expiry
@@ -58,6 +57,7 @@ from service.usecases.sessions import Sessions
 from service.usecases.tokens import Tokens
 from service.usecases.usage import Usage
 from service.usecases.use_cases import UseCases
+from service.usecases.writes import WriteContext
 
 _MAX_WAITING_WRITES: Final = 1024
 """Transactions that may wait for a slot of `TenantSlots`."""
@@ -139,9 +139,8 @@ def build(settings: Settings) -> Service:
     )
     acknowledgements = Acknowledgements(database)
     publisher = _build_publisher(settings, registry, database, producer, acknowledgements)
-    events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
-    metrics, on_committed = JobMetrics(registry), publisher.enqueue
-    jobs = Jobs(database, BulkChanges(events), on_committed=on_committed, metrics=metrics)
+    context, job_metrics = _write_context(settings, database, publisher), JobMetrics(registry)
+    jobs = Jobs(context, job_metrics)
     return Service(
         settings=settings,
         registry=registry,
@@ -152,9 +151,9 @@ def build(settings: Settings) -> Service:
         producer=producer,
         kafka_outage=kafka_outage,
         jobs=jobs,
-        expiry=Expiry(database, events, on_committed=on_committed, metrics=metrics),
+        expiry=Expiry(context, job_metrics),
         usage=_build_usage(settings, registry, database) if settings.usage else None,
-        use_cases=_build_use_cases(settings, database, events, publisher, acknowledgements, jobs, kafka_outage),
+        use_cases=_build_use_cases(settings, context, acknowledgements, jobs, kafka_outage),
     )
 
 
@@ -187,36 +186,32 @@ def _build_publisher(
     )
 
 
-def _build_use_cases(
-    settings: Settings,
-    database: Database,
-    events: EventFactory,
-    publisher: Publisher,
-    acknowledgements: Acknowledgements,
-    jobs: Jobs,
-    kafka_outage: Outage,
-) -> UseCases:
+def _write_context(settings: Settings, database: Database, publisher: Publisher) -> WriteContext:
+    events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
     slots = TenantSlots(
         slots=max(1, settings.database_pool_size // 2),  # the other connections serve batches
         max_waiting=_MAX_WAITING_WRITES,
         max_wait=settings.acquire_timeout,
     )
-    idempotency, read_keys, on_committed = Idempotency(database), ReadKeys(database), publisher.enqueue
+    return WriteContext(database, events, Idempotency(database), slots, publisher.enqueue)
+
+
+def _build_use_cases(
+    settings: Settings,
+    context: WriteContext,
+    acknowledgements: Acknowledgements,
+    jobs: Jobs,
+    kafka_outage: Outage,
+) -> UseCases:
+    database, read_keys = context.database, ReadKeys(context.database)
     return UseCases(
         tokens=(tokens := Tokens(database)),
         sessions=Sessions(database, tokens),
-        organizations=Organizations(database, idempotency, on_job_inserted=jobs.wake),
-        projects=Projects(
-            database,
-            events,
-            BulkChanges(events),
-            idempotency,
-            on_committed=on_committed,
-            on_job_inserted=jobs.wake,
-        ),
-        create_key=CreateKey(database, events, idempotency, slots=slots, on_committed=on_committed),
-        change_keys=ChangeKeys(database, events, read_keys, slots=slots, on_committed=on_committed),
-        rotate_key=RotateKey(database, events, idempotency, slots=slots, on_committed=on_committed),
+        organizations=Organizations(database, context.idempotency, on_job_inserted=jobs.wake),
+        projects=Projects(context, on_job_inserted=jobs.wake),
+        create_key=CreateKey(context),
+        change_keys=ChangeKeys(context, read_keys),
+        rotate_key=RotateKey(context),
         read_keys=read_keys,
         acknowledgements=acknowledgements,
         audit=Audit(database),

@@ -1,6 +1,6 @@
 """The composition root of commands: connects to the servers and builds use cases, without a publisher."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +10,7 @@ import orjson
 from service.app import ingest_from, open_database
 from service.concurrency.tenant_slots import TenantSlots
 from service.domain.dsn import Ingest
-from service.domain.events import SHARDS, EventFactory, OutboxRow, TopicMessage
+from service.domain.events import SHARDS, EventFactory, TopicMessage
 from service.environment import read
 from service.kafka.errors import KafkaFailureError
 from service.kafka.reader import read_topic, tail_topic
@@ -29,13 +29,13 @@ from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
 from service.usecases.idempotency import Idempotency
 from service.usecases.organizations import Organizations
-from service.usecases.projects import Projects
 from service.usecases.read_keys import ReadKeys
 from service.usecases.reconcile.compare import Reconcile
 from service.usecases.reconcile.repair import Repair
 from service.usecases.rotate_key import RotateKey
 from service.usecases.transfer.import_keys import Import
 from service.usecases.usage import Usage
+from service.usecases.writes import WriteContext
 
 
 @asynccontextmanager
@@ -64,10 +64,11 @@ def build_organizations(database: Database) -> Organizations:
     return Organizations(database, Idempotency(database))
 
 
-def build_projects(database: Database, settings: DsnSettings) -> Projects:
-    """Build the use cases of projects; running services read events and jobs from the database."""
+def write_context(database: Database, settings: DsnSettings) -> WriteContext:
+    """Return the dependencies of use cases that write; running services read events and jobs from the database."""
     events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
-    return Projects(database, events, BulkChanges(events), Idempotency(database))
+    slots = TenantSlots(slots=1, max_waiting=1, max_wait=1.0)  # a command has one transaction at a time
+    return WriteContext(database, events, Idempotency(database), slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,15 +84,12 @@ class KeyUseCases:
 
 
 def build_keys(database: Database, settings: DsnSettings) -> KeyUseCases:
-    """Build the use cases of keys; running services read the events from the database."""
-    ingest, read_keys = ingest_from(settings), ReadKeys(database)
-    events = EventFactory(ingest, to_json=orjson.dumps)
-    slots = TenantSlots(slots=1, max_waiting=1, max_wait=1.0)  # a command has one transaction at a time
-    idempotency = Idempotency(database)
-    create = CreateKey(database, events, idempotency, slots=slots, on_committed=_queue_nothing)
-    change = ChangeKeys(database, events, read_keys, slots=slots, on_committed=_queue_nothing)
-    rotate = RotateKey(database, events, idempotency, slots=slots, on_committed=_queue_nothing)
-    return KeyUseCases(create, change, rotate, read_keys, Usage(database), ingest)
+    """Build the use cases of keys."""
+    context, read_keys = write_context(database, settings), ReadKeys(database)
+    change = ChangeKeys(context, read_keys)
+    return KeyUseCases(
+        CreateKey(context), change, RotateKey(context), read_keys, Usage(database), ingest_from(settings)
+    )
 
 
 def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcile:
@@ -133,7 +131,3 @@ async def create_topic(settings: KafkaSettings) -> None:
     state = await check_topic(kafka_connection(settings), settings.kafka_topic, partitions=SHARDS, create=True)
     if state.problems:
         raise KafkaFailureError(" ".join(state.problems))
-
-
-def _queue_nothing(_rows: Sequence[OutboxRow]) -> None:
-    pass

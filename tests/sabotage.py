@@ -28,7 +28,7 @@ def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
 async def _published_first(self: CreateKey, batch: Sequence[PreparedWrite]) -> Sequence[PreparedWrite | Exception]:
     """Publish the events before the commit, which fails in one of five batches."""
     if _rng.random() < 0.2:
-        self._on_committed([OutboxRow(10**12 + _rng.randrange(10**9), prepared.event) for prepared in batch])
+        self._context.on_committed([OutboxRow(10**12 + _rng.randrange(10**9), prepared.event) for prepared in batch])
         raise RuntimeError("configured to fail")
     return await _commit(self, batch)
 

@@ -14,7 +14,7 @@ from service.domain.model import (
     ProjectChange,
     ProjectKeyChange,
 )
-from service.usecases.create_key import CreatedKey
+from service.usecases.writes import WrittenKey
 from tests.conftest import ORIGIN, make_organization, make_project
 from tests.lossy_database import Loss, Losses
 
@@ -67,7 +67,7 @@ async def test_the_creates_of_a_lost_batch_are_executed_once(
         *(lossy.use_cases.create_key.execute(new_key, project, ORIGIN) for new_key in new_keys),
         return_exceptions=True,
     )
-    created = [outcome for outcome in outcomes if isinstance(outcome, CreatedKey)]
+    created = [outcome for outcome in outcomes if isinstance(outcome, WrittenKey)]
     assert len(created) == 20
     assert isinstance(outcomes[-1], TakenError)
     assert losses.suffered == 1
@@ -167,9 +167,9 @@ async def test_a_key_is_deleted_once(
     project = await make_project(lossy)
     key = (await lossy.use_cases.create_key.execute(NewProjectKey(), project, ORIGIN)).key
     losses.next.extend([None] * uses + [loss])
-    event_id = await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
+    deleted = await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
     assert await _events(postgres) == [("created", 1), ("deleted", 2)]
-    assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == event_id
+    assert await postgres.fetchval("SELECT id FROM outbox WHERE version = 2") == deleted.event_id
     with pytest.raises(NotFoundError):
         await lossy.use_cases.change_keys.delete(project, key.public_key, ORIGIN)
 

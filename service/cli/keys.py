@@ -23,7 +23,7 @@ from service.cli.commands import (
     project_path,
     whole_number,
 )
-from service.command_app import KeyUseCases, build_keys, build_projects, connect_database
+from service.command_app import KeyUseCases, build_keys, connect_database, write_context
 from service.concurrency.database_clock import DATABASE_CLOCK
 from service.domain.dsn import endpoints
 from service.domain.errors import (
@@ -52,6 +52,7 @@ from service.domain.model import (
 from service.domain.pagination import Page
 from service.environment import read
 from service.settings import KeySettings
+from service.usecases.projects import Projects
 
 _LIMIT: Final = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,4})")
 _EXPIRES_HELP: Final = "when the new key is disabled, such as 2030-01-31T12:00:00Z, or `never` (default: {})"
@@ -208,7 +209,7 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[_Context]:
     settings, (organization, slug) = read(KeySettings), options.project
     async with connect_database(settings) as database:
         try:
-            project = await build_projects(database, settings).get(organization, slug)
+            project = await Projects(write_context(database, settings)).get(organization, slug)
         except NotFoundError:
             raise CommandError(f"there is no project {slug} in {organization}") from None
         try:

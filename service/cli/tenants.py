@@ -15,12 +15,13 @@ from service.cli.commands import (
     print_result,
     printable,
 )
-from service.command_app import build_keys, build_organizations, build_projects, connect_database
+from service.command_app import build_keys, build_organizations, connect_database, write_context
 from service.domain.dsn import endpoints
 from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, Organization, Project
 from service.domain.pagination import Page
 from service.environment import read
 from service.settings import KeySettings
+from service.usecases.projects import Projects
 from service.usecases.tenants import list_organizations, list_projects
 
 _SLUG: Final = "at most 50 {}, and not only digits"
@@ -122,7 +123,7 @@ def _organization_to_json(found: Organization) -> dict[str, Any]:
 async def _create_project(options: argparse.Namespace) -> None:
     settings = read(KeySettings)
     async with connect_database(settings) as database:
-        project, _ = await build_projects(database, settings).create(
+        project, _ = await Projects(write_context(database, settings)).create(
             await build_organizations(database).get(options.org),
             slug=options.slug,
             name=options.name or options.slug,

@@ -2,10 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
-from uuid import UUID
 from weakref import WeakValueDictionary
 
 from service.concurrency.batcher import Batcher
@@ -14,42 +12,27 @@ from service.concurrency.tenant_slots import TenantSlots
 from service.domain.audit import AuditRecord, changed_values
 from service.domain.errors import ConflictError, KeyExpiredError, NotFoundError, UncertainError
 from service.domain.events import (
-    EventFactory,
     EventType,
     OutboxRow,
     loader_options_to_json,
     rate_limit_to_json,
     time_to_json,
 )
-from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version, utc_now
+from service.domain.model import Origin, Project, ProjectKey, ProjectKeyChange, next_version
 from service.postgres.audit import insert_audit_records
-from service.postgres.database import Database, PostgresError
+from service.postgres.database import PostgresError
 from service.postgres.key_changes import change_keys
 from service.postgres.key_locks import lock_key
 from service.postgres.key_writes import PreparedWrite
 from service.usecases.read_keys import ReadKeys
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
+from service.usecases.writes import WriteContext, WrittenKey
 
 _LIMITS: Final = {"max_running_batches": 1, "max_batch_size": 64, "max_queue_size": 1024}
 """As for creates."""
 
 _MAX_BATCHES: Final = 3
 """Batches that a change joins, if the key is locked or changed by another process, before it waits for the lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdatedKey:
-    """A key after an update; ``event_id`` is None if nothing changed."""
-
-    key: ProjectKey
-    event_id: UUID | None
-
-
-@dataclass(slots=True)
-class _Write(WriteAttempt):
-    """A change; ``result`` is the result of the last attempt that reached its COMMIT."""
-
-    result: UpdatedKey | None = None
 
 
 _Prepare: TypeAlias = Callable[[ProjectKey, Project], PreparedWrite | None]
@@ -59,30 +42,14 @@ _Prepare: TypeAlias = Callable[[ProjectKey, Project], PreparedWrite | None]
 class ChangeKeys:
     """Updates and deletes keys.
 
-    The changes of a key take turns within this process, with the bounds of waiting of ``slots``. A change reads its
+    The changes of a key take turns within this process, with the bounds of waiting of the slots. A change reads its
     key and joins a batch, which is one statement and does not wait for locks. If the key is locked or was changed in
     between, the change is repeated, the last time in a transaction that waits for the lock.
-
-    ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
-    transaction.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        events: EventFactory,
-        read_keys: ReadKeys,
-        *,
-        slots: TenantSlots,
-        on_committed: Callable[[Sequence[OutboxRow]], None],
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
-        self._database = database
-        self._events = events
+    def __init__(self, context: WriteContext, read_keys: ReadKeys) -> None:
+        self._context = context
         self._read_keys = read_keys
-        self._slots = slots
-        self._on_committed = on_committed
-        self._clock = clock
         self._turns: WeakValueDictionary[str, TenantSlots] = WeakValueDictionary()
         self._changes = Batcher[PreparedWrite, bool](self._commit_changes, **_LIMITS)
         self._unchanged = Batcher[AuditRecord, bool](self._record_unchanged, **_LIMITS)
@@ -95,7 +62,7 @@ class ChangeKeys:
         origin: Origin,
         *,
         key: ProjectKey | None = None,
-    ) -> UpdatedKey:
+    ) -> WrittenKey:
         """Update a key of ``project``; a change without effect has an audit entry, but no new version and no event.
 
         Args:
@@ -111,7 +78,7 @@ class ChangeKeys:
             BusyError: Too many changes are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        write = _Write(origin, self._clock())
+        write = WriteAttempt(origin, self._context.clock())
 
         def prepare(before: ProjectKey, owner: Project) -> PreparedWrite | None:
             after = change.applied_to(before)
@@ -119,28 +86,27 @@ class ChangeKeys:
                 raise KeyExpiredError
             if after is before:
                 return None
-            event = write.create_event(self._events, EventType.UPDATED, after, owner)
+            event = write.create_event(self._context.events, EventType.UPDATED, after, owner)
             return PreparedWrite(owner, after, event, origin, "projectkey.edit", changes(before, after))
 
         return await self._change(project, public_key, prepare, write, key)
 
-    async def delete(self, project: Project, public_key: str, origin: Origin) -> UUID:
-        """Delete a key of ``project``; return the id of its last event.
+    async def delete(self, project: Project, public_key: str, origin: Origin) -> WrittenKey:
+        """Delete a key of ``project``.
 
         Raises:
             NotFoundError: The project has no such key.
             BusyError: Too many changes are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        write = _Write(origin, self._clock())
+        write = WriteAttempt(origin, self._context.clock())
 
         def prepare(before: ProjectKey, owner: Project) -> PreparedWrite:
             after = next_version(before)
-            event = write.create_event(self._events, EventType.DELETED, after, owner)
+            event = write.create_event(self._context.events, EventType.DELETED, after, owner)
             return PreparedWrite(owner, after, event, origin, "projectkey.remove", {"name": before.label})
 
-        await self._change(project, public_key, prepare, write, None)
-        return write.id
+        return await self._change(project, public_key, prepare, write, None)
 
     async def drain(self) -> None:
         """Wait until every queued change is committed or has failed."""
@@ -148,9 +114,9 @@ class ChangeKeys:
         await self._unchanged.drain()
 
     async def _change(
-        self, project: Project, public_key: str, prepare: _Prepare, write: _Write, key: ProjectKey | None
-    ) -> UpdatedKey:
-        turn = self._turns.setdefault(public_key, self._slots.with_slots(1))
+        self, project: Project, public_key: str, prepare: _Prepare, write: WriteAttempt, key: ProjectKey | None
+    ) -> WrittenKey:
+        turn = self._turns.setdefault(public_key, self._context.slots.with_slots(1))
         if not turn.has_free:
             key = None  # the change that is being made replaces it
         async with turn.slot(project.organization.id):
@@ -163,45 +129,45 @@ class ChangeKeys:
                     key = None
             except UncertainError:
                 write.uncertain = True
-            async with self._slots.slot(project.organization.id):
+            async with self._context.slots.slot(project.organization.id):
                 return await retry_until_known(write, self._attempt, project, public_key, prepare, write)
 
     def _join_batch(
-        self, project: Project, before: ProjectKey, prepared: PreparedWrite | None, write: _Write
-    ) -> tuple[UpdatedKey, asyncio.Future[bool]]:
+        self, project: Project, before: ProjectKey, prepared: PreparedWrite | None, write: WriteAttempt
+    ) -> tuple[WrittenKey, asyncio.Future[bool]]:
         """Return the result, and the future of whether it was committed; without effect it is only audited."""
         tenant = project.organization.id
         if prepared is None:
             record = write.audit_record("projectkey.edit", before.public_key, {}, project)
-            return UpdatedKey(before, None), self._unchanged.submit(record, tenant=tenant)
-        return UpdatedKey(prepared.key, write.id), self._changes.submit(prepared, tenant=tenant)
+            return WrittenKey(before, None), self._unchanged.submit(record, tenant=tenant)
+        return WrittenKey(prepared.key, write.id), self._changes.submit(prepared, tenant=tenant)
 
     async def _commit_changes(self, batch: Sequence[PreparedWrite]) -> Sequence[bool]:
         """Commit changes in one statement, which is one transaction; return for each whether it was committed."""
         # A change whose caller was cancelled may precede another one of its key.
         first_of_key = {prepared.key.public_key: prepared for prepared in reversed(batch)}
         try:
-            async with self._database.connection() as connection:
+            async with self._context.database.connection() as connection:
                 rows = await change_keys(connection, list(first_of_key.values()))
         except (PostgresError, ConflictError):  # of one row; each change is attempted alone
             return [False] * len(batch)
-        self._on_committed(rows)
+        self._context.on_committed(rows)
         committed = {row.event.id for row in rows}
         return [prepared.event.id in committed for prepared in batch]
 
     async def _record_unchanged(self, batch: Sequence[AuditRecord]) -> Sequence[bool]:
         """Insert the audit entries of changes without effect; return for each whether it was inserted."""
         try:
-            async with self._database.connection() as connection:
+            async with self._context.database.connection() as connection:
                 await insert_audit_records(connection, batch)
         except (PostgresError, ConflictError):  # of one row
             return [False] * len(batch)
         return [True] * len(batch)
 
-    async def _attempt(self, project: Project, public_key: str, prepare: _Prepare, write: _Write) -> UpdatedKey:
+    async def _attempt(self, project: Project, public_key: str, prepare: _Prepare, write: WriteAttempt) -> WrittenKey:
         """Change a key in a transaction that waits for its lock."""
         rows: list[OutboxRow] = []
-        async with self._database.transaction() as connection:
+        async with self._context.database.transaction() as connection:
             locked = await lock_key(connection, project, public_key)
             if write.result is not None and await write.was_committed(connection, project.organization.id):
                 # Another write may have changed or deleted the key since.
@@ -213,8 +179,8 @@ class ChangeKeys:
                 await write.record(connection, "projectkey.edit", public_key, {}, locked.project)
             elif not (rows := await change_keys(connection, [prepared])):
                 raise ConflictError(f"the organization of the key {public_key} was changed at the same time")
-            write.result = UpdatedKey(prepared.key if prepared else locked.key, write.id if rows else None)
-        self._on_committed(rows)
+            write.result = WrittenKey(prepared.key if prepared else locked.key, write.id if rows else None)
+        self._context.on_committed(rows)
         return write.result
 
 

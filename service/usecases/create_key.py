@@ -2,9 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -13,7 +13,6 @@ import petname
 
 from service.concurrency.batcher import Batcher
 from service.concurrency.database_clock import DATABASE_CLOCK
-from service.concurrency.tenant_slots import TenantSlots
 from service.domain.errors import (
     BusyError,
     ConflictError,
@@ -25,14 +24,15 @@ from service.domain.errors import (
 )
 from service.domain.events import EventFactory, EventType, OutboxRow
 from service.domain.idempotency import IdempotencyKey
-from service.domain.model import NewProjectKey, Origin, Project, ProjectKey, utc_now
-from service.postgres.database import Connection, Database
+from service.domain.model import NewProjectKey, Origin, Project, ProjectKey
+from service.postgres.database import Connection
 from service.postgres.deleted_keys import DeletedKey, lock_deleted_key, lock_public_keys, remove_deleted_key
 from service.postgres.key_lifecycle import lock_name, select_by_name
 from service.postgres.key_writes import BatchRejectedError, PreparedWrite, insert_keys
 from service.postgres.keys import select_taken
-from service.usecases.idempotency import Idempotency, IdempotentRequest, read_created
+from service.usecases.idempotency import IdempotentRequest, read_created
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
+from service.usecases.writes import WriteContext, WrittenKey
 
 _MAX_RUNNING_BATCHES: Final = 1
 """Two batches at the same time would have half as many keys each, and the cost in Postgres would double."""
@@ -50,38 +50,11 @@ _NO_KEY: Final = nullcontext(IdempotentRequest())
 """The context of a request without an idempotency key."""
 
 
-@dataclass(slots=True)
-class CreatedKey:
-    """A created key and the id of its event; ``replayed`` is True if an earlier request created the key."""
-
-    key: ProjectKey
-    event_id: UUID | None
-    replayed: bool = False
-
-
 class CreateKey:
-    """Creates keys; creates that arrive while a transaction is running share the next transaction.
+    """Creates keys; creates that arrive while a transaction is running share the next transaction."""
 
-    ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
-    transaction.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        events: EventFactory,
-        idempotency: Idempotency,
-        *,
-        slots: TenantSlots,
-        on_committed: Callable[[Sequence[OutboxRow]], None],
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
-        self._database = database
-        self._events = events
-        self._idempotency = idempotency
-        self._slots = slots
-        self._on_committed = on_committed
-        self._clock = clock
+    def __init__(self, context: WriteContext) -> None:
+        self._context = context
         self._batcher = Batcher[PreparedWrite, PreparedWrite](
             self._commit_batch,
             max_running_batches=_MAX_RUNNING_BATCHES,
@@ -95,7 +68,7 @@ class CreateKey:
         project: Project,
         origin: Origin,
         idempotency_key: IdempotencyKey | None = None,
-    ) -> CreatedKey:
+    ) -> WrittenKey:
         """Create a key of ``project``, or return the key that an earlier request with ``idempotency_key`` created.
 
         Raises:
@@ -107,11 +80,16 @@ class CreateKey:
             BusyError: Too many creates are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        request_context = _NO_KEY if idempotency_key is None else self._idempotency.request(idempotency_key)
+        request_context = _NO_KEY if idempotency_key is None else self._context.idempotency.request(idempotency_key)
         async with request_context as request:
             if request.stored is None:
                 prepared = prepare_key(
-                    self._events, new_key, project, origin, self._clock(), idempotency_key=idempotency_key
+                    self._context.events,
+                    new_key,
+                    project,
+                    origin,
+                    self._context.clock(),
+                    idempotency_key=idempotency_key,
                 )
                 if new_key.public_key is not None:
                     prepared = await self._commit_alone(prepared)
@@ -121,11 +99,11 @@ class CreateKey:
                     except (ConflictError, UncertainError) as error:
                         uncertain = isinstance(error, UncertainError)
                         prepared = await self._commit_alone(prepared, uncertain=uncertain)
-                return CreatedKey(prepared.key, prepared.event.id)
-        key = await read_created(self._database, project, request.stored.target_id)
-        return CreatedKey(key, request.stored.event_id, replayed=True)
+                return WrittenKey(prepared.key, prepared.event.id)
+        key = await read_created(self._context.database, project, request.stored.target_id)
+        return WrittenKey(key, request.stored.event_id, replayed=True)
 
-    async def get_or_create(self, name: str, new_key: NewProjectKey, project: Project, origin: Origin) -> CreatedKey:
+    async def get_or_create(self, name: str, new_key: NewProjectKey, project: Project, origin: Origin) -> WrittenKey:
         """Return the active key of this name that expires last, without an event, or create ``new_key``.
 
         Raises:
@@ -135,11 +113,13 @@ class CreateKey:
             BusyError: Too many creates are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        async with self._database.connection() as connection:
+        async with self._context.database.connection() as connection:
             found = await _find_named(connection, project, name)
         if found is not None:
-            return CreatedKey(found, None)
-        prepared = prepare_key(self._events, replace(new_key, name=name), project, origin, self._clock())
+            return WrittenKey(found, None)
+        prepared = prepare_key(
+            self._context.events, replace(new_key, name=name), project, origin, self._context.clock()
+        )
         write = WriteAttempt(origin, prepared.key.created_at, prepared.event.id)
         return await retry_until_known(write, self._attempt_named, prepared, write)
 
@@ -150,9 +130,9 @@ class CreateKey:
     async def _commit_batch(self, batch: Sequence[PreparedWrite]) -> Sequence[PreparedWrite | Exception]:
         """Commit keys in one statement, which is one transaction."""
         try:
-            async with self._database.connection() as connection:
+            async with self._context.database.connection() as connection:
                 rows = await insert_keys(connection, batch)
-                self._on_committed(rows)
+                self._context.on_committed(rows)
                 if len(rows) == len(batch):
                     return batch
                 inserted = {row.event.public_key for row in rows}
@@ -183,9 +163,9 @@ class CreateKey:
 
     async def _attempt_alone(self, prepared: PreparedWrite, write: WriteAttempt) -> PreparedWrite:
         organization_id = prepared.project.organization.id
-        async with self._slots.slot(organization_id), self._database.transaction() as connection:
+        async with self._context.slots.slot(organization_id), self._context.database.transaction() as connection:
             prepared, rows = await self._insert_alone(connection, prepared, write)
-        self._on_committed(rows)
+        self._context.on_committed(rows)
         return prepared
 
     async def _insert_alone(
@@ -208,19 +188,19 @@ class CreateKey:
             raise BusyError(f"the key {public_key} was deleted at the same time")
         return prepared, rows
 
-    async def _attempt_named(self, prepared: PreparedWrite, write: WriteAttempt) -> CreatedKey:
+    async def _attempt_named(self, prepared: PreparedWrite, write: WriteAttempt) -> WrittenKey:
         project, name = prepared.project, prepared.key.label
         organization_id = project.organization.id
-        async with self._slots.slot(organization_id), self._database.transaction() as connection:
+        async with self._context.slots.slot(organization_id), self._context.database.transaction() as connection:
             await lock_name(connection, project, name)
             if await write.was_committed(connection, organization_id):
-                return CreatedKey(prepared.key, prepared.event.id)  # it may have been changed or deleted since
+                return WrittenKey(prepared.key, prepared.event.id)  # it may have been changed or deleted since
             found = await _find_named(connection, project, name)
             if found is not None:
-                return CreatedKey(found, None)
+                return WrittenKey(found, None)
             prepared, rows = await self._insert_alone(connection, prepared, write)
-        self._on_committed(rows)
-        return CreatedKey(prepared.key, prepared.event.id)
+        self._context.on_committed(rows)
+        return WrittenKey(prepared.key, prepared.event.id)
 
     def _next_version(self, prepared: PreparedWrite, deleted: DeletedKey) -> PreparedWrite:
         """Return ``prepared`` in the version after ``deleted``; raise `TakenError` for a key of another tenant."""
@@ -228,7 +208,7 @@ class CreateKey:
         if deleted.organization_id != project.organization.id:
             raise TakenError("public_key")
         key = replace(prepared.key, version=deleted.version + 1)
-        event = self._events.create(
+        event = self._context.events.create(
             EventType.CREATED,
             key,
             project,

@@ -1,7 +1,7 @@
 """Disables expired keys: each in a new version, committed together with its event and its audit entry."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -10,15 +10,16 @@ import structlog
 
 from service.concurrency.database_clock import DATABASE_CLOCK
 from service.domain.errors import UnavailableError
-from service.domain.events import EventFactory, EventType, OutboxRow
+from service.domain.events import EventType
 from service.domain.model import Origin, Project, ProjectKey, next_version
 from service.metrics import JobMetrics
-from service.postgres.database import Connection, Database, PostgresError
+from service.postgres.database import Connection, PostgresError
 from service.postgres.failures import remove_values
 from service.postgres.key_changes import change_keys
 from service.postgres.key_lifecycle import count_expiring, select_expired
 from service.postgres.key_writes import PreparedWrite
 from service.postgres.outbox_admin import COUNTED
+from service.usecases.writes import WriteContext
 
 _log = structlog.get_logger(__name__)
 
@@ -43,21 +44,10 @@ class Expiry:
 
     The statement that disables a key requires the version that was read. So it happens once if several processes have
     read the key, and a batch whose COMMIT got no response needs no further check: the next poll reads what is left.
-
-    ``on_committed`` receives the outbox rows of each committed transaction.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        events: EventFactory,
-        *,
-        on_committed: Callable[[Sequence[OutboxRow]], None],
-        metrics: JobMetrics,
-    ) -> None:
-        self._database = database
-        self._events = events
-        self._on_committed = on_committed
+    def __init__(self, context: WriteContext, metrics: JobMetrics) -> None:
+        self._context = context
         self._metrics = metrics
 
     async def run(self) -> None:
@@ -80,7 +70,7 @@ class Expiry:
         Raises:
             UnavailableError: The database cannot be reached.
         """
-        async with self._database.connection() as connection:
+        async with self._context.database.connection() as connection:
             now, expired = await select_expired(connection, limit=BATCH_SIZE)
         DATABASE_CLOCK.set(now)
         changes = [self._disabled(key, project, now) for key, project in expired]
@@ -92,7 +82,7 @@ class Expiry:
 
     def _disabled(self, key: ProjectKey, project: Project, now: datetime) -> PreparedWrite:
         after = replace(next_version(key), is_active=False)
-        event = self._events.create(EventType.UPDATED, after, project, ORIGIN, occurred_at=now)
+        event = self._context.events.create(EventType.UPDATED, after, project, ORIGIN, occurred_at=now)
         data = {"isActive": {"from": True, "to": False}}
         return PreparedWrite(project, after, event, ORIGIN, "projectkey.expire", data)
 
@@ -100,10 +90,10 @@ class Expiry:
         """Commit changes in one statement; return how many had an effect: the others are locked or changed."""
         if not changes:
             return 0
-        async with self._database.connection() as connection:
+        async with self._context.database.connection() as connection:
             rows = await change_keys(connection, changes)
         self._metrics.keys.labels(_JOB).inc(len(rows))
-        self._on_committed(rows)
+        self._context.on_committed(rows)
         return len(rows)
 
     async def _commit_one(self, change: PreparedWrite) -> int:

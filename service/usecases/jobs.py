@@ -1,7 +1,7 @@
 """Executes batch jobs: changes of more keys than one request can change, in one transaction per batch."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -22,7 +22,7 @@ from service.postgres.batch_jobs import (
     postpone_job,
     seconds_until_due,
 )
-from service.postgres.database import Connection, Database
+from service.postgres.database import Connection
 from service.postgres.deleted_keys import lock_deleted_keys
 from service.postgres.failures import remove_values
 from service.postgres.idempotency import delete_expired
@@ -30,6 +30,7 @@ from service.postgres.key_locks import KeyRange, LockedKey, lock_keys
 from service.postgres.projects import ProjectNotEmptyError, delete_project
 from service.postgres.sessions import delete_expired_sessions
 from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, is_outbox_full
+from service.usecases.writes import WriteContext
 
 _log = structlog.get_logger(__name__)
 
@@ -58,21 +59,12 @@ class Jobs:
 
     Organizations take turns after each batch, so the jobs of an organization do not delay those of others by their
     number.
-
-    ``on_committed`` receives the outbox rows of each committed transaction.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        bulk_changes: BulkChanges,
-        *,
-        on_committed: Callable[[Sequence[OutboxRow]], None],
-        metrics: JobMetrics,
-    ) -> None:
-        self._database = database
-        self._bulk_changes = bulk_changes
-        self._on_committed = on_committed
+    def __init__(self, context: WriteContext, metrics: JobMetrics) -> None:
+        self._database = context.database
+        self._bulk_changes = BulkChanges(context.events)
+        self._on_committed = context.on_committed
         self._metrics = metrics
         self._woken = asyncio.Event()
         self._next_cleanup = 0.0

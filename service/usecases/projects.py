@@ -8,7 +8,7 @@ from typing import Final
 from service.concurrency.ttl_cache import TtlCache
 from service.domain.audit import changed_values
 from service.domain.errors import GoneError, MovedError, NotFoundError, TakenError
-from service.domain.events import EventFactory, OutboxRow
+from service.domain.events import OutboxRow
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import (
     DEFAULT_KEY_NAME,
@@ -20,7 +20,7 @@ from service.domain.model import (
     utc_now,
 )
 from service.domain.project_search import ProjectSearch
-from service.postgres.database import Connection, Database
+from service.postgres.database import Connection
 from service.postgres.idempotency import insert_result
 from service.postgres.key_writes import PreparedWrite, insert_keys
 from service.postgres.projects import (
@@ -35,8 +35,8 @@ from service.postgres.projects import (
 )
 from service.usecases.bulk_changes import BulkChanges
 from service.usecases.create_key import prepare_key
-from service.usecases.idempotency import Idempotency
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
+from service.usecases.writes import WriteContext
 
 _MAX_PROJECTS: Final = 10_000
 """Projects in a list of all."""
@@ -53,26 +53,14 @@ _CACHE_SIZE: Final = 10_000
 class Projects:
     """Creates, finds, updates and deletes projects.
 
-    ``on_committed`` receives the outbox rows of each committed transaction; ``on_job_inserted`` is called after the
-    insertion of a job, and after deletions without a job. Every method raises `UnavailableError` if the database is
-    unavailable.
+    ``on_job_inserted`` is called after the insertion of a job, and after deletions without a job. Every method raises
+    `UnavailableError` if the database is unavailable.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        events: EventFactory,
-        bulk_changes: BulkChanges,
-        idempotency: Idempotency,
-        *,
-        on_committed: Callable[[Sequence[OutboxRow]], None] = lambda _: None,
-        on_job_inserted: Callable[[], None] = lambda: None,
-    ) -> None:
-        self._database = database
-        self._events = events
-        self._bulk_changes = bulk_changes
-        self._idempotency = idempotency
-        self._on_committed = on_committed
+    def __init__(self, context: WriteContext, *, on_job_inserted: Callable[[], None] = lambda: None) -> None:
+        self._context = context
+        self._database = context.database
+        self._bulk_changes = BulkChanges(context.events)
         self._on_job_inserted = on_job_inserted
         self._finding_all = asyncio.Lock()  # a list of all has megabytes
         self.cache = TtlCache[tuple[str, str], Project](seconds=_CACHE_SECONDS, max_size=_CACHE_SIZE)
@@ -159,7 +147,7 @@ class Projects:
             IdempotencyKeyReusedError: ``idempotency_key`` belongs to another request.
             GoneError: The project that the first request with ``idempotency_key`` created is deleted.
         """
-        async with self._idempotency.request(idempotency_key) as request:
+        async with self._context.idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 write = WriteAttempt(origin, utc_now())
                 arguments = (organization, slug, name, platform, idempotency_key, write)
@@ -194,12 +182,12 @@ class Projects:
                 rows = await insert_keys(connection, [self._default_key(created, write)])
             if idempotency_key is not None:
                 await insert_result(connection, idempotency_key, target_id=created.id)
-        self._on_committed(rows)
+        self._context.on_committed(rows)
         return created
 
     def _default_key(self, project: Project, write: WriteAttempt) -> PreparedWrite:
         new_key = NewProjectKey(name=DEFAULT_KEY_NAME)
-        return prepare_key(self._events, new_key, project, write.origin, utc_now())
+        return prepare_key(self._context.events, new_key, project, write.origin, utc_now())
 
     async def update(self, project: Project, change: ProjectChange, origin: Origin) -> Project:
         """Update a project; a former slug redirects to it.
@@ -238,7 +226,7 @@ class Projects:
             NotFoundError: The project is deleted already.
         """
         write = WriteAttempt(origin, utc_now())
-        self._on_committed(await retry_until_known(write, self._attempt_delete, project, write))
+        self._context.on_committed(await retry_until_known(write, self._attempt_delete, project, write))
         self.cache.clear()
         self._on_job_inserted()
 

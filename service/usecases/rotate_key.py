@@ -1,13 +1,12 @@
 """Rotates keys: a new key takes the place of an old one, which stays active for an overlap."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
-from service.concurrency.tenant_slots import TenantSlots
 from service.domain.errors import ConflictError, KeyStateError, NotFoundError
-from service.domain.events import EventFactory, EventType, OutboxRow
+from service.domain.events import EventType
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import (
     NewProjectKey,
@@ -18,17 +17,17 @@ from service.domain.model import (
     Unset,
     new_key_half,
     next_version,
-    utc_now,
 )
-from service.postgres.database import Connection, Database
+from service.postgres.database import Connection
 from service.postgres.key_changes import change_keys
 from service.postgres.key_lifecycle import select_successor
 from service.postgres.key_locks import LockedKey, lock_key
 from service.postgres.key_writes import PreparedWrite, insert_keys
 from service.usecases.change_keys import changes
-from service.usecases.create_key import CreatedKey, prepare_key
-from service.usecases.idempotency import Idempotency, read_created
+from service.usecases.create_key import prepare_key
+from service.usecases.idempotency import read_created
 from service.usecases.uncertain_writes import WriteAttempt, retry_until_known
+from service.usecases.writes import WriteContext, WrittenKey
 
 
 def second_event_id(event_id: UUID, public_key: str) -> UUID:
@@ -36,39 +35,24 @@ def second_event_id(event_id: UUID, public_key: str) -> UUID:
     return uuid5(event_id, public_key)
 
 
+def _further(event_id: UUID, public_key: str) -> Sequence[tuple[UUID, str]]:
+    return [(second_event_id(event_id, public_key), public_key)]
+
+
 @dataclass(slots=True)
 class _Write(WriteAttempt):
-    """A rotation; all attempts create the same key. ``result`` is that of the last one that reached its COMMIT."""
+    """A rotation; all attempts create the same key."""
 
     idempotency_key: IdempotencyKey | None = None
     public_key: str = field(default_factory=new_key_half)
     secret_key: str = field(default_factory=new_key_half)
-    result: CreatedKey | None = None
 
 
 class RotateKey:
-    """Rotates keys: the new key, the change of the old one, and their two events are committed together.
+    """Rotates keys: the new key, the change of the old one, and their two events are committed together."""
 
-    ``slots`` limits the transactions that hold locks; ``on_committed`` receives the outbox rows of each committed
-    transaction.
-    """
-
-    def __init__(
-        self,
-        database: Database,
-        events: EventFactory,
-        idempotency: Idempotency,
-        *,
-        slots: TenantSlots,
-        on_committed: Callable[[Sequence[OutboxRow]], None],
-        clock: Callable[[], datetime] = utc_now,
-    ) -> None:
-        self._database = database
-        self._events = events
-        self._idempotency = idempotency
-        self._slots = slots
-        self._on_committed = on_committed
-        self._clock = clock
+    def __init__(self, context: WriteContext) -> None:
+        self._context = context
 
     async def execute(
         self,
@@ -77,7 +61,7 @@ class RotateKey:
         rotation: Rotation,
         origin: Origin,
         idempotency_key: IdempotencyKey | None = None,
-    ) -> CreatedKey:
+    ) -> WrittenKey:
         """Create the successor of a key, or return the one that an earlier request with ``idempotency_key`` created.
 
         Raises:
@@ -89,16 +73,18 @@ class RotateKey:
             BusyError: Too many writes are waiting, most of them of this tenant.
             UnavailableError: The database cannot be reached or did not respond in time.
         """
-        async with self._idempotency.request(idempotency_key) as request:
+        async with self._context.idempotency.request(idempotency_key) as request:
             if request.stored is None:
-                write = _Write(origin, self._clock(), idempotency_key=idempotency_key)
-                async with self._slots.slot(project.organization.id):
+                write = _Write(origin, self._context.clock(), idempotency_key=idempotency_key)
+                async with self._context.slots.slot(project.organization.id):
                     return await retry_until_known(write, self._attempt, project, public_key, rotation, write)
-        key = await read_created(self._database, project, request.stored.target_id)
-        return CreatedKey(key, request.stored.event_id, replayed=True)
+        stored = request.stored
+        assert stored.event_id is not None, "a rotation has events"
+        key = await read_created(self._context.database, project, stored.target_id)
+        return WrittenKey(key, stored.event_id, replayed=True, further_events=_further(stored.event_id, public_key))
 
-    async def _attempt(self, project: Project, public_key: str, rotation: Rotation, write: _Write) -> CreatedKey:
-        async with self._database.transaction() as connection:
+    async def _attempt(self, project: Project, public_key: str, rotation: Rotation, write: _Write) -> WrittenKey:
+        async with self._context.database.transaction() as connection:
             locked = await lock_key(connection, project, public_key)
             if write.result is not None and await write.was_committed(connection, project.organization.id):
                 return write.result
@@ -110,8 +96,8 @@ class RotateKey:
             rows += await change_keys(connection, [self._rotated(locked, rotation, write, now)])
             if len(rows) != 2:  # noqa: PLR2004 -- both keys
                 raise ConflictError(f"the tenant of the key {public_key} was changed at the same time")
-            write.result = CreatedKey(successor.key, write.id)
-        self._on_committed(rows)
+            write.result = WrittenKey(successor.key, write.id, further_events=_further(write.id, public_key))
+        self._context.on_committed(rows)
         return write.result
 
     def _successor_of(self, locked: LockedKey, rotation: Rotation, write: _Write) -> PreparedWrite:
@@ -126,7 +112,7 @@ class RotateKey:
             expires_at=old.expires_at if isinstance(expires_at, Unset) else expires_at,
         )
         return prepare_key(
-            self._events,
+            self._context.events,
             new_key,
             locked.project,
             write.origin,
@@ -144,7 +130,7 @@ class RotateKey:
             is_active=rotation.overlap > 0,
             expires_at=end if before.expires_at is None else min(before.expires_at, end),
         )
-        event = self._events.create(
+        event = self._context.events.create(
             EventType.UPDATED,
             after,
             project,

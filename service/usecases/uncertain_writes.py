@@ -14,6 +14,7 @@ from service.domain.events import Event, EventFactory, EventType
 from service.domain.model import Organization, Origin, Project, ProjectKey
 from service.postgres.audit import insert_audit_records, is_recorded
 from service.postgres.database import Connection
+from service.usecases.writes import WrittenKey
 
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
@@ -34,12 +35,14 @@ class WriteAttempt:
         occurred_at: The time of the request.
         id: The ``change_id`` of its audit entry, and the id of its event if it has one.
         uncertain: Whether an earlier attempt may have been committed.
+        result: The result of the last attempt that reached its COMMIT, if the write is that of a key.
     """
 
     origin: Origin
     occurred_at: datetime
     id: UUID = field(default_factory=uuid4)
     uncertain: bool = False
+    result: WrittenKey | None = None
 
     async def was_committed(self, connection: Connection, organization_id: int) -> bool:
         """Return whether an earlier attempt was committed.

@@ -17,9 +17,8 @@ from service.http.schemas import (
     load,
 )
 from service.http.serializers import without_secrets
-from service.http.server.response import Response, bytes_response, empty_response
-from service.http.write_headers import event_headers
-from service.usecases.rotate_key import second_event_id
+from service.http.server.response import Response, bytes_response
+from service.http.written_response import written_response
 
 _STATUSES: Final[Mapping[str, bool | None]] = {"": None, "active": True, "inactive": False}
 """By value of the query parameter ``status``: whether the listed keys are active; None lists all keys."""
@@ -40,11 +39,7 @@ async def create_key(context: RequestContext) -> Response:
     created = await context.use_cases.create_key.execute(
         new_key, context.project, context.origin, context.idempotency_key(body)
     )
-    return bytes_response(
-        context.key_serializer.serialize_written(created.key, context.project),
-        status=201,
-        headers=await event_headers(context, created.event_id, created.key.public_key, replayed=created.replayed),
-    )
+    return await written_response(context, created, status=201)
 
 
 async def list_keys(context: RequestContext) -> Response:
@@ -110,17 +105,13 @@ async def update_key(context: RequestContext) -> Response:
     body = await read_body(context.request)
     change = load(_KEY_CHANGE, body)
     updated = await context.use_cases.change_keys.update(project, key_id, change, context.origin, key=key)
-    return bytes_response(
-        context.key_serializer.serialize_written(updated.key, project),
-        headers=await event_headers(context, updated.event_id, key_id),
-    )
+    return await written_response(context, updated)
 
 
 async def delete_key(context: RequestContext) -> Response:
     """``DELETE …/keys/{key_id}/``: 204, after the commit."""
-    event_id = await context.use_cases.change_keys.delete(context.project, context.key_id, context.origin)
-    headers = await event_headers(context, event_id, context.key_id)
-    return empty_response(status=204, headers=headers)
+    deleted = await context.use_cases.change_keys.delete(context.project, context.key_id, context.origin)
+    return await written_response(context, deleted, status=204)
 
 
 async def rotate_key(context: RequestContext) -> Response:
@@ -131,19 +122,7 @@ async def rotate_key(context: RequestContext) -> Response:
     rotated = await context.use_cases.rotate_key.execute(
         project, key_id, load(_ROTATION, body), context.origin, context.idempotency_key(body)
     )
-    assert rotated.event_id is not None, "a rotation has events"
-    headers = await event_headers(
-        context,
-        rotated.event_id,
-        rotated.key.public_key,
-        second=[(second_event_id(rotated.event_id, key_id), key_id)],
-        replayed=rotated.replayed,
-    )
-    return bytes_response(
-        context.key_serializer.serialize_written(rotated.key, project),
-        status=201,
-        headers=headers,
-    )
+    return await written_response(context, rotated, status=201)
 
 
 async def get_or_create_key(context: RequestContext) -> Response:
@@ -151,8 +130,4 @@ async def get_or_create_key(context: RequestContext) -> Response:
     name, project = key_name(context.key_name), context.project
     new_key = load(_NAMED_KEY, await read_body(context.request))
     found = await context.use_cases.create_key.get_or_create(name, new_key, project, context.origin)
-    return bytes_response(
-        context.key_serializer.serialize_written(found.key, project),
-        status=200 if found.event_id is None else 201,
-        headers=await event_headers(context, found.event_id, found.key.public_key),
-    )
+    return await written_response(context, found, status=200 if found.event_id is None else 201)

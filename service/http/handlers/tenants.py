@@ -20,7 +20,7 @@ from service.http.schemas import (
 )
 from service.http.serializers import organization_to_json, project_to_json, team_to_json
 from service.http.server.response import Response, bytes_response, empty_response, json_response
-from service.http.write_headers import REPLAYED
+from service.http.written_response import REPLAYED
 from service.json_text import dump_json
 
 _YES: Final = frozenset({"1", "true"})

@@ -125,7 +125,8 @@ def _http_date(second: int) -> str:
 
 
 @cache  # needs no limit: there are few media types
-def _common_header_lines(content_type: str) -> str:
+def common_header_lines(content_type: str) -> str:
+    """Return the lines of `COMMON_HEADERS` and of the media type; "" omits the latter."""
     return header_lines({**COMMON_HEADERS, "Content-Type": content_type} if content_type else COMMON_HEADERS)
 
 
@@ -149,7 +150,7 @@ def bytes_response(
         headers: Further headers, other than `COMMON_HEADERS`.
         content_type: The media type; "" omits the header, for a response without content.
     """
-    lines = _common_header_lines(content_type)
+    lines = common_header_lines(content_type)
     return Response(lines + header_lines(headers) if headers else lines, body, status=status)
 
 
