@@ -25,7 +25,7 @@ from bench.setup import Setup
 from projectkeys_servers.ports import free_port
 from service import logs
 from service.app import Service, build, publishing
-from service.domain.model import Origin, Project
+from service.domain.model import NewOrganization, NewProject, Origin, Project
 from service.server import listening
 from service.settings import Settings
 from testkit.http_client import RESPONSE_TIMEOUT, Response, read_response, request_bytes
@@ -143,10 +143,9 @@ def update_request(key: str, token: str, name: str) -> bytes:
 async def new_project(parts: Service) -> Project:
     """Create an organization with a project without keys."""
     slug = f"bench-{uuid4().hex}"
-    owner, _ = await parts.use_cases.organizations.create(slug=slug, name=slug, origin=ORIGIN)
-    project, _ = await parts.use_cases.projects.create(
-        owner, slug="bench", name="bench", default_key=False, origin=ORIGIN
-    )
+    owner, _ = await parts.use_cases.organizations.create(NewOrganization(slug, slug), ORIGIN)
+    new = NewProject("bench", "bench", default_key=False)
+    project, _ = await parts.use_cases.projects.create(owner, new, ORIGIN)
     return project
 
 

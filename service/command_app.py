@@ -2,14 +2,12 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import orjson
 
 from service.app import ingest_from, open_database
 from service.concurrency.tenant_slots import TenantSlots
-from service.domain.dsn import Ingest
 from service.domain.events import SHARDS, EventFactory, TopicMessage
 from service.environment import read
 from service.kafka.errors import KafkaFailureError
@@ -24,17 +22,9 @@ from service.settings import (
     KafkaSettings,
     ReconcileSettings,
 )
-from service.usecases.bulk_changes import BulkChanges
-from service.usecases.change_keys import ChangeKeys
-from service.usecases.create_key import CreateKey
 from service.usecases.idempotency import Idempotency
 from service.usecases.organizations import Organizations
-from service.usecases.read_keys import ReadKeys
 from service.usecases.reconcile.compare import Reconcile
-from service.usecases.reconcile.repair import Repair
-from service.usecases.rotate_key import RotateKey
-from service.usecases.transfer.import_keys import Import
-from service.usecases.usage import Usage
 from service.usecases.writes import WriteContext
 
 
@@ -71,42 +61,14 @@ def write_context(database: Database, settings: DsnSettings) -> WriteContext:
     return WriteContext(database, events, Idempotency(database), slots)
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUseCases:
-    """The use cases of keys, and what their DSNs are derived from."""
-
-    create: CreateKey
-    change: ChangeKeys
-    rotate: RotateKey
-    read: ReadKeys
-    usage: Usage
-    ingest: Ingest
-
-
-def build_keys(database: Database, settings: DsnSettings) -> KeyUseCases:
-    """Build the use cases of keys."""
-    context, read_keys = write_context(database, settings), ReadKeys(database)
-    change = ChangeKeys(context, read_keys)
-    return KeyUseCases(
-        CreateKey(context), change, RotateKey(context), read_keys, Usage(database), ingest_from(settings)
-    )
-
-
 def build_reconcile(database: Database, settings: ReconcileSettings) -> Reconcile:
     """Build the comparison of the topic with Postgres.
 
     Raises:
         SettingsError: As `kafka_connection`.
     """
-    events = EventFactory(ingest_from(settings), to_json=orjson.dumps)
     topic = partial(read_topic, kafka_connection(settings), settings.kafka_topic)
-    return Reconcile(database, events, Repair(database, BulkChanges(events)), topic)
-
-
-def build_import(database: Database, settings: DsnSettings) -> Import:
-    """Build the import of keys; running services read the events from the database."""
-    ingest = ingest_from(settings)
-    return Import(database, EventFactory(ingest, to_json=orjson.dumps), organization_ids_bind=ingest.org_subdomains)
+    return Reconcile(write_context(database, settings), topic)
 
 
 def tail(

@@ -12,7 +12,7 @@ from playwright.async_api import Browser, BrowserContext, Page, Route, async_pla
 
 from projectkeys_servers.ports import free_port
 from service.app import Service, build, publishing
-from service.domain.model import NewProjectKey, Origin, Project, RateLimit
+from service.domain.model import NewOrganization, NewProject, NewProjectKey, Origin, Project, RateLimit
 from service.domain.scopes import SCOPES
 from service.server import listening
 from service.settings import Settings
@@ -57,11 +57,10 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
     async with publishing(service), listening(service):
         postgres = await asyncpg.connect(settings.database_url)
         use_cases, origin = service.use_cases, _ORIGIN
-        organization, _ = await use_cases.organizations.create(
-            slug=ORGANIZATION, name="The Interstellar Jurisdiction", origin=origin
-        )
+        new = NewOrganization("The Interstellar Jurisdiction", ORGANIZATION)
+        organization, _ = await use_cases.organizations.create(new, origin)
         await use_cases.projects.create(
-            organization, slug="pump-station", name="Pump Station", default_key=False, origin=origin
+            organization, NewProject("Pump Station", "pump-station", default_key=False), origin
         )
         token = await service.use_cases.tokens.create("test", scopes=SCOPES, organization=ORGANIZATION)
         yield Site(service, postgres, token)

@@ -20,7 +20,7 @@ from pytest_aiohttp import AiohttpClient
 from projectkeys_servers.kafka import EmbeddedKafka
 from projectkeys_servers.servers import Servers, embedded_servers
 from service.app import Service, build, publishing
-from service.domain.model import Organization, Origin, Project
+from service.domain.model import NewOrganization, NewProject, Organization, Origin, Project
 from service.domain.scopes import SCOPES
 from service.postgres.database import Limits
 from service.postgres.migrate import migrate
@@ -265,7 +265,7 @@ async def api(service: Service, make_api: MakeApi) -> Api:
 
 async def make_organization(service: Service, slug: str = "the-interstellar-jurisdiction") -> Organization:
     """Create an organization."""
-    created, _ = await service.use_cases.organizations.create(slug=slug, name=slug, origin=ORIGIN)
+    created, _ = await service.use_cases.organizations.create(NewOrganization(slug, slug), ORIGIN)
     return created
 
 
@@ -274,9 +274,7 @@ async def make_project(
 ) -> Project:
     """Create a project without keys, in a new organization unless ``organization`` is given."""
     owner = organization or await make_organization(service)
-    created, _ = await service.use_cases.projects.create(
-        owner, slug=slug, name=slug, default_key=False, origin=ORIGIN
-    )
+    created, _ = await service.use_cases.projects.create(owner, NewProject(slug, slug, default_key=False), ORIGIN)
     return created
 
 

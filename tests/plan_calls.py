@@ -17,7 +17,7 @@ from service.domain.audit import AuditRecord, AuditSearch
 from service.domain.dsn import Ingest
 from service.domain.events import EventFactory, EventType
 from service.domain.idempotency import IdempotencyKey
-from service.domain.model import MAX_BIGINT, next_version
+from service.domain.model import MAX_BIGINT, NewOrganization, NewProject, next_version
 from service.domain.pagination import Page
 from service.domain.project_search import ProjectSearch
 from service.domain.usage import DAY, HOUR, UsageCounter
@@ -158,11 +158,11 @@ async def change_keys(c: Connection) -> None:
 
 async def change_tenants(c: Connection) -> None:
     """Create, change and delete organizations, projects and tokens."""
-    await organizations.insert_organization(c, slug="new", name="new")
+    await organizations.insert_organization(c, NewOrganization("new", "new"))
     await organizations.lock_organization(c, 1)
     await organizations.update_organization(c, ORGANIZATION)
     await projects.lock_project(c, SMALL_PROJECT)
-    await projects.insert_project(c, organization=ORGANIZATION, slug="new", name="new", platform=None)
+    await projects.insert_project(c, ORGANIZATION, NewProject("new", "new"))
     await projects.update_project(c, SMALL_PROJECT, replace(SMALL_PROJECT, slug="renamed", name="renamed"))
     await projects.hide_project(c, SMALL_PROJECT)
     locked, _ = await key_locks.lock_keys(c, KeyRange(2, SMALL_PROJECT.id), limit=20)

@@ -3,17 +3,14 @@
 import asyncio
 from typing import Any
 
-import orjson
 import pytest
 
 from service.app import Service
+from service.command_app import write_context
 from service.domain.differences import Difference, Kind
-from service.domain.dsn import Ingest
-from service.domain.events import EventFactory
 from service.domain.model import NewProjectKey
 from service.postgres.deleted_keys import remove_deleted_key
 from service.usecases import create_key
-from service.usecases.bulk_changes import BulkChanges
 from service.usecases.reconcile.diff_store import DiffStore
 from service.usecases.reconcile.repair import Repair
 from testkit.polling import poll_until
@@ -42,8 +39,7 @@ async def test_a_key_that_is_created_during_its_repair_is_not_deleted(
         service.use_cases.create_key.execute(NewProjectKey(public_key=_KEY), project, ORIGIN)
     )
     await inserted.wait()
-    events = EventFactory(Ingest("https://sentry.io"), to_json=orjson.dumps)
-    repair = Repair(service.database, BulkChanges(events))
+    repair = Repair(write_context(service.database, service.settings))
     with DiffStore.open() as diff_store:
         phantom = Difference(Kind.PHANTOM, _KEY, 0, 5, 5, project.organization.id, project.id)
         diff_store.add_differences([phantom])

@@ -27,6 +27,7 @@ from service.cli.commands import (
 from service.cli.dev_edge import dev_edge
 from service.command_app import connect_database, create_topic
 from service.domain.errors import CommandError, MovedError, NotFoundError, TokenInvalidError
+from service.domain.model import NewOrganization, NewProject
 from service.domain.scopes import SCOPES
 from service.edge.process import create_outcomes_topic
 from service.environment import changed, read
@@ -181,13 +182,12 @@ async def _provision(use_cases: UseCases, token_file: Path) -> str:
     try:
         organization = await organizations.get(_ORGANIZATION)
     except NotFoundError:
-        organization, _ = await organizations.create(
-            slug=_ORGANIZATION, name="The Interstellar Jurisdiction", origin=origin
-        )
+        new = NewOrganization("The Interstellar Jurisdiction", _ORGANIZATION)
+        organization, _ = await organizations.create(new, origin)
     try:
         await projects.get(_ORGANIZATION, _PROJECT)
     except (NotFoundError, MovedError):
-        await projects.create(organization, slug=_PROJECT, name="Pump Station", default_key=True, origin=origin)
+        await projects.create(organization, NewProject("Pump Station", _PROJECT), origin)
     return await _token(use_cases.tokens, token_file)
 
 

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, Final
 
+from service.app import ingest_from
 from service.cli.commands import (
     Commands,
     add_command,
@@ -23,9 +24,9 @@ from service.cli.commands import (
     project_path,
     whole_number,
 )
-from service.command_app import KeyUseCases, build_keys, connect_database, write_context
+from service.command_app import connect_database, write_context
 from service.concurrency.database_clock import DATABASE_CLOCK
-from service.domain.dsn import endpoints
+from service.domain.dsn import Ingest, endpoints
 from service.domain.errors import (
     CommandError,
     GoneError,
@@ -52,7 +53,13 @@ from service.domain.model import (
 from service.domain.pagination import Page
 from service.environment import read
 from service.settings import KeySettings
+from service.usecases.change_keys import ChangeKeys
+from service.usecases.create_key import CreateKey
 from service.usecases.projects import Projects
+from service.usecases.read_keys import ReadKeys
+from service.usecases.rotate_key import RotateKey
+from service.usecases.usage import Usage
+from service.usecases.writes import WriteContext
 
 _LIMIT: Final = re.compile(r"([1-9][0-9]{0,9})/([1-9][0-9]{0,4})")
 _EXPIRES_HELP: Final = "when the new key is disabled, such as 2030-01-31T12:00:00Z, or `never` (default: {})"
@@ -66,9 +73,11 @@ _PAGE_SIZE: Final = 100
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    """The use cases of a running command, its project and its arguments."""
+    """What the use cases of a running command depend on, its project and its arguments."""
 
-    keys: KeyUseCases
+    writes: WriteContext
+    keys: ReadKeys
+    ingest: Ingest
     project: Project
     options: argparse.Namespace
 
@@ -88,7 +97,7 @@ class _Context:
             "projectId": key.project_id,
             "isActive": key.is_active,
             "rateLimit": rate_limit_to_json(key.rate_limit),
-            "dsn": endpoints(self.keys.ingest, self.project).dsn % key.public_key,
+            "dsn": endpoints(self.ingest, self.project).dsn % key.public_key,
             "dateCreated": time_to_json(key.created_at),
             "expiresAt": key.expires_at and time_to_json(key.expires_at),
         }
@@ -121,8 +130,8 @@ def add_to(commands: Commands) -> None:
     example = "acme/web 889a038dcce86f89a24e2c5bcf7b2e41"
     for name, summary, action in (
         ("show", "show a key", _show),
-        ("enable", "enable a key", _enable),
-        ("disable", "disable a key: relays and proxies refuse its events", _disable),
+        ("enable", "enable a key", partial(_change, is_active=True)),
+        ("disable", "disable a key: relays and proxies refuse its events", partial(_change, is_active=False)),
         ("delete", "delete a key; it cannot be restored", _delete),
     ):
         confirmation = " --yes" if name == "delete" else ""
@@ -130,7 +139,7 @@ def add_to(commands: Commands) -> None:
         _add_key(parser)
         if confirmation:
             parser.add_argument("--yes", action="store_true", required=True, help="confirm the deletion")
-    rename = _add(group, "rename", "change the name of a key", f"{example} 'New name'", _rename)
+    rename = _add(group, "rename", "change the name of a key", f"{example} 'New name'", _change)
     _add_key(rename)
     rename.add_argument("name", type=display_name, help="new name")
     _add_rotate(group, example)
@@ -209,11 +218,12 @@ async def _opened(options: argparse.Namespace) -> AsyncIterator[_Context]:
     settings, (organization, slug) = read(KeySettings), options.project
     async with connect_database(settings) as database:
         try:
-            project = await Projects(write_context(database, settings)).get(organization, slug)
+            writes = write_context(database, settings)
+            project = await Projects(writes).get(organization, slug)
         except NotFoundError:
             raise CommandError(f"there is no project {slug} in {organization}") from None
         try:
-            yield _Context(build_keys(database, settings), project, options)
+            yield _Context(writes, ReadKeys(database), ingest_from(settings), project, options)
         except NotFoundError:
             missing = f" has no key {options.key}" if "key" in options else " is deleted"
             raise CommandError(f"the project {organization}/{slug}{missing}") from None
@@ -224,7 +234,7 @@ async def _create(context: _Context) -> None:
     new = NewProjectKey(name=options.name, rate_limit=options.limit, expires_at=options.expires)
     request = f"key create {project.id} {options.name!r} {options.limit!r} {options.expires!r}"
     with _repeatable(options, request) as key:
-        created = await context.keys.create.execute(new, project, command_line_origin(), key)
+        created = await CreateKey(context.writes).execute(new, project, command_line_origin(), key)
     context.show(created.key)
 
 
@@ -232,7 +242,7 @@ async def _rotate(context: _Context) -> None:
     options, project = context.options, context.project
     rotation = Rotation(options.overlap, options.name, options.expires)
     with _repeatable(options, f"key rotate {project.id} {options.key} {rotation!r}") as key:
-        rotated = await context.keys.rotate.execute(project, options.key, rotation, command_line_origin(), key)
+        rotated = await RotateKey(context.writes).execute(project, options.key, rotation, command_line_origin(), key)
     context.show(rotated.key)
 
 
@@ -252,10 +262,10 @@ async def _list(context: _Context) -> None:
     period = context.options.unused_for
     page: Page | None = Page(size=_PAGE_SIZE)
     while page is not None:
-        rows = await context.keys.read.page(context.project, page)
+        rows = await context.keys.page(context.project, page)
         shown = set(rows.ids)
         if period is not None:
-            shown = await context.keys.usage.unused(context.project, rows.ids, period)
+            shown = await Usage(context.writes.database).unused(context.project, rows.ids, period)
         for key in page.of(rows.keys):
             if key.id in shown:
                 context.show(key)
@@ -263,31 +273,22 @@ async def _list(context: _Context) -> None:
 
 
 async def _show(context: _Context) -> None:
-    context.show(await context.keys.read.get(context.project, context.options.key))
+    context.show(await context.keys.get(context.project, context.options.key))
 
 
-async def _change(context: _Context, change: ProjectKeyChange) -> None:
-    key = context.options.key
+async def _change(context: _Context, *, is_active: bool | None = None) -> None:
+    """Enable or disable a key, or rename it if the command has a name."""
+    options = context.options
+    change = ProjectKeyChange(name=getattr(options, "name", None), is_active=is_active)
+    use_case = ChangeKeys(context.writes, context.keys)
     try:
-        updated = await context.keys.change.update(context.project, key, change, command_line_origin())
+        updated = await use_case.update(context.project, options.key, change, command_line_origin())
     except KeyExpiredError:
         raise CommandError("the key has expired: first set another expiresAt, or null, over HTTP") from None
     context.show(updated.key)
 
 
-async def _enable(context: _Context) -> None:
-    await _change(context, ProjectKeyChange(is_active=True))
-
-
-async def _disable(context: _Context) -> None:
-    await _change(context, ProjectKeyChange(is_active=False))
-
-
-async def _rename(context: _Context) -> None:
-    await _change(context, ProjectKeyChange(name=context.options.name))
-
-
 async def _delete(context: _Context) -> None:
-    key = await context.keys.read.get(context.project, context.options.key)
-    await context.keys.change.delete(context.project, key.public_key, command_line_origin())
-    print_result(context.options, context.to_json(key), f"Deleted the key {key.public_key}.")
+    options, use_case = context.options, ChangeKeys(context.writes, context.keys)
+    deleted = await use_case.delete(context.project, options.key, command_line_origin())
+    print_result(options, context.to_json(deleted.key), f"Deleted the key {options.key}.")

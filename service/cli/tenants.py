@@ -3,6 +3,7 @@
 import argparse
 from typing import Any, Final
 
+from service.app import ingest_from
 from service.cli.commands import (
     Commands,
     add_command,
@@ -15,13 +16,14 @@ from service.cli.commands import (
     print_result,
     printable,
 )
-from service.command_app import build_keys, build_organizations, connect_database, write_context
+from service.command_app import build_organizations, connect_database, write_context
 from service.domain.dsn import endpoints
-from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, Organization, Project
+from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, NewOrganization, NewProject, Organization, Project
 from service.domain.pagination import Page
 from service.environment import read
 from service.settings import KeySettings
 from service.usecases.projects import Projects
+from service.usecases.read_keys import ReadKeys
 from service.usecases.tenants import list_organizations, list_projects
 
 _SLUG: Final = "at most 50 {}, and not only digits"
@@ -99,12 +101,8 @@ def _add_projects(commands: Commands) -> None:
 
 async def _create_organization(options: argparse.Namespace) -> None:
     async with connect_database() as database:
-        organization, _ = await build_organizations(database).create(
-            slug=options.slug,
-            name=options.name or options.slug,
-            ingest_url=options.ingest_url,
-            origin=command_line_origin(),
-        )
+        new = NewOrganization(options.name or options.slug, options.slug, options.ingest_url)
+        organization, _ = await build_organizations(database).create(new, command_line_origin())
     text = f"Created the organization {organization.slug} with the id {organization.id}."
     print_result(options, _organization_to_json(organization), text)
 
@@ -123,16 +121,12 @@ def _organization_to_json(found: Organization) -> dict[str, Any]:
 async def _create_project(options: argparse.Namespace) -> None:
     settings = read(KeySettings)
     async with connect_database(settings) as database:
-        project, _ = await Projects(write_context(database, settings)).create(
-            await build_organizations(database).get(options.org),
-            slug=options.slug,
-            name=options.name or options.slug,
-            default_key=not options.no_key,
-            origin=command_line_origin(),
-        )
-        keys = build_keys(database, settings)
-        rows = await keys.read.page(project, Page(size=1))
-    dsns = [endpoints(keys.ingest, project).dsn % key.public_key for key in rows.keys]
+        organization = await build_organizations(database).get(options.org)
+        new = NewProject(options.name or options.slug, options.slug, default_key=not options.no_key)
+        projects = Projects(write_context(database, settings))
+        project, _ = await projects.create(organization, new, command_line_origin())
+        rows = await ReadKeys(database).page(project, Page(size=1))
+    dsns = [endpoints(ingest_from(settings), project).dsn % key.public_key for key in rows.keys]
     value = {**_project_to_json(project), "dsn": dsns[0] if dsns else None}
     print_result(options, value, f"Created the project {project.slug} with the id {project.id}.", *dsns)
 

@@ -18,13 +18,13 @@ from service.cli.commands import (
     printable,
 )
 from service.cli.progress import progress_of
-from service.command_app import build_import, connect_database
+from service.command_app import connect_database, write_context
 from service.domain.errors import CommandError
 from service.environment import read
 from service.json_text import dump_json
 from service.settings import KeySettings
 from service.usecases.transfer.export import Export
-from service.usecases.transfer.import_keys import stage_file
+from service.usecases.transfer.import_keys import Import, stage_file
 from service.usecases.transfer.stage import Kind, Stage
 
 _IMPORT: Final = """\
@@ -89,7 +89,7 @@ async def _import(options: argparse.Namespace) -> int:
         with _file_errors(options.file), options.file.open("rb") as file, progress_of("File") as progress:
             stage_file(file, stage, progress)
         async with connect_database(settings) as database:
-            use_case = build_import(database, settings)
+            use_case = Import(write_context(database, settings), organization_ids_bind=settings.org_subdomains)
             if options.apply:
                 await use_case.apply(stage, command_line_origin(), progress_of)
             else:

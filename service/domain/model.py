@@ -87,6 +87,15 @@ class Organization:
 
 
 @dataclass(frozen=True, slots=True)
+class NewOrganization:
+    """The contents of a request for a new organization."""
+
+    name: str
+    slug: str
+    ingest_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class OrganizationChange:
     """A change of an organization.
 
@@ -114,6 +123,16 @@ class Project:
     organization: Organization
     platform: str | None = None
     """What clients set, such as ``python``; the service does not use it."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewProject:
+    """The contents of a request for a new project; with ``default_key`` it has a key named `DEFAULT_KEY_NAME`."""
+
+    name: str
+    slug: str
+    default_key: bool = True
+    platform: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

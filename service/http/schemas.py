@@ -1,6 +1,5 @@
 """The schemas of request bodies, which convert decoded JSON to commands of the domain."""
 
-from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
 from marshmallow import EXCLUDE, Schema, ValidationError, missing
@@ -15,6 +14,8 @@ from service.domain.model import (
     ORGANIZATION_SLUG,
     PROJECT_SLUG,
     LoaderOptions,
+    NewOrganization,
+    NewProject,
     NewProjectKey,
     OrganizationChange,
     ProjectChange,
@@ -22,6 +23,7 @@ from service.domain.model import (
     RateLimit,
     Rotation,
     Unset,
+    slug_of,
 )
 from service.http.errors import HttpError
 from service.http.fields import (
@@ -63,7 +65,11 @@ class Body(Schema, Generic[Command]):
         ]
 
     def command(self, members: dict[str, Any]) -> Command:
-        """Return the command; ``members`` are the converted values by attribute."""
+        """Return the command; ``members`` are the converted values by attribute.
+
+        Raises:
+            ValidationError: The members contradict each other.
+        """
         return self.command_type(**members)
 
 
@@ -90,9 +96,12 @@ def load(body: Body[Command], value: Any) -> Command:
                 members[attribute] = convert(member)
             except ValidationError as error:
                 errors[name] = error.messages
-    if errors:
-        raise HttpError(400, errors)
-    return body.command(members)
+    if not errors:
+        try:
+            return body.command(members)
+        except ValidationError as error:
+            errors = error.messages_dict
+    raise HttpError(400, errors)
 
 
 def _not_an_object(value: object) -> str:
@@ -153,13 +162,16 @@ def _contains_option_name(items: list[Any]) -> bool:
     return any(isinstance(item, str) and item in LOADER_OPTIONS for item in items)
 
 
-@dataclass(frozen=True, slots=True)
-class NewOrganization:
-    """The organization to create; without a slug, one is derived from the name."""
+def _with_slug(members: dict[str, Any], pattern: str) -> dict[str, Any]:
+    """Return ``members`` with a slug, by default one that is derived from the name.
 
-    name: str
-    slug: str | None = None
-    ingest_url: str | None = None
+    Raises:
+        ValidationError: None can be derived.
+    """
+    slug = members.get("slug") or slug_of(members["name"], pattern)
+    if slug is None:
+        raise ValidationError({"slug": ['No slug can be derived from the name; set "slug".']})
+    return {**members, "slug": slug}
 
 
 class NewOrganizationBody(Body[NewOrganization]):
@@ -170,6 +182,10 @@ class NewOrganizationBody(Body[NewOrganization]):
     slug = Slug(pattern=ORGANIZATION_SLUG)
     ingest_url = BaseUrl(data_key="ingestUrl")
 
+    def command(self, members: dict[str, Any]) -> NewOrganization:
+        """Return the command, with a slug."""
+        return self.command_type(**_with_slug(members, ORGANIZATION_SLUG))
+
 
 class OrganizationChangeBody(Body[OrganizationChange]):
     """``PUT /api/0/organizations/{organization}/``: absent members stay unchanged."""
@@ -177,16 +193,6 @@ class OrganizationChangeBody(Body[OrganizationChange]):
     command_type = OrganizationChange
     name = Text(max_length=_MAX_NAME_LENGTH)
     ingest_url = BaseUrl(data_key="ingestUrl")
-
-
-@dataclass(frozen=True, slots=True)
-class NewProject:
-    """The project to create; without a slug, one is derived from the name."""
-
-    name: str
-    slug: str | None = None
-    default_key: bool = True
-    platform: str | None = None
 
 
 class NewProjectBody(Body[NewProject]):
@@ -197,6 +203,10 @@ class NewProjectBody(Body[NewProject]):
     slug = Slug(pattern=PROJECT_SLUG)
     default_key = LenientBoolean(data_key="defaultKey")
     platform = Text(max_length=_MAX_NAME_LENGTH)
+
+    def command(self, members: dict[str, Any]) -> NewProject:
+        """Return the command, with a slug."""
+        return self.command_type(**_with_slug(members, PROJECT_SLUG))
 
 
 class ProjectChangeBody(Body[ProjectChange]):

@@ -117,7 +117,7 @@ async def open_reader(connection: KafkaConnection, topic: str) -> AsyncIterator[
 
 
 async def read_topic(
-    connection: KafkaConnection, topic: str, *, progress: Callable[[int, int], None]
+    connection: KafkaConnection, topic: str, progress: Callable[[int, int], None]
 ) -> AsyncGenerator[list[TopicRecord], None]:
     """Read the records of all keys, from the first to the end offset at the start, some hundred at a time.
 

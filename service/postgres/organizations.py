@@ -5,7 +5,7 @@ from typing import Final
 import asyncpg
 
 from service.domain.errors import TakenError
-from service.domain.model import MAX_BIGINT, Organization
+from service.domain.model import MAX_BIGINT, NewOrganization, Organization
 from service.postgres.database import Connection
 
 ORGANIZATION_COLUMNS: Final = """
@@ -50,15 +50,13 @@ _INSERT_ORGANIZATION: Final = f"""
 """
 
 
-async def insert_organization(
-    connection: Connection, *, slug: str, name: str, ingest_url: str | None = None
-) -> Organization:
+async def insert_organization(connection: Connection, new: NewOrganization) -> Organization:
     """Insert an organization.
 
     Raises:
         TakenError: The slug is in use.
     """
-    row = await connection.fetchrow(_INSERT_ORGANIZATION, slug, name, ingest_url)
+    row = await connection.fetchrow(_INSERT_ORGANIZATION, new.slug, new.name, new.ingest_url)
     if row is None:
         raise TakenError("slug")
     return organization_from_row(row)

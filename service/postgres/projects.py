@@ -6,7 +6,7 @@ from typing import Final
 import asyncpg
 
 from service.domain.errors import TakenError
-from service.domain.model import Organization, Project
+from service.domain.model import NewProject, Organization, Project
 from service.domain.project_search import ProjectSearch
 from service.postgres.database import Connection
 from service.postgres.organizations import ORGANIZATION_COLUMNS, id_and_slug, organization_from_row
@@ -215,15 +215,13 @@ _INSERT_PROJECT: Final = """
 """
 
 
-async def insert_project(
-    connection: Connection, *, organization: Organization, slug: str, name: str, platform: str | None
-) -> Project:
+async def insert_project(connection: Connection, organization: Organization, new: NewProject) -> Project:
     """Insert a project.
 
     Raises:
         TakenError: The slug is in use in this organization.
     """
-    row = await connection.fetchrow(_INSERT_PROJECT, organization.id, slug, name, platform)
+    row = await connection.fetchrow(_INSERT_PROJECT, organization.id, new.slug, new.name, new.platform)
     if row is None:
         raise TakenError("slug")
     return Project(**dict(row.items()), organization=organization)

@@ -87,26 +87,20 @@ class BulkChanges:
         return await delete_keys(connection, organization_id, keys, events) if events else []
 
     async def raise_versions(
-        self, connection: Connection, organization_id: int, keys: Sequence[LockedKey], origin: Origin
+        self,
+        connection: Connection,
+        organization_id: int | None,
+        keys: Sequence[tuple[LockedKey, int]],
+        origin: Origin,
     ) -> list[OutboxRow]:
-        """Increase the versions of locked keys of an organization by 1, without another change."""
-        events = [
-            self._events.create(EventType.UPDATED, next_version(locked.key), locked.project, origin)
-            for locked in keys
-        ]
-        return await update_versions(connection, organization_id, keys, events) if events else []
-
-    async def raise_versions_above(
-        self, connection: Connection, keys: Sequence[tuple[LockedKey, int]], origin: Origin
-    ) -> list[OutboxRow]:
-        """Set the version of each locked key to the given version + 1; the keys can be of several organizations."""
+        """Raise the versions of locked keys, without another change; None means keys of several organizations."""
         if not keys:
             return []
         events = [
-            self._events.create(EventType.UPDATED, replace(locked.key, version=version + 1), locked.project, origin)
+            self._events.create(EventType.UPDATED, replace(locked.key, version=version), locked.project, origin)
             for locked, version in keys
         ]
-        return await update_versions(connection, None, [locked for locked, _ in keys], events)
+        return await update_versions(connection, organization_id, [locked for locked, _ in keys], events)
 
     async def republish(self, connection: Connection, keys: Sequence[LockedKey], origin: Origin) -> list[OutboxRow]:
         """Publish the current state of locked keys again, in their current version.

@@ -176,7 +176,8 @@ class Jobs:
         assert job.organization_id is not None, "a change is limited to an organization"
         if job.kind is JobKind.PROJECT_DELETE:
             return await self._bulk_changes.delete(connection, job.organization_id, locked, job.origin)
-        return await self._bulk_changes.raise_versions(connection, job.organization_id, locked, job.origin)
+        raised = [(each, each.key.version + 1) for each in locked]
+        return await self._bulk_changes.raise_versions(connection, job.organization_id, raised, job.origin)
 
     async def _finish_keys(self, connection: Connection, job: Job, *, limit: int) -> list[OutboxRow]:
         """Finish a job that has processed all keys: delete the project, or republish deletions."""

@@ -8,7 +8,7 @@ from typing import Final
 from service.domain.audit import changed_values
 from service.domain.errors import TakenError
 from service.domain.idempotency import IdempotencyKey
-from service.domain.model import Organization, OrganizationChange, Origin, utc_now
+from service.domain.model import NewOrganization, Organization, OrganizationChange, Origin, utc_now
 from service.postgres.batch_jobs import JobKind, NewJob, restart_or_insert_job
 from service.postgres.database import Connection, Database
 from service.postgres.idempotency import insert_result
@@ -64,13 +64,7 @@ class Organizations:
             return await select_organizations(connection, organization_id, skip=skip, limit=limit)
 
     async def create(
-        self,
-        *,
-        slug: str,
-        name: str,
-        origin: Origin,
-        ingest_url: str | None = None,
-        idempotency_key: IdempotencyKey | None = None,
+        self, new: NewOrganization, origin: Origin, idempotency_key: IdempotencyKey | None = None
     ) -> tuple[Organization, bool]:
         """Create an organization; return it, and whether an earlier request with ``idempotency_key`` created it.
 
@@ -82,24 +76,18 @@ class Organizations:
         async with self._idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 write = WriteAttempt(origin, utc_now())
-                arguments = (slug, name, ingest_url, idempotency_key, write)
-                return await retry_until_known(write, self._attempt_create, *arguments), False
+                return await retry_until_known(write, self._attempt_create, new, idempotency_key, write), False
         return await self.get(str(request.stored.target_id)), True
 
     async def _attempt_create(
-        self,
-        slug: str,
-        name: str,
-        ingest_url: str | None,
-        idempotency_key: IdempotencyKey | None,
-        write: WriteAttempt,
+        self, new: NewOrganization, idempotency_key: IdempotencyKey | None, write: WriteAttempt
     ) -> Organization:
         async with self._database.transaction() as connection:
             try:
-                created = await insert_organization(connection, slug=slug, name=name, ingest_url=ingest_url)
+                created = await insert_organization(connection, new)
             except TakenError:
-                return await _find_committed(connection, slug, write)
-            await write.record(connection, "organization.create", created.slug, {"name": name}, created)
+                return await _find_committed(connection, new.slug, write)
+            await write.record(connection, "organization.create", created.slug, {"name": created.name}, created)
             if idempotency_key is not None:
                 await insert_result(connection, idempotency_key, target_id=created.id)
         return created

@@ -12,6 +12,7 @@ from service.domain.events import OutboxRow
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import (
     DEFAULT_KEY_NAME,
+    NewProject,
     NewProjectKey,
     Organization,
     Origin,
@@ -129,17 +130,13 @@ class Projects:
     async def create(
         self,
         organization: Organization,
-        *,
-        slug: str,
-        name: str,
-        default_key: bool,
+        new: NewProject,
         origin: Origin,
-        platform: str | None = None,
         idempotency_key: IdempotencyKey | None = None,
     ) -> tuple[Project, bool]:
         """Create a project; return it, and whether an earlier request with ``idempotency_key`` created it.
 
-        With ``default_key`` the same transaction creates a key named `DEFAULT_KEY_NAME` and its event.
+        The same transaction creates its default key, if ``new`` has one, and the event of that key.
 
         Raises:
             TakenError: The slug is in use in this organization.
@@ -150,9 +147,8 @@ class Projects:
         async with self._context.idempotency.request(idempotency_key) as request:
             if request.stored is None:
                 write = WriteAttempt(origin, utc_now())
-                arguments = (organization, slug, name, platform, idempotency_key, write)
-                attempt = self._attempt_create
-                return await retry_until_known(write, attempt, *arguments, default_key=default_key), False
+                arguments = (organization, new, idempotency_key, write)
+                return await retry_until_known(write, self._attempt_create, *arguments), False
         try:
             return await self._select(str(organization.id), str(request.stored.target_id)), True
         except NotFoundError:
@@ -161,24 +157,18 @@ class Projects:
     async def _attempt_create(
         self,
         organization: Organization,
-        slug: str,
-        name: str,
-        platform: str | None,
+        new: NewProject,
         idempotency_key: IdempotencyKey | None,
         write: WriteAttempt,
-        *,
-        default_key: bool,
     ) -> Project:
         rows: Sequence[OutboxRow] = []
         async with self._database.transaction() as connection:
             try:
-                created = await insert_project(
-                    connection, organization=organization, slug=slug, name=name, platform=platform
-                )
+                created = await insert_project(connection, organization, new)
             except TakenError:
-                return await _find_committed(connection, organization, slug, write)
-            await write.record(connection, "project.create", created.slug, {"name": name}, created)
-            if default_key:
+                return await _find_committed(connection, organization, new.slug, write)
+            await write.record(connection, "project.create", created.slug, {"name": created.name}, created)
+            if new.default_key:
                 rows = await insert_keys(connection, [self._default_key(created, write)])
             if idempotency_key is not None:
                 await insert_result(connection, idempotency_key, target_id=created.id)

@@ -5,7 +5,7 @@ from contextlib import aclosing
 from typing import Final
 
 from service.domain.errors import NotFoundError
-from service.domain.model import ORGANIZATION_SLUG, PROJECT_SLUG, Project, slug_of
+from service.domain.model import Project
 from service.http.dispatcher import RequestContext
 from service.http.errors import NO_PERMISSION, HttpError
 from service.http.pagination import OffsetPage, offset_link_header, requested_offset_page
@@ -46,13 +46,8 @@ async def create_organization(context: RequestContext) -> Response:
     if context.principal.organization_id is not None:
         raise HttpError(403, NO_PERMISSION)
     body = await read_body(context.request)
-    new = load(_NEW_ORGANIZATION, body)
     organization, replayed = await context.use_cases.organizations.create(
-        slug=_slug(new.slug, new.name, ORGANIZATION_SLUG),
-        name=new.name,
-        origin=context.origin,
-        ingest_url=new.ingest_url,
-        idempotency_key=context.idempotency_key(body),
+        load(_NEW_ORGANIZATION, body), context.origin, context.idempotency_key(body)
     )
     headers = REPLAYED if replayed else {}
     return json_response(organization_to_json(organization), status=201, headers=headers)
@@ -143,15 +138,8 @@ async def create_project(context: RequestContext) -> Response:
     """
     organization = await context.use_cases.organizations.get(context.organization_name)
     body = await read_body(context.request)
-    new = load(_NEW_PROJECT, body)
     project, replayed = await context.use_cases.projects.create(
-        organization,
-        slug=_slug(new.slug, new.name, PROJECT_SLUG),
-        name=new.name,
-        default_key=new.default_key,
-        platform=new.platform,
-        origin=context.origin,
-        idempotency_key=context.idempotency_key(body),
+        organization, load(_NEW_PROJECT, body), context.origin, context.idempotency_key(body)
     )
     headers = REPLAYED if replayed else {}
     return json_response(project_to_json(project), status=201, headers=headers)
@@ -174,10 +162,3 @@ async def delete_project(context: RequestContext) -> Response:
     """``DELETE /api/0/projects/{organization}/{project}/``: 204; deletes its keys too, each with an event."""
     await context.use_cases.projects.delete(context.project, context.origin)
     return empty_response(status=204)
-
-
-def _slug(slug: str | None, name: str, pattern: str) -> str:
-    slug = slug or slug_of(name, pattern)
-    if slug is None:
-        raise HttpError(400, {"slug": ['No slug can be derived from the name; set "slug".']})
-    return slug

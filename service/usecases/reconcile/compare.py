@@ -1,13 +1,10 @@
 """Compares the topic with Postgres."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Protocol
 
 from service.domain.differences import Difference, Kind, TopicRecord
-from service.domain.events import EventFactory
 from service.domain.model import Origin
-from service.postgres.database import Database
 from service.postgres.full_scan import (
     KeyStatus,
     all_deleted_keys,
@@ -20,13 +17,10 @@ from service.postgres.keys import count_keys
 from service.usecases.bulk_changes import ProgressOf, ShowProgress
 from service.usecases.reconcile.diff_store import DiffStore
 from service.usecases.reconcile.repair import Repair, batched
+from service.usecases.writes import WriteContext
 
-
-class ReadTopic(Protocol):
-    """Reads the topic up to its current end."""
-
-    def __call__(self, *, progress: ShowProgress) -> AsyncGenerator[list[TopicRecord], None]:
-        """Return the records of all keys in lists; those of a key are in the order of their offsets."""
+ReadTopic = Callable[[ShowProgress], AsyncGenerator[list[TopicRecord], None]]
+"""Reads the records of all keys up to the current end of the topic; those of a key are in the order of offsets."""
 
 
 class Reconcile:
@@ -37,10 +31,10 @@ class Reconcile:
     in the outbox. Keys that have changed since Postgres was read are left out.
     """
 
-    def __init__(self, database: Database, events: EventFactory, repair: Repair, topic: ReadTopic) -> None:
-        self._database = database
-        self._events = events
-        self._repair = repair
+    def __init__(self, context: WriteContext, topic: ReadTopic) -> None:
+        self._database = context.database
+        self._events = context.events
+        self._repair = Repair(context)
         self._topic = topic
 
     async def compare(self, diff_store: DiffStore, progress_of: ProgressOf) -> None:
@@ -82,7 +76,7 @@ class Reconcile:
 
     async def read_topic(self, diff_store: DiffStore, progress: ShowProgress) -> None:
         """Add the records of the topic up to its current end."""
-        async with aclosing(self._topic(progress=progress)) as pages:
+        async with aclosing(self._topic(progress)) as pages:
             async for records in pages:
                 diff_store.add_topic_records(records)
 

@@ -7,7 +7,7 @@ from typing import Final
 from service.domain.differences import Difference, Kind
 from service.domain.events import OutboxRow
 from service.domain.model import Origin
-from service.postgres.database import Connection, Database
+from service.postgres.database import Connection
 from service.postgres.deleted_keys import (
     DeletedVersion,
     insert_deleted_keys,
@@ -19,6 +19,7 @@ from service.postgres.key_locks import lock_keys_by_public_keys
 from service.postgres.outbox import notify_publishers
 from service.usecases.bulk_changes import BATCH_SIZE, BulkChanges, ShowProgress, wait_for_outbox
 from service.usecases.reconcile.diff_store import DiffStore
+from service.usecases.writes import WriteContext
 
 _UNDECODABLE_VERSION: Final = 1
 """The version that is assumed for a key whose records cannot be decoded."""
@@ -31,9 +32,9 @@ class Repair:
     highest version in the topic + 1, because consumers ignore versions that are not newer than theirs.
     """
 
-    def __init__(self, database: Database, bulk_changes: BulkChanges) -> None:
-        self._database = database
-        self._bulk_changes = bulk_changes
+    def __init__(self, context: WriteContext) -> None:
+        self._database = context.database
+        self._bulk_changes = BulkChanges(context.events)
 
     async def run(self, diff_store: DiffStore, origin: Origin, progress: ShowProgress) -> int:
         """Republish the keys in ``diff_store``; return their number.
@@ -73,13 +74,13 @@ class Repair:
         pairs = [(locked, differences[locked.key.public_key]) for locked in keys]
         pairs = [(locked, found) for locked, found in pairs if locked.key.version == found.version_in_postgres]
         same_version = [locked for locked, found in pairs if found.newest_version < found.version_in_postgres]
-        next_version = [
-            (locked, found.newest_version)
+        raised = [
+            (locked, found.newest_version + 1)
             for locked, found in pairs
             if found.newest_version >= found.version_in_postgres
         ]
         rows = await self._bulk_changes.republish(connection, same_version, origin)
-        rows += await self._bulk_changes.raise_versions_above(connection, next_version, origin)
+        rows += await self._bulk_changes.raise_versions(connection, None, raised, origin)
         in_postgres = {locked.key.public_key for locked in keys} | {key.public_key for key in deleted}
         phantoms = [
             found

@@ -7,9 +7,9 @@ from io import BufferedReader
 from typing import Final, TypeAlias, TypeVar
 
 from service.domain.errors import BusyError, CommandError
-from service.domain.events import EventFactory, EventType
+from service.domain.events import EventType
 from service.domain.model import LoaderOptions, Origin, ProjectKey, RateLimit, new_key_half, utc_now
-from service.postgres.database import Connection, Database
+from service.postgres.database import Connection
 from service.postgres.deleted_keys import lock_deleted_by_public_keys, lock_public_keys
 from service.postgres.key_writes import PreparedWrite
 from service.postgres.outbox import notify_publishers
@@ -28,6 +28,7 @@ from service.usecases.transfer.csv_format import read_lines, stage_rows
 from service.usecases.transfer.json_items import read_items
 from service.usecases.transfer.sentry_format import LABEL_LENGTH, stage_items
 from service.usecases.transfer.stage import Document, Kind, Record, Stage
+from service.usecases.writes import WriteContext
 
 _Item = TypeVar("_Item")
 _InsertBatch: TypeAlias = Callable[[Connection, Sequence[Document], Origin], Awaitable[int]]
@@ -63,15 +64,9 @@ class Import:
     ``organization_ids_bind`` means that DSNs contain the ids of organizations.
     """
 
-    def __init__(
-        self,
-        database: Database,
-        events: EventFactory,
-        *,
-        organization_ids_bind: bool,
-    ) -> None:
-        self._database = database
-        self._events = events
+    def __init__(self, context: WriteContext, *, organization_ids_bind: bool) -> None:
+        self._database = context.database
+        self._events = context.events
         self._organization_ids_bind = organization_ids_bind
 
     async def compare(self, stage: Stage, progress_of: ProgressOf) -> None:
