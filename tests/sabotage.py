@@ -6,23 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 from service.cli.main import main
-from service.domain import events
-from service.domain.events import OutboxRow
-from service.domain.model import ProjectKey
+from service.domain.events import EventFactory, OutboxRow
+from service.domain.model import Project, ProjectKey
 from service.kafka.records import Part
 from service.postgres.key_writes import PreparedWrite
 from service.publisher import shard_queue
 from service.usecases.create_key import CreateKey
 
 _rng = random.Random(1)  # noqa: S311 -- not a secret
-_state_payload = events.state_payload
+_state_of = EventFactory.state_of
 _commit = CreateKey._commit_batch
 
 
-def _with_secret(key: ProjectKey, *arguments: Any) -> dict[str, Any]:
+def _with_secret(self: EventFactory, key: ProjectKey, project: Project) -> dict[str, Any]:
     """Add the secret to the event's payload."""
-    state: dict[str, Any] = _state_payload(key, *arguments)
-    return {**state, "secret": key.secret_key}
+    return {**_state_of(self, key, project), "secret": key.secret_key}
 
 
 async def _published_first(self: CreateKey, batch: Sequence[PreparedWrite]) -> Sequence[PreparedWrite | Exception]:
@@ -34,7 +32,7 @@ async def _published_first(self: CreateKey, batch: Sequence[PreparedWrite]) -> S
 
 
 if __name__ == "__main__":
-    setattr(events, "state_payload", _with_secret)  # noqa: B010 -- mypy rejects the assignment
+    setattr(EventFactory, "state_of", _with_secret)  # noqa: B010 -- mypy rejects the assignment
     setattr(shard_queue, "parts_of", lambda _: (Part.STATE,))  # noqa: B010 -- no tombstones
     setattr(CreateKey, "_commit_batch", _published_first)  # noqa: B010 -- as above
     sys.exit(main())

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.domain.dsn import Ingest, endpoints
-from service.domain.events import SHARDS, shard_of, state_payload, time_to_json
+from service.domain.events import SHARDS, EventFactory, shard_of, time_to_json
 from service.domain.model import (
     ORGANIZATION_SLUG,
     PROJECT_SLUG,
@@ -225,7 +225,7 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
     """Every member with its value; a version of its own goes before the project's default."""
     ingest = Ingest("https://sentry.io")
     key = _key(rate_limit=RateLimit(window=60, count=5), browser_sdk_version="8.x", is_active=False)
-    assert state_payload(key, _project(), ingest) == {
+    assert EventFactory(ingest, to_json=orjson.dumps).state_of(key, _project()) == {
         "id": _PUBLIC,
         "version": 3,
         "organizationId": 7,
@@ -245,8 +245,8 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
         "dateCreated": "2026-03-04T05:06:07.000890Z",
         "expiresAt": None,
     }
-    assert state_payload(_key(), _project(), ingest)["browserSdkVersion"] == "9.x"
-    assert state_payload(_key(id=5), _project(), ingest)["keyId"] == 5
+    assert EventFactory(ingest, to_json=orjson.dumps).state_of(_key(), _project())["browserSdkVersion"] == "9.x"
+    assert EventFactory(ingest, to_json=orjson.dumps).state_of(_key(id=5), _project())["keyId"] == 5
 
 
 @given(
@@ -257,7 +257,9 @@ def test_consumers_are_told_the_whole_state_of_a_key() -> None:
 def test_no_secret_is_ever_in_an_event(label: str, limit: RateLimit | None, *, active: bool) -> None:
     """Whatever the key, neither the secret nor the DSN that holds it."""
     ingest = Ingest("https://sentry.io")
-    payload = state_payload(_key(label=label, rate_limit=limit, is_active=active), _project(), ingest)
+    payload = EventFactory(ingest, to_json=orjson.dumps).state_of(
+        _key(label=label, rate_limit=limit, is_active=active), _project()
+    )
     assert _SECRET.encode() not in orjson.dumps(payload)
 
 

@@ -11,14 +11,20 @@ from testkit.processes import ROOT
 _PROGRAM = """
 import sys
 from service.domain.errors import CommandError
-from service.usecases.temporary_database import open_temporary_database
+from service.usecases.temporary_database import TemporaryStore
 from tests.read_only import make_read_only
+
+class Store(TemporaryStore):
+    schema = "PRAGMA cache_size = 10; CREATE TABLE text (value)"
+
+    def fill(self):
+        self._file.executemany("INSERT INTO text VALUES (?)", (["x" * 1000] for _ in range(10_000)))
+        return self._file.execute("SELECT count(*) FROM text").fetchone()[0]
 
 make_read_only(writable=sys.argv[1:])
 try:
-    with open_temporary_database("PRAGMA cache_size = 10; CREATE TABLE text (value)") as database:
-        database.executemany("INSERT INTO text VALUES (?)", (["x" * 1000] for _ in range(10_000)))
-        print(database.execute("SELECT count(*) FROM text").fetchone()[0])
+    with Store.open() as store:
+        print(store.fill())
 except CommandError as error:
     print(error)
 """

@@ -7,6 +7,7 @@ import secrets
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final, TypeAlias, TypeVar
 
 from service.domain.dsn import is_base_url
@@ -73,15 +74,18 @@ def whole_number(highest: int, *, lowest: int = 1) -> Callable[[str], int]:
     return parse
 
 
-def matching(pattern: str, requirement: str) -> Callable[[str], str]:
-    """Return the argument type of texts that match ``pattern``: they must be ``requirement``."""
-
+def _text(is_valid: Callable[[str], object], requirement: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
-        if not re.fullmatch(pattern, text):
+        if not is_valid(text):
             raise argparse.ArgumentTypeError(f"must be {requirement}")
         return text
 
     return parse
+
+
+def matching(pattern: str, requirement: str) -> Callable[[str], str]:
+    """Return the argument type of texts that match ``pattern``: they must be ``requirement``."""
+    return _text(partial(re.fullmatch, pattern), requirement)
 
 
 def project_path(text: str) -> tuple[str, str]:
@@ -96,15 +100,8 @@ def project_path(text: str) -> tuple[str, str]:
     return organization, project
 
 
-def base_url(text: str) -> str:
-    """Return an argument that is a base URL.
-
-    Raises:
-        ArgumentTypeError: It has another form.
-    """
-    if not is_base_url(text):
-        raise argparse.ArgumentTypeError("must be an http or https URL without a trailing slash")
-    return text
+base_url: Final = _text(is_base_url, "an http or https URL without a trailing slash")
+"""The argument type of base URLs."""
 
 
 def display_name(text: str) -> str:

@@ -135,30 +135,6 @@ def with_key_id(event: Event, key_id: int) -> Event:
     return replace(event, payload=f'{{"keyId":{key_id},{event.payload[1:]}')
 
 
-def state_payload(key: ProjectKey, project: Project, ingest: Ingest) -> dict[str, Any]:
-    """Return the complete state of ``key`` without its secret key, as consumers receive it.
-
-    A key that is not inserted has no ``keyId`` yet; see `with_key_id`.
-    """
-    organization = project.organization
-    endpoints = project_endpoints(ingest, organization.id, organization.ingest_url, project.id)
-    return {
-        **({} if key.id is None else {"keyId": key.id}),
-        "id": key.public_key,
-        "version": key.version,
-        "organizationId": organization.id,
-        "projectId": project.id,
-        "name": key.label,
-        "isActive": key.is_active,
-        "rateLimit": key.rate_limit and rate_limit_to_json(key.rate_limit),
-        "dsn": {"public": endpoints.dsn % key.public_key},
-        "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
-        "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
-        "dateCreated": time_to_json(key.created_at),
-        "expiresAt": key.expires_at and time_to_json(key.expires_at),
-    }
-
-
 _MASK: Final = 0xFFFFFFFF
 _M: Final = 0x5BD1E995
 _SEED: Final = 0x9747B28C
@@ -197,8 +173,27 @@ class EventFactory:
         self._to_json = to_json
 
     def state_of(self, key: ProjectKey, project: Project) -> dict[str, Any]:
-        """Return the state of ``key`` as events contain it; see `state_payload`."""
-        return state_payload(key, project, self._ingest)
+        """Return the complete state of ``key`` without its secret key, as consumers receive it.
+
+        A key that is not inserted has no ``keyId`` yet; see `with_key_id`.
+        """
+        organization = project.organization
+        endpoints = project_endpoints(self._ingest, organization.id, organization.ingest_url, project.id)
+        return {
+            **({} if key.id is None else {"keyId": key.id}),
+            "id": key.public_key,
+            "version": key.version,
+            "organizationId": organization.id,
+            "projectId": project.id,
+            "name": key.label,
+            "isActive": key.is_active,
+            "rateLimit": key.rate_limit and rate_limit_to_json(key.rate_limit),
+            "dsn": {"public": endpoints.dsn % key.public_key},
+            "browserSdkVersion": key.browser_sdk_version or project.default_browser_sdk_version,
+            "dynamicSdkLoaderOptions": loader_options_to_json(key.loader_options),
+            "dateCreated": time_to_json(key.created_at),
+            "expiresAt": key.expires_at and time_to_json(key.expires_at),
+        }
 
     def create(
         self,
@@ -228,7 +223,7 @@ class EventFactory:
             public_key=key.public_key,
             version=key.version,
             shard=shard_of(key.public_key),
-            payload=self._to_json(state_payload(key, project, self._ingest)).decode(),
+            payload=self._to_json(self.state_of(key, project)).decode(),
             headers=event_headers(origin, replayed=replayed),
             occurred_at=occurred_at or utc_now(),
         )

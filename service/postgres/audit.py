@@ -88,28 +88,19 @@ _FILTERS: Final = {
 }
 
 
-def _older(columns: str, values: str) -> str:
-    """Return a statement that reads an index on ``columns`` and the id backwards from $6, where they have ``values``.
+def _page(columns: str, values: str, *, newer: bool = False) -> str:
+    """Return a statement that reads an index on ``columns`` and the id, where they have ``values``.
 
-    The columns are bounded from both sides and never compared for equality: otherwise Postgres may take another
-    index for the order and read the entries of other organizations.
+    It reads backwards from $6 or, if ``newer``, forwards from the first entry after $6. The columns are bounded from
+    both sides and never compared for equality: otherwise Postgres may take another index for the order and read the
+    entries of other organizations.
     """
+    after, bound, order = (">", "<=", "") if newer else ("<=", ">=", " DESC")
     return f"""
         SELECT {_ENTRIES}
-        WHERE ({columns}, entry.id) <= ({values}, $6::bigint) AND ({columns}) >= ({values})
+        WHERE ({columns}, entry.id) {after} ({values}, $6::bigint) AND ({columns}) {bound} ({values})
         AND {_filters_without(columns)}
-        ORDER BY {", ".join(f"{column} DESC" for column in columns.split(", "))}, entry.id DESC
-        OFFSET $7 LIMIT $8
-    """
-
-
-def _newer(columns: str, values: str) -> str:
-    """Return a statement that reads the same index forwards from the first entry after $6."""
-    return f"""
-        SELECT {_ENTRIES}
-        WHERE ({columns}, entry.id) > ({values}, $6::bigint) AND ({columns}) <= ({values})
-        AND {_filters_without(columns)}
-        ORDER BY {columns}, entry.id
+        ORDER BY {", ".join(f"{column}{order}" for column in columns.split(", "))}, entry.id{order}
         OFFSET $7 LIMIT $8
     """
 
@@ -118,14 +109,14 @@ def _filters_without(columns: str) -> str:
     return " AND ".join(text for column, text in _FILTERS.items() if column not in columns.split(", "))
 
 
-_OLDER: Final = _older("entry.organization_id", "$9")
-_NEWER: Final = _newer("entry.organization_id", "$9")
-_OLDER_OF_TARGET: Final = _older("entry.target, entry.organization_id", "$4::text, $9")
-_NEWER_OF_TARGET: Final = _newer("entry.target, entry.organization_id", "$4::text, $9")
-_OLDER_OF_TOKEN: Final = _older("entry.token_id, entry.organization_id", "$2::bigint, $9")
-_NEWER_OF_TOKEN: Final = _newer("entry.token_id, entry.organization_id", "$2::bigint, $9")
-_OLDER_OF_ACTION: Final = _older("entry.action, entry.organization_id", "$3::text, $9")
-_NEWER_OF_ACTION: Final = _newer("entry.action, entry.organization_id", "$3::text, $9")
+_OLDER: Final = _page("entry.organization_id", "$9")
+_NEWER: Final = _page("entry.organization_id", "$9", newer=True)
+_OLDER_OF_TARGET: Final = _page("entry.target, entry.organization_id", "$4::text, $9")
+_NEWER_OF_TARGET: Final = _page("entry.target, entry.organization_id", "$4::text, $9", newer=True)
+_OLDER_OF_TOKEN: Final = _page("entry.token_id, entry.organization_id", "$2::bigint, $9")
+_NEWER_OF_TOKEN: Final = _page("entry.token_id, entry.organization_id", "$2::bigint, $9", newer=True)
+_OLDER_OF_ACTION: Final = _page("entry.action, entry.organization_id", "$3::text, $9")
+_NEWER_OF_ACTION: Final = _page("entry.action, entry.organization_id", "$3::text, $9", newer=True)
 
 
 def _statement(search: AuditSearch, *, newer: bool) -> str:

@@ -65,30 +65,25 @@ def _nearest_keys(columns: str, *, start: str, active: str, limit: str, newer: b
     return " UNION ALL ".join(halves)
 
 
-def _keys_of_page(*, newer: bool) -> str:
-    return _nearest_keys(
+def _pages(*, newer: bool) -> str:
+    keys = _nearest_keys(
         KEY_COLUMNS,
         start="wanted.start",
         active="wanted.active",
         limit="OFFSET wanted.skip LIMIT wanted.most",
         newer=newer,
     )
+    # LEFT JOIN: a page without keys has one row of NULLs; only the page of a deleted project has no row.
+    return f"""
+        SELECT wanted.position, {KEY_COLUMNS}
+        {_WANTED}
+        LEFT JOIN LATERAL ({keys}) AS key ON true
+        ORDER BY wanted.position, key.id DESC
+    """
 
 
-# LEFT JOIN: a page without keys has one row of NULLs; only the page of a deleted project has no row.
-_OLDER: Final = f"""
-    SELECT wanted.position, {KEY_COLUMNS}
-    {_WANTED}
-    LEFT JOIN LATERAL ({_keys_of_page(newer=False)}) AS key ON true
-    ORDER BY wanted.position, key.id DESC
-"""
-
-_NEWER: Final = f"""
-    SELECT wanted.position, {KEY_COLUMNS}
-    {_WANTED}
-    LEFT JOIN LATERAL ({_keys_of_page(newer=True)}) AS key ON true
-    ORDER BY wanted.position, key.id DESC
-"""
+_OLDER: Final = _pages(newer=False)
+_NEWER: Final = _pages(newer=True)
 
 
 async def select_pages(connection: Connection, pages: Sequence[KeyPage]) -> list[list[PageRow] | None]:
@@ -114,29 +109,22 @@ def _arguments(page: KeyPage) -> tuple[object, ...]:
     return (page.organization_id, page.project_id, start, skip, limit, page.active)
 
 
-def _ids_of_project(*, newer: bool) -> str:
-    return _nearest_keys(
+def _ids(*, newer: bool) -> str:
+    keys = _nearest_keys(
         "key.id", start="$2", active="$3::boolean", limit="LIMIT $4::integer + $5::integer", newer=newer
     )
+    return f"""
+        SELECT nearest.id
+        FROM project
+        CROSS JOIN LATERAL ({keys}) AS nearest
+        WHERE project.organization_id = $1 AND project.deleted_at IS NULL
+        ORDER BY nearest.id{"" if newer else " DESC"}
+        OFFSET $4 LIMIT $5
+    """
 
 
-_OLDER_IDS: Final = f"""
-    SELECT nearest.id
-    FROM project
-    CROSS JOIN LATERAL ({_ids_of_project(newer=False)}) AS nearest
-    WHERE project.organization_id = $1 AND project.deleted_at IS NULL
-    ORDER BY nearest.id DESC
-    OFFSET $4 LIMIT $5
-"""
-
-_NEWER_IDS: Final = f"""
-    SELECT nearest.id
-    FROM project
-    CROSS JOIN LATERAL ({_ids_of_project(newer=True)}) AS nearest
-    WHERE project.organization_id = $1 AND project.deleted_at IS NULL
-    ORDER BY nearest.id
-    OFFSET $4 LIMIT $5
-"""
+_OLDER_IDS: Final = _ids(newer=False)
+_NEWER_IDS: Final = _ids(newer=True)
 
 _BY_IDS: Final = f"""
     SELECT {KEY_COLUMNS}, {PROJECT_COLUMNS}

@@ -22,28 +22,6 @@ _PRIMARY_CODE: Final = 0xFF
 """The bits of an error code that do not depend on its details."""
 
 
-@contextmanager
-def open_temporary_database(schema: str) -> Iterator[sqlite3.Connection]:
-    """Open an empty database with ``schema`` for the block.
-
-    Its file, which SQLite creates when the cache is full, has no name and is deleted even if the process is killed.
-
-    Raises:
-        CommandError: The file cannot be created, or the disk is full.
-    """
-    try:
-        with closing(sqlite3.connect("", isolation_level=None)) as database:
-            database.executescript(_SETTINGS + schema)
-            database.execute("BEGIN")  # never committed: the database is temporary
-            yield database
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode & _PRIMARY_CODE not in _NO_SPACE:
-            raise
-        raise CommandError(
-            f"no temporary file can be written ({error}): set TMPDIR to a writable directory with enough space"
-        ) from None
-
-
 class TemporaryStore:
     """The base class of stores in a temporary database; `schema` creates its tables."""
 
@@ -57,8 +35,20 @@ class TemporaryStore:
     def open(cls) -> Iterator[Self]:
         """Create an empty store for the block.
 
+        Its file, which SQLite creates when the cache is full, has no name and is deleted even if the process is
+        killed.
+
         Raises:
-            CommandError: As `open_temporary_database`.
+            CommandError: The file cannot be created, or the disk is full.
         """
-        with open_temporary_database(cls.schema) as file:
-            yield cls(file)
+        try:
+            with closing(sqlite3.connect("", isolation_level=None)) as file:
+                file.executescript(_SETTINGS + cls.schema)
+                file.execute("BEGIN")  # never committed: the database is temporary
+                yield cls(file)
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY_CODE not in _NO_SPACE:
+                raise
+            raise CommandError(
+                f"no temporary file can be written ({error}): set TMPDIR to a writable directory with enough space"
+            ) from None
