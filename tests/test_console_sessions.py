@@ -9,7 +9,7 @@ import pytest
 from service.app import Service
 from service.domain.model import utc_now
 from service.domain.scopes import SCOPES
-from service.http.credentials import COOKIE
+from service.http.console_session import COOKIE
 from service.usecases import tokens
 from tests.http_service import ORGANIZATION, Response, Site
 from tests.outbox import Postgres

@@ -10,8 +10,9 @@ from urllib.parse import unquote
 from service.domain.errors import MovedError, NotFoundError, TokenInvalidError
 from service.domain.idempotency import IdempotencyKey
 from service.domain.model import Origin, Principal, Project
-from service.http.credentials import credential, token_in_body
+from service.http.console_session import session_of, token_in_body
 from service.http.errors import (
+    NO_CREDENTIALS,
     NO_PERMISSION,
     HttpError,
     insufficient_scope,
@@ -32,6 +33,7 @@ Scopes = Mapping[str, tuple[str, ...]]
 PROJECT_PATH: Final = "/api/0/projects/{organization}/{project}"
 """The start of the paths of a project."""
 
+_SCHEME_AND_TOKEN: Final = 2
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The format of ids, slugs and public keys in paths; other names are not looked up, as Postgres rejects some."""
 
@@ -157,7 +159,7 @@ class Dispatcher:
         method, names = request.method, request.path_variables
         if method == "OPTIONS":
             return empty_response(status=200)
-        token = await token_in_body(request) if self._resource.signs_in and method == "POST" else credential(request)
+        token = await token_in_body(request) if self._resource.signs_in and method == "POST" else _credential(request)
         principal = self._use_cases.tokens.cached(token) or await self._authenticate(token)
         request.principal = principal
         if principal.rate_limit is not None:
@@ -225,6 +227,27 @@ class Dispatcher:
         except MovedError as error:
             path = self._server.path_prefix + _renamed(request, error.slug)
             raise redirect(request.method, path, error.slug) from None
+
+
+def _credential(request: Request) -> str:
+    """Return what `Tokens` authenticates: the token of a request, or else the session of the console.
+
+    A request with the header Authorization never uses the cookie.
+
+    Raises:
+        HttpError: 401; there are no credentials, or they are malformed.
+    """
+    authorization = request.headers.get("Authorization")
+    if authorization is None and (session := session_of(request)):
+        return session
+    parts = (authorization or "").split()
+    if not parts or parts[0].lower() != "bearer":
+        raise unauthenticated(NO_CREDENTIALS)
+    if len(parts) == 1:
+        raise unauthenticated("Invalid token header. No credentials provided.")
+    if len(parts) > _SCHEME_AND_TOKEN:
+        raise unauthenticated("Invalid token header. Token string should not contain spaces.")
+    return parts[1]
 
 
 def _renamed(request: Request, slug: str) -> str:

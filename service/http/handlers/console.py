@@ -4,7 +4,7 @@ from typing import Final
 
 from service.domain.events import time_to_json
 from service.domain.tokens import token_to_json
-from service.http.credentials import COOKIE
+from service.http.console_session import COOKIE
 from service.http.dispatcher import RequestContext
 from service.http.errors import HttpError
 from service.http.pagination import link_header, requested_page

@@ -1,36 +1,20 @@
-"""The credentials of a request: a token, or the cookie of a session of the console."""
+"""The credentials of the console: the cookie of a session, and the token in the body of a sign-in."""
 
 from typing import Final
 
 from service.domain.tokens import session_credential
-from service.http.errors import NO_CREDENTIALS, HttpError, unauthenticated
+from service.http.errors import HttpError, unauthenticated
 from service.http.request import parse_json, read_bytes
 from service.http.server.state import Request, state_of
 
 COOKIE: Final = "__Host-projectkeys"
-_SCHEME_AND_TOKEN: Final = 2
 _JSON: Final = "application/json"
 
 
-def credential(request: Request) -> str:
-    """Return what `Tokens` authenticates: the token of a request, or else the session of the console.
-
-    A request with the header Authorization never uses the cookie.
-
-    Raises:
-        HttpError: 401; there are no credentials, or they are malformed.
-    """
-    authorization = request.headers.get("Authorization")
-    if authorization is None and is_sent_by_console(request) and (session_id := request.cookies.get(COOKIE)):
-        return session_credential(session_id)
-    parts = (authorization or "").split()
-    if not parts or parts[0].lower() != "bearer":
-        raise unauthenticated(NO_CREDENTIALS)
-    if len(parts) == 1:
-        raise unauthenticated("Invalid token header. No credentials provided.")
-    if len(parts) > _SCHEME_AND_TOKEN:
-        raise unauthenticated("Invalid token header. Token string should not contain spaces.")
-    return parts[1]
+def session_of(request: Request) -> str | None:
+    """Return the session that the console sends, as `Tokens` authenticates it; None if there is none."""
+    session_id = request.cookies.get(COOKIE) if is_sent_by_console(request) else None
+    return session_credential(session_id) if session_id else None
 
 
 def is_sent_by_console(request: Request) -> bool:
