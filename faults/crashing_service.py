@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from service.cli.main import main
 from service.kafka.client import KafkaClient
-from service.postgres import outbox
+from service.postgres.outbox import PostgresOutbox
 from service.usecases import change_keys, create_key, expiry, rotate_key
 
 EXIT_STATUS: Final = 86
@@ -73,8 +73,8 @@ STEPS: Final[_Steps] = {
     "change-sent": (change_keys, "change_keys", _Countdown.during),
     "before-produce": (KafkaClient, "produce", _Countdown.before),
     "produce-sent": (KafkaClient, "produce", _Countdown.during),
-    "acknowledged": (outbox, "delete_published", _Countdown.before),
-    "deleted": (outbox, "delete_published", _Countdown.after),
+    "acknowledged": (PostgresOutbox, "delete_published", _Countdown.before),
+    "deleted": (PostgresOutbox, "delete_published", _Countdown.after),
 }
 """Name of the step: module or class, function, and when the process exits."""
 

@@ -1,14 +1,18 @@
 """Writes outbox rows directly, without the service."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeAlias
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import asyncpg
 
 from service.domain.events import Event, EventType, OutboxRow
 from service.domain.model import new_key_half
+from service.postgres.database import Connection
+from service.postgres.outbox import PostgresOutbox
 
 Postgres: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
@@ -77,3 +81,21 @@ async def waiting(postgres: Postgres) -> int:
     """Return the number of rows in the outbox."""
     number: int = await postgres.fetchval("SELECT count(*) FROM outbox")
     return number
+
+
+class OneConnection:
+    """The part of a `Database` that acquires a connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Connection]:
+        """Return always the same connection."""
+        yield self._connection
+
+
+def outbox_of(connection: Connection) -> PostgresOutbox:
+    """Return the outbox, read and written on this connection."""
+    pool: Any = OneConnection(connection)
+    return PostgresOutbox(pool)

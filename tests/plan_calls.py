@@ -3,8 +3,7 @@
 Each function calls those of one subject in a transaction that is rolled back.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from hashlib import md5, sha256
@@ -51,6 +50,7 @@ from service.postgres.key_writes import PreparedWrite
 from tests import plan_data
 from tests.conftest import ORIGIN
 from tests.console_plan_calls import use_console
+from tests.outbox import OneConnection, outbox_of
 from tests.plan_data import FIRST_KEY, LAST_KEY, MIDDLE_KEY, ORGANIZATION, PROJECT, SMALL_PROJECT, key_of
 
 Calls: TypeAlias = Callable[[Any], Awaitable[None]]
@@ -239,14 +239,13 @@ async def import_records(c: Connection) -> None:
 async def publish(c: Connection) -> None:
     """Read, delete and park outbox rows."""
     await outbox.insert_events(c, _EVENTS)
-    await outbox.select_unpublished(c, {0: 10, 1: 10}, held=range(1, 20))
+    store = outbox_of(c)
+    await store.select_unpublished({0: 10, 1: 10}, held=range(1, 20))
     started_at = await c.fetchval("SELECT pg_postmaster_start_time()")
-    await outbox.delete_published(c, [(1, 1, 0), (4, 4, 0)], server_started_at=started_at)
+    await store.delete_published([(1, 1, 0), (4, 4, 0)], server_started_at=started_at)
     await outbox.is_unpublished(c, shard=1, event_id=_EVENT_ID)
     await outbox.count_outbox(c, most=20)
     await outbox.notify_publishers(c)
-    pool: Any = _OneConnection(c)
-    store = outbox.PostgresOutbox(pool)
     [row], _ = await store.select_unpublished({1: 1}, held=[])
     await store.park(row, epoch=0, server_started_at=started_at, reason="refused")
     [parked, *_] = await outbox_admin.select_parked(c, limit=10)
@@ -259,7 +258,7 @@ async def publish(c: Connection) -> None:
 
 async def own_shards(c: Connection) -> None:
     """Claim and release shards."""
-    pool: Any = _OneConnection(c)
+    pool: Any = OneConnection(c)
     ownership = shards.PostgresShardOwnership(pool, name="publisher-1", lease=1.0)
     await ownership.report_alive()
     await ownership.claim(limit=12)
@@ -268,18 +267,6 @@ async def own_shards(c: Connection) -> None:
     await ownership.release([1])
     await ownership.sign_off()
     await shards.count_publishers(c)
-
-
-class _OneConnection:
-    """The part of a `Database` that acquires a connection."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-
-    @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
-        """Return always the same connection."""
-        yield self._connection
 
 
 CALLS: Final[tuple[Calls, ...]] = (

@@ -11,9 +11,9 @@ import pytest
 from service.app import Service
 from service.domain.errors import UnavailableError
 from service.postgres.database import Database, Limits
-from service.postgres.outbox import count_outbox, delete_published, select_unpublished
+from service.postgres.outbox import count_outbox
 from testkit.proxy import proxy
-from tests.outbox import Postgres, write_row
+from tests.outbox import Postgres, outbox_of, write_row
 
 
 @asynccontextmanager
@@ -188,8 +188,8 @@ async def test_cached_plans_use_the_indexes_of_the_outbox(service: Service, post
     await postgres.execute("VACUUM ANALYZE outbox")
     async with service.database.connection() as connection:
         for _ in range(8):  # the server caches a generic plan from the sixth execution on
-            await delete_published(connection, [(0, 1, 0)], server_started_at=datetime.now(UTC))
-            await select_unpublished(connection, {0: 10}, held=[])
+            await outbox_of(connection).delete_published([(0, 1, 0)], server_started_at=datetime.now(UTC))
+            await outbox_of(connection).select_unpublished({0: 10}, held=[])
             await count_outbox(connection, most=10)
         await connection.execute("SELECT pg_stat_force_next_flush()")
     await postgres.execute("SELECT pg_stat_force_next_flush()")
@@ -203,5 +203,5 @@ async def test_a_read_of_the_outbox_leaves_out_the_rows_that_are_held(postgres: 
     """The limit counts the others, so that a long backlog is read while its first rows are sent."""
     rows = [await write_row(postgres, shard=shard) for shard in (0, 0, 0, 0, 1)]
     seqs = [row.seq for row in rows]
-    selected, _ = await select_unpublished(postgres, {0: 2, 1: 2}, held=[seqs[0], seqs[4]])
+    selected, _ = await outbox_of(postgres).select_unpublished({0: 2, 1: 2}, held=[seqs[0], seqs[4]])
     assert [row.seq for row in selected] == seqs[1:3]

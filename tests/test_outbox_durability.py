@@ -6,8 +6,7 @@ import asyncpg
 
 from projectkeys_servers.postgres import EmbeddedPostgres
 from service.postgres.migrate import migrate
-from service.postgres.outbox import delete_published
-from tests.outbox import waiting, write_row
+from tests.outbox import outbox_of, waiting, write_row
 
 
 async def test_a_reported_deletion_survives_a_crash_of_postgres(tmp_path: Path) -> None:
@@ -23,7 +22,9 @@ async def test_a_reported_deletion_survives_a_crash_of_postgres(tmp_path: Path) 
         row = await write_row(connection)
         epoch = await connection.fetchval("SELECT epoch FROM outbox_shard WHERE shard = $1", row.event.shard)
         started_at = await connection.fetchval("SELECT pg_postmaster_start_time()")
-        await delete_published(connection, [(row.event.shard, row.seq, epoch)], server_started_at=started_at)
+        await outbox_of(connection).delete_published(
+            [(row.event.shard, row.seq, epoch)], server_started_at=started_at
+        )
         assert await waiting(connection) == 0
         server.kill()
         connection.terminate()

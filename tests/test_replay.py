@@ -10,13 +10,12 @@ from service.app import Service
 from service.domain.events import SHARDS, EventType
 from service.domain.model import NewProjectKey, Project, ProjectKeyChange
 from service.postgres import deleted_keys, key_locks
-from service.postgres.outbox import select_unpublished
 from service.postgres.outbox_admin import unpark
 from service.usecases.replays import Replays
 from testkit.polling import poll_until
 from tests.batch_jobs import finish, outbox_events, wait_for_locks, write_keys
 from tests.conftest import ORIGIN, make_organization, make_project
-from tests.outbox import Postgres, waiting
+from tests.outbox import Postgres, outbox_of, waiting
 
 
 async def issue(service: Service, project: Project, public_key: str | None = None) -> str:
@@ -206,10 +205,10 @@ async def test_a_replay_of_a_parked_key_is_blocked_by_the_parked_event(
     await postgres.execute("DELETE FROM outbox WHERE aggregateid = $1", other)
     await replay(service, postgres)
     async with service.database.connection() as connection:
-        unpublished, _ = await select_unpublished(connection, dict.fromkeys(range(SHARDS), 10), held=[])
+        unpublished, _ = await outbox_of(connection).select_unpublished(dict.fromkeys(range(SHARDS), 10), held=[])
         assert [row.event.public_key for row in unpublished] == [other]
         await unpark(connection)
-        unpublished, _ = await select_unpublished(connection, dict.fromkeys(range(SHARDS), 10), held=[])
+        unpublished, _ = await outbox_of(connection).select_unpublished(dict.fromkeys(range(SHARDS), 10), held=[])
     assert [row.event.public_key for row in unpublished] == [key, key, other]
     assert "replayed" not in unpublished[0].event.headers
 

@@ -23,7 +23,7 @@ from service.domain.errors import CommandError
 from service.environment import read
 from service.json_text import dump_json
 from service.settings import KeySettings
-from service.usecases.transfer.export import Export
+from service.usecases.transfer.export import export_items
 from service.usecases.transfer.import_keys import Import, stage_file
 from service.usecases.transfer.stage import Kind, Stage
 
@@ -121,7 +121,7 @@ def _report(stage: Stage, *, applied: bool) -> int:
 async def _export(options: argparse.Namespace) -> None:
     count = 0
     async with connect_database() as database:
-        items = Export(database).items(options.organization, with_secrets=options.with_secrets)
+        items = export_items(database, options.organization, with_secrets=options.with_secrets)
         with _printed() if options.output is None else _created(options.output) as output:
             async with aclosing(items):
                 async for item in items:

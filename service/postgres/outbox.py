@@ -71,27 +71,6 @@ _SELECT_UNPUBLISHED: Final = f"""
 """
 
 
-async def select_unpublished(
-    connection: Connection, limits: Mapping[int, int], *, held: Collection[int]
-) -> tuple[list[OutboxRow], datetime | None]:
-    """Return the oldest rows of some shards, ordered by seq.
-
-    Reads always start with the lowest seq: a seq is drawn before its transaction commits, so a row with a lower seq
-    than the rows already read can appear later. Parked rows and later rows of their keys are left out.
-
-    Args:
-        connection: A connection.
-        limits: The shards, and the maximum number of rows of each.
-        held: Seqs of rows that the caller has already, which are left out.
-
-    Returns:
-        The rows, and when the server that has them started; None without a row.
-    """
-    rows = await connection.fetch(_SELECT_UNPUBLISHED, limits.keys(), limits.values(), _array(held))
-    found = sorted(map(_from_row, rows), key=lambda row: row.seq)
-    return found, rows[0]["server_started_at"] if rows else None
-
-
 def _array(numbers: Iterable[int]) -> str:
     """Return an array as text: asyncpg checks the type of each element in Python."""
     return f"{{{','.join(map(str, numbers))}}}"
@@ -115,32 +94,6 @@ _DELETE_PUBLISHED: Final = """
     )
     SELECT pg_postmaster_start_time()
 """
-
-
-async def delete_published(
-    connection: Connection, acknowledged: Sequence[tuple[int, int, int]], *, server_started_at: datetime
-) -> datetime:
-    """Delete rows that Kafka has acknowledged, except those of a shard whose epoch has changed.
-
-    The deletion is durable on return: a row that came back after a crash of Postgres would be sent again, after newer
-    versions of its key whose rows are deleted already. After a failover a standby may lack the last transactions, so
-    that epochs and numbers are assigned again and deleted rows exist: nothing is deleted there.
-
-    Args:
-        connection: A connection outside a transaction.
-        acknowledged: Shard, seq and the owner's epoch of each row.
-        server_started_at: When the server on which the rows were committed or read has started.
-
-    Returns:
-        When the present server has started; if this is another time, nothing was deleted.
-    """
-    seqs: dict[tuple[int, int], list[int]] = defaultdict(list)
-    for shard, seq, epoch in acknowledged:
-        seqs[shard, epoch].append(seq)
-    shards, epochs = zip(*seqs, strict=True) if seqs else ((), ())
-    arguments = shards, epochs, list(map(_array, seqs.values())), server_started_at
-    started_at: datetime = await connection.fetchval(_DELETE_PUBLISHED, *arguments)
-    return started_at
 
 
 _PARK: Final = """
@@ -207,20 +160,50 @@ class PostgresOutbox:
     async def select_unpublished(
         self, limits: Mapping[int, int], *, held: Collection[int]
     ) -> tuple[list[OutboxRow], datetime | None]:
-        """Return the oldest rows of some shards, see `select_unpublished`.
+        """Return the oldest rows of some shards, ordered by seq.
+
+        Reads always start with the lowest seq: a seq is drawn before its transaction commits, so a row with a lower
+        seq than the rows already read can appear later. Parked rows and later rows of their keys are left out.
+
+        Args:
+            limits: The shards, and the maximum number of rows of each.
+            held: Seqs of rows that the caller has already, which are left out.
+
+        Returns:
+            The rows, and when the server that has them started; None without a row.
 
         Raises:
             UnavailableError: The database is unavailable; every method raises it.
         """
         async with self._database.connection() as connection:
-            return await select_unpublished(connection, limits, held=held)
+            rows = await connection.fetch(_SELECT_UNPUBLISHED, limits.keys(), limits.values(), _array(held))
+        found = sorted(map(_from_row, rows), key=lambda row: row.seq)
+        return found, rows[0]["server_started_at"] if rows else None
 
     async def delete_published(
         self, acknowledged: Sequence[tuple[int, int, int]], *, server_started_at: datetime
     ) -> datetime:
-        """Delete rows given as (shard, seq, epoch), see `delete_published`."""
+        """Delete rows that Kafka has acknowledged, except those of a shard whose epoch has changed.
+
+        The deletion is durable on return: a row that came back after a crash of Postgres would be sent again, after
+        newer versions of its key whose rows are deleted already. After a failover a standby may lack the last
+        transactions, so that epochs and numbers are assigned again and deleted rows exist: nothing is deleted there.
+
+        Args:
+            acknowledged: Shard, seq and the owner's epoch of each row.
+            server_started_at: When the server on which the rows were committed or read has started.
+
+        Returns:
+            When the present server has started; if this is another time, nothing was deleted.
+        """
+        seqs: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for shard, seq, epoch in acknowledged:
+            seqs[shard, epoch].append(seq)
+        shards, epochs = zip(*seqs, strict=True) if seqs else ((), ())
+        arguments = shards, epochs, list(map(_array, seqs.values())), server_started_at
         async with self._database.connection() as connection:
-            return await delete_published(connection, acknowledged, server_started_at=server_started_at)
+            started_at: datetime = await connection.fetchval(_DELETE_PUBLISHED, *arguments)
+        return started_at
 
     async def park(self, row: OutboxRow, *, epoch: int, server_started_at: datetime, reason: str) -> bool:
         """Park a row that Kafka rejects.

@@ -15,28 +15,25 @@ from service.usecases.transfer.sentry_format import (
 )
 
 
-class Export:
-    """Exports the keys of one organization or of all, as one snapshot of the database."""
+async def export_items(
+    database: Database, organization: str | None, *, with_secrets: bool
+) -> AsyncGenerator[dict[str, Any], None]:
+    """Return the records of one snapshot: organizations with their ingest URLs, then projects, then keys.
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    Args:
+        database: The database.
+        organization: The slug or the id of an organization; None means all.
+        with_secrets: Whether records of keys contain their secret keys.
 
-    async def items(self, organization: str | None, *, with_secrets: bool) -> AsyncGenerator[dict[str, Any], None]:
-        """Return the records: organizations with their ingest URLs, then projects, then keys.
-
-        Args:
-            organization: The slug or the id of an organization; None means all.
-            with_secrets: Whether records of keys contain their secret keys.
-
-        Raises:
-            NotFoundError: There is no such organization.
-            UnavailableError: The database is unavailable.
-        """
-        async with self._database.transaction() as connection:
-            await use_snapshot(connection)
-            found = organization and (await find_organization(connection, organization)).id
-            async for item in _items(connection, found or None, with_secrets=with_secrets):
-                yield item
+    Raises:
+        NotFoundError: There is no such organization.
+        UnavailableError: The database is unavailable.
+    """
+    async with database.transaction() as connection:
+        await use_snapshot(connection)
+        found = organization and (await find_organization(connection, organization)).id
+        async for item in _items(connection, found or None, with_secrets=with_secrets):
+            yield item
 
 
 async def _items(
