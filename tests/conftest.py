@@ -72,10 +72,11 @@ def kafka_bootstrap(servers: Servers) -> str:
     return servers.kafka.bootstrap_servers
 
 
-@pytest.fixture
-async def own_kafka(tmp_path: Path) -> AsyncIterator[EmbeddedKafka]:
-    """A broker that a test may stop and start again."""
-    async with embedded_servers(tmp_path, cache_dir=CACHE, report=print, postgres=False) as started:
+@pytest.fixture(scope="module")
+async def own_kafka(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[EmbeddedKafka]:
+    """A broker that the tests of a module may stop; each starts it again."""
+    data = tmp_path_factory.mktemp("own-kafka")
+    async with embedded_servers(data, cache_dir=CACHE, report=print, postgres=False) as started:
         yield started.kafka
 
 
