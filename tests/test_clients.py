@@ -1,5 +1,6 @@
 """The clients of docs/clients.md: their versions, and the one that needs no installation."""
 
+import asyncio
 import re
 import sys
 from pathlib import Path
@@ -90,6 +91,16 @@ async def test_the_client_that_is_generated_from_sentrys_schema_manages_projects
     operations = await client.run(service, CACHE / client.name)
     assert operations[0] == "list organizations"
     assert operations[-1] == "delete project"
+
+
+async def test_a_client_whose_tools_are_missing_is_named(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exit code is 1, unless it is deselected."""
+    monkeypatch.setenv("PATH", "")
+    assert await asyncio.to_thread(main, ["tofu"]) == 1
+    assert capsys.readouterr().out.endswith("  not run  needs go, terraform-provider-sentry\n")
+    assert await asyncio.to_thread(main, ["tofu", "--skip", "tofu"]) == 0
 
 
 def test_an_unknown_client_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -33,10 +33,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "needs is not installed.",
         epilog=f"clients: {', '.join(names)}",
     )
-    parser.add_argument("client", nargs="*", help="a client to run (default: all of them)")
-    parser.add_argument("--skip", action="append", default=[], choices=names, help="do not run it; can be repeated")
+    parser.add_argument("client", nargs="*", metavar="CLIENT", help="a client to run (default: all of them)")
+    parser.add_argument(
+        "--skip", action="append", default=[], metavar="CLIENT", help="a client not to run; repeatable"
+    )
     options = parser.parse_args(arguments)
-    if unknown := sorted(set(options.client) - set(names)):
+    if unknown := sorted({*options.client, *options.skip} - set(names)):
         parser.error(f"there is no client {', '.join(unknown)}; the clients are {', '.join(names)}")
     selected = [client for client in CLIENTS if client.name in (options.client or names)]
     outcomes = asyncio.run(_run_all([client for client in selected if client.name not in options.skip]))
@@ -46,9 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _run_all(clients: Sequence[Client]) -> list[Outcome]:
     """Build all clients before the service starts, so that it is not measured by their compilers."""
-    missing = {client.name: await _build(client) for client in clients}
+    failed = [await _build(client) for client in clients]
+    outcomes = [outcome for outcome in failed if outcome is not None]
+    if len(outcomes) == len(clients):
+        return outcomes
     async with installation() as installed:
-        return [missing[client.name] or await _run(client, installed) for client in clients]
+        pairs = zip(failed, clients, strict=True)
+        return [outcome or await _run(client, installed) for outcome, client in pairs]
 
 
 async def _build(client: Client) -> Outcome | None:
