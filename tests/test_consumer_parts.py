@@ -4,6 +4,7 @@ import inspect
 import itertools
 import json
 import re
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import projectkeys_consumer
 from projectkeys_consumer import ProjectKeys, table
 from projectkeys_consumer.errors import MalformedRecordError
 from projectkeys_consumer.read_progress import ReadProgress
-from projectkeys_consumer.records import KeyUpdate
+from projectkeys_consumer.records import KeyUpdate, parse_record
 from projectkeys_consumer.state import USUAL_VALUE, check_value, decode_state
 from projectkeys_consumer.table import KeyTable
 from service.domain import model
@@ -111,7 +112,7 @@ def _version_and_key(value: bytes) -> Any:
         state = decode_state(value)
     except MalformedRecordError:
         return None
-    return state.public_key, state.version
+    return state.public_key.encode(), state.version
 
 
 def test_a_value_is_accepted_exactly_if_it_can_be_decoded() -> None:
@@ -154,3 +155,12 @@ def test_the_time_of_a_value_in_the_usual_form_is_checked(time: str) -> None:
         assert check_value(value) == _version_and_key(value)
     except MalformedRecordError:
         assert _version_and_key(value) is None
+
+
+@pytest.mark.parametrize(("name", "version"), [("ce_type", None), ("ce_dataschema", 7)])
+def test_a_header_without_a_value_is_like_an_absent_one(name: str, version: int | None) -> None:
+    """Kafka allows null; reading continues."""
+    headers = {"ce_type": b"projectkey.updated", "ce_dataschema": b"urn:a:1"} | {name: None}
+    record = SimpleNamespace(key=b"a" * 32, value=_VALUE.encode(), headers=tuple(headers.items()))
+    update = parse_record(record)
+    assert (update and update.version) == version

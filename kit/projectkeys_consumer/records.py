@@ -31,25 +31,34 @@ def parse_record(record: Any) -> KeyUpdate | None:
     """
     if record.key is None or record.key.startswith(b"_"):
         return None
-    headers = dict(record.headers)
-    event_type = headers.get("ce_type")
+    event_type = _header(record, "ce_type")
     if event_type not in _TYPES:
         return None
-    if not _PUBLIC_KEY.fullmatch(record.key):
-        raise MalformedRecordError("the record's key is not a public key")
-    key = bytes.fromhex(record.key.decode())
     if record.value is None:
-        return KeyUpdate(key, _tombstone_version(event_type, headers), None)
-    if not headers.get("ce_dataschema", _MAJOR_VERSION).endswith(_MAJOR_VERSION):
+        return _parse_tombstone(record, event_type)
+    schema = _header(record, "ce_dataschema")
+    if schema is not None and not schema.endswith(_MAJOR_VERSION):
         raise MalformedRecordError("the schema has a later major version than this release can read; upgrade the kit")
     public_key, version = check_value(record.value)
-    if public_key != record.key.decode():
+    if public_key != record.key:
         raise MalformedRecordError("the value's id is not the record's key")
+    key = bytes.fromhex(record.key.decode())
     return KeyUpdate(key, version, None if event_type == _DELETED else record.value)
 
 
-def _tombstone_version(event_type: bytes, headers: dict[str, bytes]) -> int:
-    version = headers.get("ce_keyversion", b"")
+def _header(record: Any, name: str) -> bytes | None:
+    """Return the first header with this name, None if there is none or it is null; quicker than a dict of all."""
+    value: bytes | None
+    for candidate, value in record.headers:
+        if candidate == name:
+            return value
+    return None
+
+
+def _parse_tombstone(record: Any, event_type: bytes | None) -> KeyUpdate:
+    version = _header(record, "ce_keyversion") or b""
     if event_type != _DELETED or not _VERSION.fullmatch(version):
         raise MalformedRecordError("the record has no value and is not a valid tombstone")
-    return int(version)
+    if not _PUBLIC_KEY.fullmatch(record.key):
+        raise MalformedRecordError("the record's key is not a public key")
+    return KeyUpdate(bytes.fromhex(record.key.decode()), int(version), None)

@@ -103,7 +103,7 @@ def pack_key(public_key: str) -> bytes | None:
     return bytes.fromhex(public_key) if _PUBLIC_KEY.fullmatch(public_key) else None
 
 
-def check_value(value: bytes) -> tuple[str, int]:
+def check_value(value: bytes) -> tuple[bytes, int]:
     """Return the public key and the version in a record's value, if `decode_state` can decode it.
 
     Creating the state takes longer than these checks, and most states are never looked up.
@@ -112,9 +112,9 @@ def check_value(value: bytes) -> tuple[str, int]:
         MalformedRecordError: the value does not match the schema.
     """
     if (usual := USUAL_VALUE.fullmatch(value)) and _is_time(usual[3]):
-        return usual[1].decode(), int(usual[2])
+        return usual[1], int(usual[2])
     members = _load(value)
-    return members["id"], members["version"]
+    return members["id"].encode(), members["version"]
 
 
 def _is_time(text: bytes) -> bool:
