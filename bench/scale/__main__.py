@@ -5,6 +5,7 @@ import asyncio
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -104,6 +105,7 @@ async def _bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
             rows += await bulk.size(services)
             for name, part in _PARTS.items():
                 if options.only is None or name in options.only:
+                    _report(f"Measuring {name} ...")
                     try:
                         rows += await part(services, options)
                     except BenchError as error:
@@ -116,7 +118,7 @@ async def _bench(options: argparse.Namespace) -> tuple[Results, list[str]]:
 
 
 def _report(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

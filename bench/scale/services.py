@@ -52,6 +52,7 @@ async def new_services(
     """
     async with AsyncExitStack() as stack:
         servers = await stack.enter_async_context(embedded_servers(directory, cache_dir=cache_dir, report=report))
+        report(f"Loading {sizes.keys} keys ...")
         large, small = [
             await _loaded_service(stack, servers, directory, name, each)
             for name, each in (("large", sizes), ("small", SMALL))
