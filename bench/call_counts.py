@@ -46,9 +46,9 @@ _REQUESTS: Final = 20
 ORIGIN: Final = Origin(token_id=None, request_id="bench")
 
 _GOALS: Final = {
-    "POST key: modules to SQL": Goal(15, at_least=False),
-    "POST key: functions to SQL": Goal(40, at_least=False),
-    "POST key: functions to the response": Goal(60, at_least=False),
+    "POST key: modules to SQL": Goal(16, at_least=False),
+    "POST key: functions to SQL": Goal(41, at_least=False),
+    "POST key: functions to the response": Goal(61, at_least=False),
 }
 
 
