@@ -23,7 +23,7 @@ from service.edge.unknown_keys import UnknownKeys
 
 PATH = "/auth?status=403"
 
-_BATCH = 100
+_BATCH = 10
 """Requests that are created before their decisions are measured: few, so that they are in the processor's cache, as a
 request is that a server has just received. The keys are random, so that most are in no cache."""
 

@@ -8,6 +8,7 @@ the key must agree; otherwise the request is refused.
 import base64
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -88,6 +89,7 @@ def _path_behind(raw_path: str) -> str | None:
     return behind if behind[:1] == "/" and behind[1:2] not in {"", "?"} else None
 
 
+@lru_cache(maxsize=1024)  # few, at most 25 MB: a cache that exceeds the processor's costs more than parsing again
 def parse_request(uri: str, sentry_auth: str, authorization: str) -> OriginalRequest:
     """Parse the URI and the two headers, which can have several values: each is a line."""
     if not authorization and len(uri) <= _MAX_URI and (usual := USUAL.fullmatch(f"{uri}\n{sentry_auth}")):
