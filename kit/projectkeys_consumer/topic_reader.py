@@ -134,8 +134,19 @@ async def open_topic_reader(options: Mapping[str, Any], topic: str) -> AsyncIter
         consumer.assign(partitions)
         yield TopicReader(consumer, partitions, cluster)
     finally:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(consumer.stop(), _STOP_TIMEOUT)
+        await stop_consumer(consumer)
+
+
+async def stop_consumer(consumer: AIOKafkaConsumer) -> None:
+    """Stop a consumer within 5 s, and ignore errors.
+
+    While brokers are unavailable, `AIOKafkaConsumer.stop` can raise the CancelledError of a task of its own, which
+    would end the task of the caller, and leave the connections open.
+    """
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_TIMEOUT):
+            await asyncio.gather(consumer.stop(), return_exceptions=True)
+            await consumer._client.close()  # noqa: SLF001 -- see above
 
 
 class EndOffsets:
@@ -177,8 +188,7 @@ class EndOffsets:
         """Close the connections."""
         consumer, self._consumer = self._consumer, None
         if consumer is not None:
-            with suppress(KafkaError, TimeoutError):
-                await asyncio.wait_for(consumer.stop(), _STOP_TIMEOUT)
+            await stop_consumer(consumer)
 
 
 async def request_delete_retention(options: Mapping[str, Any], topic: str) -> float | None:
