@@ -20,6 +20,7 @@ from service.domain.errors import UnavailableError
 from service.domain.events import SHARDS, EventFactory
 from service.environment import SettingsError, reread
 from service.kafka.producer import FencedProducer
+from service.kafka.reader import follow_topic
 from service.kafka.topic import watch_topic
 from service.kafka_connection import kafka_connection
 from service.logs import LineWriter
@@ -45,6 +46,7 @@ from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
+from service.usecases.event_feed import KEPT_EVENTS, EventFeed
 from service.usecases.expiry import Expiry
 from service.usecases.idempotency import Idempotency
 from service.usecases.jobs import Jobs
@@ -217,6 +219,7 @@ def _build_use_cases(
         audit=Audit(database),
         usage=Usage(database) if settings.usage else None,
         publishing_status=PublishingStatus(database, lambda: not kafka_outage.ongoing),
+        event_feed=EventFeed(partial(follow_topic, kafka_connection(settings), settings.kafka_topic, KEPT_EVENTS)),
     )
 
 

@@ -37,6 +37,7 @@ class RequestMetrics(Collector):
         gauge, counter = _factories(registry)
         self._times: dict[tuple[str, str, int], _Times] = {}
         self.in_flight = gauge("projectkeys_http_requests_in_flight", "HTTP requests in progress.")
+        self.streams = gauge("projectkeys_http_event_streams", "Open streams of events.")
         self.unsent = gauge(
             "projectkeys_http_unsent_response_bytes", "Bytes of responses that their clients have not read."
         )

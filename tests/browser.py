@@ -14,6 +14,7 @@ from projectkeys_servers.ports import free_port
 from service.app import Service, build, publishing
 from service.domain.model import NewOrganization, NewProject, NewProjectKey, Origin, Project, RateLimit
 from service.domain.scopes import SCOPES
+from service.http.server.state import ServerState
 from service.server import listening
 from service.settings import Settings
 from testkit.debian import require_program
@@ -35,6 +36,7 @@ class Site:
     """A service with a publisher on a real port, a project without keys and a token of its organization."""
 
     service: Service
+    server: ServerState
     postgres: "asyncpg.Connection[asyncpg.Record]"
     token: str
 
@@ -54,7 +56,7 @@ class Site:
 async def open_site(settings: Settings) -> AsyncIterator[Site]:
     """Run a service during the block; without PUBLIC_URL, as on a developer's machine."""
     service = build(replace(settings, public_url="", host=("127.0.0.1",), port=free_port(), ops_port=free_port()))
-    async with publishing(service), listening(service):
+    async with publishing(service), listening(service) as server:
         postgres = await asyncpg.connect(settings.database_url)
         use_cases, origin = service.use_cases, _ORIGIN
         new = NewOrganization("The Interstellar Jurisdiction", ORGANIZATION)
@@ -63,7 +65,7 @@ async def open_site(settings: Settings) -> AsyncIterator[Site]:
             organization, NewProject("Pump Station", "pump-station", default_key=False), origin
         )
         token = await service.use_cases.tokens.create("test", scopes=SCOPES, organization=ORGANIZATION)
-        yield Site(service, postgres, token)
+        yield Site(service, server.state, postgres, token)
         await postgres.close()
 
 

@@ -95,12 +95,13 @@ async def test_the_service_conforms_to_its_document(settings: Settings, topic: s
         url = f"http://127.0.0.1:{service.settings.port}"
         pinned = _PINNED.format(organization=project.organization.id, project=project.id)
         config.write_text(_CONFIG.format(url=url) + pinned)
-        options = ("--seed=1", "--max-examples=6")
+        # A stream does not end.
+        options = ("--seed=1", "--max-examples=6", "--exclude-operation-id=streamEvents")
         fixed_run = await _schemathesis(url, token, config, *options, "--exclude-operation-id=deleteProject")
         config.write_text(_CONFIG.format(url=url))
         linked_run = await _schemathesis(url, token, config, *options, "--phases=stateful")
     operations = sum(len(resource.methods) for resource in RESOURCES)
-    assert f"Tested: {operations - 1}" in fixed_run
-    assert f"Selected: {operations}/{operations}" in linked_run
+    assert f"Tested: {operations - 2}" in fixed_run
+    assert f"Selected: {operations - 1}/{operations}" in linked_run
     assert _generated(fixed_run) > 500
     assert _generated(linked_run) > 50

@@ -35,6 +35,7 @@ def create_app(
     add_openapi_routes(app[ROUTES], state)
     add_asyncapi_routes(app[ROUTES], state, topic)
     add_console_routes(app[ROUTES], state)
+    state.metrics.streams.set_function(lambda: use_cases.event_feed.streams)
 
     async def run_background_tasks(_app: web.Application) -> AsyncIterator[None]:
         restarts = state.metrics.restarts
@@ -42,6 +43,7 @@ def create_app(
             supervised("deadlines", state.deadlines.run, restarts),
             supervised("admission", state.admission.run, restarts),
             supervised("token uses", use_cases.tokens.uses.write, restarts),
+            supervised("event feed", use_cases.event_feed.run, restarts),
         ):
             yield
 

@@ -34,7 +34,7 @@ PROJECT_PATH: Final = "/api/0/projects/{organization}/{project}"
 """The start of the paths of a project."""
 
 _SCHEME_AND_TOKEN: Final = 2
-_NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+NAME: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """The format of ids, slugs and public keys in paths; other names are not looked up, as Postgres rejects some."""
 
 _ORGANIZATION_TOKEN: Final = "sntrys_"  # noqa: S105 -- the prefix of a kind of token that this service does not issue
@@ -173,7 +173,7 @@ class Dispatcher:
             check_acceptable(request)
         response = await handler(context)
         if method in {"GET", "HEAD"}:  # 404 takes precedence over 406
-            check_acceptable(request)
+            check_acceptable(request, response.media_type)
         return response
 
     async def _authenticate(self, token: str) -> Principal:
@@ -211,7 +211,7 @@ class Dispatcher:
                 raise HttpError(403, NO_PERMISSION)
         if "key_name" in names:  # any text: the handler validates it
             names = {name: value for name, value in names.items() if name != "key_name"}
-        if not all(map(_NAME.fullmatch, names.values())):
+        if not all(map(NAME.fullmatch, names.values())):
             raise NotFoundError("an id, slug or public key in the path contains invalid characters")
         return handler
 

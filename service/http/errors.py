@@ -11,6 +11,7 @@ from service.domain.errors import (
     IdempotencyKeyReusedError,
     KeyExpiredError,
     KeyStateError,
+    MovedError,
     NotFoundError,
     ProjectKeyError,
     TakenError,
@@ -43,12 +44,7 @@ class HttpError(Exception):
     """
 
     def __init__(
-        self,
-        status: int,
-        body: Any,
-        headers: Mapping[str, str] | None = None,
-        *,
-        closes_connection: bool = False,
+        self, status: int, body: Any, headers: Mapping[str, str] | None = None, *, closes_connection: bool = False
     ) -> None:
         super().__init__(status, body)
         self.status = status
@@ -87,6 +83,7 @@ _UNAVAILABLE: Final = (503, "The service is temporarily unavailable. Try again."
 _EXPIRED: Final = "The key has expired. Also set expiresAt to a later time or to null."
 _RESPONSES: Final[Mapping[type[ProjectKeyError], tuple[int, Any, Mapping[str, str]]]] = {
     NotFoundError: (404, NOT_FOUND, {}),
+    MovedError: (404, NOT_FOUND, {}),  # in a path, it becomes a redirect
     TokenInvalidError: (401, "Invalid token", _CHALLENGE),
     TokenExpiredError: (401, "Token expired", _CHALLENGE),
     IdempotencyKeyInUseError: (409, "A request with this Idempotency-Key is still in progress.", RETRY_AFTER),

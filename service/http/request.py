@@ -21,7 +21,6 @@ _MAX_DEPTH: Final = 64
 """Levels of nested arrays and objects; no valid body has more than three."""
 
 _TOO_DEEP: Final = f"arrays and objects are nested more than {_MAX_DEPTH} levels deep"
-_JSON_RANGES: Final = ("application/json", "application/*", "*/*")
 _NO_WEIGHT: Final = re.compile(r"q\s*=\s*0(\.0*)?")
 """The weight of what a client does not accept: RFC 9110, section 12.4.2."""
 
@@ -53,18 +52,18 @@ def accepts(request: web.BaseRequest, name: str, candidates: Sequence[str]) -> b
     return next((accepted[candidate] for candidate in candidates if candidate in accepted), False)
 
 
-def check_acceptable(request: web.Request) -> None:
-    """Check that the client accepts JSON, as it does without an Accept header.
+def check_acceptable(request: web.Request, media_type: str = "application/json") -> None:
+    """Check that the client accepts ``media_type``, as it does without an Accept header.
 
     Raises:
-        HttpError: 404 if ``format`` names another format, 406 if ``Accept`` excludes JSON.
+        HttpError: 404 if ``format`` names another format than JSON, 406 if ``Accept`` excludes the media type.
     """
     if request.rel_url.raw_query_string and query_parameter(request, "format") not in {None, "", "json"}:
         raise HttpError(404, "Not found.")
     accepted = request.headers.get("Accept")
     if accepted is None or accepted == "*/*":
         return
-    if not accepts(request, "Accept", _JSON_RANGES):
+    if not accepts(request, "Accept", (media_type, f"{media_type.partition('/')[0]}/*", "*/*")):
         raise HttpError(406, "Could not satisfy the request Accept header.")
 
 

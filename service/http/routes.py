@@ -74,6 +74,11 @@ RESOURCES: Final = (
         {"GET": ("org:admin",), "HEAD": ("org:admin",)},
     ),
     Resource(
+        "/api/0/organizations/{organization}/events/stream/",
+        {"GET": console.stream_events},
+        {method: scopes_of("project")[method] + scopes_of("org")[method] for method in ("GET", "HEAD")},
+    ),
+    Resource(
         "/api/0/organizations/{organization}/",
         {"GET": tenants.get_organization, "PUT": tenants.update_organization},
         scopes_of("org"),

@@ -2,11 +2,12 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from math import inf
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from projectkeys_consumer.errors import MalformedRecordError, ResyncRequiredError
@@ -14,18 +15,13 @@ from projectkeys_consumer.records import parse_record
 from projectkeys_consumer.topic_reader import TopicReader, open_topic_reader
 from service.domain.differences import TopicRecord
 from service.domain.events import TopicMessage
-from service.kafka.client import KafkaClient, error_name
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 
 _PUBLIC_KEY: Final = re.compile(rb"[0-9a-f]{32}")
 
-_FETCH_MAX_WAIT_MS: Final = 100
-"""How long a broker may wait for new records before it responds."""
-
-_START_TIMEOUT: Final = 10.0
-_STOP_TIMEOUT: Final = 1.0
-"""Seconds."""
+_SILENCE_TIMEOUT: Final = 4.0
+"""Seconds after which a broker that does not respond counts as unavailable for `follow_topic`."""
 
 
 @asynccontextmanager
@@ -38,47 +34,9 @@ async def tail_topic(
         KafkaUnavailableError: Kafka is unreachable or does not respond, or the topic does not exist; also while the
             records are read.
     """
-    with _kafka_errors(topic):
-        consumer = AIOKafkaConsumer(  # without a group, Kafka stores nothing about it
-            **connection.client_options(),
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=_FETCH_MAX_WAIT_MS,
-        )
-    try:
-        with _kafka_errors(topic):
-            async with asyncio.timeout(_START_TIMEOUT):
-                partitions = await _partitions(connection, topic)
-                await consumer.start()
-                offsets = await (consumer.beginning_offsets if from_beginning else consumer.end_offsets)(partitions)
-        # No task runs between the two steps. A consumer with partitions and without positions fetches records from a
-        # position that it chooses, and a change of position would race with that fetch: records were returned twice.
-        consumer.assign(partitions)
-        for partition, offset in offsets.items():
-            consumer.seek(partition, offset)
-        yield _messages(consumer, topic)
-    finally:
-        with suppress(KafkaError, TimeoutError):
-            await asyncio.wait_for(consumer.stop(), _STOP_TIMEOUT)
-
-
-async def _partitions(connection: KafkaConnection, topic: str) -> list[TopicPartition]:
-    """Return the partitions of a topic that exists: a consumer would make the brokers create a missing one."""
-    client = KafkaClient(connection, request_timeout=_START_TIMEOUT)
-    try:
-        metadata = await client.topic_metadata(topic)
-    finally:
-        await client.close()
-    if metadata.error:
-        raise KafkaUnavailableError(
-            f"the topic {topic} cannot be read ({error_name(metadata.error)}): check KAFKA_TOPIC"
-        )
-    return [TopicPartition(topic, number) for number in range(metadata.partitions)]
-
-
-async def _messages(consumer: AIOKafkaConsumer, topic: str) -> AsyncIterator[TopicMessage]:
-    with _kafka_errors(topic):
-        async for record in consumer:
-            yield _message(record)
+    async with open_reader(connection, topic) as reader:
+        reader.seek(await (reader.beginnings() if from_beginning else reader.ends()))
+        yield (message async for batch in _batches(reader) for message in batch)
 
 
 @contextmanager
@@ -86,6 +44,8 @@ def _kafka_errors(topic: str) -> Iterator[None]:
     """Translate the errors of aiokafka within the block."""
     try:
         yield
+    except BrokenPipeError:  # of the output of a command that reads the topic
+        raise
     except (KafkaError, OSError, ResyncRequiredError) as error:  # TimeoutError is an OSError
         raise KafkaUnavailableError(
             f"the topic {topic} cannot be read: {str(error) or 'no response in time'}; check the KAFKA_* settings"
@@ -114,6 +74,35 @@ async def open_reader(connection: KafkaConnection, topic: str) -> AsyncIterator[
     with _kafka_errors(topic):
         async with open_topic_reader(connection.client_options(), topic) as reader:
             yield reader
+
+
+@asynccontextmanager
+async def follow_topic(
+    connection: KafkaConnection, topic: str, max_lag: int, offsets: dict[int, int]
+) -> AsyncIterator[AsyncIterator[list[TopicMessage]]]:
+    """Read the records from ``offsets`` on if at most ``max_lag`` follow, otherwise from the end; set ``offsets``.
+
+    The iterator yields an empty list if no record arrives within 0.3 s.
+
+    Raises:
+        KafkaUnavailableError: As `open_reader`, or a broker does not respond.
+    """
+    async with open_reader(connection, topic) as reader:
+        ends = await reader.ends()
+        lags = [end - offsets.get(partition, end + 1) for partition, end in ends.items()]
+        if min(lags) < 0 or sum(lags) > max_lag:
+            offsets.update(ends)
+        reader.seek(offsets)
+        yield _batches(reader, silence=_SILENCE_TIMEOUT)
+
+
+async def _batches(reader: TopicReader, *, silence: float = inf) -> AsyncIterator[list[TopicMessage]]:
+    opened_at = time.time()
+    while True:
+        yield [_message(record) for record in await reader.read()]
+        await asyncio.sleep(0)  # many records must not occupy the event loop
+        if time.time() - (reader.responded_at or opened_at) > silence:
+            raise TimeoutError
 
 
 async def read_topic(

@@ -8,6 +8,7 @@ from typing import Final
 
 from service.concurrency.batcher import Batcher
 from service.concurrency.ttl_cache import TtlCache
+from service.domain import errors
 from service.domain.audit import AuditRecord
 from service.domain.errors import CommandError, NotFoundError, TokenExpiredError, TokenInvalidError
 from service.domain.events import time_to_json
@@ -95,6 +96,14 @@ class Tokens:
             UnavailableError: The database is unavailable.
         """
         return self.cached(token) or self._unexpired(*await self._find(credential_hash(token)))
+
+    async def is_valid(self, principal: Principal) -> bool:
+        """Return whether the token or session of ``principal`` is known to be valid now; this is no use of it."""
+        try:
+            row, _ = await self._lookups.submit(principal.credential)
+        except errors.ProjectKeyError:
+            return False
+        return row.expires_at is None or row.expires_at > self._clock()
 
     def forget(self, principal: Principal) -> None:
         """Look the token or session of ``principal`` up again when it is presented next."""

@@ -6,6 +6,7 @@ from service.usecases.acknowledgements import Acknowledgements
 from service.usecases.audit import Audit
 from service.usecases.change_keys import ChangeKeys
 from service.usecases.create_key import CreateKey
+from service.usecases.event_feed import EventFeed
 from service.usecases.organizations import Organizations
 from service.usecases.projects import Projects
 from service.usecases.publishing_status import PublishingStatus
@@ -32,3 +33,4 @@ class UseCases:
     audit: Audit
     usage: Usage | None
     publishing_status: PublishingStatus
+    event_feed: EventFeed

@@ -65,13 +65,6 @@ export function query(parameters) {
 	return present.length ? `?${new URLSearchParams(present)}` : "";
 }
 
-// Whether the API has a path with this end, by the OpenAPI document, which is loaded once.
-let paths;
-export async function hasPath(end) {
-	paths ??= get("/api/0/openapi.json").then(({ data }) => Object.keys(data.paths), () => []);
-	return (await paths).some((path) => path.endsWith(end));
-}
-
 // Whether the token of a session has one of these scopes, or a higher one of the same noun.
 export function permits(session, ...scopes) {
 	const levels = ["read", "write", "admin"];

@@ -2,7 +2,7 @@
 
 import { html, render, useEffect, useRef, useState } from "./vendor/preact-htm.js";
 import { get, permits, prefix, request } from "./api.js";
-import { areShortcutsOn, Checkbox, Dialog, Link, Loaded, navigate, toast, useResource, useShortcut } from "./ui.js";
+import { areShortcutsOn, Checkbox, Dialog, isActive, Link, Loaded, navigate, toast, useResource, useShortcut } from "./ui.js";
 import { Key } from "./views/key.js";
 import { Keys } from "./views/keys.js";
 import { Audit, Tokens } from "./views/logs.js";
@@ -97,16 +97,13 @@ function Header({ session, org, path }) {
 }
 
 const POLL = 5000;
-const ACTIVE = 300000; // milliseconds after the last input in which the page asks: an open page must not extend a session
-let lastInput = Date.now();
-for (const name of ["keydown", "pointerdown"]) addEventListener(name, () => (lastInput = Date.now()));
 
 // Whether events reach Kafka.
 function Light() {
 	const [state, setState] = useState(null);
 	useEffect(() => {
 		const ask = () => {
-			if (!document.hidden && Date.now() - lastInput < ACTIVE) get("/console/status").then(({ data }) => setState(data), () => setState({ failed: true }));
+			if (isActive()) get("/console/status").then(({ data }) => setState(data), () => setState({ failed: true }));
 		};
 		ask();
 		const timer = setInterval(ask, POLL);

@@ -49,8 +49,15 @@ export function useResource(load, deps) {
 			clearTimeout(timer);
 		};
 	}, [...deps, attempt]);
-	return { ...state, reload };
+	const update = useCallback((alter) => setState((before) => ({ ...before, data: before.data && alter(before.data) })), []);
+	return { ...state, reload, update };
 }
+
+// Whether a person uses the page: an open page must not extend a session.
+const ACTIVE = 300000; // milliseconds after the last input
+let lastInput = Date.now();
+for (const name of ["keydown", "pointerdown"]) addEventListener(name, () => (lastInput = Date.now()));
+export const isActive = () => !document.hidden && Date.now() - lastInput < ACTIVE;
 
 // The values of a form and its request, which runs once at a time. `bind(name)` returns the attributes of a `Field`.
 export function useForm(initial, work) {

@@ -1,14 +1,19 @@
-"""The handlers of sessions of the console and of the state of publishing."""
+"""The handlers of what the console needs beside keys: sessions, tokens, the state of publishing, live events."""
 
+from functools import partial
 from typing import Final
 
+from service.domain.errors import NotFoundError
 from service.domain.events import time_to_json
 from service.domain.tokens import token_to_json
 from service.http.console_session import COOKIE
-from service.http.dispatcher import RequestContext
-from service.http.errors import HttpError
+from service.http.dispatcher import NAME, RequestContext
+from service.http.errors import RETRY_AFTER, HttpError
 from service.http.pagination import link_header, requested_page
+from service.http.request import query_parameter
+from service.http.server.event_stream import EventStream
 from service.http.server.response import Response, empty_response, json_response
+from service.usecases.event_feed import MAX_STREAMS
 
 _ATTRIBUTES: Final = "HttpOnly; Secure; SameSite=Strict; Path=/"
 _DURATION: Final = 8 * 3600
@@ -58,3 +63,22 @@ async def list_tokens(context: RequestContext) -> Response:
     rows = await context.use_cases.tokens.page(context.organization_name, page)
     link = link_header(context, page, [row.id for row in rows])
     return json_response([token_to_json(row) for row in page.of(rows)], headers={"Link": link})
+
+
+async def stream_events(context: RequestContext) -> Response:
+    """``GET …/organizations/{organization}/events/stream/``: the events of its keys, as they are published.
+
+    ``project`` selects the keys of one project; Last-Event-ID continues an earlier stream.
+    """
+    use_cases, request = context.use_cases, context.request
+    organization = await use_cases.organizations.get(context.organization_name)
+    project_id = None
+    if name := query_parameter(request, "project"):
+        if not NAME.fullmatch(name):
+            raise NotFoundError("the name of the project contains invalid characters")
+        project_id = (await use_cases.projects.get(str(organization.id), name)).id
+    feed = use_cases.event_feed
+    if feed.streams >= MAX_STREAMS:
+        raise HttpError(503, f"This replica has {MAX_STREAMS} open streams of events. Try again later.", RETRY_AFTER)
+    batches = feed.stream(organization.id, project_id, request.headers.get("Last-Event-ID", ""))
+    return EventStream(batches, partial(use_cases.tokens.is_valid, context.principal))

@@ -65,6 +65,7 @@ class Response(web.StreamResponse):
 
     status: int = 200
     keep_alive: bool = True
+    media_type: str = "application/json"  # which an Accept header must permit
 
     def __init__(self, headers: str, body: bytes = b"", *, status: int = 200, is_constant: bool = False) -> None:
         self.status = status
@@ -80,17 +81,9 @@ class Response(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Send the response; wait while the client does not read."""
         self.keep_alive = self.keep_alive and request.keep_alive
-        writer, status, version = request.writer, self.status, "1.1"
-        length = "" if status in _WITHOUT_LENGTH else f"Content-Length: {len(self._response_body)}\r\n"
-        connection = "" if self.keep_alive else "Connection: close\r\n"
-        if request.version < HttpVersion11:
-            version = "1.0"
-            if self.keep_alive:  # HTTP/1.0 closes by default: RFC 9112, section 9.3
-                connection = "Connection: keep-alive\r\n"
-        head = (
-            f"HTTP/{version} {status} {_REASONS.get(status, '')}\r\n"
-            f"{self.header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
-        ).encode()
+        writer = request.writer
+        length = "" if self.status in _WITHOUT_LENGTH else f"Content-Length: {len(self._response_body)}\r\n"
+        head = self._head(request, length)
         if request.method == "HEAD":
             await writer.write_eof(head)
         elif len(self._response_body) < LARGE:
@@ -98,6 +91,18 @@ class Response(web.StreamResponse):
         else:
             await self._write_large(request, head)
         return writer
+
+    def _head(self, request: web.BaseRequest, length: str) -> bytes:
+        """Return the head; ``length`` is the line of Content-Length or empty."""
+        status, version, connection = self.status, "1.1", "" if self.keep_alive else "Connection: close\r\n"
+        if request.version < HttpVersion11:
+            version = "1.0"
+            if self.keep_alive:  # HTTP/1.0 closes by default: RFC 9112, section 9.3
+                connection = "Connection: keep-alive\r\n"
+        return (
+            f"HTTP/{version} {status} {_REASONS.get(status, '')}\r\n"
+            f"{self.header_lines}{length}{connection}Date: {_http_date(int(time.time()))}\r\n\r\n"
+        ).encode()
 
     async def _write_large(self, request: web.BaseRequest, head: bytes) -> None:
         """Send the head and the body separately: joined, the body would be in memory twice until it is sent."""

@@ -1,8 +1,9 @@
 // One key.
 
-import { html, useEffect, useState } from "../vendor/preact-htm.js";
-import { get, hasPath, organizationPath, permits, query } from "../api.js";
+import { html, useState } from "../vendor/preact-htm.js";
+import { get, organizationPath, permits, query } from "../api.js";
 import { change, Checkbox, CopyField, Field, Form, Link, List, Loaded, navigate, Select, Time, toast, useForm, useResource } from "../ui.js";
+import { useEvents } from "../events.js";
 import { Delete, Expiry, limitFrom, RateLimit, Rotate, Status, Toggle } from "./changes.js";
 import { keysPath } from "./keys.js";
 import { entryColumns } from "./logs.js";
@@ -10,12 +11,11 @@ import { Snippets } from "./snippets.js";
 import { Usage } from "./usage.js";
 
 const OPTIONS = { hasPerformance: "Tracing", hasReplay: "Session Replay", hasDebug: "Debug bundles and logging", hasFeedback: "User feedback", hasLogsAndMetrics: "Logs and metrics" };
-const ENDPOINTS = { security: "Security headers (CSP)", minidump: "Minidump", unreal: "Unreal Engine", nel: "Network Error Logging", crons: "Crons", cdn: "Browser loader", playstation: "PlayStation", integration: "Integrations", otlp_traces: "OTLP traces", otlp_logs: "OTLP logs" };
 const MEMBERS = ["name", "isActive", "rateLimit", "browserSdkVersion", "dynamicSdkLoaderOptions", "expiresAt"];
 const SECTIONS = ["DSN", "Snippets", "Settings", "Usage", "History", "Danger zone"];
 
-const text = (value) => JSON.stringify(value && typeof value === "object" ? Object.entries(value).sort() : value);
-const changed = (before, after) => MEMBERS.filter((name) => before[name] !== undefined && after[name] !== undefined && text(before[name]) !== text(after[name]));
+const text = (value) => JSON.stringify(value && typeof value === "object" ? Object.entries(value).sort() : (value ?? null));
+const changed = (before, after) => MEMBERS.filter((name) => text(before[name]) !== text(after[name]));
 const anchor = (title) => title.toLowerCase().replace(" ", "-");
 const Section = ({ title, children }) => html`<section id=${anchor(title)} class="card"><h2>${title}</h2>${children}</section>`;
 const Value = ({ label, value }) => html`<div class="field"><span>${label}</span><${CopyField} text=${value} label=${label} /></div>`;
@@ -24,18 +24,16 @@ export function Key({ session, org, project, publicKey }) {
 	const path = keysPath(org, project);
 	const back = `/console/o/${org}/p/${project}`;
 	const [dialog, setDialog] = useState(null);
-	const [canRotate, setCanRotate] = useState(false);
+	const [latest, setLatest] = useState(); // the last event of the key
 	const resource = useResource((signal) => get(`${path}${publicKey}/`, { signal }).then(({ data }) => data), [path, publicKey]);
 	const mayWrite = permits(session, "project:write");
-	useEffect(() => {
-		hasPath("/rotate/").then(setCanRotate);
-	}, []);
 	const { reload } = resource;
+	useEvents(org, project, (event) => event.key.id === publicKey && setLatest(event), () => setLatest());
 	const finish = (kind, next) => (kind === Toggle ? reload() : navigate(kind === Rotate ? `${back}/k/${next.id}` : back));
 	const button = (kind, label, kindName) => html`<button type="button" class=${kindName} onClick=${() => setDialog(() => kind)}>${label}</button>`;
 	return html`<p><${Link} href=${back}>← Keys<//></p>
-		<${Loaded} resource=${resource} what="key" back=${back} rows=${8}>${(key) => {
-			return html`
+		<${Loaded} resource=${resource} what="key" back=${back} rows=${8}>${(key) => html`
+				<div role="status">${latest && (latest.type === "deleted" || changed(key, latest.key).length > 0) && html`<p class="banner late">This key was ${latest.type === "deleted" ? "deleted" : "changed"} just now. <button type="button" onClick=${reload}>Reload</button></p>`}</div>
 				<div class="bar"><h1>${key.name}</h1><${Status} isActive=${key.isActive} /></div>
 				<nav class="sections" aria-label="Sections">${SECTIONS.map((title) => html`<a href=${`#${anchor(title)}`}>${title}</a>`)}</nav>
 				<${Section} title="DSN">
@@ -43,7 +41,7 @@ export function Key({ session, org, project, publicKey }) {
 					<details><summary>Show deprecated DSN and secret key</summary>
 						<${Value} label="Deprecated DSN" value=${key.dsn.secret} /><${Value} label="Public key" value=${key.public} /><${Value} label="Secret key" value=${key.secret} />
 					</details>
-					<details><summary>Other endpoints</summary>${Object.entries(ENDPOINTS).map(([name, label]) => key.dsn[name] && html`<${Value} label=${label} value=${key.dsn[name]} />`)}</details>
+					<details><summary>Other endpoints</summary>${Object.entries(key.dsn).map(([name, url]) => !["public", "secret"].includes(name) && html`<${Value} label=${name} value=${url} />`)}</details>
 				<//>
 				<${Section} title="Snippets"><${Snippets} dsn=${key.dsn.public} loader=${key.dsn.cdn} /><//>
 				<${Section} title="Settings"><${Settings} key=${JSON.stringify(key)} item=${key} path=${path} mayWrite=${mayWrite} onSaved=${reload} /><//>
@@ -51,11 +49,10 @@ export function Key({ session, org, project, publicKey }) {
 				<${Section} title="History"><${History} session=${session} org=${org} item=${key} /><//>
 				<${Section} title="Danger zone"><div class="actions">
 					${mayWrite ? button(Toggle, key.isActive ? "Disable" : "Enable") : html`<p class="muted">This token can only read: changes need project:write.</p>`}
-					${mayWrite && canRotate && key.isActive && button(Rotate, "Rotate")}
+					${mayWrite && key.isActive && button(Rotate, "Rotate")}
 					${permits(session, "project:admin") && button(Delete, "Delete", "danger")}
 				</div><//>
-				${dialog && html`<${dialog} path=${path} item=${key} onClose=${() => setDialog(null)} onDone=${(next) => finish(dialog, next)} />`}`;
-		}}<//>`;
+				${dialog && html`<${dialog} path=${path} item=${key} onClose=${() => setDialog(null)} onDone=${(next) => finish(dialog, next)} />`}`}<//>`;
 }
 
 function Settings({ item, path, mayWrite, onSaved }) {
@@ -72,7 +69,7 @@ function Settings({ item, path, mayWrite, onSaved }) {
 	return html`<${Form} form=${form} text=${mayWrite && "Save"} what="key">
 		<${Field} label="Name" required disabled=${disabled} ...${form.bind("name")} />
 		<${RateLimit} form=${form} disabled=${disabled} />
-		${item.expiresAt !== undefined && html`<${Expiry} form=${form} disabled=${disabled} />`}
+		<${Expiry} form=${form} disabled=${disabled} />
 		<fieldset disabled=${disabled}><legend>Browser loader</legend>
 			<${Select} label="SDK version" options=${versions.map((version) => [version, version])} ...${form.bind("browserSdkVersion")} />
 			${Object.entries(OPTIONS).map(([name, label]) => html`<${Checkbox} label=${label} checked=${options[name]} onChange=${({ target }) => form.set({ dynamicSdkLoaderOptions: { ...options, [name]: target.checked } })} />`)}

@@ -1,12 +1,15 @@
 // The keys of a project.
 
 import { html, useEffect, useRef, useState } from "../vendor/preact-htm.js";
-import { get, hasPath, organizationPath, permits, query, segment } from "../api.js";
+import { get, organizationPath, permits, query, segment } from "../api.js";
 import { change, Code, CopyField, Dialog, Field, Form, Link, List, navigate, Time, useForm, useResource, useShortcut } from "../ui.js";
-import { Delete, limitFrom, RateLimit, Rotate, Status, Toggle } from "./changes.js";
+import { Feed, useEvents } from "../events.js";
+import { Delete, Expiry, limitFrom, RateLimit, Rotate, Status, Toggle } from "./changes.js";
 
 const FILTERS = [["", "All"], ["active", "Active"], ["inactive", "Disabled"]];
 const DEBOUNCE = 200; // milliseconds
+const KEPT_EVENTS = 500;
+const MOST_ROWS = 100; // with new keys above the 50 of a page
 
 export const keysPath = (org, project) => `/api/0/projects/${segment(org)}/${segment(project)}/keys/`;
 const rowElements = () => [...document.querySelectorAll("[data-row]")];
@@ -19,6 +22,14 @@ function moveRow(step) {
 	focusRow(index < 0 ? rows[0] : rows[index + step]);
 }
 
+// Returns the rows of a list after an event. `takesNew`: whether the list begins with the newest key.
+function rowsAfter(rows, { type, key }, takesNew) {
+	const { name, isActive, rateLimit, expiresAt } = key;
+	if (type === "deleted") return rows.filter(({ id }) => id !== key.id);
+	if (rows.some(({ id }) => id === key.id)) return rows.map((row) => (row.id === key.id ? { ...row, name, isActive, rateLimit, expiresAt } : row));
+	return takesNew && type === "created" ? [key, ...rows] : rows;
+}
+
 export function Keys({ session, org, project }) {
 	const path = keysPath(org, project);
 	const base = `/console/o/${org}/p/${project}`;
@@ -27,7 +38,7 @@ export function Keys({ session, org, project }) {
 	const { q = "", status = "", cursor = "" } = address;
 	const [typed, setTyped] = useState(q);
 	const [dialog, setDialog] = useState({}); // {kind, key}
-	const [canRotate, setCanRotate] = useState(false);
+	const [events, setEvents] = useState([]);
 	const search = useRef();
 	const mayWrite = permits(session, "project:write");
 	const list = useResource((signal) => get(path + query({ per_page: "50", query: q, status, cursor }), { signal }), [path, q, status, cursor]);
@@ -41,9 +52,11 @@ export function Keys({ session, org, project }) {
 		const timer = setTimeout(() => typed !== q && go({ q: typed }), DEBOUNCE);
 		return () => clearTimeout(timer);
 	}, [typed]);
-	useEffect(() => {
-		hasPath("/rotate/").then(setCanRotate);
-	}, []);
+	const state = useEvents(org, project, (event) => {
+		setEvents((before) => [event, ...before].slice(0, KEPT_EVENTS));
+		if (list.data?.data.length >= MOST_ROWS) list.reload();
+		else list.update((page) => ({ ...page, data: rowsAfter(page.data, event, !q && !status && !cursor) }));
+	}, list.reload);
 	useShortcut("/", () => search.current.focus());
 	useShortcut("n", () => mayWrite && setDialog({ kind: New }));
 	useShortcut("j", () => moveRow(1));
@@ -63,7 +76,7 @@ export function Keys({ session, org, project }) {
 		return html`<p>No keys yet. Create one here or by the API:</p><${Code} label="command" text=${`curl -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" -d '{"name": "Web"}' $API_URL${path}`} />`;
 	};
 	const action = (kind, text, key, kindName) => html`<button type="button" class=${`small ${kindName}`} aria-label=${`${text} ${key.name}`} onClick=${() => setDialog({ kind, key })}>${text}</button>`;
-	const hasExpiry = list.data?.data.some((key) => key.expiresAt !== undefined);
+	const hasExpiry = list.data?.data.some((key) => key.expiresAt);
 	const columns = [
 		["Name", (key) => html`<${Link} href=${`${base}/k/${key.id}`}>${key.name}<//>`],
 		["DSN", (key) => html`<${CopyField} text=${key.dsn.public} label=${`DSN of ${key.name}`} />`],
@@ -73,7 +86,7 @@ export function Keys({ session, org, project }) {
 		["Created", (key) => html`<${Time} value=${key.dateCreated} />`],
 		mayWrite && ["", (key) => html`<span class="actions">
 			${action(Toggle, key.isActive ? "Disable" : "Enable", key, "toggle")}
-			${canRotate && key.isActive && action(Rotate, "Rotate", key)}
+			${key.isActive && action(Rotate, "Rotate", key)}
 			${permits(session, "project:admin") && action(Delete, "Delete", key)}
 		</span>`],
 	];
@@ -92,13 +105,16 @@ export function Keys({ session, org, project }) {
 			<${Switcher} session=${session} org=${org} project=${project} />
 			${mayWrite && html`<button type="button" class="primary" onClick=${() => setDialog({ kind: New })}>New key</button>`}
 		</div>
-		<section aria-label="Keys">
+		<div class="columns">
+			<section aria-label="Keys">
 				<div class="filters">
 					<input type="search" ref=${search} aria-label="Search keys" placeholder="Search by name or public key" maxlength="64" value=${typed} onInput=${(event) => setTyped(event.target.value)} />
 					<div role="group" aria-label="Status" class="chips">${FILTERS.map(([value, text]) => html`<button type="button" aria-pressed=${status === value ? "true" : "false"} onClick=${() => go({ status: value })}>${text}</button>`)}</div>
 				</div>
 				<${List} resource=${list} columns=${columns} empty=${empty} what="project" back=${`/console/o/${org}`} onPage=${(next) => go({ cursor: next })} />
 			</section>
+			<${Feed} state=${state} events=${events} base=${base} />
+		</div>
 		${dialog.kind && html`<${dialog.kind} path=${path} item=${dialog.key} onClose=${() => setDialog({})} onDone=${(key) => finish(dialog.kind, key)} />`}`;
 }
 
@@ -112,12 +128,12 @@ function Switcher({ session, org, project }) {
 
 function New({ path, onClose, onDone }) {
 	const [id] = useState(() => crypto.randomUUID()); // one for the dialog: a repeated request creates no second key
-	const form = useForm({ name: "", rateLimit: null }, async ({ name, rateLimit }) => {
-		const body = { ...(name.trim() && { name: name.trim() }), ...(rateLimit && { rateLimit: limitFrom(rateLimit) }) };
+	const form = useForm({ name: "", rateLimit: null, expiresAt: null }, async ({ name, rateLimit, expiresAt }) => {
+		const body = { ...(name.trim() && { name: name.trim() }), ...(rateLimit && { rateLimit: limitFrom(rateLimit) }), ...(expiresAt && { expiresAt }) };
 		onDone(await change("POST", path, "Key created", { body, id }));
 	});
 	return html`<${Dialog} title="New key" onClose=${onClose}><${Form} form=${form} text="Create" onClose=${onClose}>
 		<${Field} label="Name" hint="If it is empty, the service chooses one." ...${form.bind("name")} />
-		<${RateLimit} form=${form} />
+		<${RateLimit} form=${form} /><${Expiry} form=${form} />
 	<//><//>`;
 }
