@@ -185,7 +185,7 @@ async def test_readable_resources_contain_nothing_of_the_neighbour(
 ) -> None:
     """Lists, the audit log and resources without a tenant in their path, with the largest page."""
     own = (await site.create({}, token=bound)).body["id"]
-    names = {"organization": (ORGANIZATION,), "project": (site.project,), "key_id": (own,)}
+    names = {"organization": (ORGANIZATION,), "project": (site.project,), "key_id": (own,), "team": (ORGANIZATION,)}
     for path in _paths(resource, names):
         response = await site.send("GET", f"{path}?per_page=100", token=bound)
         assert response.status == 200
