@@ -68,7 +68,7 @@ def test_the_chart_accepts_the_values_in_the_objects_of_a_gitops_controller(valu
 
 
 def test_each_process_connects_to_kafka_as_a_user_with_the_rights_that_it_needs() -> None:
-    """`serve` writes with transactions, the edge and commands read; none may create or delete."""
+    """`serve` writes with transactions; it, the edge and commands read; none may create or delete."""
     users = members(objects_of("strimzi"), "KafkaUser")
     rendered = render(values_of("strimzi") | {"command": values_of("strimzi")["command"] | {"enabled": True}})
     configs = members(rendered, "ConfigMap")
@@ -90,7 +90,7 @@ def test_each_process_connects_to_kafka_as_a_user_with_the_rights_that_it_needs(
     topic = configs["projectkeys"]["data"]["KAFKA_TOPIC"]
     assert rights == [
         {
-            ("topic", topic): {"Write", "Describe", "DescribeConfigs"},
+            ("topic", topic): {"Read", "Write", "Describe", "DescribeConfigs"},
             ("topic", "outcomes"): {"Read", "Describe"},
             ("transactionalId", f"{topic}-"): {"Write", "Describe"},
         },

@@ -22,7 +22,7 @@ async def test_the_position_is_known_before_the_first_fetch(
             offsets: dict[TopicPartition, int] = await super().beginning_offsets(partitions)
             return offsets
 
-    monkeypatch.setattr("service.kafka.reader.AIOKafkaConsumer", Consumer)
+    monkeypatch.setattr("projectkeys_consumer.topic_reader.AIOKafkaConsumer", Consumer)
     key = new_key_half()
     async with topic_writer(kafka_bootstrap, topic) as writer:
         await writer.write(key, 1, EventType.DELETED)

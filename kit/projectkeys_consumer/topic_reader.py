@@ -66,7 +66,11 @@ class TopicReader:
         return _by_number(await self._consumer.end_offsets(self._partitions))
 
     def seek(self, positions: Mapping[int, int]) -> None:
-        """Continue reading at these offsets."""
+        """Start or continue reading at these offsets."""
+        if not self._consumer.assignment():
+            # No task runs between the two steps: a consumer without positions fetches from one that it chooses, and a
+            # change of position would race with that fetch. Records were returned twice.
+            self._consumer.assign(self._partitions)
         for tp in self._partitions:
             self._consumer.seek(tp, positions[tp.partition])
 
@@ -131,7 +135,6 @@ async def open_topic_reader(options: Mapping[str, Any], topic: str) -> AsyncIter
     try:
         async with asyncio.timeout(_REQUEST_TIMEOUT):
             await consumer.start()
-        consumer.assign(partitions)
         yield TopicReader(consumer, partitions, cluster)
     finally:
         await stop_consumer(consumer)

@@ -15,10 +15,14 @@ from projectkeys_consumer.records import parse_record
 from projectkeys_consumer.topic_reader import TopicReader, open_topic_reader
 from service.domain.differences import TopicRecord
 from service.domain.events import TopicMessage
+from service.kafka.client import KafkaClient, error_name
 from service.kafka.config import KafkaConnection
 from service.kafka.errors import KafkaUnavailableError
 
 _PUBLIC_KEY: Final = re.compile(rb"[0-9a-f]{32}")
+
+_REQUEST_TIMEOUT: Final = 10.0
+"""Seconds."""
 
 _SILENCE_TIMEOUT: Final = 4.0
 """Seconds after which a broker that does not respond counts as unavailable for `follow_topic`."""
@@ -72,8 +76,22 @@ async def open_reader(connection: KafkaConnection, topic: str) -> AsyncIterator[
             where the brokers may not have the next offset.
     """
     with _kafka_errors(topic):
+        await _require_topic(connection, topic)
         async with open_topic_reader(connection.client_options(), topic) as reader:
             yield reader
+
+
+async def _require_topic(connection: KafkaConnection, topic: str) -> None:
+    """Raise an error that says which setting may be wrong; aiokafka's errors do not."""
+    client = KafkaClient(connection, request_timeout=_REQUEST_TIMEOUT)
+    try:
+        metadata = await client.topic_metadata(topic)
+    finally:
+        await client.close()
+    if metadata.error:
+        raise KafkaUnavailableError(
+            f"the topic {topic} cannot be read ({error_name(metadata.error)}): check KAFKA_TOPIC"
+        )
 
 
 @asynccontextmanager

@@ -57,6 +57,8 @@ class EventFeed:
         prefix, _, text = last_id.rpartition("-")
         is_own = prefix == self._prefix and text.isdecimal() and len(text) <= _MAX_DIGITS
         position, is_reported = int(text) if is_own else -1, False
+        if self.streams >= MAX_STREAMS:  # others have begun since the handler
+            return
         self.streams += 1
         self._wanted.set()
         try:

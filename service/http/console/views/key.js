@@ -11,6 +11,7 @@ import { Snippets } from "./snippets.js";
 import { Usage } from "./usage.js";
 
 const OPTIONS = { hasPerformance: "Tracing", hasReplay: "Session Replay", hasDebug: "Debug bundles and logging", hasFeedback: "User feedback", hasLogsAndMetrics: "Logs and metrics" };
+const ENDPOINTS = { security: "Security headers (CSP)", minidump: "Minidump", unreal: "Unreal Engine", nel: "Network Error Logging", crons: "Crons", cdn: "Browser loader", playstation: "PlayStation", integration: "Integrations", otlp_traces: "OTLP traces", otlp_logs: "OTLP logs" };
 const MEMBERS = ["name", "isActive", "rateLimit", "browserSdkVersion", "dynamicSdkLoaderOptions", "expiresAt"];
 const SECTIONS = ["DSN", "Snippets", "Settings", "Usage", "History", "Danger zone"];
 
@@ -41,7 +42,7 @@ export function Key({ session, org, project, publicKey }) {
 					<details><summary>Show deprecated DSN and secret key</summary>
 						<${Value} label="Deprecated DSN" value=${key.dsn.secret} /><${Value} label="Public key" value=${key.public} /><${Value} label="Secret key" value=${key.secret} />
 					</details>
-					<details><summary>Other endpoints</summary>${Object.entries(key.dsn).map(([name, url]) => !["public", "secret"].includes(name) && html`<${Value} label=${name} value=${url} />`)}</details>
+					<details><summary>Other endpoints</summary>${Object.entries(ENDPOINTS).map(([name, label]) => html`<${Value} label=${label} value=${key.dsn[name]} />`)}</details>
 				<//>
 				<${Section} title="Snippets"><${Snippets} dsn=${key.dsn.public} loader=${key.dsn.cdn} /><//>
 				<${Section} title="Settings"><${Settings} key=${JSON.stringify(key)} item=${key} path=${path} mayWrite=${mayWrite} onSaved=${reload} /><//>
