@@ -266,4 +266,4 @@ async def test_a_topic_that_cannot_be_read_is_reported(
     """The message names the topic."""
     monkeypatch.setenv("KAFKA_TOPIC", "no-such-topic")
     assert await run("events", "reconcile") == 1
-    assert "no topic no-such-topic" in capsys.readouterr().err
+    assert "the topic no-such-topic cannot be read" in capsys.readouterr().err
