@@ -33,6 +33,7 @@ export function Key({ session, org, project, publicKey }) {
 	const finish = (kind, next) => (kind === Toggle ? reload() : navigate(kind === Rotate ? `${back}/k/${next.id}` : back));
 	const button = (kind, label, kindName) => html`<button type="button" class=${kindName} onClick=${() => setDialog(() => kind)}>${label}</button>`;
 	return html`<p><${Link} href=${back}>← Keys<//></p>
+		${!resource.data && html`<h1>Key</h1>`}
 		<${Loaded} resource=${resource} what="key" back=${back} rows=${8}>${(key) => html`
 				<div role="status">${latest && (latest.type === "deleted" || changed(key, latest.key).length > 0) && html`<p class="banner late">This key was ${latest.type === "deleted" ? "deleted" : "changed"} just now. <button type="button" onClick=${reload}>Reload</button></p>`}</div>
 				<div class="bar"><h1>${key.name}</h1><${Status} isActive=${key.isActive} /></div>
