@@ -30,3 +30,10 @@ async def test_the_position_is_known_before_the_first_fetch(
         read = [await anext(messages) for _ in range(2)]
     assert [(message.key, message.offset) for message in read] == [(key, 0), (key, 1)]
     assert assigned == [set()]
+
+
+async def test_an_error_of_the_output_is_not_one_of_kafka(topic: str, kafka_bootstrap: str) -> None:
+    """A full disk, for example: to check the KAFKA_* settings would not help."""
+    with pytest.raises(OSError, match="No space left"):
+        async with tail_topic(KafkaConnection((kafka_bootstrap,)), topic, from_beginning=True):
+            raise OSError("No space left on device")

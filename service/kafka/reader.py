@@ -4,7 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from math import inf
 from typing import Any, Final
 
@@ -38,9 +38,10 @@ async def tail_topic(
         KafkaUnavailableError: Kafka is unreachable or does not respond, or the topic does not exist; also while the
             records are read.
     """
-    async with open_reader(connection, topic) as reader:
-        reader.seek(await (reader.beginnings() if from_beginning else reader.ends()))
-        yield (message async for batch in _batches(reader) for message in batch)
+    async with _opened(connection, topic) as reader:
+        with _kafka_errors(topic):
+            reader.seek(await (reader.beginnings() if from_beginning else reader.ends()))
+        yield (message async for batch in _batches(reader, topic) for message in batch)
 
 
 @contextmanager
@@ -48,8 +49,6 @@ def _kafka_errors(topic: str) -> Iterator[None]:
     """Translate the errors of aiokafka within the block."""
     try:
         yield
-    except BrokenPipeError:  # of the output of a command that reads the topic
-        raise
     except (KafkaError, OSError, ResyncRequiredError) as error:  # TimeoutError is an OSError
         raise KafkaUnavailableError(
             f"the topic {topic} cannot be read: {str(error) or 'no response in time'}; check the KAFKA_* settings"
@@ -76,9 +75,18 @@ async def open_reader(connection: KafkaConnection, topic: str) -> AsyncIterator[
             where the brokers may not have the next offset.
     """
     with _kafka_errors(topic):
-        await _require_topic(connection, topic)
-        async with open_topic_reader(connection.client_options(), topic) as reader:
+        async with _opened(connection, topic) as reader:
             yield reader
+
+
+@asynccontextmanager
+async def _opened(connection: KafkaConnection, topic: str) -> AsyncIterator[TopicReader]:
+    """Open a reader; do not translate errors of the block, which can be those of its output."""
+    async with AsyncExitStack() as stack:
+        with _kafka_errors(topic):
+            await _require_topic(connection, topic)
+            reader = await stack.enter_async_context(open_topic_reader(connection.client_options(), topic))
+        yield reader
 
 
 async def _require_topic(connection: KafkaConnection, topic: str) -> None:
@@ -103,24 +111,27 @@ async def follow_topic(
     The iterator yields an empty list if no record arrives within 0.3 s.
 
     Raises:
-        KafkaUnavailableError: As `open_reader`, or a broker does not respond.
+        KafkaUnavailableError: As `open_reader`, or a broker does not respond; also while the records are read.
     """
-    async with open_reader(connection, topic) as reader:
-        ends = await reader.ends()
+    async with _opened(connection, topic) as reader:
+        with _kafka_errors(topic):
+            ends = await reader.ends()
         lags = [end - offsets.get(partition, end + 1) for partition, end in ends.items()]
         if min(lags) < 0 or sum(lags) > max_lag:
             offsets.update(ends)
         reader.seek(offsets)
-        yield _batches(reader, silence=_SILENCE_TIMEOUT)
+        yield _batches(reader, topic, silence=_SILENCE_TIMEOUT)
 
 
-async def _batches(reader: TopicReader, *, silence: float = inf) -> AsyncIterator[list[TopicMessage]]:
+async def _batches(reader: TopicReader, topic: str, *, silence: float = inf) -> AsyncIterator[list[TopicMessage]]:
     opened_at = time.time()
     while True:
-        yield [_message(record) for record in await reader.read()]
+        with _kafka_errors(topic):
+            records = await reader.read()
+            if time.time() - (reader.responded_at or opened_at) > silence:
+                raise TimeoutError
+        yield list(map(_message, records))
         await asyncio.sleep(0)  # many records must not occupy the event loop
-        if time.time() - (reader.responded_at or opened_at) > silence:
-            raise TimeoutError
 
 
 async def read_topic(
