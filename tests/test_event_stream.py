@@ -133,7 +133,7 @@ async def test_a_stream_has_the_events_of_its_organization(live: Live) -> None:
 
 
 async def test_a_stream_continues_after_the_last_event_of_an_earlier_one(live: Live) -> None:
-    """Also of events from while nobody read; if they are not kept, and after other ids, a reset comes first."""
+    """Also with events that were published while no stream was open. Otherwise, or after another id, it is reset."""
     async with live.stream() as stream:
         await stream.next()
         await live.create("First")

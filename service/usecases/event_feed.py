@@ -46,6 +46,11 @@ class EventFeed:
         self._wanted, self._changed = asyncio.Event(), asyncio.Event()
         self.streams = 0
 
+    @property
+    def is_full(self) -> bool:
+        """Whether there are `MAX_STREAMS`."""
+        return self.streams >= MAX_STREAMS
+
     async def stream(
         self, organization_id: int, project_id: int | None, last_id: str
     ) -> AsyncGenerator[list[StreamEvent], None]:
@@ -57,7 +62,7 @@ class EventFeed:
         prefix, _, text = last_id.rpartition("-")
         is_own = prefix == self._prefix and text.isdecimal() and len(text) <= _MAX_DIGITS
         position, is_reported = int(text) if is_own else -1, False
-        if self.streams >= MAX_STREAMS:  # others have begun since the handler
+        if self.is_full:  # others have begun since the handler
             return
         self.streams += 1
         self._wanted.set()

@@ -8,9 +8,14 @@ from typing import Final
 
 from service.concurrency.batcher import Batcher
 from service.concurrency.ttl_cache import TtlCache
-from service.domain import errors
 from service.domain.audit import AuditRecord
-from service.domain.errors import CommandError, NotFoundError, TokenExpiredError, TokenInvalidError
+from service.domain.errors import (
+    CommandError,
+    NotFoundError,
+    ProjectKeyError,
+    TokenExpiredError,
+    TokenInvalidError,
+)
 from service.domain.events import time_to_json
 from service.domain.model import Origin, Principal, utc_now
 from service.domain.pagination import Page
@@ -101,7 +106,7 @@ class Tokens:
         """Return whether the token or session of ``principal`` is known to be valid now; this is no use of it."""
         try:
             row, _ = await self._lookups.submit(principal.credential)
-        except errors.ProjectKeyError:
+        except ProjectKeyError:
             return False
         return row.expires_at is None or row.expires_at > self._clock()
 

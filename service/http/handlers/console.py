@@ -78,7 +78,7 @@ async def stream_events(context: RequestContext) -> Response:
             raise NotFoundError("the name of the project contains invalid characters")
         project_id = (await use_cases.projects.get(str(organization.id), name)).id
     feed = use_cases.event_feed
-    if feed.streams >= MAX_STREAMS:
+    if feed.is_full:
         raise HttpError(503, f"This replica has {MAX_STREAMS} open streams of events. Try again later.", RETRY_AFTER)
     batches = feed.stream(organization.id, project_id, request.headers.get("Last-Event-ID", ""))
     return EventStream(batches, partial(use_cases.tokens.is_valid, context.principal))

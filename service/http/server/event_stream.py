@@ -8,13 +8,11 @@ from typing import Final
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-from service.http.server.response import COMMON_HEADERS, Response, header_lines
+from service.http.server.response import Response, common_header_lines, header_lines
 from service.http.server.state import state_of
 
 # nginx would buffer the events.
-_HEADERS: Final = header_lines(
-    {**COMMON_HEADERS, "Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
-)
+_HEADERS: Final = common_header_lines("text/event-stream; charset=utf-8") + header_lines({"X-Accel-Buffering": "no"})
 _RETRY: Final = b"retry: 2000\n\n"  # milliseconds after which a client connects again
 _HEARTBEAT: Final = b": heartbeat\n\n"
 _HEARTBEAT_INTERVAL: Final = 15.0  # seconds
