@@ -17,6 +17,8 @@ import yaml
 from aiohttp import ClientError, ClientSession, web
 from sentry_relay.auth import SecretKey
 
+from testkit.web_server import serving
+
 _BATCH_INTERVAL: Final = 0.1
 _RETRY_INTERVAL: Final = 0.5
 _RELAYS: Final = "/api/0/relays/"
@@ -123,11 +125,9 @@ async def _run(directory: Path) -> None:
         relay, app = _Relay(upstream, config["cache"]["project_expiry"]), web.Application()
         app.router.add_post("/api/{project}/envelope/", relay.receive)
         app.router.add_get("/api/relay/healthcheck/ready/", relay.is_ready)
-        runner = web.AppRunner(app)
-        await runner.setup()
-        await web.TCPSite(runner, config["relay"]["host"], config["relay"]["port"]).start()
-        await relay.register()
-        await asyncio.Event().wait()
+        async with serving(app, config["relay"]["port"]):
+            await relay.register()
+            await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -4,13 +4,13 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from typing import Final
 
 from aiohttp import ClientError, ClientSession, web
 
 from testkit.replica import Replica
+from testkit.web_server import serving
 
 _HEADERS: Final = ("X-Sentry-Relay-Id", "X-Sentry-Relay-Signature", "Content-Type")
 _KEY: Final = re.compile(r"sentry_key=([0-9a-f]{32})")
@@ -32,19 +32,12 @@ class RelayUpstream:
         self.received: Counter[str] = Counter()
         self.first: dict[str, float] = {}
 
-    @asynccontextmanager
-    async def serving(self, port: int) -> AsyncIterator[None]:
+    def serving(self, port: int) -> AbstractAsyncContextManager[None]:
         """Serve during the block."""
         app = web.Application()
         app.router.add_route("*", "/api/0/relays/{path:.*}", self._ask_edge)
         app.router.add_post(r"/api/{project:[1-9][0-9]*}/envelope/", self._receive)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", port).start()
-            yield
-        finally:
-            await runner.cleanup()
+        return serving(app, port)
 
     async def _ask_edge(self, request: web.Request) -> web.Response:
         body = await request.read()

@@ -27,7 +27,7 @@ from service.postgres.migrate import migrate
 from service.publisher.notifier import Notifier
 from service.settings import Settings
 from tests import browser as browser_module
-from tests.http_service import ApiServer, Site, open_site
+from tests.http_service import ApiServer, Site, open_site, without_publisher
 from tests.kafka_harness import new_topic
 from tests.lossy_database import Losses, LossyDatabase
 
@@ -186,19 +186,15 @@ async def console(browser: Browser, console_site: browser_module.Site) -> AsyncI
 @pytest.fixture
 async def service(settings: Settings) -> AsyncIterator[Service]:
     """The service without its publisher: events wait in the outbox."""
-    built = build(settings)
-    await built.database.start()
-    yield built
-    await built.database.close()
+    async with without_publisher(settings) as built:
+        yield built
 
 
 @pytest.fixture
 async def second(settings: Settings) -> AsyncIterator[Service]:
-    """Another replica on the same database, without its publisher."""
-    joined = build(settings)
-    await joined.database.start()
-    yield joined
-    await joined.database.close()
+    """Another replica on the same database with caches of its own, without its publisher."""
+    async with without_publisher(settings) as built:
+        yield built
 
 
 @pytest.fixture

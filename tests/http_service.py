@@ -109,18 +109,24 @@ class Site:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ServerState, ClientSession]]:
-    """Run the service on free ports, as in production but without its publisher, and a client session."""
-    service = build(replace(settings, host=("127.0.0.1",), port=free_port(), ops_port=free_port()))
+async def without_publisher(settings: Settings) -> AsyncIterator[Service]:
+    """Build the service and open its database for the block; it listens on no port, and events wait in the outbox."""
+    service = build(settings)
     await service.database.start()
-    session = ClientSession(
-        f"http://127.0.0.1:{service.settings.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT)
-    )
     try:
-        async with session, listening(service) as server:
-            yield service, server.state, session
+        yield service
     finally:
         await service.database.close()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[tuple[Service, ServerState, ClientSession]]:
+    """Run the service on free ports, as in production but without its publisher, and a client session."""
+    local = replace(settings, host=("127.0.0.1",), port=free_port(), ops_port=free_port())
+    async with without_publisher(local) as service:
+        session = ClientSession(f"http://127.0.0.1:{local.port}", timeout=ClientTimeout(total=_RESPONSE_TIMEOUT))
+        async with session, listening(service) as server:
+            yield service, server.state, session
 
 
 class ApiServer(BaseTestServer):

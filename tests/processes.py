@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from service.app import build
 from service.domain.scopes import SCOPES
 from service.settings import Settings
 from testkit import processes
 from testkit.processes import Process
 from testkit.replica import Replica
 from tests.conftest import make_project
+from tests.http_service import without_publisher
 
 
 @asynccontextmanager
@@ -53,11 +53,9 @@ class Deployment:
 
 async def deploy(settings: Settings) -> Deployment:
     """Create a project and a token in the database of ``settings``."""
-    joined = build(settings)
-    await joined.database.start()
-    project = await make_project(joined)
-    token = await joined.use_cases.tokens.create("test", scopes=SCOPES)
-    await joined.database.close()
+    async with without_publisher(settings) as service:
+        project = await make_project(service)
+        token = await service.use_cases.tokens.create("test", scopes=SCOPES)
     return Deployment(settings, token, f"/api/0/projects/{project.organization.slug}/{project.slug}/keys/")
 
 

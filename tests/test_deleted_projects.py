@@ -1,14 +1,11 @@
 """Keys of a deleted project on a replica that still has the project in its cache."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from aiohttp.test_utils import TestClient
 from aiohttp.web import BaseRequest
 from pytest_aiohttp import AiohttpClient
 
-from service.app import Service, build
-from service.settings import Settings
+from service.app import Service
 from service.usecases.bulk_changes import BATCH_SIZE
 from tests.batch_jobs import finish, write_keys
 from tests.conftest import ORIGIN, Api, MakeApi
@@ -19,34 +16,25 @@ REPEATED = {"Idempotency-Key": "one"}
 
 
 @pytest.fixture
-async def other(settings: Settings) -> AsyncIterator[Service]:
-    """Another replica on the same database, with a cache of its own."""
-    joined = build(settings)
-    await joined.database.start()
-    yield joined
-    await joined.database.close()
-
-
-@pytest.fixture
 async def replicas(
-    service: Service, other: Service, make_api: MakeApi, aiohttp_client: AiohttpClient
+    service: Service, second: Service, make_api: MakeApi, aiohttp_client: AiohttpClient
 ) -> tuple[Api, Api]:
     """Clients of two replicas, with the same token and the same project."""
     api = await make_api(service)
-    client: TestClient[BaseRequest, None] = await aiohttp_client(ApiServer(other))
+    client: TestClient[BaseRequest, None] = await aiohttp_client(ApiServer(second))
     return api, Api(client, api.token, api.project)
 
 
 @pytest.mark.parametrize("more", [0, BATCH_SIZE], ids=["deleted at once", "deleted by a job"])
 async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its_cache(
-    service: Service, other: Service, replicas: tuple[Api, Api], postgres: Postgres, more: int
+    service: Service, second: Service, replicas: tuple[Api, Api], postgres: Postgres, more: int
 ) -> None:
     """Each method at once, before and after the job has deleted the keys; nothing is written."""
-    first, second = replicas
+    first, other = replicas
     await write_keys(postgres, first.project.id, more)
-    key = (await (await second.create({}, headers=REPEATED)).json())["id"]
+    key = (await (await other.create({}, headers=REPEATED)).json())["id"]
     await service.use_cases.projects.delete(first.project, ORIGIN)
-    keys_path, events = second.keys_path, await postgres.fetchval("SELECT max(seq) FROM outbox")
+    keys_path, events = other.keys_path, await postgres.fetchval("SELECT max(seq) FROM outbox")
     requests = [
         ("GET", keys_path, None, {}),
         ("GET", f"{keys_path}?status=active", None, {}),
@@ -60,10 +48,10 @@ async def test_keys_of_a_deleted_project_are_404_on_a_replica_that_has_it_in_its
     ]
     for finished in (False, True):
         for method, path, body, headers in requests:
-            assert other.use_cases.projects.cache.get((first.project.organization.slug, first.project.slug))
-            answer = await second.request(method, path, json=body, headers=headers)
+            assert second.use_cases.projects.cache.get((first.project.organization.slug, first.project.slug))
+            answer = await other.request(method, path, json=body, headers=headers)
             assert (method, path, answer.status, await answer.json()) == (method, path, 404, NOT_FOUND)
-        listed = await second.request("GET", f"/api/0/organizations/{first.project.organization.slug}/project-keys/")
+        listed = await other.request("GET", f"/api/0/organizations/{first.project.organization.slug}/project-keys/")
         assert await listed.json() == []
         if not finished:
             assert await postgres.fetchval("SELECT max(seq) FROM outbox") == events

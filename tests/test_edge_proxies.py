@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from testkit.debian import require_program
 from testkit.documentation import code_blocks
 from testkit.polling import poll_until
 from testkit.processes import ROOT, running
+from testkit.web_server import serving
 from tests.edge_site import REJECTED, EdgeSite, open_edge
 
 _PAGE = ROOT / "docs" / "proxies.md"
@@ -58,17 +59,10 @@ async def _ingest(request: web.Request) -> web.Response:
     return web.json_response(dict(request.headers))
 
 
-@asynccontextmanager
-async def _ingest_service(port: int) -> AsyncIterator[None]:
+def _ingest_service(port: int) -> AbstractAsyncContextManager[None]:
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", _ingest)
-    runner = web.AppRunner(app)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
-        yield
-    finally:
-        await runner.cleanup()
+    return serving(app, port)
 
 
 @pytest.fixture(scope="module")

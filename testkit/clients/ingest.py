@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from aiohttp import ClientSession, web
 
 from projectkeys_servers.ports import free_port
+from testkit.web_server import serving
 
 _KEY_HEADERS: Final = ("X-Sentry-Auth", "Authorization")
 _PASSED_ON: Final = ("X-Auth-Reason", "Retry-After", "X-Sentry-Rate-Limits", "Content-Type")
@@ -56,13 +57,8 @@ async def ingest_service(edge_url: str) -> AsyncIterator[Ingest]:
 
         application = web.Application(client_max_size=_MAX_BODY)
         application.router.add_route("*", "/{path:.*}", respond)
-        runner = web.AppRunner(application)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", ingest.port).start()
-        try:
+        async with serving(application, ingest.port):
             yield ingest
-        finally:
-            await runner.cleanup()
 
 
 async def _respond(ingest: Ingest, session: ClientSession, request: web.Request) -> web.Response:
