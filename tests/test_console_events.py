@@ -1,5 +1,6 @@
 """The console follows what others change, without a request."""
 
+import asyncio
 from dataclasses import dataclass
 
 import pytest
@@ -11,6 +12,8 @@ from tests.browser import PROJECT, Console
 from tests.http_service import ORGANIZATION
 
 _ORIGIN = Origin(token_id=None, request_id="another client")
+_AFTER_EFFECTS = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
+"""Ends after the requests that follow from what is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ async def others(console: Console) -> Others:
     use_cases = console.site.service.use_cases
     await console.open(PROJECT, "Keys")
     await console.page.wait_for_selector("text=Connected.")
+    await console.page.evaluate(_AFTER_EFFECTS)  # the first event is a reset, which reads the list again
+    await console.page.wait_for_selector("[aria-busy='true']", state="detached")
     return Others(use_cases, await use_cases.projects.get(ORGANIZATION, "pump-station"))
 
 
@@ -61,6 +66,25 @@ async def test_rows_follow_the_changes_of_others(console: Console, others: Other
     entries = page.get_by_role("log").locator(".badge")
     assert (await entries.all_text_contents())[:4] == ["deleted", "updated", "updated", "created"]
     assert [request.url for request in requests if "/keys/" in request.url] == []
+
+
+async def test_a_list_that_was_read_before_an_event_does_not_undo_it(console: Console, others: Others) -> None:
+    """The response, without the new key, arrives after the event."""
+    page, feed = console.page, others.use_cases.event_feed
+    session = await page.context.new_cdp_session(page)
+    held = asyncio.get_running_loop().create_future()
+    session.on("Fetch.requestPaused", lambda event: held.set_result(event["requestId"]))
+    patterns = [{"urlPattern": "*/keys/?*", "requestStage": "Response"}]
+    await session.send("Fetch.enable", {"patterns": patterns})
+    feed._enter("problem")
+    await page.wait_for_selector("text=Kafka is unavailable.")
+    feed._enter("live")  # the list is read again
+    request = await held
+    key = await others.create("Beside a read")
+    await page.locator(f"[data-row='{key}']").wait_for()
+    await session.send("Fetch.continueResponse", {"requestId": request})
+    await page.wait_for_selector("table[aria-busy='false']")
+    assert await page.locator("[data-row]").first.get_attribute("data-row") == key
 
 
 async def test_an_open_key_says_that_others_have_changed_it(console: Console, others: Others) -> None:

@@ -28,15 +28,19 @@ export function useResource(load, deps) {
 	const [state, setState] = useState({ loading: true });
 	const [attempt, setAttempt] = useState(0);
 	const failures = useRef(0);
+	const changes = useRef(); // while a value is loaded: it may have been read before them
 	const reload = useCallback(() => setAttempt((count) => count + 1), []);
 	useEffect(() => {
 		const controller = new AbortController();
 		let timer;
+		changes.current = [];
 		setState((before) => ({ ...before, loading: true }));
 		load(controller.signal).then(
 			(data) => {
 				failures.current = 0;
-				if (!controller.signal.aborted) setState({ data });
+				if (controller.signal.aborted) return;
+				setState({ data: changes.current.reduce((value, alter) => alter(value), data) });
+				changes.current = undefined;
 			},
 			(error) => {
 				if (controller.signal.aborted) return;
@@ -49,7 +53,10 @@ export function useResource(load, deps) {
 			clearTimeout(timer);
 		};
 	}, [...deps, attempt]);
-	const update = useCallback((alter) => setState((before) => ({ ...before, data: before.data && alter(before.data) })), []);
+	const update = useCallback((alter) => {
+		changes.current?.push(alter);
+		setState((before) => ({ ...before, data: before.data && alter(before.data) }));
+	}, []);
 	return { ...state, reload, update };
 }
 
