@@ -98,7 +98,7 @@ class Console:
 
     async def watch(self) -> None:
         """Start to collect problems, and abort requests to other origins."""
-        self.page.on("console", lambda message: self._report(f"{message.type}: {message.text}"))
+        self.page.on("console", lambda each: self._report(f"{each.type}: {each.text} ({each.location['url']})"))
         self.page.on("pageerror", lambda error: self._report(str(error)))
         await self.page.add_init_script(_COLLECT)
         await self.page.route("**/*", self._route)

@@ -130,6 +130,16 @@ async def test_a_session_that_ends_leads_to_the_sign_in(browser: Browser, consol
         await console.heading("Keys")
 
 
+async def test_a_session_of_one_organization_does_not_list_organizations(console: Console) -> None:
+    """The list needs org:read, which the token may not have."""
+    paths: list[str] = []
+    console.page.on("request", lambda request: paths.append(request.url.removeprefix(console.site.url)))
+    await console.open("/console/", "Projects")
+    await console.page.wait_for_selector("table")
+    assert f"/api/0/organizations/{ORGANIZATION}/projects/" in paths
+    assert "/api/0/organizations/" not in paths
+
+
 async def test_a_token_that_only_reads_has_no_controls_to_write(browser: Browser, console_site: Site) -> None:
     """A forged request gets 403."""
     token = await console_site.service.use_cases.tokens.create(

@@ -12,8 +12,9 @@ const columns = (base) => [
 
 export function Organizations({ session: { organization } }) {
 	const [cursor, setCursor] = useState("");
-	const list = useResource((signal) => get(`/api/0/organizations/${query({ cursor })}`, { signal }), [cursor]);
+	const list = useResource(async (signal) => !organization && get(`/api/0/organizations/${query({ cursor })}`, { signal }), [cursor]);
 	useEffect(() => organization && navigate(`/console/o/${organization}`, true), [organization]);
+	if (organization) return html`<h1>Organizations</h1>`;
 	const empty = () => html`<p>No organizations yet. <code>projectkeys org create "Acme"</code> creates one.</p>`;
 	return html`<h1>Organizations</h1><${List} resource=${list} columns=${columns("/console/o")} empty=${empty} onPage=${setCursor} />`;
 }
